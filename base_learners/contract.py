@@ -1,0 +1,67 @@
+"""What every base learner promises: a network from image to metres, a loss recipe, and the row it was published with."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DepthPrediction:
+    """What a learner's network returns for a batch of images.
+
+    Attributes:
+        depth: Metres, at the size of the input image.
+        bin_centres: Metres, ascending; only for networks that classify depth into bins.
+    """
+
+    depth: Float[Tensor, "b 1 h w"]
+    bin_centres: Float[Tensor, "b bins"] | None = None
+
+
+Network = Callable[..., nn.Module]
+"""Builds the network: ``network(encoder, max_depth=..., **arguments)``; arguments are flat and have defaults in YAML."""
+
+LossRecipe = Callable[..., Mapping[str, Tensor]]
+"""``loss(prediction, target, valid, **arguments)`` -> named terms, already weighted; their sum is minimised."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The row of the published study (GhostNet learners, 24,231 training and 654 test images of NYU Depth v2).
+
+    Attributes:
+        parameters: Trainable parameters of the rebuilt network.
+        mul_adds: Multiply-adds of one 416x544 image.
+        frames_per_second: On a GTX 1080 Ti.
+        scores: d1, d2, d3, abs_rel, sq_rel, rmse, rmse_log, log10.
+    """
+
+    parameters: int
+    mul_adds: float
+    frames_per_second: float
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class BaseLearner:
+    """One line of ``LEARNERS``: everything the application needs to know of a learner.
+
+    Attributes:
+        name: Key in ``LEARNERS`` and name of its YAML file in ``configs/base``.
+        title: Name as in its paper.
+        network: Builds the network around an encoder.
+        loss: Its own loss recipe.
+        published: Row to print beside ours; ``None`` for a learner that the study did not have.
+    """
+
+    name: str
+    title: str
+    network: Network
+    loss: LossRecipe
+    published: Published | None = None
+
+
+DepthTarget = Float[Tensor, "b 1 h w"]
+ValidMask = Bool[Tensor, "b 1 h w"]

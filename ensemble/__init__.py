@@ -1,0 +1,1 @@
+"""The application: data, training, cache, evaluation and the command lines."""

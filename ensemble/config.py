@@ -1,0 +1,276 @@
+"""Typed settings: what can be asked of a run, in which units, and within which limits.
+
+``ensemble.config_files`` reads them from YAML. Nothing here imports torch, so that a typo is answered at once.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse ``true`` where a number is expected: Python would count it as 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"expected no truth value, found {value}")
+        return value
+
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Factor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+ImageSize = tuple[Positive, Positive]
+
+
+class RoomsSettings(Settings):
+    """Generated indoor scenes.
+
+    Attributes:
+        scenes: Number of training scenes.
+        test_scenes: Number of test scenes, generated from other seeds than the training scenes.
+        frames: Camera poses per scene.
+        seed: Everything follows from it.
+        holes: Drop depth where a Kinect would: at edges, on dark and grazing surfaces.
+        noise: Depth noise that grows with the square of the distance, as a Kinect's does.
+    """
+
+    scenes: Positive = 40
+    test_scenes: Positive = 10
+    frames: Positive = 6
+    seed: Annotated[int, Field(ge=0)] = 0
+    holes: bool = False
+    noise: bool = False
+
+
+class AugmentationSettings(Settings):
+    """Random changes of a training frame.
+
+    Attributes:
+        flip: Probability of a horizontal flip.
+        photometric: Probability that brightness, contrast and colour change.
+        brightness: Range of the brightness factor.
+        contrast: Range of the contrast factor.
+        colour: Range of the factor drawn for each channel.
+        rotation: Largest angle in degrees, either way; what turns in from outside is invalid, never zero depth.
+    """
+
+    flip: Probability = 0.5
+    photometric: Probability = 0.5
+    brightness: Factor = (0.9, 1.1)
+    contrast: Factor = (0.9, 1.1)
+    colour: Factor = (0.9, 1.1)
+    rotation: Annotated[float, Field(ge=0, le=45)] = 2.5
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> Self:
+        for name in ("brightness", "contrast", "colour"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: the range must ascend, found {low} .. {high}")
+        return self
+
+
+class DataSettings(Settings):
+    """Where frames come from, at what size, and how they are split by scene.
+
+    Attributes:
+        kind: ``rooms`` generates scenes; ``nyu`` reads a copy of NYU Depth v2 from disk.
+        root: Folder of the copy (``nyu`` only).
+        size: Height and width that every frame is brought to; predictions are cached at this size.
+        border: Rows and columns (top, left, bottom, right, in pixels of a 480x640 frame) that training crops stay in.
+        crop: Height and width of a training crop, in pixels of ``size``; the whole frame where absent.
+        min_depth: Metres; nearer measurements are invalid.
+        max_depth: Metres; farther measurements are invalid, and networks predict up to here.
+        validation_fraction: Share of the training scenes that selects checkpoints and is never trained on.
+        test: ``official`` scores on the data's own test split; ``held-out`` on scenes taken out of its training split.
+        test_fraction: Share of scenes taken out with ``held-out``.
+        split_seed: Shuffles scenes before they are divided.
+        rooms: Generated scenes.
+        augmentation: Random changes of training frames.
+        preload: Keep decoded frames of the training split in memory.
+        workers: Loader processes.
+    """
+
+    kind: Literal["rooms", "nyu"] = "rooms"
+    root: Path | None = None
+    size: ImageSize = (480, 640)
+    border: tuple[int, int, int, int] | None = None
+    crop: ImageSize | None = None
+    min_depth: Annotated[float, Field(gt=0)] = 1e-3
+    max_depth: Annotated[float, Field(gt=0)] = 10.0
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    test: Literal["official", "held-out"] = "official"
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    rooms: RoomsSettings = RoomsSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    preload: bool = False
+    workers: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.min_depth >= self.max_depth:
+            raise ValueError(f"min_depth {self.min_depth} m must be below max_depth {self.max_depth} m")
+        if self.crop is not None:
+            height, width = self.crop_region[2:]
+            if self.crop[0] > height or self.crop[1] > width:
+                raise ValueError(f"crop {self.crop} does not fit into the {height}x{width} pixels it is taken from")
+        return self
+
+    @property
+    def crop_region(self) -> tuple[int, int, int, int]:
+        """Top, left, height and width, in pixels of ``size``, of the region that training crops are taken from."""
+        height, width = self.size
+        if self.border is None:
+            return 0, 0, height, width
+        top, bottom = (round(row * height / 480) for row in (self.border[0], self.border[2]))
+        left, right = (round(column * width / 640) for column in (self.border[1], self.border[3]))
+        return top, left, bottom - top, right - left
+
+
+class EncoderSettings(Settings):
+    """The pyramid of features that a decoder reads.
+
+    Attributes:
+        name: Any timm model with five strides.
+        weights: ``imagenet`` asks timm for its pretrained weights, ``none`` starts from random ones, anything else is
+            a file with a state dictionary (safetensors, or a PyTorch file of plain tensors).
+        arguments: Further arguments of timm's ``create_model``.
+        mean: Channel means that images are normalised with; timm's own where absent.
+        std: Channel standard deviations, likewise.
+    """
+
+    name: str = "ghostnet_100"
+    weights: str = "none"
+    arguments: dict[str, Any] = {}
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
+class TrainingSettings(Settings):
+    """The optimiser, its one cycle, and when things are written.
+
+    Attributes:
+        epochs: Passes over the training frames.
+        max_steps: Stop after so many optimiser steps (and shape the cycle to them); ``None`` leaves it to ``epochs``.
+        batch_size: Frames per optimiser step over all processes and accumulated batches.
+        accumulate: Batches whose gradients are added up for one step.
+        lr: Largest learning rate, reached at the end of the warm-up.
+        encoder_lr_factor: The encoder's learning rate as a multiple of ``lr``.
+        weight_decay: Of AdamW.
+        warmup_fraction: Share of the steps in which the learning rate climbs linearly.
+        start_divisor: The first learning rate is ``lr / start_divisor``.
+        end_divisor: The last learning rate is ``lr / end_divisor``, reached along a cosine.
+        clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
+        precision: Of the network; losses are always computed in float32.
+        device: ``auto`` takes a GPU where there is one.
+        devices: Processes per machine when started by torchrun or Slurm.
+        validate_every: Epochs between two looks at the validation scenes.
+        checkpoint_every: Optimiser steps between two checkpoints; one is written after every epoch in any case.
+        select: Metric on the validation scenes that chooses the best checkpoint.
+    """
+
+    epochs: Positive = 25
+    max_steps: Positive | None = None
+    batch_size: Positive = 32
+    accumulate: Positive = 1
+    lr: Annotated[float, Field(gt=0)] = 5e-4
+    encoder_lr_factor: Annotated[float, Field(ge=0)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup_fraction: Fraction = 0.3
+    start_divisor: Annotated[float, Field(ge=1)] = 25.0
+    end_divisor: Annotated[float, Field(ge=1)] = 100.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = 0.1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    validate_every: Positive = 1
+    checkpoint_every: Positive | None = None
+    select: Literal["d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog_x100"] = "abs_rel"
+
+    @model_validator(mode="after")
+    def _accumulation_divides(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
+        return self
+
+
+class EvaluationSettings(Settings):
+    """How predictions are scored; stored beside every score.
+
+    Attributes:
+        crop: ``eigen`` scores rows 45:471 and columns 41:601 of a 480x640 frame, ``none`` the whole frame.
+        flip_averaging: Average with the prediction of the mirrored image.
+        batch_size: Frames per forward pass.
+    """
+
+    crop: Literal["eigen", "none"] = "eigen"
+    flip_averaging: bool = True
+    batch_size: Positive = 8
+
+
+class LearnerSettings(Settings):
+    """Everything that decides what ``train_learner`` produces.
+
+    Attributes:
+        experiment: Names the folders below ``cache/`` that belong together.
+        learner: Key in ``LEARNERS``.
+        seed: Initial weights, order of frames and augmentation follow from it.
+        data: Frames and splits.
+        encoder: Pyramid of features.
+        network: Keyword arguments of the network; ``configs/base/<learner>.yaml`` lists them.
+        loss: Keyword arguments of the loss recipe, likewise.
+        training: Optimiser and schedule.
+        evaluation: How its predictions are made and scored.
+    """
+
+    experiment: str
+    learner: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataSettings
+    encoder: EncoderSettings = EncoderSettings()
+    network: dict[str, Any] = {}
+    loss: dict[str, Any] = {}
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+class StackSettings(Settings):
+    """Everything that decides what ``fit_meta`` produces.
+
+    Attributes:
+        experiment: Names the folders below ``cache/`` that belong together.
+        inputs: What the meta-learner sees.
+        learners: Whose cached predictions are weighed, in this order.
+        seed: Initial weights, order of frames and augmentation follow from it.
+        data: Frames and splits.
+        encoder: Pyramid of features.
+        network: Keyword arguments of ``MetaUNet``; ``configs/meta/<inputs>.yaml`` lists them.
+        loss: Keyword arguments of the scale-invariant log loss on the fused depth, likewise.
+        training: Optimiser and schedule.
+        evaluation: How the stack is scored.
+    """
+
+    experiment: str
+    inputs: Literal["rgb", "d", "rgb+d"]
+    learners: Annotated[tuple[str, ...], Field(min_length=2)] = ("adabins", "bts", "ldrn")
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataSettings
+    encoder: EncoderSettings = EncoderSettings()
+    network: dict[str, Any] = {}
+    loss: dict[str, Any] = {}
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _learners_differ(self) -> Self:
+        if len(set(self.learners)) != len(self.learners):
+            raise ValueError(f"learners must differ, found {', '.join(self.learners)}")
+        return self

@@ -1,0 +1,181 @@
+"""From frames to batches: order and augmentation follow from (seed, epoch, position) alone.
+
+Nothing here keeps state. A run that goes on in the middle of an epoch asks for the batches after the last one that it
+trained on and gets exactly those that it would have got, whatever the number of loader processes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ensemble.config import DataSettings
+from ensemble.data.source import Frame, FrameSource
+from ensemble.data.transforms import augment, bring_to_size, valid_depth
+
+Batch = dict[str, Any]
+"""``image`` [b 3 h w], ``depth`` [b 1 h w] metres, ``valid`` [b 1 h w], ``frame`` (b ids), maybe ``predictions``."""
+
+
+class DepthRows(Protocol):
+    """Cached depth of one learner, read by frame id."""
+
+    def read(self, frame_id: str) -> np.ndarray:
+        """Depth [h w] in metres."""
+        ...
+
+
+class FrameDataset(Dataset[Batch]):
+    """Whole frames, or augmented crops of them.
+
+    Args:
+        source: Reads a frame from disk, or generates it.
+        frames: What may be read; nothing else ever is.
+        settings: Size, depth range and augmentation.
+        predictions: Cached depth per learner, cropped and flipped together with image and truth.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        frames: Sequence[Frame],
+        settings: DataSettings,
+        predictions: Mapping[str, DepthRows] | None = None,
+    ) -> None:
+        self.source = source
+        self.frames = tuple(frames)
+        self.settings = settings
+        self.predictions = dict(predictions or {})
+        self._kept: dict[int, dict[str, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def preload(self) -> None:
+        """Decode every frame once and keep it, the image in 8 bits; loader processes inherit what is kept."""
+        for index in range(len(self)):
+            sample = self._decoded(index)
+            self._kept[index] = {**sample, "image": (sample["image"] * 255).round().to(torch.uint8)}
+
+    def sample(self, index: int) -> dict[str, Tensor]:
+        """A whole frame at the working size, with the learners' predictions where there are any."""
+        if index in self._kept:
+            kept = self._kept[index]
+            sample = {**kept, "image": kept["image"].float() / 255}
+        else:
+            sample = self._decoded(index)
+        frame = self.frames[index]
+        if self.predictions:
+            rows = [torch.from_numpy(rows.read(frame.id)) for rows in self.predictions.values()]
+            sample["predictions"] = torch.stack(rows)
+        return sample
+
+    def __getitem__(self, draws: Sequence[tuple[int, int | None]]) -> Batch:
+        """A batch of (index, seed of the augmentation) pairs; a frame without a seed is left as it is."""
+        samples = []
+        for index, seed in draws:
+            sample = self.sample(index)
+            samples.append(sample if seed is None else augment(sample, self.settings, np.random.default_rng(seed)))
+        batch: Batch = {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+        batch["frame"] = [self.frames[index].id for index, _ in draws]
+        return batch
+
+    def _decoded(self, index: int) -> dict[str, Tensor]:
+        sample = bring_to_size(self.source.read(self.frames[index]), self.settings.size)
+        inside = valid_depth(sample["depth"], self.settings.min_depth, self.settings.max_depth)
+        return {**sample, "valid": sample["valid"] & inside}
+
+
+class TrainingBatches(Sampler[list[tuple[int, int | None]]]):
+    """Batches of one epoch after another: a new permutation each, equal for every number of processes.
+
+    A step takes ``batch_size`` frames. They are dealt to ``processes`` in turn, and those of a process are divided into
+    ``accumulate`` batches. Frames that do not fill a step are left out of this epoch.
+
+    Args:
+        frames: Number of frames.
+        batch_size: Frames per optimiser step over all processes and accumulated batches.
+        seed: Decides permutations and augmentation.
+        accumulate: Batches per optimiser step.
+        process: Rank of this process.
+        processes: Number of processes.
+
+    Raises:
+        ValueError: A step cannot be filled, or cannot be divided.
+    """
+
+    def __init__(
+        self, frames: int, batch_size: int, seed: int, *, accumulate: int = 1, process: int = 0, processes: int = 1
+    ) -> None:
+        if batch_size > frames:
+            raise ValueError(
+                f"training.batch_size is {batch_size}, but there are {frames} training frames; "
+                f"set training.batch_size to {frames} or less"
+            )
+        if batch_size % (accumulate * processes):
+            raise ValueError(
+                f"training.batch_size {batch_size} must be a multiple of "
+                f"training.accumulate {accumulate} times {processes} processes"
+            )
+        self.frames, self.batch_size, self.seed, self.accumulate = frames, batch_size, seed, accumulate
+        self.process, self.processes = process, processes
+        self.epoch = 0
+        self._resume_at = (0, 0)
+
+    def __len__(self) -> int:
+        return self.frames // self.batch_size * self.accumulate
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation; the trainer calls this before every epoch."""
+        self.epoch = epoch
+
+    def resume_at(self, epoch: int, batch: int) -> None:
+        """Leave out the first batches of one epoch, because a run that goes on has trained on them."""
+        self._resume_at = (epoch, batch)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int | None]]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.frames)
+        first = self._resume_at[1] if self.epoch == self._resume_at[0] else 0
+        for batch in range(first, len(self)):
+            yield self._draws(order, batch)
+
+    def _draws(self, order: np.ndarray, batch: int) -> list[tuple[int, int | None]]:
+        step, part = divmod(batch, self.accumulate)
+        start = step * self.batch_size
+        mine = range(start + self.process, start + self.batch_size, self.processes)
+        share = len(mine) // self.accumulate
+        return [(int(order[at]), self._augmentation_seed(at)) for at in mine[part * share : (part + 1) * share]]
+
+    def _augmentation_seed(self, position: int) -> int:
+        return int(np.random.SeedSequence([self.seed, self.epoch, position]).generate_state(1, np.uint64)[0])
+
+
+class OrderedBatches(Sampler[list[tuple[int, int | None]]]):
+    """Every frame once, in order, without augmentation; processes take turns and none gets a frame twice."""
+
+    def __init__(self, frames: int, batch_size: int, *, process: int = 0, processes: int = 1) -> None:
+        self.mine = range(process, frames, processes)
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.mine) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int | None]]]:
+        for start in range(0, len(self.mine), self.batch_size):
+            yield [(index, None) for index in self.mine[start : start + self.batch_size]]
+
+
+def loader(dataset: FrameDataset, batches: Sampler[list[tuple[int, int | None]]], *, workers: int) -> DataLoader[Batch]:
+    """A loader that fetches whole batches; ``workers`` processes change its speed and nothing else."""
+    return DataLoader(
+        dataset,
+        sampler=batches,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=False,
+        multiprocessing_context="forkserver" if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,119 @@
+"""The name of every file that a stage writes; nothing else in the package spells a path below ``cache/``."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ensemble.config_files import SettingsError
+
+ENVIRONMENT_VARIABLE = "STACKDEPTH_CACHE"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of one training run.
+
+    Attributes:
+        folder: Everything below belongs to this run alone.
+    """
+
+    folder: Path
+
+    @property
+    def settings(self) -> Path:
+        """What the run was asked to do (JSON); its presence makes the folder a run."""
+        return self.folder / "settings.json"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint to go on from: weights, optimiser, schedule, progress."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """Weights with the best score on the validation scenes (safetensors)."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def result(self) -> Path:
+        """Written once, when training is complete (JSON): best score, its step, wall time."""
+        return self.folder / "result.json"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a line: losses, learning rates, validation scores."""
+        return self.folder / "log.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        """Scores on the test frames with their protocol (JSON)."""
+        return self.folder / "scores.json"
+
+    @property
+    def per_image(self) -> Path:
+        """Scores of every row on every test frame (CSV)."""
+        return self.folder / "per_image.csv"
+
+    @property
+    def pictures(self) -> Path:
+        """Picture grid of some test frames."""
+        return self.folder / "pictures.png"
+
+    @property
+    def lr_range(self) -> Path:
+        """Curve of the learning-rate range test."""
+        return self.folder / "lr_range.png"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The folder that every stage writes below.
+
+    Attributes:
+        root: ``./cache``, ``--cache-dir`` or ``STACKDEPTH_CACHE``.
+    """
+
+    root: Path
+
+    def learner_run(self, experiment: str, learner: str) -> Run:
+        """The run of a learner that is fitted to all training scenes but the validation scenes."""
+        return Run(self.root / "runs" / experiment / learner / "full")
+
+    def meta_run(self, experiment: str, name: str) -> Run:
+        """A fit of the meta-learner."""
+        return Run(self.root / "runs" / experiment / name)
+
+    def predictions(self, experiment: str, learner: str, role: str) -> Path:
+        """The folder of the shards with one learner's predictions for one role."""
+        return self.root / "predictions" / experiment / learner / role
+
+    def report(self, experiment: str) -> Path:
+        """The folder of the tables and pictures of an experiment."""
+        return self.root / "reports" / experiment
+
+    def find_run(self, name: str) -> Run:
+        """The run that a person means by a folder, ``experiment/name`` or a name that is unique.
+
+        Raises:
+            SettingsError: No run, or more than one, goes by this name.
+        """
+        runs = self.root / "runs"
+        for folder in (Path(name), runs / name):
+            if Run(folder).settings.is_file():
+                return Run(folder)
+        known = sorted(path.parent for path in runs.rglob("settings.json"))
+        found = [folder for folder in known if name in (folder.name, folder.parent.name)]
+        if len(found) == 1:
+            return Run(found[0])
+        names = ", ".join(str(folder.relative_to(runs)) for folder in found or known) or "none yet"
+        raise SettingsError(f"{name!r} names {len(found)} runs below {runs}; runs there: {names}")
+
+
+def outputs(folder: Path | None = None) -> Outputs:
+    """Where to write: the folder asked for, else ``STACKDEPTH_CACHE``, else ``./cache``."""
+    return Outputs(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE, "cache")))
+
+
+def stack_name(inputs: str, learners: tuple[str, ...], default: tuple[str, ...]) -> str:
+    """The run name of a stack: its inputs, and its learners where they are not the default ones."""
+    return f"meta-{inputs}" if learners == default else f"meta-{inputs}-{'-'.join(learners)}"

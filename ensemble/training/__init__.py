@@ -1,0 +1,1 @@
+"""Engine around Lightning: tasks, schedule, checkpoints, tracking."""
