@@ -1,0 +1,31 @@
+"""Predictions of the base learners, kept on disk so that they are complete, of known origin and undamaged."""
+
+from ensemble.cache.identity import (
+    SCHEMA,
+    CacheError,
+    CacheIdentity,
+    DamagedCacheError,
+    Difference,
+    LockedCacheError,
+    Role,
+    StaleCacheError,
+    fingerprint,
+)
+from ensemble.cache.reader import PredictionReader, damaged_shards
+from ensemble.cache.writer import PredictionWriter, stale
+
+__all__ = [
+    "PredictionWriter",
+    "PredictionReader",
+    "CacheIdentity",
+    "Role",
+    "SCHEMA",
+    "fingerprint",
+    "stale",
+    "Difference",
+    "damaged_shards",
+    "CacheError",
+    "StaleCacheError",
+    "LockedCacheError",
+    "DamagedCacheError",
+]

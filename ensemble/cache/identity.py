@@ -1,0 +1,159 @@
+"""What cached predictions were made from, and how a difference is told."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+SCHEMA = 1
+"""Version of the layout that ``ensemble.cache.shards`` writes; anything else is refused."""
+
+Role = Literal["fit", "validation", "test", "oof"]
+Description = Mapping[str, str | int | float]
+
+TITLES = {
+    "schema": "schema",
+    "learner": "learner",
+    "role": "role",
+    "fold": "fold",
+    "weights": "weights",
+    "preprocessing": "preprocessing",
+    "frames": "file list",
+    "height": "height",
+    "width": "width",
+    "max_depth": "largest depth",
+}
+
+
+class CacheError(ValueError):
+    """A prediction store that cannot be used; the message names the store and the command that mends it."""
+
+
+class StaleCacheError(CacheError):
+    """A store that was made from something else than what is asked for."""
+
+
+class LockedCacheError(CacheError):
+    """A store that another writer has in its hands."""
+
+
+class DamagedCacheError(CacheError):
+    """A shard whose bytes are not those that were written."""
+
+
+@dataclass(frozen=True)
+class CacheIdentity:
+    """What the rows of one store were made from.
+
+    Attributes:
+        learner: Name in ``LEARNERS``, or of a learner from elsewhere.
+        role: Which frames, seen from the learner: ``fit`` it was trained on, ``oof`` its fold never saw.
+        fold: The fold whose model predicted; ``None`` for the model of the full fit.
+        weights: Hexadecimal fingerprint of the weights.
+        preprocessing: Hexadecimal fingerprint of everything between file and network, and back.
+        frames: Hexadecimal fingerprint of the file list.
+    """
+
+    learner: str
+    role: Role
+    fold: int | None
+    weights: str
+    preprocessing: str
+    frames: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.+-]{1,128}", self.learner):
+            raise ValueError(f"learner {self.learner!r}: expected letters, digits, '_', '.', '+' or '-'")
+        if self.role not in get_args(Role):
+            raise ValueError(f"role {self.role!r}: expected one of {', '.join(get_args(Role))}")
+        if self.fold is not None and self.fold < 0:
+            raise ValueError(f"fold {self.fold}: expected 0 or more, or None for the full fit")
+        for name in ("weights", "preprocessing", "frames"):
+            value = getattr(self, name)
+            if not re.fullmatch(r"[0-9a-f]{8,128}", value):
+                raise ValueError(f"{name}: expected a fingerprint of 8 to 128 hexadecimal digits, found {value!r}")
+
+    @property
+    def command(self) -> str:
+        """The command line that makes these rows."""
+        fold = "" if self.fold is None else f" --fold {self.fold}"
+        return f"python -m ensemble.base cache {self.learner} --role {self.role}{fold}"
+
+    def description(self, *, size: tuple[int, int], max_depth: float) -> Description:
+        """Everything a shard says about itself.
+
+        Args:
+            size: Height and width of the rows.
+            max_depth: Metres; the largest depth that can be stored.
+        """
+        return {
+            "schema": SCHEMA,
+            "learner": self.learner,
+            "role": self.role,
+            "fold": -1 if self.fold is None else self.fold,
+            "weights": self.weights,
+            "preprocessing": self.preprocessing,
+            "frames": self.frames,
+            "height": size[0],
+            "width": size[1],
+            "max_depth": float(max_depth),
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing in which a store differs from what is asked for."""
+
+    what: str
+    stored: str | int | float
+    expected: str | int | float
+
+    def __str__(self) -> str:
+        return f"{self.what} changed: stored {self.stored}, expected {self.expected}"
+
+
+def differences_between(stored: Description, expected: Description) -> list[Difference]:
+    """What ``stored`` says otherwise than ``expected``; a foreign schema is told alone, the rest means nothing then."""
+    if stored["schema"] != expected["schema"]:
+        return [Difference(TITLES["schema"], stored["schema"], expected["schema"])]
+    return [Difference(TITLES[key], stored[key], expected[key]) for key in TITLES if stored[key] != expected[key]]
+
+
+def mending_command(identity: CacheIdentity, command: str) -> str:
+    """The command that fills a store, or goes on filling it; stale stores want ``--rebuild`` added.
+
+    Args:
+        identity: Names learner, role and fold where ``command`` is empty.
+        command: A fuller command line, with or without ``--rebuild``.
+    """
+    return (command or identity.command).replace(" --rebuild", "")
+
+
+def fingerprint(value: Mapping | Sequence | str | float | None) -> str:
+    """Hexadecimal SHA-256 of plain data; the order of mapping keys does not matter.
+
+    Raises:
+        TypeError: Something in it has no JSON form.
+        ValueError: Something in it is NaN or infinite.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def check_frames(frame_ids: Sequence[str], *, where: str) -> None:
+    """Refuse a list of frames that names none, or one of them twice.
+
+    Raises:
+        ValueError: No frame, a doubled frame, or an id that is not 1 to 1024 bytes of printable text.
+    """
+    if not frame_ids:
+        raise ValueError(f"{where}: the list of frames is empty; expected at least one frame id")
+    seen: set[str] = set()
+    for frame_id in frame_ids:
+        if not frame_id.isprintable() or not 1 <= len(frame_id.encode("utf-8")) <= 1024:
+            raise ValueError(f"{where}: frame id {frame_id[:80]!r}: expected 1 to 1024 bytes of printable text")
+        if frame_id in seen:
+            raise ValueError(f"{where}: frame {frame_id} stands twice in the list of frames; name each frame once")
+        seen.add(frame_id)

@@ -1,0 +1,152 @@
+"""Reading predictions: checked for cover and origin when a reader is made, for damage whenever a row is read."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5d
+from jaxtyping import Float, UInt16
+
+from ensemble.cache.identity import CacheError, CacheIdentity, check_frames, mending_command
+from ensemble.cache.shards import (
+    PARSE_ERRORS,
+    ShardIndex,
+    damaged,
+    is_intact,
+    metres,
+    open_shard,
+    read_index,
+    refuse_stale,
+    row_checksum,
+    shard_paths,
+)
+
+_OPEN_FILES = 32
+
+
+class PredictionReader:
+    """The rows of one store, each frame exactly once.
+
+    A reader can be pickled and used after a fork: every process opens the files for itself when it first reads.
+
+    Attributes:
+        directory: Folder of the store.
+        identity: What the rows must have been made from.
+        frame_ids: Every frame that the store must hold, and no other.
+        size: Height and width of a row.
+        max_depth: Metres; the largest depth that could be stored.
+        mend: The command that fills the store; it ends every complaint, with ``--rebuild`` where that is needed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        identity: CacheIdentity,
+        frame_ids: Sequence[str],
+        *,
+        size: tuple[int, int],
+        max_depth: float,
+        mend: str = "",
+    ) -> None:
+        """Look through all shards without reading depth.
+
+        Raises:
+            StaleCacheError: A shard was made from something else; both sides of every difference are named.
+            CacheError: Rows are missing, doubled or foreign, or a shard cannot be read or points outside of itself.
+        """
+        check_frames(frame_ids, where=str(directory))
+        self.directory = directory
+        self.identity = identity
+        self.frame_ids = tuple(frame_ids)
+        self.size = size
+        self.max_depth = max_depth
+        self.mend = mending_command(identity, mend)
+        self._rows: dict[str, tuple[Path, int, int]] = {}
+        self._handles: OrderedDict[Path, h5py.File] = OrderedDict()
+        self._handles_pid = os.getpid()
+        expected = identity.description(size=size, max_depth=max_depth)
+        for path in shard_paths(directory):
+            self._add(read_index(path, expected=expected, mend=self.mend))
+        self._check_cover()
+
+    def read(self, frame_id: str) -> Float[np.ndarray, "h w"]:
+        """Depth of one frame in metres, float32.
+
+        Raises:
+            CacheError: The frame is unknown, or its row is not as it was written.
+        """
+        if frame_id not in self._rows:
+            raise CacheError(f"{self.directory}: frame {frame_id} is not in the list of {len(self._rows)} frames")
+        path, row, checksum = self._rows[frame_id]
+        try:
+            levels = self._read_levels(path, row)
+        except PARSE_ERRORS as error:
+            raise damaged(path, f"the row of frame {frame_id} cannot be read ({error})", mend=self.mend) from error
+        if row_checksum(frame_id, levels) != checksum:
+            raise damaged(path, f"the row of frame {frame_id} does not fit its checksum", mend=self.mend)
+        return metres(levels, max_depth=self.max_depth)
+
+    def verify(self) -> None:
+        """Read every byte of the store.
+
+        Raises:
+            DamagedCacheError: Shards are not as they were written; all are named.
+        """
+        bad = damaged_shards(self.directory)
+        if bad:
+            names = " ".join(f"'{path}'" for path in bad)
+            raise damaged(bad[0], f"{len(bad)} shards do not fit their checksums: {names}", mend=self.mend)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handles": OrderedDict()}
+
+    def _read_levels(self, path: Path, row: int) -> UInt16[np.ndarray, "h w"]:
+        dataset = h5py.Dataset(h5d.open(self._file(path).id, b"depth"))
+        if dataset.shape[1:] != self.size:
+            raise CacheError(f"rows of {dataset.shape[1:]} pixels, expected {self.size}; replaced since it was checked")
+        return np.asarray(dataset[row])
+
+    def _file(self, path: Path) -> h5py.File:
+        if self._handles_pid != os.getpid():
+            self._handles, self._handles_pid = OrderedDict(), os.getpid()
+        if path in self._handles:
+            self._handles.move_to_end(path)
+            return self._handles[path]
+        if len(self._handles) >= _OPEN_FILES:
+            self._handles.popitem(last=False)[1].close()
+        file = open_shard(path, mend=self.mend)
+        self._handles[path] = file
+        return file
+
+    def _add(self, index: ShardIndex) -> None:
+        refuse_stale(index, self.identity.description(size=self.size, max_depth=self.max_depth), mend=self.mend)
+        known = frozenset(self.frame_ids)
+        for row, (frame_id, checksum) in enumerate(zip(index.frames, index.crc32, strict=True)):
+            if frame_id not in known:
+                raise CacheError(
+                    f"{index.path}: frame {frame_id} is not among the {len(known)} frames asked for.\n"
+                    f"Run: {self.mend} --rebuild"
+                )
+            if frame_id in self._rows:
+                raise CacheError(
+                    f"{index.path}: frame {frame_id} is doubled, it stands in {self._rows[frame_id][0]} as well.\n"
+                    f"Run: {self.mend} --rebuild"
+                )
+            self._rows[frame_id] = (index.path, row, int(checksum))
+
+    def _check_cover(self) -> None:
+        missing = [frame_id for frame_id in self.frame_ids if frame_id not in self._rows]
+        if missing:
+            raise CacheError(
+                f"{self.directory}: {len(missing)} of {len(self.frame_ids)} {self.identity.role} frames have no "
+                f"prediction (first: {missing[0]}).\nRun: {self.mend}"
+            )
+
+
+def damaged_shards(directory: Path) -> list[Path]:
+    """The shards of a store that are not byte for byte as they were written."""
+    return [path for path in shard_paths(directory) if path.is_symlink() or not is_intact(path)]

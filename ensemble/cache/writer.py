@@ -1,0 +1,209 @@
+"""Writing predictions so that a killed process loses at most the shard it was working on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float, UInt16
+
+from ensemble import files
+from ensemble.cache.identity import (
+    CacheError,
+    CacheIdentity,
+    Difference,
+    check_frames,
+    differences_between,
+    mending_command,
+)
+from ensemble.cache.lock import StoreLock
+from ensemble.cache.shards import (
+    LEVELS,
+    damaged,
+    is_intact,
+    quantise,
+    read_index,
+    refuse_stale,
+    shard_bytes,
+    shard_paths,
+)
+
+
+class PredictionWriter:
+    """Fills one store, a folder of shards, from wherever an earlier writer stopped; use it in a ``with`` block.
+
+    Rows gather in memory until a shard is full or the block ends without an error. Then the shard is written under
+    another name, flushed to disk and renamed, and only then are its rows ``acknowledged``.
+
+    Attributes:
+        directory: Folder of the store.
+        identity: What the rows are made from.
+        frame_ids: Every frame that the store is to hold, in order.
+        size: Height and width of a row.
+        max_depth: Metres; the largest depth that can be stored.
+        shard_frames: Rows of a full shard.
+        rebuild: Remove the shards that are there, whatever they were made from.
+        mend: The command line that fills this store, for messages.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        identity: CacheIdentity,
+        frame_ids: Sequence[str],
+        *,
+        size: tuple[int, int],
+        max_depth: float,
+        shard_frames: int = 64,
+        rebuild: bool = False,
+        mend: str = "",
+    ) -> None:
+        check_frames(frame_ids, where=str(directory))
+        if shard_frames < 1:
+            raise ValueError(f"{directory}: shard_frames is {shard_frames}, expected at least 1")
+        if not 0 < max_depth < float("inf"):
+            raise ValueError(f"{directory}: max_depth is {max_depth} m, expected a positive finite depth")
+        self.directory = directory
+        self.identity = identity
+        self.frame_ids = tuple(frame_ids)
+        self.size = size
+        self.max_depth = max_depth
+        self.shard_frames = shard_frames
+        self.rebuild = rebuild
+        self.mend = mending_command(identity, mend)
+        self._description = identity.description(size=size, max_depth=max_depth)
+        self._known = frozenset(self.frame_ids)
+        self._stored: set[str] = set()
+        self._pending: dict[str, UInt16[np.ndarray, "h w"]] = {}
+        self._lock = StoreLock(directory)
+        self._open = False
+
+    def __enter__(self) -> Self:
+        """Take the store, clear away what a killed writer left, and see which rows are there.
+
+        Raises:
+            LockedCacheError: Another process is writing it.
+            StaleCacheError: Its rows were made from something else.
+            DamagedCacheError: A shard is not as it was written.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        try:
+            files.remove_leftovers(self.directory)
+            if self.rebuild:
+                for path in shard_paths(self.directory):
+                    path.unlink()
+            self._stored = self._frames_on_disk()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commit what is pending, unless an error ends the block, and give the store back."""
+        try:
+            if error is None:
+                self.commit()
+        finally:
+            self._open = False
+            self._pending.clear()
+            self._lock.release()
+
+    @property
+    def acknowledged(self) -> list[str]:
+        """Frames whose rows are safely on disk, in the order of ``frame_ids``."""
+        return [frame_id for frame_id in self.frame_ids if frame_id in self._stored]
+
+    def missing(self) -> list[str]:
+        """Frames that are neither stored nor pending, in the order of ``frame_ids``."""
+        return [
+            frame_id for frame_id in self.frame_ids if frame_id not in self._stored and frame_id not in self._pending
+        ]
+
+    def append(self, frame_id: str, depth: Float[np.ndarray, "h w"]) -> None:
+        """Add one row; the shard is committed when this row fills it.
+
+        Args:
+            frame_id: One of ``missing()``.
+            depth: Float32 metres.
+
+        Raises:
+            CacheError: The frame is unknown or doubled, or its depth is not what a row can hold.
+        """
+        if not self._open:
+            raise CacheError(f"{self.directory}: append outside of the writer's with block")
+        if frame_id not in self._known:
+            raise CacheError(f"{self.directory}: frame {frame_id} is not in the list of {len(self._known)} frames")
+        if frame_id in self._stored or frame_id in self._pending:
+            raise CacheError(f"{self.directory}: frame {frame_id} has a row already; append only missing() frames")
+        self._check_depth(frame_id, depth)
+        self._pending[frame_id] = quantise(depth, max_depth=self.max_depth)
+        if len(self._pending) >= self.shard_frames:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write the pending rows as a shard; when this returns they are acknowledged.
+
+        Raises:
+            OSError: The disk is full or refuses; the rows stay pending and no part of them has a shard's name.
+        """
+        if not self._pending:
+            return
+        content = shard_bytes(self._description, list(self._pending), list(self._pending.values()))
+        files.write_bytes(self._next_path(), content)
+        self._stored.update(self._pending)
+        self._pending.clear()
+
+    def _check_depth(self, frame_id: str, depth: np.ndarray) -> None:
+        where = f"{self.directory}: frame {frame_id}"
+        if depth.dtype != np.float32 or depth.shape != self.size:
+            raise CacheError(f"{where}: depth is {depth.dtype} {depth.shape}, expected float32 {self.size} in metres")
+        bad = int(np.count_nonzero(~np.isfinite(depth)))
+        if bad:
+            raise CacheError(f"{where}: {bad} of {depth.size} pixels are NaN or infinite; expected finite metres")
+        quantum = self.max_depth / LEVELS
+        outside = int(np.count_nonzero((depth < -quantum) | (depth > self.max_depth + quantum)))
+        if outside:
+            raise CacheError(
+                f"{where}: {outside} of {depth.size} pixels lie outside of 0 .. {self.max_depth} m "
+                f"(found {depth.min():.6g} .. {depth.max():.6g}); the learner must keep to its max_depth, in metres"
+            )
+
+    def _next_path(self) -> Path:
+        taken = {path.name for path in shard_paths(self.directory)}
+        number = next(number for number in range(len(taken) + 1) if f"shard-{number:05d}.h5" not in taken)
+        return self.directory / f"shard-{number:05d}.h5"
+
+    def _frames_on_disk(self) -> set[str]:
+        stored: set[str] = set()
+        for path in shard_paths(self.directory):
+            if not is_intact(path):
+                raise damaged(path, "its bytes do not fit its checksum", mend=self.mend)
+            index = read_index(path, expected=self._description, mend=self.mend)
+            refuse_stale(index, self._description, mend=self.mend)
+            wrong = [frame_id for frame_id in index.frames if frame_id not in self._known or frame_id in stored]
+            if wrong:
+                raise CacheError(
+                    f"{path}: {len(wrong)} rows are doubled or not in the list of frames (first: {wrong[0]}).\n"
+                    f"Run: {self.mend} --rebuild"
+                )
+            stored.update(index.frames)
+        return stored
+
+
+def stale(directory: Path, identity: CacheIdentity, *, size: tuple[int, int], max_depth: float) -> list[Difference]:
+    """In what a store differs from what is asked for; empty for an empty store.
+
+    Raises:
+        CacheError: A shard cannot be read.
+    """
+    expected = identity.description(size=size, max_depth=max_depth)
+    found: dict[Difference, None] = {}
+    for path in shard_paths(directory):
+        index = read_index(path, expected=expected, mend=identity.command)
+        found.update(dict.fromkeys(differences_between(index.description, expected)))
+    return list(found)
