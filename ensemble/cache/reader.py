@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d
+from h5py import h5d  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float, UInt16
 
 from ensemble.cache.identity import CacheError, CacheIdentity, check_frames, mending_command

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5l, h5o, h5z
+from h5py import h5a, h5d, h5l, h5o, h5z  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float, UInt16, UInt32
 
 from ensemble.cache.identity import (
