@@ -1,0 +1,18 @@
+"""Frames with depth: where they come from (``SOURCES``), how they are split by scene, and how they become tensors."""
+
+from collections.abc import Callable
+
+from ensemble.config import DataSettings
+from ensemble.data.nyu import NyuSource
+from ensemble.data.rooms import RoomsSource
+from ensemble.data.source import FrameSource
+
+SOURCES: dict[str, Callable[[DataSettings], FrameSource]] = {
+    "rooms": RoomsSource.from_settings,
+    "nyu": NyuSource.from_settings,
+}
+
+
+def open_source(settings: DataSettings) -> FrameSource:
+    """The source that the settings name; lists its frames and reads none."""
+    return SOURCES[settings.kind](settings)

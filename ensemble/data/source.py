@@ -1,0 +1,90 @@
+"""What a source of frames promises, and the frame as it comes from there: no resizing, no augmentation, no torch."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image with depth, named but not read.
+
+    Attributes:
+        id: Unique within its split, such as ``group_031/rgb_00412`` or ``room_0003/0001``.
+        scene: The place it was taken in; splits never cut a scene.
+        split: The side of the source's own split that it stands on.
+    """
+
+    id: str
+    scene: str
+    split: Split
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """One image with depth at its original size.
+
+    Attributes:
+        image: RGB.
+        depth: Metres along the optical axis; anything where ``valid`` is false.
+        valid: Pixels that have a measurement.
+
+    Raises:
+        ValueError: The three are not what the types say or differ in size.
+    """
+
+    image: UInt8[np.ndarray, "h w 3"]
+    depth: Float32[np.ndarray, "h w"]
+    valid: Bool[np.ndarray, "h w"]
+
+    def __post_init__(self) -> None:
+        size = self.image.shape[:2]
+        expected = (("image", (*size, 3), np.uint8), ("depth", size, np.float32), ("valid", size, np.bool_))
+        for name, shape, dtype in expected:
+            found = getattr(self, name)
+            if found.shape != shape or found.dtype != dtype:
+                raise ValueError(
+                    f"{name} of a frame: expected {np.dtype(dtype)} of shape {shape}, "
+                    f"found {found.dtype} of shape {found.shape}"
+                )
+
+
+class FrameSource(Protocol):
+    """Frames that can be listed and read; can be pickled, because loader workers get a copy, and holds nothing open."""
+
+    @property
+    def name(self) -> str:
+        """Key in ``SOURCES``."""
+        ...
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Every frame of both splits."""
+        ...
+
+    def read(self, frame: Frame) -> RawFrame:
+        """Image and depth of a frame."""
+        ...
+
+    def read_image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
+        """The image alone, for work that must not or need not see the depth."""
+        ...
+
+    def describe(self, frames: Sequence[Frame]) -> str:
+        """Fingerprint of these frames in this order: it changes whenever their content may have changed."""
+        ...
+
+
+def fingerprint(lines: Iterable[str]) -> str:
+    """Hexadecimal digest of text lines; the same lines in another order give another one."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("utf-8", errors="surrogateescape"))
+        digest.update(b"\n")
+    return digest.hexdigest()
