@@ -1,0 +1,69 @@
+"""Layers that two or more learners use."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Activation = Callable[[], nn.Module]
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+    """A context in which mixed precision is off for the tensor's device."""
+    device = tensor.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise 3x3, BN, first activation, pointwise 1x1, and BN with the second activation where asked for.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out.
+        first: Makes the activation between the two convolutions.
+        second: Makes the last activation.
+        norm: Whether the pointwise convolution is followed by BN.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        first: Activation = nn.ReLU,
+        second: Activation | None = None,
+        norm: bool = True,
+    ) -> None:
+        layers = [
+            nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+            nn.BatchNorm2d(inputs),
+            first(),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+        ]
+        if norm:
+            layers.append(nn.BatchNorm2d(outputs))
+        if second is not None:
+            layers.append(second())
+        super().__init__(*layers)
+
+
+def upsample_to(x: Float[Tensor, "b c h w"], like: Tensor, *, mode: str = "bilinear") -> Float[Tensor, "b c H W"]:
+    """Bring a map to the height and width of another."""
+    if x.shape[-2:] == like.shape[-2:]:
+        return x
+    return F.interpolate(x, size=like.shape[-2:], mode=mode, align_corners=False if mode == "bilinear" else None)
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw every dense convolution of a decoder from He's normal distribution over its inputs; biases start at zero.
+
+    Source: He et al. 2015, Delving Deep into Rectifiers, eq. 10.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,215 @@
+"""BTS: a decoder that guides every size with local planes, from coarse to fine.
+
+Source: Lee et al. 2019, From Big to Small, sections 3.2 and 3.3; the widths are those of the published GhostNet study.
+Deviation: planes seen edge-on, whose depth would be negative, are held at ``SMALLEST_COSINE``.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from base_learners.blocks import SeparableConv, full_precision, initialise, upsample_to
+from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
+from base_learners.losses import resize_like, scale_invariant_log_loss
+
+SMALLEST_COSINE = 0.04
+"""Just below what 4x4 cells can reach; only the corners of 8x8 cells fall below it."""
+
+Separable = partial(SeparableConv, first=nn.ReLU, second=nn.ELU)
+
+
+class Upscale(nn.Module):
+    """A separable convolution, nearest upsampling to a given map, and BN where asked for.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out.
+        norm: Whether BN follows.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, norm: bool = True) -> None:
+        super().__init__()
+        self.conv = Separable(inputs, outputs)
+        self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+
+    def forward(self, x: Float[Tensor, "b c h w"], like: Tensor) -> Tensor:
+        """The map at the size of ``like``."""
+        return self.norm(upsample_to(self.conv(x), like, mode="nearest"))
+
+
+class DilatedBranch(nn.Sequential):
+    """One rate of the dense pyramid: 1x1, then a dilated dense 3x3.
+
+    Args:
+        inputs: Channels in.
+        hidden: Channels between the two convolutions.
+        outputs: Channels out.
+        rate: Dilation.
+        norm: Whether BN comes first.
+    """
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, rate: int, norm: bool) -> None:
+        super().__init__(
+            nn.BatchNorm2d(inputs) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.Conv2d(inputs, hidden, 1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, outputs, 3, padding=rate, dilation=rate, bias=False),
+        )
+
+
+def reduction(inputs: int, first: int, outputs: int) -> nn.Sequential:
+    """1x1 convolutions that halve their channels from ``first`` down to 8, ELU between, then ``outputs`` channels."""
+    layers: list[nn.Module] = []
+    while first >= 8:
+        layers += [nn.Conv2d(inputs, first, 1, bias=False), nn.ELU()]
+        inputs, first = first, first // 2
+    return nn.Sequential(*layers, nn.Conv2d(inputs, outputs, 1, bias=False))
+
+
+class BTS(nn.Module):
+    """Image to metres by local planar guidance.
+
+    Args:
+        encoder: Five maps at strides 2 to 32, with their ``channels``.
+        max_depth: Metres; the largest depth.
+        min_depth: Metres; the smallest depth.
+        adaptor: Channels that the deepest map is brought to.
+        widths: Channels of the decoder at strides 16, 8, 4, 2 and 1.
+        rates: Dilations of the dense pyramid at stride 8.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        max_depth: float = 10.0,
+        min_depth: float = 1e-3,
+        adaptor: int = 2208,
+        widths: Sequence[int] = (512, 256, 128, 64, 32),
+        rates: Sequence[int] = (3, 6, 12, 18, 24),
+    ) -> None:
+        super().__init__()
+        self.min_depth, self.max_depth = min_depth, max_depth
+        self.encoder = encoder
+        skip2, skip4, skip8, skip16, deepest = encoder.channels
+        w16, w8, w4, w2, w1 = widths
+        self.adaptor = nn.Sequential(nn.Conv2d(deepest, adaptor, 1), nn.ReLU())
+        self.up16, self.join16 = Upscale(adaptor, w16), Separable(w16 + skip16, w16)
+        self.up8 = Upscale(w16, w8)
+        self.join8 = nn.Sequential(Separable(w8 + skip8, w8), nn.BatchNorm2d(w8))
+        grown = [w8, *(w8 + skip8 + w4 * index for index in range(1, len(rates)))]
+        self.pyramid = nn.ModuleList(
+            DilatedBranch(inputs, w8, w4, rate=rate, norm=index > 0)
+            for index, (inputs, rate) in enumerate(zip(grown, rates, strict=True))
+        )
+        self.join_pyramid = Separable(w8 + w4 * len(rates), w4)
+        self.plane8 = reduction(w4, w4, 3)
+        self.up4, self.join4, self.plane4 = Upscale(w4, w4), Separable(w4 + skip4 + 1, w4), reduction(w4, w4 // 2, 3)
+        self.up2, self.join2, self.plane2 = Upscale(w4, w2), Separable(w2 + skip2 + 1, w2), reduction(w2, w2 // 2, 3)
+        self.up1, self.direct = Upscale(w2, w1, norm=False), reduction(w1, w1 // 2, 1)
+        self.join1, self.last = Separable(w1 + 4, w1), SeparableConv(w1, 1)
+        for part in self.children():
+            if part is not encoder:
+                initialise(part)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
+        """Depth at the image's size."""
+        skip2, skip4, skip8, skip16, x = self.encoder(image)
+        x = self.up16(self.adaptor(x), skip16)
+        x = self.join16(torch.cat([x, skip16], dim=1))
+        x = self._dense_pyramid(self.up8(x, skip8), skip8)
+        guide8 = self._guide(self.plane8(x), 8, image)
+        x = self.up4(x, skip4)
+        x = self.join4(torch.cat([x, skip4, upsample_to(guide8, skip4, mode="nearest")], dim=1))
+        guide4 = self._guide(self.plane4(x), 4, image)
+        x = self.up2(x, skip2)
+        x = self.join2(torch.cat([x, skip2, upsample_to(guide4, skip2, mode="nearest")], dim=1))
+        guide2 = self._guide(self.plane2(x), 2, image)
+        x = self.up1(x, image)
+        x = self.join1(torch.cat([x, torch.sigmoid(self.direct(x)), guide2, guide4, guide8], dim=1))
+        depth = self.max_depth * torch.sigmoid(self.last(x).float())
+        return DepthPrediction(depth.clamp(min=self.min_depth))
+
+    def _dense_pyramid(self, x: Tensor, skip: Tensor) -> Tensor:
+        joined = torch.cat([x, skip], dim=1)
+        x = self.join8(joined)
+        branches = [self.pyramid[0](x)]
+        for branch in list(self.pyramid)[1:]:
+            branches.append(branch(torch.cat([joined, *branches], dim=1)))
+        return self.join_pyramid(torch.cat([x, *branches], dim=1))
+
+    def _guide(self, coefficients: Tensor, cell: int, image: Tensor) -> Tensor:
+        """Depth of the planes over ``max_depth``, at the image's size."""
+        with full_precision(image):
+            guide = local_planar_guidance(coefficients.float(), cell=cell)
+        height, width = image.shape[-2:]
+        if guide.shape[-2] < height or guide.shape[-1] < width:
+            return upsample_to(guide, image, mode="nearest")
+        return guide[..., :height, :width]
+
+
+def local_planar_guidance(coefficients: Float[Tensor, "b 3 h w"], *, cell: int) -> Float[Tensor, "b 1 H W"]:
+    """Depth of a plane in every cell, as a share of the largest depth.
+
+    Args:
+        coefficients: Polar angle (up to 60 degrees), azimuth and distance of each plane, before their sigmoids.
+        cell: Height and width of a cell, in pixels.
+
+    Source: Lee et al. 2019, eq. 1 and 2.
+    """
+    polar, azimuth, distance = torch.sigmoid(coefficients).unbind(dim=1)
+    polar, azimuth = polar * (math.pi / 3), azimuth * (2 * math.pi)
+    normal = torch.stack([polar.sin() * azimuth.cos(), polar.sin() * azimuth.sin(), polar.cos()], dim=1)
+    return plane_depth(normal, distance[:, None], cell=cell)
+
+
+def plane_depth(
+    normal: Float[Tensor, "b 3 h w"], distance: Float[Tensor, "b 1 h w"], *, cell: int
+) -> Float[Tensor, "b 1 H W"]:
+    """Depth, in the unit of ``distance``, at every pixel of cells that each hold one plane.
+
+    Args:
+        normal: Unit normals.
+        distance: From the camera to the plane.
+        cell: Height and width of a cell, in pixels.
+
+    Source: Lee et al. 2019, eq. 2.
+    """
+    batch, _, height, width = normal.shape
+    offset = (torch.arange(cell, device=normal.device, dtype=normal.dtype) - (cell - 1) / 2) / cell
+    n1, n2, n3 = normal[:, :, :, None, :, None].unbind(dim=1)
+    cosine = n1 * offset + n2 * offset[:, None, None] + n3
+    depth = distance[:, 0, :, None, :, None] / cosine.clamp(min=SMALLEST_COSINE)
+    return depth.reshape(batch, 1, height * cell, width * cell)
+
+
+def bts_loss(
+    prediction: DepthPrediction,
+    target: DepthTarget,
+    valid: ValidMask,
+    *,
+    mean_weight: float = 0.85,
+    scale: float = 10.0,
+) -> Mapping[str, Tensor]:
+    """Scale-invariant log error.
+
+    Args:
+        prediction: Depth in metres.
+        target: Metres; read only where ``valid`` is true.
+        valid: Pixels that have a measurement.
+        mean_weight: Share of the squared mean log error that is forgiven.
+        scale: Factor of the log error.
+
+    Raises:
+        ValueError: No pixel is valid.
+
+    Source: Lee et al. 2019, eq. 4.
+    """
+    depth = resize_like(prediction.depth, target)
+    return {"silog": scale_invariant_log_loss(depth, target, valid, mean_weight=mean_weight, scale=scale)}

@@ -1,0 +1,103 @@
+"""What the meta-learner sees: the image, the learners' depths, or both, as one stack of channels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+DEPTH_MEAN, DEPTH_STD = 0.25, 0.25
+"""Of depth divided by the largest depth: indoor scenes lie around a quarter of it."""
+
+
+@dataclass(frozen=True)
+class MetaInputs:
+    """One kind of input.
+
+    Attributes:
+        image: Whether the three channels of the image come first.
+        depth: Whether one channel per learner follows.
+    """
+
+    image: bool
+    depth: bool
+
+
+INPUTS: dict[str, MetaInputs] = {
+    "rgb": MetaInputs(image=True, depth=False),
+    "d": MetaInputs(image=False, depth=True),
+    "rgb+d": MetaInputs(image=True, depth=True),
+}
+"""Every kind of input by the name used on the command line."""
+
+
+def assemble(
+    kind: str,
+    image: Float[Tensor, "b 3 h w"],
+    depths: Float[Tensor, "b k h w"],
+    *,
+    max_depth: float,
+) -> Float[Tensor, "b channels h w"]:
+    """Stack the channels of a kind of input; the encoder normalises them.
+
+    Args:
+        kind: Key of ``INPUTS``.
+        image: RGB in [0, 1].
+        depths: Metres, one map per learner.
+        max_depth: Metres; depths are divided by it.
+
+    Raises:
+        ValueError: The kind is unknown, or image and depths differ in size where both are used.
+    """
+    wanted = _named(kind)
+    if wanted.image and wanted.depth and image.shape[-2:] != depths.shape[-2:]:
+        raise ValueError(
+            f"meta inputs {kind}: image is {tuple(image.shape[-2:])} and depths are {tuple(depths.shape[-2:])}; "
+            "expected one size: cache predictions and load images at the same data.size"
+        )
+    parts = ([image] if wanted.image else []) + ([depths / max_depth] if wanted.depth else [])
+    return torch.cat(parts, dim=1)
+
+
+def channel_count(kind: str, learners: int) -> int:
+    """Channels of a kind of input for a number of learners.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+    wanted = _named(kind)
+    return 3 * wanted.image + learners * wanted.depth
+
+
+def normalisation(
+    kind: str,
+    learners: int,
+    *,
+    image_mean: Sequence[float] | None = None,
+    image_std: Sequence[float] | None = None,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of every channel, for the encoder.
+
+    Args:
+        kind: Key of ``INPUTS``.
+        learners: Number of learners.
+        image_mean: Of the image's channels; ImageNet's where absent.
+        image_std: Likewise.
+
+    Raises:
+        ValueError: The kind is unknown.
+    """
+    wanted = _named(kind)
+    depth_channels = learners * wanted.depth
+    mean = (*(image_mean or IMAGENET_MEAN),) * wanted.image + (DEPTH_MEAN,) * depth_channels
+    std = (*(image_std or IMAGENET_STD),) * wanted.image + (DEPTH_STD,) * depth_channels
+    return mean, std
+
+
+def _named(kind: str) -> MetaInputs:
+    if kind not in INPUTS:
+        raise ValueError(f"meta inputs: {kind!r} is unknown, expected one of {', '.join(INPUTS)}")
+    return INPUTS[kind]
