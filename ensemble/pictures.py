@@ -1,0 +1,165 @@
+"""Pictures of depth, weights and errors, drawn from arrays; nothing here shows a window or keeps global state."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8, UInt16
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ensemble.colours import (
+    Rgb,
+    depth_colours,
+    depth_limits,
+    depth_scale,
+    error_colours,
+    weight_colours,
+    weight_scale,
+    weight_spread,
+)
+from ensemble.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
+from ensemble.files import write_bytes
+from ensemble.picture_grid import GridRow, picture_grid
+
+__all__ = [
+    "GridRow",
+    "depth_colours",
+    "error_colours",
+    "learning_rate_curve",
+    "picture_grid",
+    "save_depth_png",
+    "save_prediction",
+    "weight_colours",
+]
+
+LARGEST_DEPTH_MM = 65535
+
+
+def save_depth_png(path: Path, depth: Float[np.ndarray, "h w"]) -> None:
+    """A 16-bit PNG of whole millimetres.
+
+    Raises:
+        ValueError: A depth that 16 bits of millimetres cannot hold: negative, not finite or above 65.535 m.
+    """
+    write_bytes(path, _png(_millimetres(depth, path)))
+
+
+def save_prediction(
+    out_dir: Path,
+    name: str,
+    image: UInt8[np.ndarray, "h w 3"],
+    depth: Float[np.ndarray, "h w"],
+    weights: Float[np.ndarray, "k h w"],
+    learners: Sequence[str],
+) -> tuple[Path, ...]:
+    """Everything that is known of one image: metres twice, and two pictures.
+
+    Writes ``NAME_depth_mm.png`` (16-bit millimetres), ``NAME_depth.npy`` (float32 metres), ``NAME_depth_colour.png``
+    (image, depth and its scale) and ``NAME_weights.png`` (a panel per learner).
+
+    Returns:
+        The four paths in this order.
+
+    Raises:
+        ValueError: ``name`` is not a plain file name, other learners than named, or a depth beyond 16 bits.
+    """
+    if name != Path(name).name or not name:
+        raise ValueError(f"prediction: found the name {name!r}, expected a plain file name without folders")
+    if len(learners) != len(weights):
+        raise ValueError(f"prediction {name}: found {len(weights)} weight maps for the learners {', '.join(learners)}")
+    millimetres, metres, colour, maps = (
+        out_dir / f"{name}{end}" for end in ("_depth_mm.png", "_depth.npy", "_depth_colour.png", "_weights.png")
+    )
+    save_depth_png(millimetres, depth)
+    buffer = io.BytesIO()
+    np.save(buffer, depth.astype(np.float32), allow_pickle=False)
+    write_bytes(metres, buffer.getvalue())
+    near, far = depth_limits(depth)
+    scale = depth_scale(near, far)
+    _write_panels(colour, (image, depth_colours(depth, near, far)), ("image", "depth"), scale, "metres", bar_from=1)
+    spread = weight_spread(weights)
+    panels = tuple(weight_colours(weight, len(learners), spread) for weight in weights)
+    titles = tuple(f"{learner}, mean {weight.mean():.2f}" for learner, weight in zip(learners, weights, strict=True))
+    _write_panels(maps, panels, titles, weight_scale(len(learners), spread), weight_unit(len(learners)))
+    return millimetres, metres, colour, maps
+
+
+def learning_rate_curve(path: Path, rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> None:
+    """The loss of a learning-rate range test over the rate, and the rate that it suggests.
+
+    Losses that are not finite are left out; the axis ends a little above where the losses started.
+
+    Raises:
+        ValueError: Not as many rates as losses, or no finite loss.
+    """
+    rate, loss = np.asarray(rates, dtype=np.float64), np.asarray(losses, dtype=np.float64)
+    finite = np.isfinite(loss)
+    if rate.shape != loss.shape or not finite.any():
+        raise ValueError(f"range test: found {rate.size} rates and {finite.sum()} finite of {loss.size} losses")
+    figure = Figure(figsize=(6, 3.6), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.semilogx(rate[finite], loss[finite], color="0.2", linewidth=1.4)
+    low = loss[finite].min()
+    high = loss[finite][: int(loss[finite].argmin()) + 1].max()
+    margin = 0.15 * (high - low) or 0.05 * abs(high) or 1.0
+    axes.set_ylim(low - margin, high + 2 * margin)
+    if suggestion is not None:
+        axes.axvline(suggestion, color="C3", linewidth=1.4)
+        left_half = suggestion < np.sqrt(rate.min() * rate.max())
+        axes.annotate(
+            f"suggested: {suggestion:.2e}",
+            (suggestion, 0.96),
+            xycoords=("data", "axes fraction"),
+            xytext=(5 if left_half else -5, 0),
+            textcoords="offset points",
+            ha="left" if left_half else "right",
+            va="top",
+            color="C3",
+            fontsize=9,
+        )
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(which="major", color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    write_figure(figure, path)
+
+
+def _write_panels(
+    path: Path, panels: Sequence[Rgb], titles: Sequence[str], scale: ScalarMappable, unit: str, *, bar_from: int = 0
+) -> None:
+    """Panels side by side with one colour bar below those that it belongs to."""
+    aspect = panels[0].shape[0] / panels[0].shape[1]
+    panel, gap, top, bottom, margin = 3.2, 0.08, 0.32, 0.62, 0.1
+    width = 2 * margin + len(panels) * (panel + gap) - gap
+    height = top + panel * aspect + bottom
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    lefts = [margin + index * (panel + gap) for index in range(len(panels))]
+    for left, picture, title in zip(lefts, panels, titles, strict=True):
+        box = (left / width, bottom / height, panel / width, panel * aspect / height)
+        draw_panel(figure, box, picture).set_title(title, fontsize=10, pad=4)
+    start, end = lefts[bar_from], lefts[-1] + panel
+    long = min(end - start, 1.5 * panel)
+    axes = figure.add_axes(((start + end - long) / 2 / width, (bottom - 0.22) / height, long / width, 0.12 / height))
+    draw_colour_bar(figure, axes, scale, unit)
+    write_figure(figure, path)
+
+
+def _millimetres(depth: Float[np.ndarray, "h w"], path: Path) -> UInt16[np.ndarray, "h w"]:
+    millimetres = np.rint(depth.astype(np.float64) * 1000)
+    beyond = ~((millimetres >= 0) & (millimetres <= LARGEST_DEPTH_MM))
+    if beyond.any():
+        raise ValueError(
+            f"{path}: {beyond.sum()} of {depth.size} depths cannot be 16-bit millimetres (first: "
+            f"{depth[beyond][0]} m), expected 0 .. 65.535 m; save the metres as .npy instead"
+        )
+    return millimetres.astype(np.uint16)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,222 @@
+"""Pictures: colours that mean what the legend says, and files that give back the same metres."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ensemble.colours import INVALID, depth_limits, depth_scale, weight_spread
+from ensemble.picture_grid import relative_error
+from ensemble.pictures import (
+    GridRow,
+    depth_colours,
+    error_colours,
+    learning_rate_curve,
+    picture_grid,
+    save_depth_png,
+    save_prediction,
+    weight_colours,
+)
+
+LEARNERS = ("adabins", "bts", "ldrn")
+
+
+def array(*values) -> np.ndarray:
+    return np.array([values], dtype=np.float32)
+
+
+def lightness(colours) -> np.ndarray:
+    return colours.astype(float) @ [0.2126, 0.7152, 0.0722]
+
+
+def grid_row(h=24, w=32, learners=3, frame="group_031/rgb_00412", seed=0) -> GridRow:
+    generator = np.random.default_rng(seed)
+    truth = np.linspace(1, 5, h * w, dtype=np.float32).reshape(h, w)
+    depths = truth * generator.uniform(0.8, 1.2, (learners, h, w)).astype(np.float32)
+    weights = generator.dirichlet(np.ones(learners), (h, w)).transpose(2, 0, 1).astype(np.float32)
+    valid = np.ones((h, w), dtype=bool)
+    valid[:3] = False
+    image = generator.integers(0, 256, (h, w, 3), dtype=np.uint8)
+    return GridRow(frame, image, truth, valid, depths, weights, (weights * depths).sum(axis=0))
+
+
+def test_near_is_bright_far_is_dark_and_evenly_so_in_ratios():
+    colours = depth_colours(array(1.0, 2.0, 4.0, 8.0, 16.0), 1.0, 16.0)
+    assert colours.dtype == np.uint8
+    steps = np.diff(lightness(colours)[0])
+    assert (steps < 0).all()
+    assert np.array_equal(depth_colours(array(0.5, 99.0), 1.0, 16.0)[0], colours[0, [0, -1]])
+
+
+@pytest.mark.parametrize("hole", [0.0, -1.0, np.nan, np.inf])
+def test_pixels_without_depth_are_grey(hole):
+    assert tuple(depth_colours(array(1.0, hole), 1.0, 2.0)[0, 1]) == INVALID
+
+
+def test_invalid_pixels_are_grey_whatever_they_hold():
+    valid = np.array([[True, False, False]])
+    colours = depth_colours(array(1.5, 1.5, np.nan), 1.0, 2.0, valid=valid)
+    assert tuple(colours[0, 0]) != INVALID
+    assert (colours[0, 1:] == INVALID).all()
+    errors = error_colours(array(1.0, 1.0, 1.0), array(1.0, 2.0, np.nan), valid, largest=1.0)
+    assert tuple(errors[0, 0]) != INVALID
+    assert (errors[0, 1:] == INVALID).all()
+
+
+def test_errors_darken_and_saturate():
+    truth = array(3.0, 3.0, 3.0, 3.0)
+    colours = error_colours(array(3.0, 3.25, 2.5, 9.0), truth, truth > 0, largest=0.5)
+    assert (np.diff(lightness(colours)[0, :3]) < 0).all()
+    assert np.array_equal(colours[0, 2], colours[0, 3])
+
+
+def test_a_prediction_that_is_not_finite_is_not_shown_as_right():
+    assert tuple(error_colours(array(np.nan), array(1.0), np.array([[True]]), largest=1.0)[0, 0]) == INVALID
+
+
+@pytest.mark.parametrize("learners", [1, 2, 3, 5])
+def test_the_weight_of_the_plain_mean_is_near_white(learners):
+    share = 1 / learners
+    below, equal, above = weight_colours(array(share - 0.1, share, share + 0.1), learners, 0.1)[0].astype(int)
+    assert equal.min() > 240
+    assert below[2] > below[1]  # purple
+    assert above[0] > above[2]  # orange
+
+
+def test_scales_follow_the_values_but_never_magnify_noise():
+    assert weight_spread(np.full((3, 4, 4), 1 / 3)) == 0.02
+    assert weight_spread(np.stack([np.full((4, 4), 0.8), np.full((4, 4), 0.2)])) == pytest.approx(0.3)
+    assert depth_limits(np.full(100, 2.0)) == (2.0, pytest.approx(2.1))
+    assert depth_limits(np.linspace(1, 2, 101)) == (pytest.approx(1.01), pytest.approx(1.99))
+    assert depth_limits(np.zeros(10))[0] == 0.01
+
+
+@pytest.mark.parametrize(("near", "far"), [(0.0, 1.0), (2.0, 2.0), (3.0, 1.0), (float("nan"), 1.0)])
+def test_a_scale_needs_a_positive_range(near, far):
+    with pytest.raises(ValueError, match="expected 0 < near < far"):
+        depth_scale(near, far)
+
+
+def test_depth_png_holds_exact_millimetres(tmp_path):
+    millimetres = np.array([[0, 1, 1234, 9995, 65535]])
+    save_depth_png(tmp_path / "depth.png", (millimetres / 1000).astype(np.float32))
+    with Image.open(tmp_path / "depth.png") as picture:
+        assert picture.mode == "I;16"
+        found = np.asarray(picture)
+    assert found.dtype == np.uint16
+    assert np.array_equal(found, millimetres)
+
+
+@pytest.mark.parametrize("bad", [65.536, -0.001, np.nan, np.inf])
+def test_depth_that_does_not_fit_into_millimetres_is_refused_and_nothing_is_written(tmp_path, bad):
+    with pytest.raises(ValueError, match=r"depth\.png: 1 of 2 depths .*expected 0 \.\. 65\.535 m"):
+        save_depth_png(tmp_path / "depth.png", array(1.0, bad))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_prediction_files(tmp_path):
+    row = grid_row()
+    paths = save_prediction(tmp_path / "new", "kitchen.1", row.image, row.stack, row.weights, LEARNERS)
+    names = ["kitchen.1_depth_mm.png", "kitchen.1_depth.npy", "kitchen.1_depth_colour.png", "kitchen.1_weights.png"]
+    assert [path.name for path in paths] == names
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
+    metres = np.load(paths[1], allow_pickle=False)
+    assert metres.dtype == np.float32
+    assert np.array_equal(metres, row.stack)
+    with Image.open(paths[0]) as picture:
+        assert picture.size == (32, 24)
+        assert np.abs(np.asarray(picture) / 1000 - row.stack).max() <= 0.0005 + 1e-6
+    with Image.open(paths[2]) as two, Image.open(paths[3]) as three:
+        assert three.width / two.width == pytest.approx(1.5, rel=0.02)
+        assert three.height == two.height
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a"])
+def test_prediction_names_stay_in_their_folder(tmp_path, name):
+    row = grid_row()
+    with pytest.raises(ValueError, match="plain file name"):
+        save_prediction(tmp_path / "out", name, row.image, row.stack, row.weights, LEARNERS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_prediction_names_every_learner(tmp_path):
+    row = grid_row()
+    with pytest.raises(ValueError, match="found 3 weight maps for the learners adabins, bts"):
+        save_prediction(tmp_path, "a", row.image, row.stack, row.weights, LEARNERS[:2])
+
+
+def test_relative_error_reads_valid_pixels_only():
+    truth = array(1.0, 2.0, np.nan)
+    valid = np.array([[True, True, False]])
+    depths = np.stack([array(1.5, 2.0, 7.0)])
+    row = GridRow("f", np.zeros((1, 3, 3), np.uint8), truth, valid, depths, np.ones_like(depths), depths[0])
+    assert relative_error(row, row.stack) == pytest.approx(0.25)
+    nowhere = GridRow("f", row.image, truth, np.zeros_like(valid), depths, row.weights, row.stack)
+    assert np.isnan(relative_error(nowhere, row.stack))
+
+
+def test_grid_grows_with_frames_and_learners(tmp_path):
+    sizes = {}
+    for frames, learners in [(1, 3), (2, 3), (1, 2)]:
+        path = tmp_path / f"{frames}-{learners}.png"
+        picture_grid([grid_row(learners=learners, seed=i) for i in range(frames)], path, LEARNERS[:learners])
+        with Image.open(path) as picture:
+            sizes[frames, learners] = picture.size
+    panel = 150 * 1.35
+    assert sizes[2, 3][0] == sizes[1, 3][0]
+    assert sizes[2, 3][1] - sizes[1, 3][1] == pytest.approx(panel * 24 / 32, abs=10)
+    assert sizes[1, 3][0] - sizes[1, 2][0] == pytest.approx(2 * panel, abs=15)
+
+
+def test_panels_stand_in_the_grid_in_their_colours(tmp_path):
+    row = grid_row()
+    flat = np.full_like(row.truth, 2.0)
+    constant = GridRow(
+        frame="f",
+        image=np.full_like(row.image, (10, 200, 30)),
+        truth=flat,
+        valid=np.zeros_like(row.valid),
+        depths=np.stack([flat] * 3),
+        weights=np.full_like(row.weights, 1 / 3),
+        stack=flat,
+    )
+    picture_grid([constant], tmp_path / "grid.png", LEARNERS)
+    with Image.open(tmp_path / "grid.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    panel = (150 * 1.35) * (150 * 1.35 * 24 / 32)
+    assert (pixels == (10, 200, 30)).all(axis=1).sum() == pytest.approx(panel, rel=0.03)
+    near = depth_colours(flat, 2.0, 2.1)[0, 0]
+    assert (pixels == near).all(axis=1).sum() == pytest.approx(4 * panel, rel=0.03)
+    assert (pixels == INVALID).all(axis=1).sum() == pytest.approx(3 * panel, rel=0.03)
+
+
+def test_one_learner_and_equal_weights_can_be_drawn(tmp_path):
+    picture_grid([grid_row(learners=1)], tmp_path / "grid.png", ["bts"])
+    assert (tmp_path / "grid.png").stat().st_size > 0
+
+
+def test_grid_refuses_what_does_not_fit_together(tmp_path):
+    path = tmp_path / "grid.png"
+    with pytest.raises(ValueError, match="found no frame"):
+        picture_grid([], path, LEARNERS)
+    with pytest.raises(ValueError, match=r"group_031/rgb_00412 has 3 depths and 3 weight maps .* adabins, bts$"):
+        picture_grid([grid_row()], path, LEARNERS[:2])
+    with pytest.raises(ValueError, match="frame other differs in size from 24x32"):
+        picture_grid([grid_row(), grid_row(h=20, frame="other")], path, LEARNERS)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("suggestion", [None, 1e-3])
+def test_learning_rate_curve_is_drawn_past_a_loss_that_exploded(tmp_path, suggestion):
+    rates = np.geomspace(1e-6, 1, 20)
+    losses = [*np.linspace(3, 1, 17), 1e30, np.inf, np.nan]
+    learning_rate_curve(tmp_path / "curve.png", rates, losses, suggestion)
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert picture.size == (900, 540)
+        red = (np.asarray(picture.convert("RGB")) == (214, 39, 40)).all(axis=2).sum()
+    assert (red > 100) == (suggestion is not None)
+
+
+@pytest.mark.parametrize(("rates", "losses"), [([1e-3], [1.0, 2.0]), ([1e-3, 1e-2], [np.nan, np.inf]), ([], [])])
+def test_learning_rate_curve_needs_a_finite_loss_per_rate(tmp_path, rates, losses):
+    with pytest.raises(ValueError, match="range test: found"):
+        learning_rate_curve(tmp_path / "curve.png", rates, losses, None)
