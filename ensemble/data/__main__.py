@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
     from rich.table import Table
 
     from ensemble.data.doctor import Diagnosis
@@ -81,7 +82,7 @@ def rooms(
     typer.echo(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes")
 
 
-def _progress(title: str):  # noqa: ANN202
+def _progress(title: str) -> "Progress":
     """A progress bar on stderr that leaves nothing behind."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,4 +1,4 @@
-"""Examines a copy of NYU Depth v2 without trusting it: what it is, what it holds, and what would make training wrong."""
+"""Examines a copy of NYU Depth v2 without trusting it: what it is and holds, and what would make training wrong."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -2,7 +2,7 @@
 
 from ensemble.config import DataSettings
 from ensemble.data.source import Frame, FrameSource
-from ensemble.data.splits import take_test_scenes
+from ensemble.data.splits import frames_not_tested_on
 
 
 def test_frames(source: FrameSource, settings: DataSettings) -> tuple[Frame, ...]:
@@ -11,7 +11,9 @@ def test_frames(source: FrameSource, settings: DataSettings) -> tuple[Frame, ...
     Raises:
         ValueError: There are none, or one of their scenes also occurs in training.
     """
-    _, test = take_test_scenes(source, settings)
+    trained_on = set(frames_not_tested_on(source, settings))
+    split = "test" if settings.test == "official" else "train"
+    test = [frame for frame in source.frames if frame.split == split and frame not in trained_on]
     if not test:
         raise ValueError(
             f"{source.name}: expected test frames of its own with data.test=official, found none; "

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -56,14 +57,10 @@ class NyuSource:
             )
         return cls.open(Path(root))
 
-    def __post_init__(self) -> None:
-        files = {(pair.frame.split, pair.frame.id): pair for pair in self.pairs}
-        object.__setattr__(self, "_files", files)
-
     @property
     def frames(self) -> tuple[Frame, ...]:
         """Every frame of both splits."""
-        return tuple(pair.frame for pair in self.pairs)
+        return tuple(self._by_frame)
 
     def read(self, frame: Frame) -> RawFrame:
         """Image and depth of a frame; pixels without a measurement are not valid.
@@ -97,8 +94,12 @@ class NyuSource:
             lines.append(" ".join((frame.split, frame.id, *map(str, sizes))))
         return fingerprint(lines)
 
+    @cached_property
+    def _by_frame(self) -> dict[Frame, Pair]:
+        return {pair.frame: pair for pair in self.pairs}
+
     def _pair(self, frame: Frame) -> Pair:
         try:
-            return self._files[frame.split, frame.id]  # pyright: ignore[reportAttributeAccessIssue]
+            return self._by_frame[frame]
         except KeyError as error:
             raise ValueError(f"{self.root}: has no {frame.split} frame {frame.id}") from error

@@ -48,13 +48,13 @@ class _Rays:
         self, centre: Float32[np.ndarray, "3"], half: Float32[np.ndarray, "3"], rays: Int[np.ndarray, "m"] | slice
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Where each ray enters the three slabs of a box, and where it leaves the first of them."""
-        enter, leave = [], None
+        enter, leave = [], []
         for offset, extent, inverse in zip(centre - self.origin, half, self.inverse, strict=True):
             chosen = inverse[rays]
             middle, reach = chosen * offset, np.abs(chosen) * extent
             enter.append(middle - reach)
-            leave = middle + reach if leave is None else np.minimum(leave, middle + reach)
-        return enter, leave
+            leave.append(middle + reach)
+        return enter, np.minimum(np.minimum(leave[0], leave[1]), leave[2])
 
 
 def cast(scene: Scene, origin: Float32[np.ndarray, "3"], direction: Float32[np.ndarray, "n 3"]) -> Hits:

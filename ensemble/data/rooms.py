@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -41,6 +42,10 @@ class RoomsSource:
     @property
     def frames(self) -> tuple[Frame, ...]:
         """Every frame of both splits."""
+        return self._listed
+
+    @cached_property
+    def _listed(self) -> tuple[Frame, ...]:
         counts: dict[Split, int] = {"train": self.settings.scenes, "test": self.settings.test_scenes}
         return tuple(
             Frame(f"{scene}/{frame:04d}", scene, split)

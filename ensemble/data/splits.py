@@ -42,67 +42,77 @@ def training_frames(source: FrameSource, settings: DataSettings) -> TrainingFram
     Raises:
         ValueError: There are too few scenes, or the source's test scenes also occur in its training split.
     """
-    frames, _ = take_test_scenes(source, settings)
     fit, validation = divide_scenes(
-        frames, settings.validation_fraction, seed=(settings.split_seed, _VALIDATION_DIVISION), wanted="validation"
+        frames_not_tested_on(source, settings),
+        settings.validation_fraction,
+        seed=(settings.split_seed, _VALIDATION_DIVISION),
+        wanted="validation",
     )
     return TrainingFrames(fit, validation)
 
 
-def take_test_scenes(source: FrameSource, settings: DataSettings) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
-    """Training frames (fit and validation together) and test frames."""
+def frames_not_tested_on(source: FrameSource, settings: DataSettings) -> tuple[Frame, ...]:
+    """The training split without the scenes that ``data.test`` takes out of it.
+
+    Raises:
+        ValueError: There are too few scenes, or the source's test scenes also occur in its training split.
+    """
     train = tuple(frame for frame in source.frames if frame.split == "train")
     if settings.test == "held-out":
-        return divide_scenes(
-            train, settings.test_fraction, seed=(settings.split_seed, _TEST_DIVISION), wanted="held-out test"
+        rest, _ = divide_scenes(
+            train,
+            settings.test_fraction,
+            seed=(settings.split_seed, _TEST_DIVISION),
+            wanted="held-out test",
+            leave=2,
         )
-    test = tuple(frame for frame in source.frames if frame.split == "test")
-    shared = {frame.scene for frame in train} & {frame.scene for frame in test}
+        return rest
+    shared = {frame.scene for frame in train} & {frame.scene for frame in source.frames if frame.split == "test"}
     if shared:
         raise ValueError(
             f"{source.name}: {len(shared)} scenes are in the training and in the test split (first: {min(shared)}); "
             "expected none. Mend the copy, or set data.test=held-out to test on scenes of the training split"
         )
-    return train, test
+    return train
 
 
 def divide_scenes(
-    frames: Sequence[Frame], fraction: float, *, seed: Sequence[int], wanted: str
+    frames: Sequence[Frame], fraction: float, *, seed: Sequence[int], wanted: str, leave: int = 1
 ) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
     """Divides frames into a rest and a part that holds about ``fraction`` of them, never cutting a scene.
 
-    Scenes differ much in size, so the part is filled by frames: scenes are looked at in shuffled order, and each one is
-    taken that brings the part nearer to its share. Both sides get at least one scene. The outcome depends on the set of
-    frames and the seed, not on the order of the frames; both results come sorted by id.
+    Scenes differ much in size, so the part is filled by frames: scenes are looked at in shuffled order and taken as long
+    as they fit, and the smallest one left is added where that comes nearer to the share. The outcome depends on the set
+    of frames and the seed, not on the order of the frames; both results come sorted by id.
 
     Args:
         frames: Frames of any number of scenes.
-        fraction: Share of the frames that the part aims at.
+        fraction: Share of the frames that the part aims at; it gets at least one scene.
         seed: Of the shuffle.
         wanted: Name of the part, for the error.
+        leave: Scenes that the rest keeps at least.
 
     Raises:
-        ValueError: There are fewer than two scenes.
+        ValueError: There are not enough scenes for both sides.
     """
     sizes = Counter(frame.scene for frame in frames)
-    if len(sizes) < 2:
+    if len(sizes) <= leave:
         raise ValueError(
-            f"{wanted} scenes: found {len(sizes)} scenes with {len(frames)} frames to divide, expected at least 2; "
-            "give data with more scenes"
+            f"{wanted} scenes: found {len(sizes)} scenes with {len(frames)} frames to divide, "
+            f"expected at least {leave + 1}; give data with more scenes"
         )
     scenes = sorted(sizes)
     shuffled = [scenes[index] for index in np.random.default_rng(list(seed)).permutation(len(scenes))]
-    target, taken = fraction * len(frames), 0
-    part: set[str] = set()
+    target, most = fraction * len(frames), len(sizes) - leave
+    taken, part = 0, set[str]()
     for scene in shuffled:
-        if abs(taken + sizes[scene] - target) < abs(taken - target):
+        if len(part) < most and taken + sizes[scene] <= target:
             part.add(scene)
             taken += sizes[scene]
-    smallest = min(shuffled, key=sizes.__getitem__)
-    if not part:
-        part.add(smallest)
-    elif len(part) == len(sizes):
-        part.remove(smallest)
+    if len(part) < most:
+        smallest = min((scene for scene in shuffled if scene not in part), key=sizes.__getitem__)
+        if not part or taken + sizes[smallest] - target < target - taken:
+            part.add(smallest)
     ordered = sorted(frames, key=lambda frame: frame.id)
     rest = tuple(frame for frame in ordered if frame.scene not in part)
     return rest, tuple(frame for frame in ordered if frame.scene in part)

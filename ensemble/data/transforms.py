@@ -32,7 +32,7 @@ def bring_to_size(raw: RawFrame, size: tuple[int, int]) -> Sample:
 
 def resize_image(image: UInt8[np.ndarray, "old_h old_w 3"], size: tuple[int, int]) -> Float[Tensor, "3 h w"]:
     """The image in [0, 1] at another size, by antialiased bilinear interpolation."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)
     if tuple(pixels.shape[1:]) != tuple(size):
         pixels = functional.resize(pixels, list(size), InterpolationMode.BILINEAR, antialias=True)
     return pixels.contiguous().to(torch.float32).div_(255)
