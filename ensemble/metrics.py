@@ -340,7 +340,7 @@ class ScoreSums(StatefulMetric):
             self.clipped += counts.clipped.sum()
             self.nonfinite += counts.nonfinite.sum()
 
-    def compute(self) -> dict[str, float]:
+    def compute(self) -> dict[str, int | float]:
         """Mean of every metric over the images that have valid pixels, and the counts.
 
         Raises:

@@ -131,7 +131,7 @@ def mending_command(identity: CacheIdentity, command: str) -> str:
     return (command or identity.command).replace(" --rebuild", "")
 
 
-def fingerprint(value: Mapping | Sequence | str | float | None) -> str:
+def fingerprint(value: Mapping | Sequence | str | int | float | None) -> str:
     """Hexadecimal SHA-256 of plain data; the order of mapping keys does not matter.
 
     Raises:

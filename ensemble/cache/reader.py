@@ -149,4 +149,4 @@ class PredictionReader:
 
 def damaged_shards(directory: Path) -> list[Path]:
     """The shards of a store that are not byte for byte as they were written."""
-    return [path for path in shard_paths(directory) if path.is_symlink() or not is_intact(path)]
+    return [path for path in shard_paths(directory) if not is_intact(path)]

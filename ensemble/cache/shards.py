@@ -104,7 +104,9 @@ def shard_bytes(description: Description, frame_ids: Sequence[str], rows: Sequen
 
 
 def is_intact(path: Path) -> bool:
-    """Whether every byte of the file is as it was written; HDF5 does not look at it."""
+    """Whether it is a plain file and every byte of it as it was written; HDF5 does not look at it."""
+    if path.is_symlink() or not path.is_file():
+        return False
     with path.open("rb") as file:
         head = file.read(_USER_BLOCK_BYTES)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -220,7 +222,7 @@ def _check_checksums(crc32: h5d.DatasetID, *, rows: int) -> None:
         raise CacheError(f"'crc32' is {crc32.dtype} {crc32.shape}, expected plain uint32 ({rows},)")
 
 
-def _check_depth(depth: h5d.DatasetID, *, rows: int, size: tuple[str | float, str | float]) -> None:
+def _check_depth(depth: h5d.DatasetID, *, rows: int, size: tuple[str | int | float, str | int | float]) -> None:
     """Refuse shapes and types that are not those of rows, before memory is given to them."""
     if depth.shape != (rows, *size) or depth.dtype != np.dtype("<u2"):
         raise CacheError(f"'depth' is {depth.dtype} {depth.shape}, expected uint16 {(rows, *size)}")
