@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from base_learners.blocks import SeparableConv, full_precision, initialise, upsample_to
 from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
+from base_learners.encoder import Encoder
 from base_learners.losses import bin_chamfer_loss, resize_like, scale_invariant_log_loss
 
 
@@ -107,7 +108,7 @@ class AdaBins(nn.Module):
     """Image to metres by adaptive bins.
 
     Args:
-        encoder: Five maps at strides 2 to 32, with their ``channels``.
+        encoder: The pyramid of features.
         max_depth: Metres; upper end of the last bin.
         min_depth: Metres; lower end of the first bin.
         widths: Channels of the bottleneck and of the decoder at strides 16, 8, 4 and 2.
@@ -125,7 +126,7 @@ class AdaBins(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         max_depth: float = 10.0,
         min_depth: float = 1e-3,
@@ -166,7 +167,9 @@ class AdaBins(nn.Module):
             dropout=dropout,
         )
         self.refine = SeparableConv(embedding, embedding)
-        self.mixture = nn.Conv2d(queries, bins, 1)
+        self.mixture = nn.Linear(queries, bins)
+        # Queries and map have deviation 1 at the start: so do the logits, and no bin is chosen before training.
+        nn.init.normal_(self.mixture.weight, std=(queries * embedding) ** -0.5)
         for part in (self.adaptor, self.bottleneck, self.decoder, self.embed, self.refine):
             initialise(part)
 
@@ -194,7 +197,7 @@ class AdaBins(nn.Module):
     def _mix(self, features: Tensor, queries: Tensor, centres: Tensor) -> Float[Tensor, "b 1 h w"]:
         """Expected bin centre of every pixel; bins are the last axis, where softmax runs over adjacent numbers."""
         batch, _, height, width = features.shape
-        kernels = self.mixture.weight.flatten(1) @ queries
+        kernels = self.mixture.weight @ queries
         pixels = features.flatten(2).transpose(1, 2)
         logits = torch.baddbmm(self.mixture.bias, pixels, kernels.transpose(1, 2))
         with full_precision(features):

@@ -1,7 +1,8 @@
 """BTS: a decoder that guides every size with local planes, from coarse to fine.
 
 Source: Lee et al. 2019, From Big to Small, sections 3.2 and 3.3; the widths are those of the published GhostNet study.
-Deviation: planes seen edge-on, whose depth would be negative, are held at ``SMALLEST_COSINE``.
+Deviations: planes seen edge-on, whose depth would be negative, are held at ``SMALLEST_COSINE``; the last BN starts at
+indoor depths.
 """
 
 import math
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from base_learners.blocks import SeparableConv, full_precision, initialise, upsample_to
 from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
+from base_learners.encoder import Encoder
 from base_learners.losses import resize_like, scale_invariant_log_loss
 
 SMALLEST_COSINE = 0.04
@@ -76,7 +78,7 @@ class BTS(nn.Module):
     """Image to metres by local planar guidance.
 
     Args:
-        encoder: Five maps at strides 2 to 32, with their ``channels``.
+        encoder: The pyramid of features.
         max_depth: Metres; the largest depth.
         min_depth: Metres; the smallest depth.
         adaptor: Channels that the deepest map is brought to.
@@ -86,7 +88,7 @@ class BTS(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         max_depth: float = 10.0,
         min_depth: float = 1e-3,
@@ -117,6 +119,7 @@ class BTS(nn.Module):
         for part in self.children():
             if part is not encoder:
                 initialise(part)
+        self._start_indoors()
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
         """Depth at the image's size."""
@@ -135,6 +138,12 @@ class BTS(nn.Module):
         x = self.join1(torch.cat([x, torch.sigmoid(self.direct(x)), guide2, guide4, guide8], dim=1))
         depth = self.max_depth * torch.sigmoid(self.last(x).float())
         return DepthPrediction(depth.clamp(min=self.min_depth))
+
+    def _start_indoors(self) -> None:
+        """Start the last BN, which alone moves the mean depth, at a quarter of the largest depth and half the spread."""
+        gain, shift = self.last[-1].parameters()
+        nn.init.constant_(gain, 0.5)
+        nn.init.constant_(shift, -math.log(3))
 
     def _dense_pyramid(self, x: Tensor, skip: Tensor) -> Tensor:
         joined = torch.cat([x, skip], dim=1)

@@ -114,7 +114,7 @@ def build_encoder(
     own = plain.pretrained_cfg
     mean = _per_channel("mean", mean or own["mean"], in_channels)
     std = _per_channel("std", std or own["std"], in_channels)
-    features: nn.Module
+    features: Any
     if isinstance(plain, GhostNet):
         features = GhostPyramid(_create(name, pretrained=True, **create) if pretrained else plain)
         channels = _ghost_channels(features)

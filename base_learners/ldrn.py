@@ -1,7 +1,7 @@
 """LDRN (LapDepth): depth as a Laplacian pyramid, each residual guided by that of the image.
 
 Source: Song et al. 2021, Monocular Depth Estimation Using Laplacian Pyramid-Based Depth Residuals, section III; the
-widths are those of the published GhostNet study.
+widths are those of the published GhostNet study. Deviation: the gain that heads start with (see ``head``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from base_learners.blocks import upsample_to
 from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
+from base_learners.encoder import Encoder
 from base_learners.losses import resize_like, scale_invariant_log_loss, sobel_gradient_loss
 
 IMAGE_GAIN = 0.1
@@ -25,9 +26,9 @@ class WSConv2d(nn.Conv2d):
     Source: Qiao et al. 2019, Weight Standardization, eq. 4.
     """
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Tensor:
         """Convolve with the standardised filters."""
-        return self._conv_forward(x, self.standardised(), None)
+        return self._conv_forward(input, self.standardised(), None)
 
     def standardised(self) -> Tensor:
         """The filters that are convolved with; a filter of one element has no deviation and is left as it is."""
@@ -50,12 +51,19 @@ def block(inputs: int, outputs: int, *, kernel: int = 3, rate: int = 1) -> nn.Se
 
 
 def head(width: int, *, smallest: int) -> nn.Sequential:
-    """Blocks that halve their channels down to ``smallest``, then one channel."""
+    """Blocks that halve their channels down to ``smallest``, then one channel.
+
+    Standardised filters sum ``9 * width`` terms of deviation 1, which would start every sigmoid and tanh saturated: the
+    last BN starts with the gain that undoes it.
+    """
     layers = []
     while width > smallest:
         layers.append(block(width, width // 2))
         width //= 2
-    return nn.Sequential(*layers, block(width, 1))
+    last = block(width, 1)
+    with torch.no_grad():
+        next(last[0].parameters()).mul_((9 * width) ** -0.5)
+    return nn.Sequential(*layers, last)
 
 
 class Context(nn.Module):
@@ -102,7 +110,7 @@ class Level(nn.Module):
         self.up = block(inputs, width if skip else width - 4)
         self.squeeze = block(width + skip, width - 4, kernel=1) if skip else nn.Identity()
         self.merge = block(width, width)
-        self.head = head(width, smallest=64) if skip else nn.Sequential(block(width, width // 2), block(width // 2, 1))
+        self.head = head(width, smallest=64 if skip else width // 2)
 
     def forward(
         self, x: Tensor, skip: Tensor | None, coarser: Float[Tensor, "b 1 h w"], edges: Float[Tensor, "b 3 H W"]
@@ -127,7 +135,7 @@ class LDRN(nn.Module):
     """Image to metres by a Laplacian pyramid of depth residuals.
 
     Args:
-        encoder: Five maps at strides 2 to 32, with their ``channels``.
+        encoder: The pyramid of features.
         max_depth: Metres; depth lies strictly below.
         adaptor: Channels that the deepest map is brought to.
         context: Channels between the adaptor and the dilated branches.
@@ -142,7 +150,7 @@ class LDRN(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         max_depth: float = 10.0,
         adaptor: int = 1024,

@@ -6,11 +6,23 @@ variance; and the last convolution starts at zero, so that an untrained network 
 """
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+@runtime_checkable
+class Pyramid(Protocol):
+    """What the encoder must be: a module from channels to five maps, with the number of channels of each."""
+
+    channels: tuple[int, ...]
+
+    def __call__(self, channels: Tensor, /) -> list[Tensor]:
+        """Five maps at strides 2 to 32, finest first."""
+        ...
 
 
 class SeparableBlock(nn.Sequential):
@@ -37,7 +49,7 @@ class MetaUNet(nn.Module):
     """The meta-learner: non-negative weights over the learners that sum to one at every pixel.
 
     Args:
-        encoder: Five maps at strides 2 to 32, with their ``channels``; built for the channels of the meta-inputs.
+        encoder: The pyramid of features, built for the channels of the meta-inputs.
         learners: Number of learners.
         widths: Channels of the decoder at strides 16, 8, 4, 2 and 1.
         bottleneck: Channels of the first 1x1 convolution; those of the deepest map where absent.
@@ -45,7 +57,7 @@ class MetaUNet(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Pyramid,
         *,
         learners: int,
         widths: Sequence[int] = (480, 240, 120, 60, 30),
@@ -80,4 +92,5 @@ class MetaUNet(nn.Module):
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                     if layer.bias is not None:
                         nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.logits[-1].weight)
+        for weight in self.logits[-1].parameters():
+            nn.init.zeros_(weight)
