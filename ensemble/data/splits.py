@@ -81,9 +81,9 @@ def divide_scenes(
 ) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
     """Divides frames into a rest and a part that holds about ``fraction`` of them, never cutting a scene.
 
-    Scenes differ much in size, so the part is filled by frames: scenes are looked at in shuffled order and taken as long
-    as they fit, and the smallest one left is added where that comes nearer to the share. The outcome depends on the set
-    of frames and the seed, not on the order of the frames; both results come sorted by id.
+    Scenes differ much in size, so the part is filled by frames: scenes are looked at in shuffled order and taken as
+    long as they fit, and the smallest one left is added where that comes nearer to the share. The outcome depends on
+    the set of frames and the seed, not on the order of the frames; both results come sorted by id.
 
     Args:
         frames: Frames of any number of scenes.

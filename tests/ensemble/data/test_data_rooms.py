@@ -123,7 +123,8 @@ def test_depth_is_indoor_and_not_told_by_the_row():
     logs = np.log(depth)
     by_row = logs.mean(axis=(0, 2))[None, :, None]
     by_frame_and_row = logs.mean(axis=2)[:, :, None]
-    assert ((logs - by_row) ** 2).mean() > 0.8 * logs.var()
+    # On NYU Depth v2 itself about three quarters of the variance remain.
+    assert ((logs - by_row) ** 2).mean() > 0.7 * logs.var()
     assert ((logs - by_frame_and_row) ** 2).mean() > 0.15 * logs.var()
 
 

@@ -124,7 +124,7 @@ def test_a_test_scene_in_training_is_refused_by_name():
 
 
 def test_held_out_tests_leave_scenes_to_fit_and_to_validate():
-    with pytest.raises(ValueError, match="held-out test scenes: found 2 scenes .* expected at least 3"):
+    with pytest.raises(ValueError, match=r"held-out test scenes: found 2 scenes .* expected at least 3"):
         frames_to_score(source_with([5, 5]), DataSettings(test="held-out"))
 
 

@@ -1,0 +1,214 @@
+"""``python -m ensemble.data``: the doctor's verdicts on good and broken miniatures, and written rooms."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from ensemble.config import RoomsSettings
+from ensemble.data.__main__ import app
+from ensemble.data.doctor import diagnose
+from ensemble.data.nyu import NyuSource
+from ensemble.data.rooms import write_rooms
+
+runner = CliRunner()
+DEPTH = "sync_depth_00000.png"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    write_rooms(tmp_path / "copy", RoomsSettings(scenes=4, test_scenes=2, frames=2), (24, 32))
+    return tmp_path / "copy"
+
+
+def ask(root: Path, *options: str) -> tuple[int, dict]:
+    result = runner.invoke(app, ["doctor", str(root), "--json", *options])
+    return result.exit_code, json.loads(result.stdout)
+
+
+def errors(answer: dict) -> str:
+    return " | ".join(finding["text"] for finding in answer["findings"] if finding["level"] == "error")
+
+
+def depth_files(root: Path) -> list[Path]:
+    return sorted(root.glob("official_splits/*/*/sync_depth_*.png"))
+
+
+def change_depth(path: Path, change) -> None:
+    depth_mm = np.array(Image.open(path))
+    Image.fromarray(change(depth_mm)).save(path)
+
+
+def test_a_good_copy_passes(copy: Path):
+    code, answer = ask(copy, "--full")
+    assert code == 0, errors(answer)
+    assert (answer["copy"], answer["trainable"]) == ("bts-official", True)
+    assert (answer["splits"]["train"]["frames"], answer["splits"]["train"]["scenes"]) == (8, 4)
+    assert (answer["splits"]["test"]["frames"], answer["splits"]["test"]["scenes"]) == (4, 2)
+    assert answer["splits"]["train"]["sizes"] == [[24, 32]]
+    assert 0.3 < answer["splits"]["train"]["nearest"] < answer["splits"]["train"]["median"] < 6
+
+
+def test_the_table_ends_with_the_next_command(copy: Path):
+    result = runner.invoke(app, ["doctor", str(copy)])
+    assert result.exit_code == 0
+    assert "median depth" in result.stdout
+    assert "python -m ensemble.base train adabins --data nyu --root" in result.stdout
+
+
+def test_a_list_copy_is_recognised(copy: Path):
+    lines = []
+    for path in sorted(copy.glob("official_splits/train/*/rgb_*.jpg")):
+        depth = path.with_name(path.name.replace("rgb", "sync_depth")).with_suffix(".png")
+        lines.append(f"/{path.parent.name}/{path.name} /{depth.parent.name}/{depth.name} 518.8579")
+    (copy / "official_splits" / "train").rename(copy / "sync")
+    (copy / "nyudepthv2_train_files_with_gt.txt").write_text("\n".join(lines))
+    code, answer = ask(copy)
+    assert (code, answer["copy"]) == (0, "bts-sync"), errors(answer)
+    assert answer["splits"]["train"]["frames"] == 8
+    (copy / "sync" / "room_0000" / "rgb_00000.jpg").unlink()
+    code, answer = ask(copy)
+    assert code == 1
+    assert "1 of 16 listed files are missing" in errors(answer)
+    (copy / "nyudepthv2_train_files_with_gt.txt").write_text("../x/rgb_1.jpg ../x/sync_depth_1.png 1")
+    code, answer = ask(copy)
+    assert code == 1
+    assert "inside the copy" in errors(answer)
+
+
+def test_missing_halves_are_counted(copy: Path):
+    depth_files(copy)[0].unlink()
+    code, answer = ask(copy)
+    assert code == 1
+    assert "files have no other half" in errors(answer)
+
+
+@pytest.mark.parametrize("name", [DEPTH, "rgb_00000.jpg"])
+def test_truncated_files_are_named(copy: Path, name: str):
+    path = copy / "official_splits" / "train" / "room_0001" / name
+    path.write_bytes(path.read_bytes()[:-20])
+    code, answer = ask(copy, "--full")
+    assert code == 1
+    assert str(path) in errors(answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda depth_mm: depth_mm * 4, "median depth is"),
+        (lambda depth_mm: (depth_mm // 10).astype(np.uint16), "median depth is"),
+        (lambda depth_mm: (depth_mm // 1000).astype(np.uint16), "cannot be used"),
+        (lambda depth_mm: (depth_mm // 40).astype(np.uint8), "cannot be used"),
+        (lambda depth_mm: depth_mm * 0, "no decoded frame has a measurement"),
+    ],
+)
+def test_wrong_units_are_found(copy: Path, change, message: str):
+    for path in depth_files(copy):
+        change_depth(path, change)
+    code, answer = ask(copy)
+    assert code == 1
+    assert message in errors(answer)
+
+
+def test_8_bit_depth_scaled_to_millimetres_is_found(tmp_path: Path):
+    write_rooms(tmp_path / "copy", RoomsSettings(scenes=3, test_scenes=1, frames=1), (96, 128))
+    assert diagnose(tmp_path / "copy").trainable
+    for path in depth_files(tmp_path / "copy"):
+        change_depth(path, lambda depth_mm: (depth_mm // 39 * 39).astype(np.uint16))
+    code, answer = ask(tmp_path / "copy")
+    assert code == 1
+    assert "8-bit depth in a 16-bit file" in errors(answer)
+
+
+def test_a_scene_in_both_splits_is_found(copy: Path):
+    (copy / "official_splits" / "test" / "hall_0000").rename(copy / "official_splits" / "test" / "room_0002")
+    code, answer = ask(copy)
+    assert code == 1
+    assert "in the training and in the test split (first: room_0002)" in errors(answer)
+
+
+def test_a_copy_without_test_split_says_what_to_set(copy: Path):
+    (copy / "official_splits" / "test").rename(copy / "elsewhere")
+    result = runner.invoke(app, ["doctor", str(copy)])
+    assert result.exit_code == 0
+    assert "--set data.test=held-out" in result.stdout
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_the_border_has_a_colour(copy: Path, value: int):
+    for path in copy.glob("official_splits/*/*/rgb_*.jpg"):
+        image = np.array(Image.open(path))
+        image[:4], image[-4:], image[:, :4], image[:, -4:] = (value,) * 4
+        Image.fromarray(image).save(path, quality=95)
+    assert ask(copy)[1]["splits"]["train"]["border"] == {0: "black", 255: "white"}[value]
+
+
+@pytest.mark.parametrize(
+    ("files", "key"),
+    [
+        (["nyu_depth_v2_labeled.mat"], "labeled-mat"),
+        (["basement_0001a/r-1.ppm", "basement_0001a/d-1.pgm"], "raw"),
+        (["data/nyu2_train.csv"], "densedepth"),
+        (["train/kitchen_0001/00001.h5", "val/official/00001.h5"], "fastdepth"),
+        (["data/train-000000.tar"], "huggingface"),
+        (["nyuv2.hdf5"], "unidepth"),
+        (["sync/kitchen_0001/rgb_00001.jpg"], "bts-sync-without-list"),
+        (["notes.txt"], "unknown"),
+    ],
+)
+def test_other_copies_are_named_and_not_read(tmp_path: Path, files: list[str], key: str):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    code, answer = ask(tmp_path)
+    assert (code, answer["copy"]) == (1, key)
+    assert errors(answer)
+
+
+def test_a_missing_folder_is_no_copy(tmp_path: Path):
+    assert ask(tmp_path / "missing")[0] == 1
+
+
+def test_rooms_are_written_and_readable(tmp_path: Path):
+    out = tmp_path / "out"
+    command = ["rooms", str(out), "--scenes", "3", "--frames", "2", "--test-scenes", "1", "--size", "24x32"]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "8 frames of 3 training and 1 test scenes" in result.stdout
+    assert len(NyuSource.open(out).frames) == 8
+    assert ask(out)[0] == 0
+    again = runner.invoke(app, command)
+    assert again.exit_code == 1
+    assert "already has official_splits" in again.stderr
+
+
+@pytest.mark.parametrize("size", ["24", "24x", "0x32", "24,32"])
+def test_a_wrong_size_is_refused(tmp_path: Path, size: str):
+    result = runner.invoke(app, ["rooms", str(tmp_path / "out"), "--size", size])
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_loads_no_heavy_library():
+    code = (
+        "import sys; from typer.testing import CliRunner; from ensemble.data.__main__ import app; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
+        "sys.exit(sorted({'torch', 'torchvision', 'h5py', 'sklearn'} & set(sys.modules)) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_real_copy_is_fit_for_training():
+    root = Path(os.environ.get("NYU_ROOT", "../shared/data/nyu_depth_v2"))
+    if not root.is_dir():
+        pytest.skip("needs a copy of NYU Depth v2: set NYU_ROOT")
+    diagnosis = diagnose(root)
+    assert diagnosis.trainable, diagnosis.findings
+    assert diagnosis.splits["train"].frames > 0

@@ -1,0 +1,28 @@
+"""The committed data settings are what the published protocol says."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ensemble.config import DataSettings
+
+CONFIGS = Path(__file__).parents[3] / "configs" / "data"
+
+
+def read(name: str) -> DataSettings:
+    content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    assert set(content) == {"data"}
+    return DataSettings(**content["data"])
+
+
+@pytest.mark.parametrize("name", ["rooms", "nyu"])
+def test_settings_load_and_name_their_source(name: str):
+    assert read(name).kind == name
+
+
+def test_nyu_crops_come_from_the_published_box():
+    settings = read("nyu")
+    assert (settings.size, settings.crop) == ((480, 640), (416, 544))
+    assert settings.crop_region == (45, 43, 427, 565)
+    assert (settings.min_depth, settings.max_depth) == (1e-3, 10.0)
