@@ -285,7 +285,7 @@ def _with_deviation(row: ProfileRow) -> str:
         return "-"
     deviation = row.deviation_percent
     count = _billions(row.mul_adds_published_size)
-    return count if deviation is None else f"{count} ({deviation:+.1f} %)"
+    return count if deviation is None else f"{count} ({round(deviation, 1) + 0.0:+.1f} %)"
 
 
 def _published_cells(published: Published | PublishedCost) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ensemble.files import write_text
+from ensemble.metrics import METRICS
 
 SCHEMA = 1
 
@@ -24,34 +25,9 @@ Kind = Literal["constant", "learner", "combiner", "stack", "bound", "published"]
 _CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-@dataclass(frozen=True)
-class Column:
-    """A metric in the tables.
-
-    Attributes:
-        metric: Key in ``ScoreRow.scores``.
-        heading: With an arrow towards better.
-        higher_is_better: Direction of that arrow.
-    """
-
-    metric: str
-    heading: str
-    higher_is_better: bool = False
-
-
-COLUMNS = (
-    Column("d1", "d1 ↑", higher_is_better=True),
-    Column("d2", "d2 ↑", higher_is_better=True),
-    Column("d3", "d3 ↑", higher_is_better=True),
-    Column("abs_rel", "REL ↓"),
-    Column("sq_rel", "SqREL ↓"),
-    Column("rmse", "RMSE ↓"),
-    Column("rmse_log", "RMSElog ↓"),
-    Column("log10", "log10 ↓"),
-)
-TABLE_METRICS = tuple(column.metric for column in COLUMNS)
-METRIC_NAMES = (*TABLE_METRICS, "silog_x100")
-"""Every metric of a row; the last one stands in the files only."""
+METRIC_NAMES = tuple(METRICS)
+TABLE_METRICS = tuple(metric for metric in METRICS if metric != "silog_x100")
+"""The eight that studies print; the files hold all of ``METRIC_NAMES``."""
 
 TITLES: Mapping[Kind, str] = {
     "constant": "Constant",
@@ -227,15 +203,15 @@ def score_table(scores: Scores, *, published: bool = False) -> Table:
         published: Add the rows of the published study below.
     """
     table = Table(
-        title=scores.experiment,
+        title=Text(scores.experiment, style="bold italic"),
         box=box.HORIZONTALS,
         padding=0,
         pad_edge=False,
-        caption=_caption(scores, published=published),
+        caption=Text(_caption(scores, published=published), style="dim"),
         caption_justify="left",
     )
     table.add_column("")
-    for heading in (*(column.heading.replace(" ", "\n") for column in COLUMNS), "params\nM"):
+    for heading in (*(heading.replace(" ", "\n") for heading in _headings()), "params\nM"):
         table.add_column(heading, justify="right", no_wrap=True)
     best = _best(scores.rows)
     shown = _shown(scores, published=published)
@@ -250,7 +226,7 @@ def score_table(scores: Scores, *, published: bool = False) -> Table:
 
 def markdown_table(scores: Scores, *, published: bool = False) -> str:
     """The same as ``score_table`` for a document."""
-    headings = ["", *(column.heading for column in COLUMNS), "parameters (M)"]
+    headings = ["", *_headings(), "parameters (M)"]
     lines = [_markdown_line(headings), _markdown_line(["---", *["---:"] * (len(headings) - 1)])]
     best = _best(scores.rows)
     for row in _shown(scores, published=published):
@@ -266,6 +242,12 @@ def _shown(scores: Scores, *, published: bool) -> list[ScoreRow]:
     return sorted(rows, key=lambda row: list(TITLES).index(row.kind))
 
 
+def _headings() -> list[str]:
+    """Labels with an arrow towards better."""
+    table = [METRICS[metric] for metric in TABLE_METRICS]
+    return [f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for metric in table]
+
+
 def _shown_value(value: float) -> str:
     text = f"{value:.4f}"
     return text[1:] if text.startswith("0.") else text
@@ -278,12 +260,11 @@ def _millions(parameters: int | None) -> str:
 def _best(rows: Sequence[ScoreRow]) -> dict[str, str]:
     """The best value of each column as it is shown, so that rows that look alike are marked alike."""
     candidates = [row for row in rows if row.kind not in ("bound", "published")]
+    if not candidates:
+        return {}
+    values = {metric: [row.scores[metric] for row in candidates] for metric in TABLE_METRICS}
     return {
-        column.metric: _shown_value(
-            (max if column.higher_is_better else min)(row.scores[column.metric] for row in candidates)
-        )
-        for column in COLUMNS
-        if candidates
+        metric: _shown_value((max if METRICS[metric].higher_is_better else min)(values[metric])) for metric in values
     }
 
 
@@ -295,7 +276,11 @@ def _cells(row: ScoreRow, best: Mapping[str, str]) -> list[tuple[str, bool]]:
 
 def _caption(scores: Scores, *, published: bool) -> str:
     ours = [row for row in scores.rows if row.kind != "published"]
-    sentences = ["; ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in scores.protocol.items())]
+    parts = [
+        f"{key.replace('_', ' ')}: {_plain(value)}{' m' if key.endswith('_depth') else ''}"
+        for key, value in scores.protocol.items()
+    ]
+    sentences = ["; ".join(parts)]
     if ours:
         sentences.append(f"{ours[0].images} images")
     if ours and ours[0].without_valid:
@@ -313,7 +298,8 @@ def _plain(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
-        return " .. ".join(_plain(part) for part in value) if len(value) == 2 else ", ".join(map(_plain, value))
+        between = "x" if len(value) == 2 and all(isinstance(part, int) for part in value) else ", "
+        return between.join(map(_plain, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
+from base_learners import LEARNERS
 from ensemble.report import (
     METRIC_NAMES,
     PUBLISHED,
@@ -143,9 +144,10 @@ def test_per_image_file_with_other_content_is_refused(tmp_path):
 
 def test_table_marks_the_best_and_never_a_bound():
     text = printed(score_table(evaluation()), ansi=True)
+    text = text[text.index("Learner") :]
     bold = set(re.findall(r"\x1b\[1m\s*([.\d]+)", text))
     assert bold == {".6846", ".9201", ".9819", ".1931", ".1661", ".6653", ".2327", ".0822"}
-    assert text.count("\x1b[1m") - text.count("\x1b[1m\n") >= 9  # log10 is a tie of two rows
+    assert len(re.findall(r"\x1b\[1m\s*\.", text)) == 9  # log10 is a tie of two rows
     for value in (".8104", ".9557", ".4991"):
         assert value in text
 
@@ -161,6 +163,12 @@ def test_table_has_sections_arrows_protocol_and_fits_eighty_columns():
     assert "crop: eigen; flip averaging: on. 149 images." in caption
     assert "clipped into the depth range: META-D 1,234" in caption
     assert "Published" not in text
+
+
+def test_the_protocol_reads_as_a_sentence():
+    protocol = {"split": "test", "min_depth": 0.001, "max_depth": 10.0, "flip_averaging": False, "size": [480, 640]}
+    text = markdown_table(evaluation(protocol=protocol))
+    assert "split: test; min depth: 0.001 m; max depth: 10 m; flip averaging: off; size: 480x640." in text
 
 
 def test_images_without_truth_are_counted_in_the_caption():
@@ -191,9 +199,16 @@ def test_markdown_parses_back_to_the_same_numbers():
 
 
 def test_titles_with_brackets_and_bars_survive_both_tables():
-    scores = evaluation(score_row("x", "learner", BTS, title="U-Net [rgb|d]"))
+    scores = evaluation(
+        score_row("x", "learner", BTS, title="U-Net [rgb|d]"), experiment="[/x]", protocol={"files": "[/y]"}
+    )
     assert "U-Net [rgb|d]" in printed(score_table(scores), width=120)
     assert "| U-Net [rgb\\|d] |" in markdown_table(scores)
+
+
+def test_metrics_of_the_table_are_the_eight_of_the_field():
+    assert TABLE_METRICS == ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10")
+    assert (*TABLE_METRICS, "silog_x100") == METRIC_NAMES
 
 
 def test_published_numbers():
@@ -203,3 +218,12 @@ def test_published_numbers():
     assert rows["published-mean"].parameters is None
     assert rows["published-rgb+d"].parameters == 4_266_678
     assert rows["published-d"].scores["rmse_log"] == 0.1535
+
+
+def test_published_rows_equal_those_of_the_learners():
+    rows = {row.name: row for row in PUBLISHED}
+    for name, learner in LEARNERS.items():
+        row = rows[f"published-{name}"]
+        assert learner.published is not None
+        assert row.scores == dict(learner.published.scores)
+        assert row.parameters == learner.published.parameters
