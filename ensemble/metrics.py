@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric as StatefulMetric
@@ -216,6 +216,12 @@ class EvalProtocol(Settings):
     flip_averaging: bool
     averaging: Literal["image"] = "image"
     size: ImageSize
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Self:
+        if self.min_depth >= self.max_depth:
+            raise ValueError(f"min_depth {self.min_depth} m must be below max_depth {self.max_depth} m")
+        return self
 
     @property
     def region(self) -> tuple[int, int, int, int]:

@@ -85,8 +85,10 @@ class PredictionReader:
         try:
             levels = self._read_levels(path, row)
         except PARSE_ERRORS as error:
+            self._close(path)
             raise damaged(path, f"the row of frame {frame_id} cannot be read ({error})", mend=self.mend) from error
         if row_checksum(frame_id, levels) != checksum:
+            self._close(path)
             raise damaged(path, f"the row of frame {frame_id} does not fit its checksum", mend=self.mend)
         return metres(levels, max_depth=self.max_depth)
 
@@ -117,10 +119,15 @@ class PredictionReader:
             self._handles.move_to_end(path)
             return self._handles[path]
         if len(self._handles) >= _OPEN_FILES:
-            self._handles.popitem(last=False)[1].close()
+            self._close(next(iter(self._handles)))
         file = open_shard(path, mend=self.mend)
         self._handles[path] = file
         return file
+
+    def _close(self, path: Path) -> None:
+        """Let go of a file; HDF5 would otherwise answer from what it remembers of it, mended or not."""
+        if path in self._handles:
+            self._handles.pop(path).close()
 
     def _add(self, index: ShardIndex) -> None:
         refuse_stale(index, self.identity.description(size=self.size, max_depth=self.max_depth), mend=self.mend)

@@ -251,3 +251,20 @@ def test_a_shard_that_is_a_link_is_refused(tmp_path: Path) -> None:
         samples.fill(store, FRAMES)
     assert opened == []
     assert damaged_shards(store) == [shard(store)]
+
+
+def test_a_reader_that_met_damage_reads_the_mended_shard(tmp_path: Path) -> None:
+    samples.fill(tmp_path, FRAMES)
+    truth = read_all(tmp_path)
+    frame_id = samples.frame_ids(FRAMES)[8]
+    with h5py.File(shard(tmp_path)) as file:
+        chunk = file["depth"].id.read_direct_chunk((0, 0, 0))[1]
+    content = bytearray(shard(tmp_path).read_bytes())
+    content[content.index(chunk) + len(chunk) // 2] ^= 1
+    shard(tmp_path).write_bytes(content)
+    store = samples.reader(tmp_path, FRAMES)
+    with pytest.raises(DamagedCacheError, match=rf"row of frame {frame_id}"):
+        store.read(frame_id)
+    shard(tmp_path).unlink()
+    samples.fill(tmp_path, FRAMES)
+    assert [store.read(known).tobytes() for known in store.frame_ids] == truth

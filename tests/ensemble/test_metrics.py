@@ -245,6 +245,8 @@ def test_the_protocol_is_frozen_and_survives_json() -> None:
         original.crop = "none"
     with pytest.raises(ValueError, match="averaging"):
         protocol(averaging="pixel")
+    with pytest.raises(ValueError, match=r"min_depth 10\.0 m must be below max_depth 10\.0 m"):
+        protocol(min_depth=10.0)
 
 
 def test_metric_lines_are_constant() -> None:
