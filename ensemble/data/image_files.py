@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL_BYTES = 4096
 
@@ -25,7 +25,7 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise ValueError(
             f"{path}: expected an RGB image (8 bits, 3 channels), found mode {image.mode!r}; convert it to RGB"
         )
-    return np.asarray(image)
+    return np.array(image)
 
 
 def read_depth_mm(path: Path) -> UInt16[np.ndarray, "h w"]:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from jaxtyping import UInt8
@@ -32,7 +31,7 @@ class NyuSource:
     name: str = "nyu"
 
     @classmethod
-    def open(cls, root: Path) -> Self:
+    def open(cls, root: Path) -> "NyuSource":
         """Lists the frames of the copy in ``root``.
 
         Raises:
@@ -43,7 +42,7 @@ class NyuSource:
         return cls(root, list_pairs(root))
 
     @classmethod
-    def from_settings(cls, settings: DataSettings) -> Self:
+    def from_settings(cls, settings: DataSettings) -> "NyuSource":
         """The copy in ``data.root``, or in the folder that the environment names.
 
         Raises:

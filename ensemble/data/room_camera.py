@@ -67,7 +67,7 @@ def draw_pose(scene: Scene, generator: np.random.Generator) -> Pose:
     for _ in range(_POSES):
         share = generator.uniform(-0.92, 0.92, 2)
         origin = np.array([*(share * (scene.half_width, scene.half_length)), generator.uniform(0.9, 1.75)], np.float32)
-        towards_middle = np.arctan2(-origin[1], -origin[0])
+        towards_middle = float(np.arctan2(-origin[1], -origin[0]))
         pose = Pose(
             origin,
             _axes(

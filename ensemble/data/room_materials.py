@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -48,7 +47,7 @@ class Materials:
     seed: Int[np.ndarray, "m"]
 
     @classmethod
-    def draw(cls, roles: Sequence[str], generator: np.random.Generator) -> Self:
+    def draw(cls, roles: Sequence[str], generator: np.random.Generator) -> "Materials":
         """A random material for each role."""
         pattern, cell, first, second = [], [], [], []
         for role in roles:
@@ -70,7 +69,7 @@ class Materials:
             generator.integers(1 << 30, size=len(roles)),
         )
 
-    def take(self, indices: Int[np.ndarray, "n"]) -> Self:
+    def take(self, indices: Int[np.ndarray, "n"]) -> "Materials":
         """The material of each pixel."""
         return type(self)(*(getattr(self, column.name)[indices] for column in fields(self)))
 

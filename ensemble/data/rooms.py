@@ -1,11 +1,11 @@
 """Generated indoor scenes with exact depth as a source of frames: no download, everything follows from one seed."""
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from jaxtyping import UInt8
@@ -35,7 +35,7 @@ class RoomsSource:
     name: str = "rooms"
 
     @classmethod
-    def from_settings(cls, settings: DataSettings) -> Self:
+    def from_settings(cls, settings: DataSettings) -> "RoomsSource":
         """Rooms rendered at the working size."""
         return cls(settings.rooms, settings.size)
 
@@ -89,6 +89,8 @@ def write_rooms(
 ) -> int:
     """Writes rooms as ``official_splits/{train,test}/<scene>/rgb_N.jpg`` and ``sync_depth_N.png`` in millimetres.
 
+    The frames get their final place all at once, so that a copy that was cut short is never taken for a whole one.
+
     Args:
         out: Folder to create; it must not hold frames yet.
         settings: What to generate.
@@ -101,18 +103,22 @@ def write_rooms(
     Raises:
         ValueError: ``out`` already has an ``official_splits`` folder.
     """
-    if (out / "official_splits").exists():
+    final, partial = out / "official_splits", out / "official_splits.partial"
+    if final.exists():
         raise ValueError(f"{out}: already has official_splits; expected a new folder, remove it or name another one")
+    if partial.exists():
+        shutil.rmtree(partial)
     source = RoomsSource(settings, size)
-    frames = source.frames
-    for done, frame in enumerate(frames, start=1):
-        raw = source.read(frame)
-        folder = out / "official_splits" / frame.split / frame.scene
-        folder.mkdir(parents=True, exist_ok=True)
-        number = int(frame.id.rpartition("/")[2])
-        depth_mm = np.where(raw.valid, np.rint(raw.depth * np.float32(1000)), 0).astype(np.uint16)
-        Image.fromarray(raw.image).save(folder / f"rgb_{number:05d}.jpg", quality=_JPEG_QUALITY)
-        Image.fromarray(depth_mm).save(folder / f"sync_depth_{number:05d}.png")
+    for done, frame in enumerate(source.frames, start=1):
+        _write_pair(source.read(frame), partial / frame.split / frame.scene, int(frame.id.rpartition("/")[2]))
         if on_frame:
-            on_frame(done, len(frames))
-    return len(frames)
+            on_frame(done, len(source.frames))
+    partial.rename(final)
+    return len(source.frames)
+
+
+def _write_pair(raw: RawFrame, folder: Path, number: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    depth_mm = np.where(raw.valid, np.rint(raw.depth * np.float32(1000)), 0).astype(np.uint16)
+    Image.fromarray(raw.image).save(folder / f"rgb_{number:05d}.jpg", quality=_JPEG_QUALITY)
+    Image.fromarray(depth_mm).save(folder / f"sync_depth_{number:05d}.png")

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -55,6 +55,7 @@ class RawFrame:
                 )
 
 
+@runtime_checkable
 class FrameSource(Protocol):
     """Frames that can be listed and read; can be pickled, because loader workers get a copy, and holds nothing open."""
 

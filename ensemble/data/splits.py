@@ -13,7 +13,7 @@ import numpy as np
 from ensemble.config import DataSettings
 from ensemble.data.source import Frame, FrameSource
 
-_PART_LETTER = re.compile(r"(.*_\d+)[a-z]+")
+_PART_LETTER = re.compile(r"(.*_\d+)[a-z]")
 _TEST_DIVISION, _VALIDATION_DIVISION = 0, 1
 
 

@@ -22,11 +22,11 @@ def bring_to_size(raw: RawFrame, size: tuple[int, int]) -> Sample:
     rows, columns = (
         ((np.arange(new) + 0.5) * (old / new)).astype(np.intp) for new, old in zip(size, raw.depth.shape, strict=True)
     )
-    nearest = np.ix_(rows, columns)
+    depth, valid = (values.take(rows, axis=0).take(columns, axis=1) for values in (raw.depth, raw.valid))
     return {
         "image": resize_image(raw.image, size),
-        "depth": torch.from_numpy(raw.depth[nearest])[None],
-        "valid": torch.from_numpy(raw.valid[nearest])[None],
+        "depth": torch.from_numpy(depth)[None],
+        "valid": torch.from_numpy(valid)[None],
     }
 
 

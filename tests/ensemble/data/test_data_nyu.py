@@ -3,6 +3,8 @@
 import io
 import os
 import pickle
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -243,8 +245,20 @@ def test_a_raw_frame_is_what_it_says(name: str, values: np.ndarray):
         "valid": np.zeros((4, 5), np.bool_),
     }
     RawFrame(**good)
-    with pytest.raises(ValueError, match=r"of a frame: expected .* of shape .*, found"):
+    # TypeError: where the shapes in signatures are checked as well.
+    with pytest.raises((ValueError, TypeError), match=r"of a frame: expected .* of shape .*, found|RawFrame"):
         RawFrame(**(good | {name: values}))
+
+
+def test_a_small_file_that_unpacks_to_a_huge_image_is_refused(official: Path):
+    source, frame = first(official)
+    path = official / "official_splits" / "train" / "group_000" / "sync_depth_00000.png"
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 16, 0, 0, 0, 0)
+    content = bytearray(path.read_bytes())
+    content[12:33] = header + struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"sync_depth_00000\.png: damaged"):
+        source.read(frame)
 
 
 def test_a_frame_without_any_measurement_is_read(official: Path):

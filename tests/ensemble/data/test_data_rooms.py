@@ -215,6 +215,19 @@ def test_written_rooms_come_back_within_half_a_millimetre(tmp_path: Path):
         write_rooms(tmp_path / "out", settings)
 
 
+def test_rooms_that_were_cut_short_are_written_again(tmp_path: Path):
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt(f"after {done} of {total}")
+
+    with pytest.raises(KeyboardInterrupt, match="after 1 of 10"):
+        write_rooms(tmp_path, SMALL, (24, 32), stop)
+    with pytest.raises(ValueError, match="expected a copy"):
+        NyuSource.open(tmp_path)
+    write_rooms(tmp_path, SMALL, (24, 32))
+    assert [path.name for path in tmp_path.iterdir()] == ["official_splits"]
+    assert len(NyuSource.open(tmp_path).frames) == 10
+
+
 def test_rooms_need_no_root():
     source = open_source(DataSettings(size=(24, 32), rooms=SMALL))
     assert source.name == "rooms"
