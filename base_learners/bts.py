@@ -140,7 +140,7 @@ class BTS(nn.Module):
         return DepthPrediction(depth.clamp(min=self.min_depth))
 
     def _start_indoors(self) -> None:
-        """Start the last BN, which alone moves the mean depth, at a quarter of the largest depth and half the spread."""
+        """Start the last BN, which alone moves the mean depth, at a quarter of the largest depth."""
         gain, shift = self.last[-1].parameters()
         nn.init.constant_(gain, 0.5)
         nn.init.constant_(shift, -math.log(3))

@@ -37,10 +37,10 @@ INPUTS: dict[str, MetaInputs] = {
 def assemble(
     kind: str,
     image: Float[Tensor, "b 3 h w"],
-    depths: Float[Tensor, "b k h w"],
+    depths: Float[Tensor, "b k depth_h depth_w"],
     *,
     max_depth: float,
-) -> Float[Tensor, "b channels h w"]:
+) -> Float[Tensor, "b channels _h _w"]:
     """Stack the channels of a kind of input; the encoder normalises them.
 
     Args:

@@ -1,0 +1,213 @@
+"""The pyramid's taps, its weights from every kind of file, and files that must be refused."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from narrow import noise
+from safetensors.torch import save_file
+
+from base_learners import encoder as encoder_module
+from base_learners.encoder import build_encoder
+
+MOBILENET = (
+    Path(os.environ.get("STACKDEPTH_WEIGHTS", "../shared/data/weights")) / "mobilenetv2_100_imagenet.safetensors"
+)
+UNIT = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.fixture
+def ghost():
+    torch.manual_seed(0)
+    return timm.create_model("ghostnet_100").eval()
+
+
+def test_taps_equal_hooks_on_the_classifier(ghost, tmp_path):
+    save_file(ghost.state_dict(), tmp_path / "ghost.safetensors")
+    pyramid = build_encoder(weights=str(tmp_path / "ghost.safetensors"), **UNIT).eval()
+    hooked, image = [], noise(1, 3, 96, 128)
+    for stage in (0, 2, 4, 6, 9):
+        ghost.blocks[stage].register_forward_hook(lambda _module, _inputs, output: hooked.append(output))
+    with torch.no_grad():
+        ghost(image)
+        maps = pyramid(image)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(maps, hooked, strict=True))
+    assert pyramid.channels == tuple(single.shape[1] for single in maps) == (16, 24, 40, 112, 960)
+    assert pyramid.reductions == (2, 4, 8, 16, 32)
+
+
+def test_parameters_of_the_deep_taps():
+    assert parameters(build_encoder()) == 2_671_428
+    assert parameters(timm.create_model("ghostnet_100", features_only=True)) == 948_388  # what must not happen
+
+
+@pytest.mark.parametrize(("name", "count"), [("ghostnetv2_100", 3_645_828), ("ghostnetv3_100", 5_617_948)])
+def test_later_ghostnets_have_deep_taps_and_no_idle_weights(name, count):
+    pyramid = build_encoder(name)
+    assert parameters(pyramid) == count
+    sum(single.square().mean() for single in pyramid(noise(2, 3, 64, 64))).backward()
+    assert [key for key, p in pyramid.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("name", ["ghostnet_050", "mobilenetv2_035", "resnet10t"])
+@pytest.mark.parametrize("size", [(64, 96), (75, 101)])
+def test_any_model_with_five_strides_and_any_size(name, size):
+    pyramid = build_encoder(name).eval()
+    with torch.no_grad():
+        maps = pyramid(noise(1, 3, *size))
+    assert [single.shape[1] for single in maps] == list(pyramid.channels)
+    assert [tuple(single.shape[-2:]) for single in maps] == [
+        (-(-size[0] // r), -(-size[1] // r)) for r in (2, 4, 8, 16, 32)
+    ]
+
+
+def test_other_strides_and_names_are_refused():
+    with pytest.raises(ValueError, match=r"strides \(4, 8, 16, 32\), expected \(2, 4, 8, 16, 32\)"):
+        build_encoder("convnext_atto")
+    with pytest.raises(ValueError, match="no such model, nearest: ghostnet"):
+        build_encoder("ghostnet_10")
+    with pytest.raises(ValueError, match="arguments do not fit"):
+        build_encoder("ghostnet_050", arguments={"colour": 1})
+
+
+def test_normalisation_belongs_to_the_encoder():
+    plain, shifted = (
+        build_encoder("ghostnet_050", mean=(mean,) * 3, std=(std,) * 3) for mean, std in ((0.0, 1.0), (0.5, 0.25))
+    )
+    shifted.features.load_state_dict(plain.features.state_dict())
+    image = noise(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(shifted.eval()(image)[4], plain.eval()((image - 0.5) / 0.25)[4])
+    assert build_encoder("ghostnet_050").mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    with pytest.raises(ValueError, match=r"encoder.mean: expected 6 values"):
+        build_encoder("ghostnet_050", in_channels=6)
+    with pytest.raises(ValueError, match="input has 4 channels, expected 3"):
+        plain(noise(1, 4, 64, 64))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_stem_follows_the_input_channels(ghost, tmp_path, channels):
+    torch.save(ghost.state_dict(), tmp_path / "ghost.pth")
+    normal = {"mean": (0.5,) * channels, "std": (0.5,) * channels}
+    stem = build_encoder(in_channels=channels, weights=str(tmp_path / "ghost.pth"), **normal).features.conv_stem.weight
+    given = ghost.conv_stem.weight
+    expected = {
+        1: given.sum(dim=1, keepdim=True),
+        2: given[:, :2] * 1.5,
+        3: given,
+        6: torch.cat([given, given], dim=1) / 2,
+    }[channels]
+    torch.testing.assert_close(stem, expected)
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}}])
+def test_official_naming_with_and_without_its_classifier(ghost, tmp_path, wrap):
+    state, path = ghost.state_dict(), tmp_path / "state_dict_73.98.pth"
+    assert len(state) == 512
+    for key in ("classifier.weight", "conv_head.bias"):
+        torch.save(wrap(state), path)
+        loaded = build_encoder(weights=str(path)).features.state_dict()
+        assert all(torch.equal(loaded[name], state[name]) for name in loaded)
+        del state[key]
+
+
+def test_missing_misshapen_and_unknown_keys_are_named(ghost, tmp_path):
+    state, path = ghost.state_dict(), tmp_path / "ghost.pth"
+    del state["bn1.weight"]
+    state["bn1.bias"] = torch.zeros(5)
+    state["blocks.99.weight"] = torch.zeros(5)
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=r"ghost.pth: does not fit") as error:
+        build_encoder(weights=str(path))
+    for part in (
+        "1 missing (first: bn1.weight)",
+        "1 unknown (first: blocks.99.weight)",
+        "first: bn1.bias (5,) instead of (16,)",
+    ):
+        assert part in str(error.value)
+
+
+def test_the_older_layout_is_refused_by_name(tmp_path):
+    torch.save({"features.0.0.weight": torch.zeros(16, 3, 3, 3)}, tmp_path / "old.pth")
+    with pytest.raises(ValueError, match="older GhostNet layout"):
+        build_encoder(weights=str(tmp_path / "old.pth"))
+
+
+class Exploit:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("write", [lambda c, p: p.write_bytes(pickle.dumps(c, protocol=2)), torch.save])
+def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, write):
+    trace, path = tmp_path / "executed", tmp_path / "evil.pth"
+    write({"conv_stem.weight": Exploit(trace)}, path)
+    with pytest.raises(ValueError, match=r"evil.pth: refused"):
+        build_encoder(weights=str(path))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("huge.safetensors", (2**62).to_bytes(8, "little") + b"{}"),
+        ("short.safetensors", b"\x01"),
+        ("empty.pth", b""),
+        ("text.pth", b"not weights"),
+    ],
+)
+def test_damaged_files_are_refused_with_the_way_out(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}: refused") as error:
+        build_encoder(weights=str(tmp_path / name))
+    assert "--set encoder.weights=none" in str(error.value)
+
+
+def test_an_absent_file_and_other_content_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no such file of encoder weights"):
+        build_encoder(weights=str(tmp_path / "nothing.pth"))
+    torch.save([torch.zeros(3)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="expected a state dictionary of named tensors, found list"):
+        build_encoder(weights=str(tmp_path / "list.pth"))
+
+
+def test_unreachable_imagenet_weights_name_both_ways_out(monkeypatch):
+    create = timm.create_model
+
+    def offline(name, *, pretrained=False, **arguments):
+        if pretrained:
+            raise FileNotFoundError("cannot reach the hub")
+        return create(name, **arguments)
+
+    monkeypatch.setattr(encoder_module.timm, "create_model", offline)
+    for name in ("ghostnet_100", "resnet10t"):
+        with pytest.raises(ValueError, match="ImageNet weights cannot be had") as error:
+            build_encoder(name, weights="imagenet")
+        assert "--set encoder.weights=FILE" in str(error.value)
+        assert "--set encoder.weights=none" in str(error.value)
+
+
+@pytest.mark.skipif(
+    not MOBILENET.is_file(), reason=f"no weights at {MOBILENET} (set STACKDEPTH_WEIGHTS to their folder)"
+)
+def test_mobilenet_weights_load_into_a_features_model():
+    pyramid = build_encoder(
+        "mobilenetv2_100", weights=str(MOBILENET), arguments={"pad_type": "same"}, mean=(0.5,) * 3, std=(0.5,) * 3
+    ).eval()
+    assert pyramid.channels == (16, 24, 32, 96, 320)
+    with torch.no_grad():
+        deepest = pyramid(noise(1, 3, 96, 128))[4]
+    assert deepest.shape == (1, 320, 3, 4)
+    assert 0.05 < deepest.std() < 20
