@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -218,7 +218,7 @@ class EvalProtocol(Settings):
     size: ImageSize
 
     @model_validator(mode="after")
-    def _range_ascends(self) -> Self:
+    def _range_ascends(self) -> "EvalProtocol":
         if self.min_depth >= self.max_depth:
             raise ValueError(f"min_depth {self.min_depth} m must be below max_depth {self.max_depth} m")
         return self

@@ -62,7 +62,7 @@ class PredictionReader:
         self.directory = directory
         self.identity = identity
         self.frame_ids = tuple(frame_ids)
-        self.size = size
+        self.size = (size[0], size[1])
         self.max_depth = max_depth
         self.mend = mending_command(identity, mend)
         self._rows: dict[str, tuple[Path, int, int]] = {}

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float, UInt16
@@ -67,7 +66,7 @@ class PredictionWriter:
         self.directory = directory
         self.identity = identity
         self.frame_ids = tuple(frame_ids)
-        self.size = size
+        self.size = (size[0], size[1])
         self.max_depth = max_depth
         self.shard_frames = shard_frames
         self.rebuild = rebuild
@@ -79,7 +78,7 @@ class PredictionWriter:
         self._lock = StoreLock(directory)
         self._open = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PredictionWriter":
         """Take the store, clear away what a killed writer left, and see which rows are there.
 
         Raises:

@@ -1,4 +1,6 @@
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,6 +168,26 @@ def test_a_batch_split_in_two_or_over_processes_gives_the_same(cut: int) -> None
     first.merge_state(second)
     for sums in (parts, first):
         assert sums.compute() == pytest.approx(whole.compute(), rel=1e-12)
+
+
+def _score_a_share(rank: int, rendezvous: str, answer: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+    maps = random_maps(torch.Generator().manual_seed(15), 10)
+    sums = ScoreSums()
+    sums.update(image_scores(*(part[:7] if rank == 0 else part[7:] for part in maps)))
+    result = sums.compute()
+    Path(f"{answer}-{rank}").write_text(json.dumps(result))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_unequal_shares_of_two_processes_give_the_whole(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_score_a_share, (str(tmp_path / "rendezvous"), str(tmp_path / "answer")), nprocs=2)
+    whole = ScoreSums()
+    whole.update(image_scores(*random_maps(torch.Generator().manual_seed(15), 10)))
+    for rank in range(2):
+        assert json.loads((tmp_path / f"answer-{rank}").read_text()) == pytest.approx(whole.compute(), rel=1e-12)
 
 
 def test_half_an_image_is_refused() -> None:
