@@ -108,7 +108,7 @@ def test_a_learner_that_is_not_finite_is_named(fault):
 
 def test_bad_weights_are_refused():
     weights, _ = sample(0, 3)
-    with pytest.raises(ValueError, match="miss the sum 1 by 0[.]001"):
+    with pytest.raises(ValueError, match="miss the sum 1"):
         check_weights(weights * 1.001)
     weights[0, 0, 0, 0] = -0.1
     with pytest.raises(ValueError, match="1 weights are negative or NaN"):
