@@ -172,7 +172,6 @@ class TrainingSettings(Settings):
         clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
         precision: Of the network; losses are always computed in float32.
         device: ``auto`` takes a GPU where there is one.
-        devices: Processes per machine when started by torchrun or Slurm.
         validate_every: Epochs between two looks at the validation scenes.
         checkpoint_every: Optimiser steps between two checkpoints; one is written after every epoch in any case.
         select: Metric on the validation scenes that chooses the best checkpoint.

@@ -160,8 +160,18 @@ def stack_settings(
     root: Path | None = None,
     config: Path | None = None,
     assignments: Sequence[str] = (),
+    inherited: Mapping[str, Any] | None = None,
 ) -> StackSettings:
-    """The settings of one fit of the meta-learner; arguments as in :func:`learner_settings`.
+    """The settings of one fit of the meta-learner.
+
+    Args:
+        inputs: ``rgb``, ``d`` or ``rgb+d``.
+        learners: Whose predictions are weighed.
+        kind: As in :func:`learner_settings`.
+        root: As in :func:`learner_settings`.
+        config: As in :func:`learner_settings`.
+        assignments: As in :func:`learner_settings`.
+        inherited: The section ``data`` of the learners' runs; it wins over files, and ``assignments`` win over it.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
@@ -174,14 +184,24 @@ def stack_settings(
         tree = merged(merged(tree, common), _mapping(layer.get("meta", {}), "meta"))
     if learners is not None:
         tree = merged(tree, {"learners": list(learners)})
+    if inherited is not None:
+        tree = {**tree, "data": dict(inherited)}
+        tree = merged(tree, {"data": {"root": str(root)}} if root is not None else {})
     tree = merged(tree, parse_assignments(assignments))
     tree = {"experiment": tree.get("data", {}).get("kind", "rooms"), **tree, "inputs": inputs}
     for section in ("network", "loss"):
         tree[section] = _checked_arguments(tree.get(section, {}), own.get(section, {}), section)
-    settings = _validated(StackSettings, tree)
-    for learner in settings.learners:
-        check_name(learner, known_learners(), "learner")
-    return settings
+    return _validated(StackSettings, tree)
+
+
+def experiment_name(
+    *, kind: str | None = None, root: Path | None = None, config: Path | None = None, assignments: Sequence[str] = ()
+) -> str:
+    """The experiment that the same options would train under."""
+    tree: Tree = {}
+    for layer in (*_layers(kind, root, config), parse_assignments(assignments)):
+        tree = merged(tree, {key: layer[key] for key in ("experiment", "data") if key in layer})
+    return str(tree.get("experiment", tree["data"]["kind"]))
 
 
 def _layers(kind: str | None, root: Path | None, config: Path | None) -> list[Tree]:

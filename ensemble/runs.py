@@ -25,6 +25,11 @@ class Run:
         return self.folder / "settings.json"
 
     @property
+    def sources(self) -> Path:
+        """Fingerprints of the learners' weights that a fit of the meta-learner rests on (JSON)."""
+        return self.folder / "sources.json"
+
+    @property
     def last(self) -> Path:
         """Checkpoint to go on from: weights, optimiser, schedule, progress."""
         return self.folder / "last.ckpt"

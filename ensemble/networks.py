@@ -1,0 +1,207 @@
+"""Networks of the learners and of the meta-learner: built from settings, found again in a finished run."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from base_learners import LEARNERS
+from base_learners.contract import Published
+from base_learners.encoder import build_encoder
+from ensemble.config import DataSettings, LearnerSettings, StackSettings
+from ensemble.config_files import learner_settings, stack_settings
+from ensemble.profiling import (
+    META_PUBLISHED,
+    PUBLISHED_SIZE,
+    ProfileRow,
+    PublishedCost,
+    count_mul_adds,
+    profile_network,
+)
+from ensemble.runs import Outputs, Run
+from ensemble.training.checkpoints import read_weights
+from meta.inputs import channel_count, normalisation
+from meta.unet import MetaUNet
+
+
+@dataclass(frozen=True)
+class TrainedLearner:
+    """A learner's finished run.
+
+    Attributes:
+        settings: What it was trained with.
+        run: Its files.
+        weights: Fingerprint of its best weights and of how its network is built.
+    """
+
+    settings: LearnerSettings
+    run: Run
+    weights: str
+
+    @property
+    def name(self) -> str:
+        """Key in ``LEARNERS``."""
+        return self.settings.learner
+
+
+def build_learner(settings: LearnerSettings) -> nn.Module:
+    """A learner's network with its initial weights."""
+    encoder = build_encoder(
+        settings.encoder.name,
+        weights=settings.encoder.weights,
+        arguments=settings.encoder.arguments,
+        mean=settings.encoder.mean,
+        std=settings.encoder.std,
+    )
+    return LEARNERS[settings.learner].network(encoder, max_depth=settings.data.max_depth, **settings.network)
+
+
+def build_stack(settings: StackSettings) -> MetaUNet:
+    """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
+    learners = len(settings.learners)
+    mean, std = normalisation(
+        settings.inputs, learners, image_mean=settings.encoder.mean, image_std=settings.encoder.std
+    )
+    encoder = build_encoder(
+        settings.encoder.name,
+        in_channels=channel_count(settings.inputs, learners),
+        weights=settings.encoder.weights,
+        arguments=settings.encoder.arguments,
+        mean=mean,
+        std=std,
+    )
+    return MetaUNet(encoder, learners=learners, **settings.network)
+
+
+def trained_learner(outputs: Outputs, experiment: str, learner: str) -> TrainedLearner:
+    """The finished run of a learner.
+
+    Raises:
+        ValueError: The learner was not trained, or not to its end.
+    """
+    run = outputs.learner_run(experiment, learner)
+    if not run.result.is_file():
+        found = "is not complete" if run.settings.is_file() else "was not started"
+        raise ValueError(
+            f"{run.folder}: the training of {learner} {found}.\nRun: {command('train', learner, experiment)}"
+        )
+    settings = LearnerSettings.model_validate_json(run.settings.read_text(encoding="utf-8"))
+    if settings.learner != learner:
+        raise ValueError(f"{run.settings}: expected the settings of {learner}, found those of {settings.learner}")
+    return TrainedLearner(settings, run, weights_fingerprint(settings, run))
+
+
+def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:
+    """Fingerprint of everything that turns an image into depth: the best weights and how the network is built."""
+    built = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
+    built["encoder"].pop("weights")  # where training started from does not matter to what it ended with
+    digest = hashlib.sha256(json.dumps(built, sort_keys=True).encode())
+    digest.update(run.best.read_bytes())
+    return digest.hexdigest()
+
+
+def load_network(network: nn.Module, run: Run) -> nn.Module:
+    """A network with the best weights of a run, ready to predict.
+
+    Raises:
+        ValueError: The weights do not belong to this network.
+    """
+    try:
+        network.load_state_dict(read_weights(run.best))
+    except RuntimeError as error:
+        raise ValueError(f"{run.best}: the weights do not belong to the network of {run.settings}: {error}") from error
+    return network.eval()
+
+
+def load_learner(trained: TrainedLearner) -> nn.Module:
+    """A trained learner's network, ready to predict."""
+    settings = trained.settings
+    bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
+    return load_network(build_learner(bare), trained.run)
+
+
+def command(verb: str, learner: str, experiment: str, *options: str) -> str:
+    """The command line that makes what is missing."""
+    return " ".join(["python -m ensemble.base", verb, learner, *options, "--experiment", experiment])
+
+
+def common_data(trained: Sequence[TrainedLearner]) -> DataSettings:
+    """The data settings of learners that are to be used together.
+
+    Raises:
+        ValueError: They were trained on other frames, sizes or depth ranges.
+    """
+    first = trained[0]
+    for other in trained[1:]:
+        differing = differing_keys(frame_settings(first.settings.data), frame_settings(other.settings.data))
+        if differing:
+            raise ValueError(
+                f"{first.name} and {other.name} of experiment {first.settings.experiment} were trained on other data: "
+                f"{'; '.join(differing)}. Train them with the same data settings"
+            )
+    return first.settings.data
+
+
+def frame_settings(data: DataSettings) -> dict[str, Any]:
+    """What decides which frames there are and what they look like, without how they are augmented or loaded."""
+    return data.model_dump(mode="json", exclude={"augmentation", "preload", "workers", "root", "crop", "border"})
+
+
+def differing_keys(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """``section.key: left against right`` for every setting that differs."""
+    found = []
+    for key in sorted({*left, *right}):
+        a, b = left.get(key), right.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differing_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a!r} against {b!r}")
+    return found
+
+
+def profile_rows(
+    learner: str | None, size: tuple[int, int], *, device: str, repeats: int, config: Path | None = None
+) -> list[ProfileRow]:
+    """Cost of one learner, or of every learner and of the meta-learner with one and with two kinds of input.
+
+    Args:
+        learner: Name of a learner; ``None`` measures everything.
+        size: Height and width of the timed image.
+        device: Where to measure.
+        repeats: Timed passes.
+        config: An experiment file with other widths or another encoder.
+    """
+    rows = []
+    for name in [learner] if learner is not None else list(LEARNERS):
+        settings = learner_settings(name, kind="nyu", config=config, assignments=["encoder.weights=none"])
+        row = LEARNERS[name]
+        rows.append(_profiled(name, row.title, build_learner(settings), size, device, repeats, 3, row.published))
+    for inputs in ("d", "rgb+d") if learner is None else ():
+        stack = stack_settings(inputs, kind="nyu", config=config, assignments=["encoder.weights=none"])
+        channels = channel_count(inputs, len(stack.learners))
+        network, published = build_stack(stack), META_PUBLISHED[inputs]
+        rows.append(_profiled(f"meta-{inputs}", f"meta {inputs}", network, size, device, repeats, channels, published))
+    return rows
+
+
+def _profiled(
+    name: str,
+    title: str,
+    network: nn.Module,
+    size: tuple[int, int],
+    device: str,
+    repeats: int,
+    channels: int,
+    published: Published | PublishedCost | None,
+) -> ProfileRow:
+    return ProfileRow(
+        learner=name,
+        title=title,
+        profile=profile_network(network, size, device=device, channels=channels, repeats=repeats),
+        mul_adds_published_size=count_mul_adds(network, PUBLISHED_SIZE, channels=channels),
+        published=published,
+    )

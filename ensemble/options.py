@@ -1,0 +1,78 @@
+"""Options that several command lines share, and how their errors end."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble.config_files import SettingsError
+from ensemble.console import messages
+
+Data = Annotated[
+    str | None,
+    typer.Option(help="rooms (generated) or nyu. Default: nyu where --root or NYU_ROOT names a copy, else rooms."),
+]
+Root = Annotated[Path | None, typer.Option(help="Folder of a copy of NYU Depth v2. Default: NYU_ROOT.")]
+Config = Annotated[Path | None, typer.Option(help="Experiment file (YAML) that wins over the packaged defaults.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as training.lr=3e-4.")
+]
+Experiment = Annotated[str | None, typer.Option(help="Names the folders below the cache that belong together.")]
+CacheDir = Annotated[
+    Path | None, typer.Option("--cache-dir", help="Where everything is written. Default: STACKDEPTH_CACHE, else cache.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier run of this name has written.")]
+Wandb = Annotated[
+    bool, typer.Option("--wandb", help="Track with Weights & Biases as well; offline where there is no key.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Published = Annotated[bool, typer.Option("--published", help="Print the published rows below (other data, no match).")]
+
+
+def application(help_text: str) -> typer.Typer:
+    """A command line whose unexpected errors keep their traceback."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line; what a person can mend ends with a message and no traceback.
+
+    Exit status 2 stands for a mistake in what was asked, 1 for anything that went wrong while doing it.
+    ``STACKDEPTH_TRACEBACK=1`` shows where an error was raised.
+    """
+    # Threads of torch that wait should sleep: spinning ones slow a shared machine down tenfold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        app()
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get("STACKDEPTH_TRACEBACK"):
+            raise
+        messages.print(f"error: {error}", markup=False, style="bold red")
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def with_experiment(assignments: list[str] | None, experiment: str | None) -> list[str]:
+    """``--set`` values, with ``--experiment`` among them."""
+    return [*(assignments or []), *([f"experiment={experiment}"] if experiment is not None else [])]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width out of ``480x640``.
+
+    Raises:
+        SettingsError: The text is something else.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", text.strip())
+    if match is None or not all(int(number) for number in match.groups()):
+        raise SettingsError(f"--size {text!r}: expected HEIGHTxWIDTH, for example 480x640")
+    return int(match.group(1)), int(match.group(2))

@@ -1,0 +1,187 @@
+"""Predictions of trained learners over whole frames, written to the cache and read back."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Role, fingerprint
+from ensemble.config import DataSettings, EvaluationSettings, LearnerSettings, TrainingSettings
+from ensemble.console import messages
+from ensemble.data import open_source
+from ensemble.data.held_out import test_frames
+from ensemble.data.loaders import Batch, FrameDataset, OrderedBatches, loader
+from ensemble.data.source import Frame, FrameSource
+from ensemble.data.splits import training_frames
+from ensemble.networks import TrainedLearner, command, common_data, load_learner
+from ensemble.runs import Outputs
+
+PREPROCESSING_VERSION = 1
+"""Raised whenever the same settings begin to give the networks other images."""
+
+
+def device_of(settings: TrainingSettings) -> torch.device:
+    """Where to predict."""
+    return torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def flip_averaged(predict: Callable[[Tensor], Tensor], image: Tensor, *, enabled: bool) -> Tensor:
+    """The mean of a prediction and of the mirrored prediction of the mirrored image.
+
+    Args:
+        predict: Image [b c h w] -> map [b k h w].
+        image: Anything that can be mirrored together with what is predicted.
+        enabled: ``False`` predicts once.
+
+    Source: Godard et al. 2017, section 4 (post-processing); the plain mean is what AdaBins and BTS report.
+    """
+    if not enabled:
+        return predict(image)
+    return (predict(image) + predict(image.flip(-1)).flip(-1)) / 2
+
+
+def frames_of_role(source: FrameSource, data: DataSettings, role: Role) -> tuple[Frame, ...]:
+    """The frames that go by a role: fitted on, selected with, or tested on."""
+    if role == "test":
+        return test_frames(source, data)
+    split = training_frames(source, data)
+    return split.fit if role == "fit" else split.validation
+
+
+def preprocessing_fingerprint(settings: LearnerSettings) -> str:
+    """Fingerprint of everything between a file and a cached row but the network itself."""
+    return fingerprint(
+        {
+            "version": PREPROCESSING_VERSION,
+            "size": list(settings.data.size),
+            "min_depth": settings.data.min_depth,
+            "max_depth": settings.data.max_depth,
+            "flip_averaging": settings.evaluation.flip_averaging,
+            "precision": settings.training.precision,
+        }
+    )
+
+
+def identity_of(trained: TrainedLearner, source: FrameSource, frames: Sequence[Frame], role: Role) -> CacheIdentity:
+    """What a learner's cached rows must have been made from."""
+    return CacheIdentity(
+        learner=trained.name,
+        role=role,
+        fold=None,
+        weights=trained.weights,
+        preprocessing=preprocessing_fingerprint(trained.settings),
+        frames=source.describe(frames),
+    )
+
+
+def cache_predictions(
+    trained: Sequence[TrainedLearner], outputs: Outputs, role: Role, *, rebuild: bool = False, workers: int = 0
+) -> None:
+    """Write every asked learner's depth of every frame of a role, in one pass over the images.
+
+    Rows that are there already, and were made from the same weights, preprocessing and files, are kept.
+
+    Args:
+        trained: Learners of one experiment with the same frames.
+        outputs: Where to write.
+        role: Which frames.
+        rebuild: Throw these learners' rows away first.
+        workers: Loader processes.
+
+    Raises:
+        ValueError: The rows that are there were made from something else, or the learners' data differ.
+    """
+    data = common_data(trained)
+    source = open_source(data)
+    frames = frames_of_role(source, data, role)
+    with ExitStack() as stack:
+        writers: dict[str, PredictionWriter] = {}
+        for learner in trained:
+            identity = identity_of(learner, source, frames, role)
+            folder = outputs.predictions(learner.settings.experiment, learner.name, role)
+            writer = PredictionWriter(
+                folder,
+                identity,
+                [frame.id for frame in frames],
+                size=data.size,
+                max_depth=data.max_depth,
+                rebuild=rebuild,
+                mend=command("cache", learner.name, learner.settings.experiment, "--role", role),
+            )
+            writers[learner.name] = stack.enter_context(writer)
+        missing = {name: set(writer.missing()) for name, writer in writers.items()}
+        wanted = [frame for frame in frames if any(frame.id in ids for ids in missing.values())]
+        done = len(frames) - len(wanted)
+        names = ", ".join(writers)
+        if not wanted:
+            messages.print(f"{role}: all {len(frames)} frames of {names} are cached")
+            return
+        messages.print(f"{role}: caching {len(wanted)} frames of {names}" + (f", {done} are there" if done else ""))
+        networks = {learner.name: learner for learner in trained if missing[learner.name]}
+        for name, ids, depth in _predictions(networks, source, wanted, workers):
+            for frame_id, row in zip(ids, depth, strict=True):
+                if frame_id in missing[name]:
+                    writers[name].append(frame_id, row.numpy())
+
+
+def open_predictions(
+    trained: Sequence[TrainedLearner], outputs: Outputs, source: FrameSource, frames: Sequence[Frame], role: Role
+) -> dict[str, PredictionReader]:
+    """Readers over the cached rows of learners, checked for origin and cover.
+
+    Raises:
+        ValueError: Rows are missing, doubled or stale; the message holds the command that mends it.
+    """
+    readers = {}
+    for learner in trained:
+        readers[learner.name] = PredictionReader(
+            outputs.predictions(learner.settings.experiment, learner.name, role),
+            identity_of(learner, source, frames, role),
+            [frame.id for frame in frames],
+            size=learner.settings.data.size,
+            max_depth=learner.settings.data.max_depth,
+            mend=command("cache", learner.name, learner.settings.experiment, "--role", role),
+        )
+    return readers
+
+
+def whole_frames(
+    source: FrameSource,
+    frames: Sequence[Frame],
+    data: DataSettings,
+    evaluation: EvaluationSettings,
+    workers: int,
+    predictions: Mapping[str, PredictionReader] | None = None,
+    *,
+    title: str = "",
+) -> Iterator[Batch]:
+    """Batches of whole frames in order, with a progress bar."""
+    dataset = FrameDataset(source, frames, data, predictions)
+    batches = loader(dataset, OrderedBatches(len(frames), evaluation.batch_size), workers=workers)
+    yield from track(batches, description=f"  {title:<10}", console=messages, transient=True, total=len(batches))
+
+
+@torch.inference_mode()
+def _predictions(
+    trained: Mapping[str, TrainedLearner], source: FrameSource, frames: Sequence[Frame], workers: int
+) -> Iterator[tuple[str, list[str], Tensor]]:
+    """Learner, frame ids and depth [b h w] in metres for batch after batch, every image read once."""
+    first = next(iter(trained.values())).settings
+    devices = {name: device_of(learner.settings.training) for name, learner in trained.items()}
+    networks = {name: load_learner(learner).to(devices[name]) for name, learner in trained.items()}
+    for batch in whole_frames(source, frames, first.data, first.evaluation, workers, title="predicting"):
+        for name, network in networks.items():
+            image = batch["image"].to(devices[name])
+            yield name, batch["frame"], predict_depth(network, image, trained[name].settings)[:, 0].cpu()
+
+
+def predict_depth(network: nn.Module, image: Tensor, settings: LearnerSettings) -> Tensor:
+    """Depth [b 1 h w] in metres, float32, of images [b 3 h w] at the working size."""
+    precision = settings.training.precision
+    kind = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    with torch.autocast(image.device.type, dtype=kind, enabled=precision != "32-true"):
+        return flip_averaged(
+            lambda view: network(view).depth.float(), image, enabled=settings.evaluation.flip_averaging
+        )

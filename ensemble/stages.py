@@ -1,0 +1,270 @@
+"""The story: train the learners, fit the meta-learner to their cached predictions; every stage reads and writes files.
+
+``ensemble.prediction`` caches between the two, ``ensemble.evaluation`` scores after them.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers.logger import Logger
+from torch import Tensor
+
+from base_learners import LEARNERS
+from base_learners.losses import scale_invariant_log_loss
+from ensemble.cache import Role
+from ensemble.config import LearnerSettings, Settings, StackSettings
+from ensemble.console import messages
+from ensemble.data import open_source
+from ensemble.data.loaders import Batch, FrameDataset
+from ensemble.data.splits import TrainingFrames, training_frames
+from ensemble.files import write_text
+from ensemble.metrics import EvalProtocol
+from ensemble.networks import (
+    TrainedLearner,
+    build_learner,
+    build_stack,
+    common_data,
+    differing_keys,
+    frame_settings,
+    trained_learner,
+)
+from ensemble.prediction import cache_predictions, open_predictions
+from ensemble.runs import Outputs, Run
+from ensemble.training.fit import fit, lr_range
+from ensemble.training.tasks import DepthTask
+from ensemble.training.tracking import wandb_logger
+from meta.fusion import fuse
+from meta.inputs import assemble
+
+WANDB_PROJECT = "stackdepth"
+WITHOUT_INFLUENCE = (("data", "workers"), ("data", "preload"), ("data", "root"), ("training", "checkpoint_every"))
+"""Settings that change no result, and so may change when a run goes on."""
+
+
+def train_learner(settings: LearnerSettings, outputs: Outputs, *, fresh: bool = False, wandb: bool = False) -> Run:
+    """Train one learner, or go on with its run where it stopped.
+
+    Args:
+        settings: Everything that decides the result.
+        outputs: Where to write.
+        fresh: Throw away what an earlier run with the same name has written.
+        wandb: Track with Weights & Biases beside the log.
+
+    Raises:
+        ValueError: The run was begun with other settings, or the data do not allow it.
+    """
+    run = outputs.learner_run(settings.experiment, settings.learner)
+    if begin(run, settings, fresh=fresh):
+        return run
+    source = open_source(settings.data)
+    frames = training_frames(source, settings.data)
+    training, validation = (FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation))
+    _announce(LEARNERS[settings.learner].title, frames, settings)
+    _preload(settings, training, validation)
+    torch.manual_seed(settings.seed)
+    loggers = _wandb(settings, settings.learner, run, enabled=wandb)
+    fit(
+        lambda steps: learner_task(settings, steps),
+        training,
+        validation,
+        settings.training,
+        run,
+        seed=settings.seed,
+        loggers=loggers,
+    )
+    return run
+
+
+def range_test(
+    settings: LearnerSettings, outputs: Outputs, *, steps: int
+) -> tuple[list[float], list[float], float | None]:
+    """Learning-rate range test of a learner on its training frames: rates, losses, suggestion."""
+    source = open_source(settings.data)
+    training = FrameDataset(source, training_frames(source, settings.data).fit, settings.data)
+    _preload(settings, training)
+    torch.manual_seed(settings.seed)
+    run = outputs.learner_run(settings.experiment, settings.learner)
+    return lr_range(
+        lambda steps: learner_task(settings, steps), training, settings.training, run, seed=settings.seed, steps=steps
+    )
+
+
+def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool = False, wandb: bool = False) -> Run:
+    """Fit the meta-learner to the learners' cached predictions, or go on with its run where it stopped.
+
+    Rows that are missing are cached first. They are in-sample: the learners were trained on the same frames.
+
+    Args:
+        settings: Everything that decides the result.
+        run: Files to write.
+        outputs: Where the learners' runs and predictions are.
+        fresh: Throw away what an earlier run with the same name has written.
+        wandb: Track with Weights & Biases beside the log.
+
+    Raises:
+        ValueError: Learners are not trained, rows are stale, or the run was begun with other settings.
+    """
+    learners = [trained_learner(outputs, settings.experiment, name) for name in settings.learners]
+    check_same_frames(settings, learners)
+    sources = {learner.name: learner.weights for learner in learners}
+    if begin(run, settings, fresh=fresh, sources=sources):
+        return run
+    source = open_source(settings.data)
+    frames = training_frames(source, settings.data)
+    parts: dict[Role, FrameDataset] = {}
+    for role, part in (("fit", frames.fit), ("validation", frames.validation)):
+        cache_predictions(learners, outputs, role, workers=settings.data.workers)
+        rows = open_predictions(learners, outputs, source, part, role)
+        parts[role] = FrameDataset(source, part, settings.data, rows)
+    title = f"stack {settings.inputs}"
+    _announce(f"{title} over {', '.join(settings.learners)} (rows: fit, in-sample)", frames, settings)
+    _preload(settings, *parts.values())
+    torch.manual_seed(settings.seed)
+    fit(
+        lambda steps: stack_task(settings, steps),
+        parts["fit"],
+        parts["validation"],
+        settings.training,
+        run,
+        seed=settings.seed,
+        loggers=_wandb(settings, run.folder.name, run, enabled=wandb),
+    )
+    return run
+
+
+def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
+    """A learner's network with its own loss recipe."""
+    recipe = LEARNERS[settings.learner].loss
+
+    def losses(prediction: Any, batch: Batch) -> Mapping[str, Tensor]:
+        return recipe(prediction, batch["depth"], batch["valid"], **settings.loss)
+
+    return DepthTask(
+        settings.learner,
+        build_learner(settings),
+        forward=lambda network, batch: network(batch["image"]),
+        losses=losses,
+        depth=lambda prediction: prediction.depth,
+        settings=settings.training,
+        steps=steps,
+        seed=settings.seed,
+        protocol=protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size),
+    )
+
+
+def stack_task(settings: StackSettings, steps: int) -> DepthTask:
+    """The meta-learner with the scale-invariant log loss on the fused depth."""
+
+    def forward(network: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+        seen = assemble(settings.inputs, batch["image"], batch["predictions"], max_depth=settings.data.max_depth)
+        return fuse(network(seen).float(), batch["predictions"])
+
+    def losses(depth: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        return {"silog": scale_invariant_log_loss(depth, batch["depth"], batch["valid"], **settings.loss)}
+
+    return DepthTask(
+        f"meta {settings.inputs}",
+        build_stack(settings),
+        forward=forward,
+        losses=losses,
+        depth=lambda depth: depth,
+        settings=settings.training,
+        steps=steps,
+        seed=settings.seed,
+        protocol=protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size),
+    )
+
+
+def protocol_of(
+    settings: LearnerSettings | StackSettings, split: str, *, flip_averaging: bool, size: tuple[int, int]
+) -> EvalProtocol:
+    """How frames of a split are scored, with a truth of so many rows and columns."""
+    return EvalProtocol(
+        split=split,
+        test=settings.data.test,
+        crop=settings.evaluation.crop,
+        min_depth=settings.data.min_depth,
+        max_depth=settings.data.max_depth,
+        flip_averaging=flip_averaging,
+        size=size,
+    )
+
+
+def begin(run: Run, settings: Settings, *, fresh: bool, sources: Mapping[str, str] | None = None) -> bool:
+    """Claim a run's folder; ``True`` where the run is complete already.
+
+    Args:
+        run: Files to write.
+        settings: What is asked for now.
+        fresh: Remove what is there.
+        sources: Fingerprints of what the run is made from.
+
+    Raises:
+        ValueError: The folder holds a run with other settings, or one that was made from something else.
+    """
+    asked = settings.model_dump(mode="json")
+    if fresh:
+        for file in (run.last, run.best, run.result, run.log, run.scores, run.settings):
+            file.unlink(missing_ok=True)
+    if run.settings.is_file():
+        begun = type(settings).model_validate_json(run.settings.read_text(encoding="utf-8")).model_dump(mode="json")
+        differing = differing_keys(_with_influence(begun), _with_influence(asked))
+        if sources is not None:
+            differing += differing_keys(json.loads(run.sources.read_text(encoding="utf-8")), sources, "weights of ")
+        if differing:
+            raise ValueError(
+                f"{run.folder}: this run was begun with other settings ({'; '.join(differing)}). "
+                "Give --fresh to start it over, or --experiment NAME to keep both"
+            )
+    else:
+        if sources is not None:
+            write_text(run.sources, json.dumps(dict(sources), indent=2) + "\n")
+        write_text(run.settings, json.dumps(asked, indent=2) + "\n")
+    if run.result.is_file():
+        messages.print(f"{run.folder}: complete already (give --fresh to start over)")
+        return True
+    return False
+
+
+def check_same_frames(settings: StackSettings, learners: Sequence[TrainedLearner]) -> None:
+    """Refuse data settings of a stack under which it would see other frames than its learners.
+
+    Raises:
+        ValueError: Frames, sizes or depth ranges differ.
+    """
+    data = common_data(learners)
+    differing = differing_keys(frame_settings(data), frame_settings(settings.data))
+    if differing:
+        raise ValueError(
+            f"the learners of experiment {settings.experiment} were trained on other data than asked for now: "
+            f"{'; '.join(differing)}. Leave these settings out: they are taken from the learners' runs"
+        )
+
+
+def _with_influence(tree: dict[str, Any]) -> dict[str, Any]:
+    result = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
+    for section, key in WITHOUT_INFLUENCE:
+        result[section].pop(key, None)
+    return result
+
+
+def _announce(title: str, frames: TrainingFrames, settings: LearnerSettings | StackSettings) -> None:
+    place = settings.data.root if settings.data.kind == "nyu" else "generated rooms"
+    height, width = settings.data.size
+    messages.print(
+        f"{title}: {len(frames.fit)} frames to fit, {len(frames.validation)} to validate, {height}x{width}, {place}"
+    )
+
+
+def _preload(settings: LearnerSettings | StackSettings, *datasets: FrameDataset) -> None:
+    if settings.data.preload:
+        for dataset in datasets:
+            dataset.preload()
+
+
+def _wandb(settings: LearnerSettings | StackSettings, name: str, run: Run, *, enabled: bool) -> list[Logger]:
+    if not enabled:
+        return []
+    return [wandb_logger(WANDB_PROJECT, name, settings.experiment, run.folder, settings.model_dump(mode="json"))]

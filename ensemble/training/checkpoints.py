@@ -1,0 +1,141 @@
+"""What a run leaves on disk: the last state, to go on from, and the best weights, to predict with."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from ensemble.config import TrainingSettings
+from ensemble.files import atomic_file
+from ensemble.metrics import METRICS
+from ensemble.runs import Run
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, syncs and renames; reads tensors and plain data only.
+
+    Lightning writes in the default temporary folder, moves the file, and does not sync it.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint that is either whole or not there."""
+        with atomic_file(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Read a checkpoint without executing anything in it.
+
+        Raises:
+            ValueError: The file is damaged, or holds objects other than tensors and plain data.
+        """
+        return read_checkpoint(Path(path))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, on the CPU, without executing anything in it.
+
+    Raises:
+        ValueError: The file is missing, damaged, or holds objects other than tensors and plain data.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: there is no checkpoint") from error
+    except Exception as error:  # torch.load raises what its unpickler meets: there is no common class
+        raise ValueError(
+            f"{path}: refused, expected a checkpoint of tensors and plain data ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}). Remove the file to train this run from the start"
+        ) from error
+
+
+def save_weights(network: nn.Module, path: Path, record: Mapping[str, Any]) -> None:
+    """Write a network's weights and a record of where they come from (safetensors)."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(save_tensors(tensors, {"record": json.dumps(dict(record))}))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a network by name.
+
+    Raises:
+        ValueError: The file is missing or is not in the safetensors format.
+    """
+    try:
+        return load_tensors(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: expected weights in the safetensors format ({error})") from error
+
+
+class KeepCheckpoints(lightning.Callback):
+    """Saves the last state after every epoch, and the weights whenever the validation score is the best so far.
+
+    Args:
+        run: Files to write.
+        settings: Which metric selects, and how often a checkpoint is due within an epoch.
+    """
+
+    def __init__(self, run: Run, settings: TrainingSettings) -> None:
+        self.run = run
+        self.settings = settings
+        self.best: float | None = None
+        self.best_step = 0
+        self.validated_step = -1
+        self._seconds_before = 0.0
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of training, over all the sittings that the run took."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on must know."""
+        return {
+            "best": self.best,
+            "best_step": self.best_step,
+            "validated_step": self.validated_step,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state."""
+        self.best = state_dict["best"]
+        self.best_step = state_dict["best_step"]
+        self.validated_step = state_dict["validated_step"]
+        self._seconds_before = state_dict["seconds"]
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save where a checkpoint is due, unless the epoch ends here and saves after its validation."""
+        every = self.settings.checkpoint_every
+        stepped = (batch_idx + 1) % self.settings.accumulate == 0
+        last = batch_idx + 1 >= trainer.num_training_batches
+        if every is not None and stepped and not last and trainer.global_step % every == 0:
+            trainer.save_checkpoint(self.run.last)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep the weights where they score better than any before."""
+        metric = self.settings.select
+        score = float(trainer.callback_metrics[f"validation/{metric}"])
+        self.validated_step = trainer.global_step
+        sign = 1 if METRICS[metric].higher_is_better else -1
+        if self.best is None or sign * score > sign * self.best:
+            self.best, self.best_step = score, trainer.global_step
+            if trainer.is_global_zero:
+                record = {"metric": metric, "score": score, "step": trainer.global_step}
+                save_weights(pl_module.network, self.run.best, record)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save the state that the next epoch starts from."""
+        trainer.save_checkpoint(self.run.last)

@@ -1,0 +1,196 @@
+"""Puts task, batches, checkpoints and tracking together and lets Lightning run them, from the start or going on."""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.tuner.tuning import Tuner
+
+from ensemble.config import TrainingSettings
+from ensemble.console import messages
+from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
+from ensemble.files import write_text
+from ensemble.runs import Run
+from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
+from ensemble.training.tasks import DepthTask
+from ensemble.training.tracking import EpochLines, JsonLinesLogger
+
+MakeTask = Callable[[int], DepthTask]
+"""Builds the task for a cycle of so many optimiser steps."""
+
+
+def fit(
+    make_task: MakeTask,
+    training: FrameDataset,
+    validation: FrameDataset,
+    settings: TrainingSettings,
+    run: Run,
+    *,
+    seed: int,
+    loggers: Sequence[Logger] = (),
+) -> None:
+    """Train from the start, or go on from ``run.last`` as if the run had never stopped.
+
+    Args:
+        make_task: Builds the task for a cycle of so many optimiser steps.
+        training: Frames to fit.
+        validation: Frames of other scenes that select the best weights.
+        settings: Optimiser and schedule.
+        run: Files to write.
+        seed: Order of frames and augmentation.
+        loggers: Trackers beside the JSON Lines log.
+
+    Raises:
+        ValueError: The batch does not fit the frames or the processes, or the checkpoint is damaged.
+    """
+    process, processes = _place()
+    batches = TrainingBatches(
+        len(training),
+        settings.batch_size,
+        seed,
+        accumulate=settings.accumulate,
+        process=process,
+        processes=processes,
+    )
+    steps_per_epoch = len(batches) // settings.accumulate
+    steps = settings.max_steps or settings.epochs * steps_per_epoch
+    task = make_task(steps)
+    done = _progress(run, batches, steps_per_epoch)
+    keep = KeepCheckpoints(run, settings)
+    trainer = _trainer(
+        settings,
+        run,
+        max_steps=steps,
+        max_epochs=-(-steps // steps_per_epoch),
+        check_val_every_n_epoch=settings.validate_every,
+        callbacks=[keep, EpochLines(task.name, settings.select), *_progress_bar()],
+        logger=[JsonLinesLogger(run.log, done), *loggers],
+    )
+    workers = training.settings.workers
+    train_loader = loader(training, batches, workers=workers)
+    per_process = settings.batch_size // settings.accumulate // processes
+    order = OrderedBatches(len(validation), per_process, process=process, processes=processes)
+    validation_loader = loader(validation, order, workers=workers)
+    with warnings.catch_warnings():
+        _silence_expected(warnings)
+        trainer.fit(task, train_loader, validation_loader, ckpt_path=run.last if done else None)
+        if keep.validated_step != steps:
+            trainer.validate(task, validation_loader, verbose=False)
+        trainer.save_checkpoint(run.last)
+    if trainer.is_global_zero:
+        result = {
+            "metric": settings.select,
+            "best": keep.best,
+            "best_step": keep.best_step,
+            "steps": steps,
+            "seconds": round(keep.seconds, 1),
+            "device": str(trainer.strategy.root_device),
+        }
+        write_text(run.result, json.dumps(result, indent=2) + "\n")
+
+
+def lr_range(
+    make_task: MakeTask, training: FrameDataset, settings: TrainingSettings, run: Run, *, seed: int, steps: int
+) -> tuple[list[float], list[float], float | None]:
+    """Learning-rate range test: the loss while the rate climbs by a constant factor per step.
+
+    Args:
+        make_task: Builds the task for a cycle of so many optimiser steps.
+        training: Frames to fit.
+        settings: Optimiser.
+        run: Folder for the temporary checkpoint that restores the weights.
+        seed: Order of frames and augmentation.
+        steps: Length of the test in optimiser steps.
+
+    Returns:
+        Rates, smoothed losses, and the rate where the loss falls fastest (``None`` where it never falls).
+
+    Source: Smith 2017, section 3.3.
+    """
+    batches = TrainingBatches(len(training), settings.batch_size, seed)
+    trainer = _trainer(settings, run, max_steps=steps, max_epochs=-1, callbacks=[], logger=False)
+    with warnings.catch_warnings():
+        _silence_expected(warnings)
+        finder = Tuner(trainer).lr_find(
+            make_task(steps),
+            train_dataloaders=loader(training, batches, workers=training.settings.workers),
+            min_lr=1e-6,
+            max_lr=1.0,
+            num_training=steps,
+            update_attr=False,
+        )
+    if finder is None:
+        raise ValueError("the range test was stopped before it measured anything")
+    return finder.results["lr"], finder.results["loss"], finder.suggestion(skip_begin=max(1, steps // 10))
+
+
+def _trainer(settings: TrainingSettings, run: Run, **arguments: Any) -> lightning.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    _, processes = _place()
+    on_gpu = settings.device != "cpu" and torch.cuda.is_available()
+    if settings.device == "cuda" and not on_gpu:
+        raise ValueError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return lightning.Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=local,
+        num_nodes=max(1, processes // local),
+        strategy=DDPStrategy(process_group_backend="nccl" if on_gpu else "gloo") if processes > 1 else "auto",
+        sync_batchnorm=on_gpu and processes > 1,
+        precision=settings.precision,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.clip_norm,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in arguments["callbacks"]),
+        default_root_dir=run.folder,
+        plugins=[AtomicCheckpointIO()],
+        **arguments,
+    )
+
+
+def _place() -> tuple[int, int]:
+    """Rank of this process and number of processes, as torchrun says."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _progress(run: Run, batches: TrainingBatches, steps_per_epoch: int) -> int:
+    """Optimiser steps that the run has behind it; the order of frames goes on from there."""
+    if not run.last.is_file():
+        return 0
+    done = int(read_checkpoint(run.last)["global_step"])
+    epoch, step = divmod(done, steps_per_epoch)
+    batches.set_epoch(epoch)
+    batches.resume_at(epoch, step * batches.accumulate)
+    if done:
+        messages.print(f"  going on after step {done} (epoch {epoch + 1}, {step} of {steps_per_epoch} steps done)")
+    return done
+
+
+def _progress_bar() -> list[lightning.Callback]:
+    return [RichProgressBar(leave=False)] if messages.is_terminal else []
+
+
+def _silence_expected(module: Any) -> None:
+    """Advice that does not apply here, for example because the order of frames is a function of the step alone."""
+    for message in (
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*does not have many workers.*",
+        ".*your dataloader is not resumable.*",
+        ".*GPU available but not used.*",
+        ".*You are trying to `self.log\\(\\)` but.*",
+        ".*The number of training batches .* is smaller than the logging interval.*",
+    ):
+        module.filterwarnings("ignore", message=message)
