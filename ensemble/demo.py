@@ -1,0 +1,64 @@
+"""``python -m ensemble.demo``: the whole job on generated rooms in one command."""
+
+import time
+from ensemble import options
+from ensemble.config_files import config_folder, known_learners, learner_settings, stack_settings
+from ensemble.console import messages, results
+from ensemble.runs import outputs, stack_name
+
+app = options.application("The whole job on generated rooms: train, cache, fit, evaluate.")
+
+INPUTS = ("d", "rgb", "rgb+d")
+
+
+@app.command()
+def demo(
+    assignments: options.Assignments = None,
+    fresh: options.Fresh = False,
+    cache_dir: options.CacheDir = None,
+    json: options.Json = False,
+) -> None:
+    """Train three learners on generated rooms, cache their depth, fit three stacks, and compare everything."""
+    started = time.monotonic()
+    where = outputs(cache_dir)
+    config = config_folder() / "demo.yaml"
+    given = {"kind": "rooms", "config": config, "assignments": assignments or []}
+    learners = [learner_settings(name, **given) for name in known_learners()]
+    stacks = {inputs: stack_settings(inputs, learners=known_learners(), **given) for inputs in INPUTS}
+
+    messages.rule("1/4  three learners")
+    from ensemble.stages import fit_meta, train_learner
+
+    for settings in learners:
+        train_learner(settings, where, fresh=fresh)
+
+    messages.rule("2/4  their depth of every frame")
+    from ensemble.networks import trained_learner
+    from ensemble.prediction import cache_predictions
+
+    experiment = learners[0].experiment
+    trained = [trained_learner(where, experiment, settings.learner) for settings in learners]
+    for role in ("fit", "validation", "test"):
+        cache_predictions(trained, where, role, rebuild=fresh)
+
+    messages.rule("3/4  three stacks")
+    runs = []
+    for inputs, stack in stacks.items():
+        run = where.meta_run(experiment, stack_name(inputs, stack.learners, known_learners()))
+        runs.append(fit_meta(stack, run, where, fresh=fresh))
+
+    messages.rule("4/4  side by side")
+    from ensemble.evaluation import evaluate_stacks, load_stack
+    from ensemble.report import score_table, scores_json
+
+    folder = where.report(experiment)
+    scores = evaluate_stacks([load_stack(run, where) for run in runs], where, folder)
+    if json:
+        results.print_json(scores_json(scores))
+    else:
+        results.print(score_table(scores))
+    messages.print(f"table and pictures: {folder}   {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    options.run(app)
