@@ -1,22 +1,19 @@
 """``python -m ensemble.base``: train, cache, score and measure the base learners."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ensemble import options
 from ensemble.config import LearnerSettings
-from ensemble.config_files import (
-    SettingsError,
-    check_name,
-    experiment_name,
-    known_learners,
-    learner_settings,
-)
+from ensemble.config_files import experiment_name, known_learners, learner_settings, stored_settings
 from ensemble.console import messages, results
-from ensemble.runs import outputs
+from ensemble.runs import Outputs, outputs
+from ensemble.setting_trees import SettingsError, check_name
 
 app = options.application("Base learners: adabins, bts, ldrn.")
+
+ROLES: dict[str, Literal["fit", "validation", "test"]] = {"fit": "fit", "validation": "validation", "test": "test"}
 
 Learner = Annotated[str, typer.Argument(help="adabins, bts or ldrn.", metavar="LEARNER")]
 Learners = Annotated[list[str], typer.Argument(help="One or more learners; every image is read once.")]
@@ -30,9 +27,7 @@ def train(
     config: options.Config = None,
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with this run, with its own settings.")
-    ] = None,
+    resume: options.Resume = None,
     fresh: options.Fresh = False,
     wandb: options.Wandb = False,
     cache_dir: options.CacheDir = None,
@@ -43,13 +38,12 @@ def train(
         assignments = options.with_experiment(assignments, experiment)
         settings = learner_settings(learner, kind=data, root=root, config=config, assignments=assignments)
     else:
-        if assignments or config or fresh:
-            raise SettingsError("--resume goes on with the run's own settings: leave out --set, --config and --fresh")
+        if assignments or config or data or experiment or fresh:
+            raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         check_name(learner, known_learners(), "learner")
-        run = where.find_run(resume)
-        settings = LearnerSettings.model_validate_json(run.settings.read_text(encoding="utf-8"))
-        if settings.learner != learner or run.folder != where.learner_run(settings.experiment, learner).folder:
-            raise SettingsError(f"--resume {resume}: {run.folder} is a run of {settings.learner}, not of {learner}")
+        settings = _settings_of(where, resume, learner)
+        if root is not None:
+            settings = settings.model_copy(update={"data": settings.data.model_copy(update={"root": root.absolute()})})
     _say_data(settings)
 
     from ensemble.stages import train_learner
@@ -85,11 +79,12 @@ def lr_range(
     if json:
         results.print_json(data={"learner": learner, "rates": rates, "losses": losses, "suggestion": suggestion})
     elif suggestion is None:
-        results.print(f"{learner}: the loss never fell; look at {picture}")
+        results.print(f"{learner}: the loss never fell; look at {picture}", soft_wrap=True)
     else:
         results.print(
             f"{learner}: the loss falls fastest at {suggestion:.2e}: --set training.lr={suggestion:.2e}\n"
-            f"curve: {picture}"
+            f"curve: {picture}",
+            soft_wrap=True,
         )
 
 
@@ -108,16 +103,16 @@ def cache(
     """Write the depth of every frame of a role to the cache; goes on where an earlier call stopped."""
     for learner in learners:
         check_name(learner, known_learners(), "learner")
-    if role not in (roles := ("fit", "validation", "test")):
-        check_name(role, roles, "role")
+    check_name(role, ROLES, "role")
     name = experiment_name(kind=data, root=root, config=config, assignments=options.with_experiment(None, experiment))
 
     from ensemble.networks import trained_learner
     from ensemble.prediction import cache_predictions
 
     where = outputs(cache_dir)
-    trained = [trained_learner(where, name, learner) for learner in dict.fromkeys(learners)]
-    cache_predictions(trained, where, role, rebuild=rebuild, workers=workers)  # type: ignore[arg-type]
+    given = options.repeated(data, root, config)
+    trained = [trained_learner(where, name, each, root=root, options=given) for each in dict.fromkeys(learners)]
+    cache_predictions(trained, where, ROLES[role], rebuild=rebuild, workers=workers)
 
 
 @app.command()
@@ -140,11 +135,13 @@ def evaluate(
     from ensemble.report import score_table, scores_json
 
     where = outputs(cache_dir)
-    scores = evaluate_learner(trained_learner(where, name, learner), where)
+    trained = trained_learner(where, name, learner, root=root, options=options.repeated(data, root, config))
+    scores = evaluate_learner(trained, where)
     if json:
         results.print_json(scores_json(scores))
     else:
         results.print(score_table(scores, published=published))
+        messages.print(f"scores, and scores per image: {where.learner_run(name, learner).folder}")
 
 
 @app.command()
@@ -172,11 +169,37 @@ def profile(
         results.print(profile_table(rows))
 
 
+def _settings_of(where: Outputs, name: str, learner: str) -> LearnerSettings:
+    """The settings of a run that is to go on.
+
+    Raises:
+        SettingsError: It is the run of another learner, or of another folder for outputs.
+    """
+    run = where.find_run(name)
+    settings = stored_settings(LearnerSettings, run.settings)
+    if settings.learner != learner:
+        raise SettingsError(f"--resume {name}: {run.folder} is a run of {settings.learner}, not of {learner}")
+    if run.folder.resolve() != where.learner_run(settings.experiment, learner).folder.resolve():
+        raise SettingsError(
+            f"--resume {name}: {run.folder} is not below {where.root}; name its folder with --cache-dir"
+        )
+    return settings
+
+
 def _say_data(settings: LearnerSettings) -> None:
-    if settings.data.kind == "nyu":
-        messages.print(f"data: NYU Depth v2 in {settings.data.root}")
-    else:
+    """Say what is trained on.
+
+    Raises:
+        SettingsError: It is a copy of NYU Depth v2 that is not there.
+    """
+    place = settings.data.root
+    if settings.data.kind == "rooms":
         messages.print("data: generated rooms (name a copy of NYU Depth v2 with --root or NYU_ROOT to train on it)")
+    elif place is None or not place.is_dir():
+        found = f"found no folder {place}" if place else "found none"
+        raise SettingsError(f"data.root: expected the folder of a copy in --root or NYU_ROOT, {found}")
+    else:
+        messages.print(f"data: NYU Depth v2 in {place}")
 
 
 if __name__ == "__main__":

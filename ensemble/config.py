@@ -6,7 +6,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -14,20 +14,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _truth_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse ``true`` where a number is expected: Python would count it as 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"expected no truth value, found {value}")
-        return value
-
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Factor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 ImageSize = tuple[Positive, Positive]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 
 
 class RoomsSettings(Settings):
@@ -119,6 +113,10 @@ class DataSettings(Settings):
     def _consistent(self) -> Self:
         if self.min_depth >= self.max_depth:
             raise ValueError(f"min_depth {self.min_depth} m must be below max_depth {self.max_depth} m")
+        if self.border is not None:
+            top, left, bottom, right = self.border
+            if not (0 <= top < bottom <= 480 and 0 <= left < right <= 640):
+                raise ValueError(f"border {self.border}: expected top, left, bottom, right within a 480x640 frame")
         if self.crop is not None:
             height, width = self.crop_region[2:]
             if self.crop[0] > height or self.crop[1] > width:
@@ -230,7 +228,7 @@ class LearnerSettings(Settings):
         evaluation: How its predictions are made and scored.
     """
 
-    experiment: str
+    experiment: Name
     learner: str
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataSettings
@@ -257,7 +255,7 @@ class StackSettings(Settings):
         evaluation: How the stack is scored.
     """
 
-    experiment: str
+    experiment: Name
     inputs: Literal["rgb", "d", "rgb+d"]
     learners: Annotated[tuple[str, ...], Field(min_length=2)] = ("adabins", "bts", "ldrn")
     seed: Annotated[int, Field(ge=0)] = 0

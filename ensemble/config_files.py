@@ -1,44 +1,32 @@
 """From YAML files and ``--set`` values to settings.
 
 Later sources win: ``configs/base/<learner>.yaml`` (or ``configs/meta/<inputs>.yaml``), ``configs/data/<kind>.yaml``,
-then the file given with ``--config``, then every ``--set``. The last three may hold a section ``learners`` with what
-differs for one learner, and a section ``meta`` with what differs for the meta-learner.
+then the file given with ``--config``, then every ``--set``. The file may hold a section ``learners`` with what differs
+for one learner, and a section ``meta`` with what differs for the meta-learner.
 """
 
-import copy
-import difflib
+import json
+import math
 import os
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ensemble.config import DataSettings, LearnerSettings, Settings, StackSettings
+from ensemble.setting_trees import SettingsError, Tree, check_name, merged, nearest, parse_assignments, read_yaml
 
-Tree = dict[str, Any]
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
-
-
-class SettingsError(ValueError):
-    """A setting that is unknown, of a wrong type, out of range, or that contradicts another one."""
 
 
 SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")
 LEARNER_SECTIONS = ("encoder", "network", "loss", "training", "evaluation")
 FILE_SECTIONS = (*SHARED_SECTIONS, "encoder", "training", "learners", "meta")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads ``1e-4`` as text; people who write settings mean a number."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
+CHOICES = {"network.interpolate": ("before", "after")}
+"""Texts that a keyword argument of a network may be."""
 
 
 def config_folder() -> Path:
@@ -52,70 +40,9 @@ def known_learners() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (config_folder() / "base").glob("*.yaml")))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the closest known one, and all of them."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(names)}."
-
-
-def check_name(name: str, known: Iterable[str], what: str) -> None:
-    """Refuse an unknown name and answer with the known ones.
-
-    Raises:
-        SettingsError: ``name`` is not among ``known``.
-    """
-    if name not in (names := list(known)):
-        raise SettingsError(f"unknown {what} {name!r}; {nearest(name, names)}")
-
-
-def read_yaml(path: Path) -> Tree:
-    """The tree of settings in a YAML file.
-
-    Raises:
-        SettingsError: The file is missing, is not YAML, or holds no mapping.
-    """
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
-    except FileNotFoundError as error:
-        raise SettingsError(f"{path}: there is no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read as text: {error}") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: is not valid YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise SettingsError(f"{path}: expected a mapping of settings, found {type(tree).__name__}")
-    return tree
-
-
-def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Tree:
-    """``lower`` with every value that ``upper`` has, section by section."""
-    result = copy.deepcopy(dict(lower))
-    for key, value in upper.items():
-        below = result.get(key)
-        result[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return result
-
-
-def parse_assignments(assignments: Sequence[str]) -> Tree:
-    """The tree that ``--set section.key=value`` arguments describe; values are YAML.
-
-    Raises:
-        SettingsError: An argument has no ``=``, no key, or a value that is not YAML.
-    """
-    tree: Tree = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise SettingsError(f"--set {assignment!r}: expected key=value, for example training.lr=3e-4")
-        try:
-            value = yaml.load(text, Loader=_Loader)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--set {assignment!r}: the value is not valid YAML") from error
-        for part in reversed(key.strip().split(".")):
-            value = {part: value}
-        tree = merged(tree, value)
-    return tree
+def known_inputs() -> tuple[str, ...]:
+    """What the meta-learner can see."""
+    return tuple(sorted(path.stem for path in (config_folder() / "meta").glob("*.yaml")))
 
 
 def learner_settings(
@@ -139,17 +66,12 @@ def learner_settings(
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
     check_name(learner, known_learners(), "learner")
-    own = read_yaml(config_folder() / "base" / f"{learner}.yaml")
-    layers = _layers(kind, root, config)
-    tree = own
-    for layer in layers:
-        common = {key: layer[key] for key in (*SHARED_SECTIONS, "encoder", "training") if key in layer}
-        tree = merged(merged(tree, common), _section(layer, "learners", learner))
-    tree = merged(tree, parse_assignments(assignments))
-    tree = {"experiment": tree.get("data", {}).get("kind", "rooms"), **tree, "learner": learner}
-    for section in ("network", "loss"):
-        tree[section] = _checked_arguments(tree.get(section, {}), own.get(section, {}), section)
-    return _validated(LearnerSettings, tree)
+    assigned = parse_assignments(assignments)
+    layers = _layers(kind, root, config, assigned)
+    settings = _learner(learner, layers, assigned)
+    if config is not None:
+        _check_file(config, layers, assigned)
+    return settings
 
 
 def stack_settings(
@@ -176,56 +98,126 @@ def stack_settings(
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
-    check_name(inputs, (path.stem for path in (config_folder() / "meta").glob("*.yaml")), "inputs")
-    own = read_yaml(config_folder() / "meta" / f"{inputs}.yaml")
-    tree = own
-    for layer in _layers(kind, root, config):
-        common = {key: layer[key] for key in SHARED_SECTIONS if key in layer}
-        tree = merged(merged(tree, common), _mapping(layer.get("meta", {}), "meta"))
-    if learners is not None:
-        tree = merged(tree, {"learners": list(learners)})
+    check_name(inputs, known_inputs(), "inputs")
+    assigned = parse_assignments(assignments)
+    layers = _layers(kind, root, config, assigned)
     if inherited is not None:
-        tree = {**tree, "data": dict(inherited)}
-        tree = merged(tree, {"data": {"root": str(root)}} if root is not None else {})
-    tree = merged(tree, parse_assignments(assignments))
-    tree = {"experiment": tree.get("data", {}).get("kind", "rooms"), **tree, "inputs": inputs}
-    for section in ("network", "loss"):
-        tree[section] = _checked_arguments(tree.get(section, {}), own.get(section, {}), section)
-    return _validated(StackSettings, tree)
+        layers.append({"data": dict(inherited)})
+        layers.append({"data": {"root": str(root.absolute())}} if root is not None else {})
+    settings = _stack(inputs, layers, assigned, learners)
+    if config is not None:
+        _check_file(config, layers, assigned)
+    return settings
 
 
 def experiment_name(
     *, kind: str | None = None, root: Path | None = None, config: Path | None = None, assignments: Sequence[str] = ()
 ) -> str:
-    """The experiment that the same options would train under."""
-    tree: Tree = {}
-    for layer in (*_layers(kind, root, config), parse_assignments(assignments)):
-        tree = merged(tree, {key: layer[key] for key in ("experiment", "data") if key in layer})
-    return str(tree.get("experiment", tree["data"]["kind"]))
+    """The experiment that the same options would train under.
+
+    Raises:
+        SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
+    """
+    learner = known_learners()[0]
+    return learner_settings(learner, kind=kind, root=root, config=config, assignments=assignments).experiment
 
 
-def _layers(kind: str | None, root: Path | None, config: Path | None) -> list[Tree]:
+def stored_settings(kind: type[SomeSettings], path: Path) -> SomeSettings:
+    """The settings that a run was begun with.
+
+    Raises:
+        ValueError: The file is missing, damaged, or holds settings of something else.
+    """
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: the run's settings cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "the file"
+        raise ValueError(
+            f"{path}: expected the settings of {_WHOSE[kind.__name__]}, but {where} does not fit ({problem['msg']})"
+        ) from error
+
+
+_WHOSE = {"LearnerSettings": "a learner's run", "StackSettings": "a fit of the meta-learner"}
+
+
+def _learner(learner: str, layers: Sequence[Tree], assigned: Tree) -> LearnerSettings:
+    own = read_yaml(config_folder() / "base" / f"{learner}.yaml")
+    tree = own
+    for layer in layers:
+        common = {key: layer[key] for key in (*SHARED_SECTIONS, "encoder", "training") if key in layer}
+        special = _mapping(_mapping(layer.get("learners", {}), "learners").get(learner, {}), f"learners.{learner}")
+        tree = merged(merged(tree, common), special)
+    return _finished(LearnerSettings, merged(tree, assigned), own, {"learner": learner})
+
+
+def _stack(inputs: str, layers: Sequence[Tree], assigned: Tree, learners: Sequence[str] | None) -> StackSettings:
+    own = read_yaml(config_folder() / "meta" / f"{inputs}.yaml")
+    tree = own
+    for layer in layers:
+        common = {key: layer[key] for key in SHARED_SECTIONS if key in layer}
+        tree = merged(merged(tree, common), _mapping(layer.get("meta", {}), "meta"))
+    tree = merged(tree, {"learners": list(learners)} if learners is not None else {})
+    settings = _finished(StackSettings, merged(tree, assigned), own, {"inputs": inputs})
+    for learner in settings.learners:
+        check_name(learner, known_learners(), "learner")
+    return settings
+
+
+def _finished(kind: type[SomeSettings], tree: Tree, own: Tree, named: Tree) -> SomeSettings:
+    """Settings out of all layers; keyword arguments are held against the names and types in the class's own file."""
+    tree = {"experiment": _mapping(tree["data"], "data")["kind"], **tree, **named}
+    for section in ("network", "loss"):
+        tree[section] = _checked_arguments(tree.get(section, {}), own.get(section, {}), section)
+    return _validated(kind, tree)
+
+
+def _layers(kind: str | None, root: Path | None, config: Path | None, assigned: Tree) -> list[Tree]:
     """Data file, experiment file and command-line options, in the order in which they win."""
-    chosen = read_yaml(config) if config is not None else {}
-    for section in chosen:
-        check_name(section, FILE_SECTIONS, f"section of {config}")
-    for learner in _mapping(chosen.get("learners", {}), "learners"):
-        check_name(learner, known_learners(), f"learner in {config}")
-    named = _mapping(chosen.get("data", {}), "data").get("kind")
-    root = root or (Path(os.environ["NYU_ROOT"]) if os.environ.get("NYU_ROOT") else None)
-    kind = kind or named or ("nyu" if root is not None else "rooms")
-    check_name(str(kind), typing.get_args(DataSettings.model_fields["kind"].annotation), "data")
+    chosen = _experiment_file(config) if config is not None else {}
+    named, asked = (_mapping(tree.get("data", {}), "data") for tree in (chosen, assigned))
+    place = asked.get("root") or root or named.get("root") or os.environ.get("NYU_ROOT")
+    kind = asked.get("kind") or kind or named.get("kind") or ("nyu" if place else "rooms")
+    check_name(str(kind), typing.get_args(DataSettings.model_fields["kind"].annotation), "data.kind (--data)")
+    if kind != "nyu" and root is not None:
+        raise SettingsError(
+            f"--root {root}: expected data.kind nyu, found {kind}; add --data nyu, or leave --root out to use {kind}"
+        )
     options: Tree = {"data": {"kind": kind}}
-    if root is not None and kind == "nyu":
-        options["data"]["root"] = str(root)
+    if kind == "nyu" and place:
+        options["data"]["root"] = str(Path(place).absolute()) if isinstance(place, str | Path) else place
     return [read_yaml(config_folder() / "data" / f"{kind}.yaml"), chosen, options]
 
 
-def _section(layer: Tree, section: str, name: str) -> Tree:
-    own = _mapping(_mapping(layer.get(section, {}), section).get(name, {}), f"{section}.{name}")
-    for key in own:
-        check_name(key, LEARNER_SECTIONS, f"section of {section}.{name}")
-    return own
+def _experiment_file(config: Path) -> Tree:
+    """The tree of ``--config``, with all names of sections and learners checked."""
+    chosen = read_yaml(config)
+    for section in chosen:
+        check_name(section, FILE_SECTIONS, f"section of {config}")
+    special = _mapping(chosen.get("learners", {}), "learners")
+    for learner in special:
+        check_name(learner, known_learners(), f"learner in {config}")
+    owners = {f"learners.{learner}": own for learner, own in special.items()} | {"meta": chosen.get("meta", {})}
+    for owner, own in owners.items():
+        for section in _mapping(own, owner):
+            check_name(section, LEARNER_SECTIONS, f"section of {owner} in {config}")
+    return chosen
+
+
+def _check_file(config: Path, layers: Sequence[Tree], assigned: Tree) -> None:
+    """Refuse a mistake in any part of an experiment file, so that it is not found after the first training."""
+    for learner in known_learners():
+        known = (*SHARED_SECTIONS, "encoder", "training")
+        try:
+            _learner(learner, layers, {key: assigned[key] for key in known if key in assigned})
+        except SettingsError as error:
+            raise SettingsError(f"{config}, for {learner}: {error}") from error
+    try:
+        _stack(known_inputs()[0], layers, {key: assigned[key] for key in SHARED_SECTIONS if key in assigned}, None)
+    except SettingsError as error:
+        raise SettingsError(f"{config}, for the meta-learner: {error}") from error
 
 
 def _mapping(value: object, where: str) -> Tree:
@@ -245,33 +237,54 @@ def _checked_arguments(given: object, defaults: Tree, section: str) -> Tree:
 
 def _like(value: Any, default: Any, where: str) -> Any:
     """``value`` as the type of ``default``: a whole number may stand for a real one, nothing else is converted."""
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(default, list) and isinstance(value, list) and default:
-        return [_like(item, default[0], where) for item in value]
+    if isinstance(default, list):
+        if not isinstance(value, list) or len(value) != len(default):
+            raise SettingsError(f"{where}: expected a list of {len(default)} such as {default}, found {value!r}")
+        return [
+            _like(item, like, f"{where}[{index}]")
+            for index, (item, like) in enumerate(zip(value, default, strict=True))
+        ]
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
     if default is not None and type(value) is not type(default):
-        raise SettingsError(f"{where}: expected {type(default).__name__} such as {default!r}, found {value!r}")
+        names = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
+        kind = type(default).__name__
+        raise SettingsError(f"{where}: expected {names.get(kind, kind)} such as {default!r}, found {value!r}")
+    if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
+        raise SettingsError(f"{where}: expected a finite number of at least 0 such as {default!r}, found {value!r}")
+    if type(value) is int and value < 1:
+        raise SettingsError(f"{where}: expected a whole number of at least 1 such as {default!r}, found {value!r}")
+    if where in CHOICES:
+        check_name(str(value), CHOICES[where], where)
     return value
 
 
 def _validated(kind: type[SomeSettings], tree: Tree) -> SomeSettings:
+    """Settings out of a tree; as JSON because pydantic is strict there in the sense of YAML: lists stand for tuples."""
     try:
-        return kind.model_validate(tree)
+        return kind.model_validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(kind, tree, problem) for problem in error.errors())) from error
+        raise SettingsError("\n".join(_explain(kind, problem) for problem in error.errors())) from error
 
 
-def _explain(kind: type[Settings], tree: Tree, problem: Any) -> str:
-    """One line for one problem: the setting's path, what was found, and the nearest name of an unknown key."""
+def _explain(kind: type[Settings], problem: Any) -> str:
+    """One line for one problem: the setting's path, what was expected, what was found, and the nearest known name."""
     *parents, last = [str(part) for part in problem["loc"]] or [""]
     path = ".".join([*parents, last])
     if problem["type"] == "extra_forbidden":
         owner: Any = kind
         for parent in parents:
             owner = owner.model_fields[parent].annotation
-        if isinstance(owner, type) and issubclass(owner, BaseModel):
-            return f"{path}: there is no such setting; {nearest(last, owner.model_fields)}"
-    message = problem["msg"].removeprefix("Value error, ")
+        return f"{path}: there is no such setting; {nearest(last, owner.model_fields)}"
     found = problem.get("input")
-    shown = f" (found {found!r})" if not isinstance(found, dict) else ""
-    return f"{path}: {message}{shown}" if path else message
+    if problem["type"] == "value_error":
+        return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
+    expected = (
+        problem["msg"].replace("Input should be an object", "a section of settings").removeprefix("Input should ")
+    )
+    expected = expected.removeprefix("be ")
+    hint = f"; {nearest(str(found), _QUOTED.findall(problem['msg']))}" if problem["type"] == "literal_error" else ""
+    return f"{path}: expected {expected}, found {found!r}{hint}"
+
+
+_QUOTED = re.compile("'([^']*)'")

@@ -1,6 +1,5 @@
 """Scores on the test frames: every learner, the fixed combiners, the stacks and their bounds side by side."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
-from rich.progress import track
 from torch import Tensor, nn
 
 from base_learners import LEARNERS
 from ensemble.config import DataSettings, LearnerSettings, StackSettings
-from ensemble.console import messages
+from ensemble.config_files import stored_settings
+from ensemble.console import progress
 from ensemble.data import open_source
 from ensemble.data.image_files import read_rgb
 from ensemble.data.source import Frame, FrameSource, RawFrame
@@ -24,9 +23,9 @@ from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, image_sco
 from ensemble.networks import (
     TrainedLearner,
     build_stack,
-    differing_keys,
     load_learner,
     load_network,
+    moved,
     trained_learner,
 )
 from ensemble.pictures import GridRow, picture_grid, save_prediction
@@ -41,7 +40,7 @@ from ensemble.prediction import (
 from ensemble.profiling import count_parameters
 from ensemble.report import SCHEMA, ImageScore, Kind, ScoreRow, Scores, write_per_image, write_scores
 from ensemble.runs import Outputs, Run
-from ensemble.stages import check_same_frames, protocol_of
+from ensemble.stages import check_same_frames, differing_sources, protocol_of
 from meta.fusion import COMBINERS, check_depths, check_weights, fuse, oracle_convex, oracle_pick
 from meta.inputs import assemble
 from meta.unet import MetaUNet
@@ -77,24 +76,27 @@ class Stack:
     network: MetaUNet
 
 
-def load_stack(run: Run, outputs: Outputs) -> Stack:
+def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack:
     """The fitted meta-learner of a run, with the learners that it was fitted to.
+
+    Args:
+        run: Files of the fit.
+        outputs: Where the learners' runs are.
+        root: Where the copy of NYU Depth v2 is now; where it was at the time of the fit if absent.
 
     Raises:
         ValueError: The run is not complete, or a learner was trained anew since.
     """
-    settings = StackSettings.model_validate_json(run.settings.read_text(encoding="utf-8"))
-    again = f"python -m ensemble.meta fit --inputs {settings.inputs} --experiment {settings.experiment}"
+    settings = moved(stored_settings(StackSettings, run.settings), root)
+    again = outputs.command("meta", "fit", "--resume", str(run.folder))
     if not run.result.is_file():
         raise ValueError(f"{run.folder}: the fit is not complete.\nRun: {again}")
-    learners = tuple(trained_learner(outputs, settings.experiment, name) for name in settings.learners)
-    differing = differing_keys(
-        json.loads(run.sources.read_text(encoding="utf-8")), {learner.name: learner.weights for learner in learners}
-    )
+    root = settings.data.root
+    learners = tuple(trained_learner(outputs, settings.experiment, name, root=root) for name in settings.learners)
+    differing = differing_sources(run, {learner.name: learner.weights for learner in learners})
     if differing:
         raise ValueError(
-            f"{run.folder}: learners were trained anew since this fit (weights of {'; '.join(differing)}).\n"
-            f"Run: {again} --fresh"
+            f"{run.folder}: learners were trained anew since this fit ({'; '.join(differing)}).\nRun: {again} --fresh"
         )
     check_same_frames(settings, learners)
     bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
@@ -163,8 +165,7 @@ def _evaluate(
     log_mean = mean_log_depth(source, training_frames(source, settings.data).fit, settings)
     in_pictures = {int(index) for index in np.linspace(0, len(frames) - 1, min(PICTURE_FRAMES, len(frames)))}
     grid = []
-    progress = track(frames, description="  scoring   ", console=messages, transient=True)
-    for index, frame in enumerate(progress):
+    for index, frame in enumerate(progress(frames, "scoring")):
         raw = source.read(frame)
         working = bring_to_size(raw, settings.data.size)
         depths = torch.stack([torch.from_numpy(row.read(frame.id)) for row in rows.values()])[None]
@@ -313,7 +314,7 @@ def predict_images(stack: Stack, images: Sequence[Path], out: Path) -> list[Path
         raise ValueError(f"{len(doubled)} file names stand twice (first: {min(doubled)}); their results would collide")
     networks = [(learner.settings, load_learner(learner)) for learner in stack.learners]
     written: list[Path] = []
-    for path in track(images, description="  predicting", console=messages, transient=True):
+    for path in progress(images, "predicting"):
         image = read_rgb(path)
         depth, weights = predict_image(stack, networks, image)
         titles = [LEARNERS[name].title for name in stack.settings.learners]

@@ -1,14 +1,17 @@
 """``python -m ensemble.meta``: fit the meta-learner, score it, and predict with the whole stack."""
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ensemble import options
-from ensemble.config_files import SettingsError, check_name, known_learners, stack_settings
+from ensemble.config import NAME, StackSettings
+from ensemble.config_files import known_inputs, known_learners, stack_settings, stored_settings
 from ensemble.console import messages, results
-from ensemble.runs import outputs, stack_name
+from ensemble.runs import Outputs, Run, outputs, stack_name
+from ensemble.setting_trees import SettingsError, check_name
 
 app = options.application("The meta-learner: per-pixel weights over the base learners.")
 
@@ -17,7 +20,7 @@ DEFAULT_LEARNERS = ("adabins", "bts", "ldrn")
 
 @app.command()
 def fit(
-    inputs: Annotated[str, typer.Option(help="What the meta-learner sees: rgb, d or rgb+d.")],
+    inputs: Annotated[str | None, typer.Option(help="What the meta-learner sees: rgb, d or rgb+d.")] = None,
     learners: Annotated[str, typer.Option(help="Whose predictions are weighed.")] = ",".join(DEFAULT_LEARNERS),
     data: options.Data = None,
     root: options.Root = None,
@@ -25,47 +28,86 @@ def fit(
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
     name: Annotated[str | None, typer.Option(help="Name of the run. Default: meta-INPUTS.")] = None,
+    resume: options.Resume = None,
     fresh: options.Fresh = False,
     wandb: options.Wandb = False,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Fit the meta-learner to cached predictions, or go on where its run stopped."""
-    chosen = tuple(learner.strip() for learner in learners.split(","))
-    for learner in chosen:
-        check_name(learner, known_learners(), "learner")
-    assigned = options.with_experiment(assignments, experiment)
-    files = {"kind": data, "root": root, "config": config, "assignments": assigned}
-    asked = stack_settings(inputs, learners=chosen, **files)  # mistakes are answered before anything is loaded
+    where = outputs(cache_dir)
+    if resume is not None:
+        if inputs or data or config or assignments or experiment or name:
+            raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
+        run, settings = _stored(where.find_run(resume), root)
+    elif inputs is None:
+        raise SettingsError("--inputs: expected rgb, d or rgb+d, found nothing")
+    else:
+        check_name(inputs, known_inputs(), "inputs")
+        chosen = tuple(learner.strip() for learner in learners.split(","))
+        given = {"kind": data, "root": root, "config": config}
+        assigned = options.with_experiment(assignments, experiment)
+        run, settings = _asked(where, inputs, chosen, assigned, name, given)
 
-    from ensemble.networks import common_data, trained_learner
     from ensemble.stages import fit_meta
 
-    where = outputs(cache_dir)
-    trained = [trained_learner(where, asked.experiment, learner) for learner in asked.learners]
-    inherited = common_data(trained).model_dump(mode="json")
-    files["kind"] = data or inherited["kind"]
-    assigned.append(f"experiment={asked.experiment}")
-    settings = stack_settings(inputs, learners=chosen, inherited=inherited, **files)
-    run = where.meta_run(settings.experiment, name or stack_name(inputs, settings.learners, DEFAULT_LEARNERS))
     finished = fit_meta(settings, run, where, fresh=fresh, wandb=wandb)
     messages.print(f"best weights: {finished.best}")
+
+
+def _stored(run: Run, root: Path | None) -> tuple[Run, StackSettings]:
+    settings = stored_settings(StackSettings, run.settings)
+
+    from ensemble.networks import moved
+
+    return run, moved(settings, root)
+
+
+def _asked(
+    where: Outputs, inputs: str, learners: tuple[str, ...], assigned: list[str], name: str | None, given: dict[str, Any]
+) -> tuple[Run, StackSettings]:
+    """The run that options name, and its settings; frames are those of the learners' runs."""
+    for learner in learners:
+        check_name(learner, known_learners(), "learner")
+    asked = stack_settings(inputs, learners=learners, **given, assignments=assigned)
+    name = name or stack_name(inputs, asked.learners, DEFAULT_LEARNERS)
+    if not re.fullmatch(NAME, name) or name in known_learners():
+        raise SettingsError(f"--name {name!r}: expected letters, digits and . _ + -, and not the name of a learner")
+
+    from ensemble.networks import common_data, trained_learner
+
+    words = options.repeated(given["kind"], given["root"], given["config"])
+    trained = [
+        trained_learner(where, asked.experiment, learner, root=given["root"], options=words)
+        for learner in asked.learners
+    ]
+    inherited = common_data(trained).model_dump(mode="json")
+    if given["kind"] not in (None, inherited["kind"]):
+        raise SettingsError(
+            f"--data {given['kind']}: the learners of {asked.experiment} were trained on {inherited['kind']}; "
+            "leave it out"
+        )
+    given["kind"] = inherited["kind"]
+    assigned = options.with_experiment(assigned, asked.experiment)
+    settings = stack_settings(inputs, learners=learners, **given, assignments=assigned, inherited=inherited)
+    return where.meta_run(settings.experiment, name), settings
 
 
 @app.command()
 def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One or more fits to the same learners.")],
+    root: options.Root = None,
     published: options.Published = False,
     cache_dir: options.CacheDir = None,
     json: options.Json = False,
 ) -> None:
     """Score stacks on the test frames beside their learners, the fixed combiners and the bounds."""
     where = outputs(cache_dir)
-    found = [where.find_run(run) for run in runs]
+    found = list(dict.fromkeys(where.find_run(run) for run in runs))
 
     from ensemble.evaluation import evaluate_stacks, load_stack
     from ensemble.report import score_table, scores_json
 
-    stacks = [load_stack(run, where) for run in found]
+    stacks = [load_stack(run, where, root=root) for run in found]
     folder = found[0].folder if len(found) == 1 else where.report(stacks[0].settings.experiment)
     scores = evaluate_stacks(stacks, where, folder)
     if json:

@@ -5,15 +5,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 from base_learners import LEARNERS
 from base_learners.contract import Published
 from base_learners.encoder import build_encoder
 from ensemble.config import DataSettings, LearnerSettings, StackSettings
-from ensemble.config_files import learner_settings, stack_settings
+from ensemble.config_files import learner_settings, stack_settings, stored_settings
 from ensemble.profiling import (
     META_PUBLISHED,
     PUBLISHED_SIZE,
@@ -23,9 +24,12 @@ from ensemble.profiling import (
     profile_network,
 )
 from ensemble.runs import Outputs, Run
+from ensemble.setting_trees import SettingsError
 from ensemble.training.checkpoints import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
+
+SomeSettings = TypeVar("SomeSettings", LearnerSettings, StackSettings)
 
 
 @dataclass(frozen=True)
@@ -77,22 +81,45 @@ def build_stack(settings: StackSettings) -> MetaUNet:
     return MetaUNet(encoder, learners=learners, **settings.network)
 
 
-def trained_learner(outputs: Outputs, experiment: str, learner: str) -> TrainedLearner:
+def trained_learner(
+    outputs: Outputs, experiment: str, learner: str, *, root: Path | None = None, options: Sequence[str] = ()
+) -> TrainedLearner:
     """The finished run of a learner.
 
+    Args:
+        outputs: Where runs are.
+        experiment: Which experiment.
+        learner: Name of a learner.
+        root: Where the copy of NYU Depth v2 is now; where it was in training if absent.
+        options: Of the command line that trains it as the others were.
+
     Raises:
-        ValueError: The learner was not trained, or not to its end.
+        ValueError: The learner was not trained, or not to its end; the message holds the command that does it.
     """
     run = outputs.learner_run(experiment, learner)
-    if not run.result.is_file():
-        found = "is not complete" if run.settings.is_file() else "was not started"
-        raise ValueError(
-            f"{run.folder}: the training of {learner} {found}.\nRun: {command('train', learner, experiment)}"
-        )
-    settings = LearnerSettings.model_validate_json(run.settings.read_text(encoding="utf-8"))
+    if not run.settings.is_file():
+        again = outputs.command("base", "train", learner, *options, "--experiment", experiment)
+        raise ValueError(f"{run.folder}: {learner} was not trained.\nRun: {again}")
+    settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:
         raise ValueError(f"{run.settings}: expected the settings of {learner}, found those of {settings.learner}")
-    return TrainedLearner(settings, run, weights_fingerprint(settings, run))
+    if not run.result.is_file():
+        again = outputs.command("base", "train", learner, "--resume", str(run.folder))
+        raise ValueError(f"{run.folder}: the training of {learner} is not complete.\nRun: {again}")
+    return TrainedLearner(moved(settings, root), run, weights_fingerprint(settings, run))
+
+
+def moved(settings: SomeSettings, root: Path | None) -> SomeSettings:
+    """The settings of a run whose copy of NYU Depth v2 lies elsewhere now.
+
+    Raises:
+        SettingsError: The run has no such copy.
+    """
+    if root is None:
+        return settings
+    if settings.data.kind != "nyu":
+        raise SettingsError(f"--root {root}: this run uses data.kind {settings.data.kind}, expected nyu; leave it out")
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"root": root.absolute()})})
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:
@@ -122,11 +149,6 @@ def load_learner(trained: TrainedLearner) -> nn.Module:
     settings = trained.settings
     bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
     return load_network(build_learner(bare), trained.run)
-
-
-def command(verb: str, learner: str, experiment: str, *options: str) -> str:
-    """The command line that makes what is missing."""
-    return " ".join(["python -m ensemble.base", verb, learner, *options, "--experiment", experiment])
 
 
 def common_data(trained: Sequence[TrainedLearner]) -> DataSettings:
@@ -174,14 +196,19 @@ def profile_rows(
         device: Where to measure.
         repeats: Timed passes.
         config: An experiment file with other widths or another encoder.
+
+    Raises:
+        ValueError: There is no such device here.
     """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
     rows = []
     for name in [learner] if learner is not None else list(LEARNERS):
-        settings = learner_settings(name, kind="nyu", config=config, assignments=["encoder.weights=none"])
+        settings = learner_settings(name, config=config, assignments=["encoder.weights=none"])
         row = LEARNERS[name]
         rows.append(_profiled(name, row.title, build_learner(settings), size, device, repeats, 3, row.published))
     for inputs in ("d", "rgb+d") if learner is None else ():
-        stack = stack_settings(inputs, kind="nyu", config=config, assignments=["encoder.weights=none"])
+        stack = stack_settings(inputs, config=config, assignments=["encoder.weights=none"])
         channels = channel_count(inputs, len(stack.learners))
         network, published = build_stack(stack), META_PUBLISHED[inputs]
         rows.append(_profiled(f"meta-{inputs}", f"meta {inputs}", network, size, device, repeats, channels, published))

@@ -1,5 +1,6 @@
 """Options that several command lines share, and how their errors end."""
 
+import json
 import os
 import re
 import sys
@@ -8,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble.config_files import SettingsError
 from ensemble.console import messages
+from ensemble.setting_trees import SettingsError
 
 Data = Annotated[
     str | None,
@@ -24,6 +25,7 @@ Experiment = Annotated[str | None, typer.Option(help="Names the folders below th
 CacheDir = Annotated[
     Path | None, typer.Option("--cache-dir", help="Where everything is written. Default: STACKDEPTH_CACHE, else cache.")
 ]
+Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run, with its own settings.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier run of this name has written.")]
 Wandb = Annotated[
     bool, typer.Option("--wandb", help="Track with Weights & Biases as well; offline where there is no key.")
@@ -57,13 +59,20 @@ def run(app: typer.Typer) -> None:
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("STACKDEPTH_TRACEBACK"):
             raise
-        messages.print(f"error: {error}", markup=False, style="bold red")
+        messages.print(f"error: {error}", style="red")
         sys.exit(2 if isinstance(error, SettingsError) else 1)
 
 
 def with_experiment(assignments: list[str] | None, experiment: str | None) -> list[str]:
     """``--set`` values, with ``--experiment`` among them."""
-    return [*(assignments or []), *([f"experiment={experiment}"] if experiment is not None else [])]
+    quoted = [f"experiment={json.dumps(experiment)}"] if experiment is not None else []
+    return [*(assignments or []), *quoted]
+
+
+def repeated(data: str | None, root: Path | None, config: Path | None) -> list[str]:
+    """The options that chose the settings, for a command line in a message that is to choose the same."""
+    given = (("--data", data), ("--root", root), ("--config", config))
+    return [word for option, value in given if value is not None for word in (option, str(value))]
 
 
 def parse_size(text: str) -> tuple[int, int]:

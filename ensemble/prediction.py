@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
 from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Role, fingerprint
-from ensemble.config import DataSettings, EvaluationSettings, LearnerSettings, TrainingSettings
-from ensemble.console import messages
+from ensemble.config import DataSettings, LearnerSettings, TrainingSettings
+from ensemble.console import messages, progress
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames
-from ensemble.data.loaders import Batch, FrameDataset, OrderedBatches, loader
+from ensemble.data.loaders import FrameDataset, OrderedBatches, loader
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import training_frames
-from ensemble.networks import TrainedLearner, command, common_data, load_learner
+from ensemble.data.transforms import resize_image
+from ensemble.networks import TrainedLearner, common_data, load_learner
 from ensemble.runs import Outputs
 
 PREPROCESSING_VERSION = 1
@@ -108,7 +108,7 @@ def cache_predictions(
                 size=data.size,
                 max_depth=data.max_depth,
                 rebuild=rebuild,
-                mend=command("cache", learner.name, learner.settings.experiment, "--role", role),
+                mend=_filling(outputs, learner, role),
             )
             writers[learner.name] = stack.enter_context(writer)
         missing = {name: set(writer.missing()) for name, writer in writers.items()}
@@ -119,8 +119,8 @@ def cache_predictions(
             messages.print(f"{role}: all {len(frames)} frames of {names} are cached")
             return
         messages.print(f"{role}: caching {len(wanted)} frames of {names}" + (f", {done} are there" if done else ""))
-        networks = {learner.name: learner for learner in trained if missing[learner.name]}
-        for name, ids, depth in _predictions(networks, source, wanted, workers):
+        unfinished = {learner.name: learner for learner in trained if missing[learner.name]}
+        for name, ids, depth in _predictions(unfinished, source, wanted, workers):
             for frame_id, row in zip(ids, depth, strict=True):
                 if frame_id in missing[name]:
                     writers[name].append(frame_id, row.numpy())
@@ -142,25 +142,22 @@ def open_predictions(
             [frame.id for frame in frames],
             size=learner.settings.data.size,
             max_depth=learner.settings.data.max_depth,
-            mend=command("cache", learner.name, learner.settings.experiment, "--role", role),
+            mend=_filling(outputs, learner, role),
         )
     return readers
 
 
-def whole_frames(
-    source: FrameSource,
-    frames: Sequence[Frame],
-    data: DataSettings,
-    evaluation: EvaluationSettings,
-    workers: int,
-    predictions: Mapping[str, PredictionReader] | None = None,
-    *,
-    title: str = "",
-) -> Iterator[Batch]:
-    """Batches of whole frames in order, with a progress bar."""
-    dataset = FrameDataset(source, frames, data, predictions)
-    batches = loader(dataset, OrderedBatches(len(frames), evaluation.batch_size), workers=workers)
-    yield from track(batches, description=f"  {title:<10}", console=messages, transient=True, total=len(batches))
+def _filling(outputs: Outputs, learner: TrainedLearner, role: Role) -> str:
+    experiment = learner.settings.experiment
+    return outputs.command("base", "cache", learner.name, "--role", role, "--experiment", experiment)
+
+
+class ImageDataset(FrameDataset):
+    """Images alone: what is predicted cannot depend on the truth, not even on whether its file can be read."""
+
+    def sample(self, index: int) -> dict[str, Tensor]:
+        """The image of a frame at the working size."""
+        return {"image": resize_image(self.source.read_image(self.frames[index]), self.settings.size)}
 
 
 @torch.inference_mode()
@@ -171,7 +168,9 @@ def _predictions(
     first = next(iter(trained.values())).settings
     devices = {name: device_of(learner.settings.training) for name, learner in trained.items()}
     networks = {name: load_learner(learner).to(devices[name]) for name, learner in trained.items()}
-    for batch in whole_frames(source, frames, first.data, first.evaluation, workers, title="predicting"):
+    images = ImageDataset(source, frames, first.data)
+    batches = loader(images, OrderedBatches(len(frames), first.evaluation.batch_size), workers=workers)
+    for batch in progress(batches, "predicting"):
         for name, network in networks.items():
             image = batch["image"].to(devices[name])
             yield name, batch["frame"], predict_depth(network, image, trained[name].settings)[:, 0].cpu()

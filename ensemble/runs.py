@@ -1,12 +1,15 @@
 """The name of every file that a stage writes; nothing else in the package spells a path below ``cache/``."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ensemble.config_files import SettingsError
+from ensemble.setting_trees import SettingsError, nearest
 
 ENVIRONMENT_VARIABLE = "STACKDEPTH_CACHE"
+FULL = "full"
+"""Folder of the run of a learner that is fitted to all training scenes."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,14 @@ class Run:
         return self.folder / "pictures.png"
 
     @property
+    def written(self) -> tuple[Path, ...]:
+        """Every file that the run writes, what claims to be complete first and the settings last."""
+        return (
+            *(self.result, self.scores, self.per_image, self.pictures, self.lr_range),
+            *(self.last, self.best, self.log, self.sources, self.settings),
+        )
+
+    @property
     def lr_range(self) -> Path:
         """Curve of the learning-rate range test."""
         return self.folder / "lr_range.png"
@@ -76,13 +87,20 @@ class Outputs:
 
     Attributes:
         root: ``./cache``, ``--cache-dir`` or ``STACKDEPTH_CACHE``.
+        named: Whether ``--cache-dir`` named it, so that commands in messages must name it as well.
     """
 
     root: Path
+    named: bool = False
+
+    def command(self, tool: str, *words: str) -> str:
+        """A command line that works on this folder, ready to be pasted into a shell."""
+        where = ("--cache-dir", str(self.root)) if self.named else ()
+        return shlex.join(("python", "-m", f"ensemble.{tool}", *words, *where))
 
     def learner_run(self, experiment: str, learner: str) -> Run:
         """The run of a learner that is fitted to all training scenes but the validation scenes."""
-        return Run(self.root / "runs" / experiment / learner / "full")
+        return Run(self.root / "runs" / experiment / learner / FULL)
 
     def meta_run(self, experiment: str, name: str) -> Run:
         """A fit of the meta-learner."""
@@ -97,26 +115,28 @@ class Outputs:
         return self.root / "reports" / experiment
 
     def find_run(self, name: str) -> Run:
-        """The run that a person means by a folder, ``experiment/name`` or a name that is unique.
+        """The run that a person means: its folder, ``experiment/name``, or a name that is unique.
 
         Raises:
             SettingsError: No run, or more than one, goes by this name.
         """
         runs = self.root / "runs"
-        for folder in (Path(name), runs / name):
+        for folder in (Path(name), runs / name, runs / name / FULL):
             if Run(folder).settings.is_file():
                 return Run(folder)
         known = sorted(path.parent for path in runs.rglob("settings.json"))
-        found = [folder for folder in known if name in (folder.name, folder.parent.name)]
+        names = {str(folder.relative_to(runs)).removesuffix(f"/{FULL}"): folder for folder in known}
+        found = [full for full in names if name == full.rpartition("/")[2]]
         if len(found) == 1:
-            return Run(found[0])
-        names = ", ".join(str(folder.relative_to(runs)) for folder in found or known) or "none yet"
-        raise SettingsError(f"{name!r} names {len(found)} runs below {runs}; runs there: {names}")
+            return Run(names[found[0]])
+        if found:
+            raise SettingsError(f"{runs}: {len(found)} runs are called {name!r}; name one of {', '.join(found)}")
+        raise SettingsError(f"{runs}: there is no run {name!r}; {nearest(name, names)}")
 
 
 def outputs(folder: Path | None = None) -> Outputs:
     """Where to write: the folder asked for, else ``STACKDEPTH_CACHE``, else ``./cache``."""
-    return Outputs(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE, "cache")))
+    return Outputs(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache"), named=folder is not None)
 
 
 def stack_name(inputs: str, learners: tuple[str, ...], default: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +16,11 @@ from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.cache import Role
 from ensemble.config import LearnerSettings, Settings, StackSettings
+from ensemble.config_files import stored_settings
 from ensemble.console import messages
 from ensemble.data import open_source
 from ensemble.data.loaders import Batch, FrameDataset
+from ensemble.data.source import Frame
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.files import write_text
 from ensemble.metrics import EvalProtocol
@@ -35,12 +38,15 @@ from ensemble.runs import Outputs, Run
 from ensemble.training.fit import fit, lr_range
 from ensemble.training.tasks import DepthTask
 from ensemble.training.tracking import wandb_logger
-from meta.fusion import fuse
+from meta.fusion import COMBINERS, fuse
 from meta.inputs import assemble
 
 WANDB_PROJECT = "stackdepth"
 WITHOUT_INFLUENCE = (("data", "workers"), ("data", "preload"), ("data", "root"), ("training", "checkpoint_every"))
 """Settings that change no result, and so may change when a run goes on."""
+
+PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
+"""How many of us torchrun has started."""
 
 
 def train_learner(settings: LearnerSettings, outputs: Outputs, *, fresh: bool = False, wandb: bool = False) -> Run:
@@ -56,7 +62,7 @@ def train_learner(settings: LearnerSettings, outputs: Outputs, *, fresh: bool = 
         ValueError: The run was begun with other settings, or the data do not allow it.
     """
     run = outputs.learner_run(settings.experiment, settings.learner)
-    if begin(run, settings, fresh=fresh):
+    if begin(run, settings, fresh=fresh, keep_both="--experiment NAME"):
         return run
     source = open_source(settings.data)
     frames = training_frames(source, settings.data)
@@ -106,16 +112,21 @@ def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool
     Raises:
         ValueError: Learners are not trained, rows are stale, or the run was begun with other settings.
     """
-    learners = [trained_learner(outputs, settings.experiment, name) for name in settings.learners]
+    if run.folder.name in (taken := {*LEARNERS, *COMBINERS}):
+        raise ValueError(f"{run.folder}: the names {', '.join(sorted(taken))} mean something else; give another name")
+    root = settings.data.root
+    learners = [trained_learner(outputs, settings.experiment, name, root=root) for name in settings.learners]
     check_same_frames(settings, learners)
     sources = {learner.name: learner.weights for learner in learners}
-    if begin(run, settings, fresh=fresh, sources=sources):
+    if begin(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
         return run
     source = open_source(settings.data)
     frames = training_frames(source, settings.data)
+    roles: dict[Role, tuple[Frame, ...]] = {"fit": frames.fit, "validation": frames.validation}
     parts: dict[Role, FrameDataset] = {}
-    for role, part in (("fit", frames.fit), ("validation", frames.validation)):
-        cache_predictions(learners, outputs, role, workers=settings.data.workers)
+    for role, part in roles.items():
+        if PROCESSES == 1:  # several would write the same rows; they read what is there
+            cache_predictions(learners, outputs, role, workers=settings.data.workers)
         rows = open_predictions(learners, outputs, source, part, role)
         parts[role] = FrameDataset(source, part, settings.data, rows)
     title = f"stack {settings.inputs}"
@@ -192,13 +203,16 @@ def protocol_of(
     )
 
 
-def begin(run: Run, settings: Settings, *, fresh: bool, sources: Mapping[str, str] | None = None) -> bool:
+def begin(
+    run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str] | None = None
+) -> bool:
     """Claim a run's folder; ``True`` where the run is complete already.
 
     Args:
         run: Files to write.
         settings: What is asked for now.
         fresh: Remove what is there.
+        keep_both: The option that puts another run beside this one.
         sources: Fingerprints of what the run is made from.
 
     Raises:
@@ -206,17 +220,16 @@ def begin(run: Run, settings: Settings, *, fresh: bool, sources: Mapping[str, st
     """
     asked = settings.model_dump(mode="json")
     if fresh:
-        for file in (run.last, run.best, run.result, run.log, run.scores, run.settings):
-            file.unlink(missing_ok=True)
+        _forget(run)
     if run.settings.is_file():
-        begun = type(settings).model_validate_json(run.settings.read_text(encoding="utf-8")).model_dump(mode="json")
+        begun = stored_settings(type(settings), run.settings).model_dump(mode="json")
         differing = differing_keys(_with_influence(begun), _with_influence(asked))
         if sources is not None:
-            differing += differing_keys(json.loads(run.sources.read_text(encoding="utf-8")), sources, "weights of ")
+            differing += differing_sources(run, sources)
         if differing:
             raise ValueError(
-                f"{run.folder}: this run was begun with other settings ({'; '.join(differing)}). "
-                "Give --fresh to start it over, or --experiment NAME to keep both"
+                f"{run.folder}: this run was begun with something else ({'; '.join(differing)}). "
+                f"Give --fresh to start it over, or {keep_both} to keep both"
             )
     else:
         if sources is not None:
@@ -226,6 +239,32 @@ def begin(run: Run, settings: Settings, *, fresh: bool, sources: Mapping[str, st
         messages.print(f"{run.folder}: complete already (give --fresh to start over)")
         return True
     return False
+
+
+def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
+    """Whose weights are no longer those that a fit of the meta-learner rests on.
+
+    Raises:
+        ValueError: The record of the fit is missing or damaged.
+    """
+    try:
+        rests_on = json.loads(run.sources.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the fit over") from error
+    before, now = ({name: weights[:12] for name, weights in each.items()} for each in (rests_on, sources))
+    return differing_keys(before, now, "weights of ")
+
+
+def _forget(run: Run) -> None:
+    """Remove every file of a run; pictures of test frames and scores of former weights must not outlive them.
+
+    Raises:
+        ValueError: There are several of us, who would remove each other's files.
+    """
+    if PROCESSES > 1:
+        raise ValueError(f"--fresh does not work with {PROCESSES} processes; remove the folder {run.folder} yourself")
+    for file in run.written:
+        file.unlink(missing_ok=True)
 
 
 def check_same_frames(settings: StackSettings, learners: Sequence[TrainedLearner]) -> None:

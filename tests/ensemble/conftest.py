@@ -1,0 +1,59 @@
+"""One trained miniature of the whole job, shared by the tests that only look at it or work on a copy of it."""
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from command_lines import LEARNER_NAMES, TINY, Answer, done
+
+from ensemble.data.rooms import RoomsSource
+
+
+@dataclass(frozen=True)
+class Job:
+    config: Path
+    cache: Path
+    first_lines: list[str]
+    images_read: dict[str, Counter[str]]
+    table: Answer
+
+    @property
+    def scores(self) -> dict:
+        return json.loads(self.table.out)
+
+    def copy_to(self, folder: Path) -> Path:
+        return shutil.copytree(self.cache, folder / "cache")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = tmp_path_factory.mktemp("tiny") / "tiny.yaml"
+    config.write_text(TINY, encoding="utf-8")
+    return config
+
+
+@pytest.fixture(scope="session")
+def job(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Three learners, their rows, three stacks, and the table with all of them."""
+    cache = tmp_path_factory.mktemp("job") / "cache"
+    given = ("--config", tiny, "--cache-dir", cache)
+    first_lines = [done("base", "train", name, *given).err.splitlines()[0] for name in LEARNER_NAMES]
+    images_read: dict[str, Counter[str]] = {}
+    read_image = RoomsSource.read_image
+    for role in ("fit", "validation", "test"):
+        images_read[role] = count = Counter()
+
+        def counted(source, frame, count=count):
+            count[frame.id] += 1
+            return read_image(source, frame)
+
+        with mock.patch.object(RoomsSource, "read_image", counted):
+            done("base", "cache", *LEARNER_NAMES, "--role", role, *given)
+    for inputs in ("d", "rgb", "rgb+d"):
+        done("meta", "fit", "--inputs", inputs, *given)
+    table = done("meta", "evaluate", "meta-d", "meta-rgb", "tiny/meta-rgb+d", "--json", "--cache-dir", cache)
+    return Job(tiny, cache, first_lines, images_read, table)
