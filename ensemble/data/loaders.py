@@ -4,6 +4,7 @@ Nothing here keeps state. A run that goes on in the middle of an epoch asks for 
 trained on and gets exactly those that it would have got, whatever the number of loader processes.
 """
 
+import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -49,22 +50,30 @@ class FrameDataset(Dataset[Batch]):
         self.frames = tuple(frames)
         self.settings = settings
         self.predictions = dict(predictions or {})
-        self._kept: dict[int, dict[str, Tensor]] = {}
+        self._kept: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def preload(self) -> None:
-        """Decode every frame once and keep it, the image in 8 bits; loader processes inherit what is kept."""
+        """Decode every frame once and keep it; loader processes share what is kept.
+
+        Images are resized in 8 bits, so keeping them in 8 bits changes nothing. One tensor holds all frames, because
+        every tensor that is shared with a process costs an open file.
+        """
         for index in range(len(self)):
             sample = self._decoded(index)
-            self._kept[index] = {**sample, "image": (sample["image"] * 255).round().to(torch.uint8)}
+            sample["image"] = (sample["image"] * 255).round().to(torch.uint8)
+            if not self._kept:
+                self._kept = {key: values.new_empty((len(self), *values.shape)) for key, values in sample.items()}
+            for key, values in sample.items():
+                self._kept[key][index] = values
 
     def sample(self, index: int) -> dict[str, Tensor]:
         """A whole frame at the working size, with the learners' predictions where there are any."""
-        if index in self._kept:
-            kept = self._kept[index]
-            sample = {**kept, "image": kept["image"].float() / 255}
+        if self._kept:
+            sample = {key: values[index] for key, values in self._kept.items()}
+            sample["image"] = sample["image"].float() / 255
         else:
             sample = self._decoded(index)
         frame = self.frames[index]
@@ -170,12 +179,15 @@ class OrderedBatches(Sampler[list[tuple[int, int | None]]]):
 
 def loader(dataset: FrameDataset, batches: Sampler[list[tuple[int, int | None]]], *, workers: int) -> DataLoader[Batch]:
     """A loader that fetches whole batches; ``workers`` processes change its speed and nothing else."""
+    context = multiprocessing.get_context("forkserver") if workers else None
+    if context is not None:
+        context.set_forkserver_preload([__name__])  # torch is imported once, not once a worker
     return DataLoader(
         dataset,
         sampler=batches,
         batch_size=None,
         num_workers=workers,
-        persistent_workers=False,
-        multiprocessing_context="forkserver" if workers else None,
+        persistent_workers=workers > 0,
+        multiprocessing_context=context,
         pin_memory=torch.cuda.is_available(),
     )

@@ -1,6 +1,8 @@
 """What a run leaves on disk: the last state, to go on from, and the best weights, to predict with."""
 
+import io
 import json
+import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +17,23 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from ensemble.config import TrainingSettings
-from ensemble.files import atomic_file
+from ensemble.files import write_bytes
 from ensemble.metrics import METRICS
 from ensemble.runs import Run
+
+_DAMAGED = (
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+)
+"""What ``torch.load`` raises on bytes that are no checkpoint: whatever its unpickler stumbles over."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -28,8 +44,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint that is either whole or not there."""
-        with atomic_file(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(Path(path), buffer.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint without executing anything in it.
@@ -47,21 +64,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: The file is missing, damaged, or holds objects other than tensors and plain data.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no checkpoint") from error
-    except Exception as error:  # torch.load raises what its unpickler meets: there is no common class
-        raise ValueError(
-            f"{path}: refused, expected a checkpoint of tensors and plain data ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}). Remove the file to train this run from the start"
-        ) from error
+    except _DAMAGED as error:
+        raise _refused(path, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("global_step"), int):
+        raise _refused(path, "found no state of a training run in it")
+    return checkpoint
+
+
+def _refused(path: Path, found: str) -> ValueError:
+    return ValueError(
+        f"{path}: refused, expected a checkpoint of tensors and plain data ({found}). "
+        "Give --fresh, or remove the file, to train this run from the start"
+    )
 
 
 def save_weights(network: nn.Module, path: Path, record: Mapping[str, Any]) -> None:
     """Write a network's weights and a record of where they come from (safetensors)."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(save_tensors(tensors, {"record": json.dumps(dict(record))}))
+    write_bytes(path, save_tensors(tensors, {"record": json.dumps(dict(record))}))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -82,11 +105,13 @@ class KeepCheckpoints(lightning.Callback):
     Args:
         run: Files to write.
         settings: Which metric selects, and how often a checkpoint is due within an epoch.
+        steps: Optimiser steps after which training ends, maybe within an epoch.
     """
 
-    def __init__(self, run: Run, settings: TrainingSettings) -> None:
+    def __init__(self, run: Run, settings: TrainingSettings, steps: int) -> None:
         self.run = run
         self.settings = settings
+        self.steps = steps
         self.best: float | None = None
         self.best_step = 0
         self.validated_step = -1
@@ -118,9 +143,10 @@ class KeepCheckpoints(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save where a checkpoint is due, unless the epoch ends here and saves after its validation."""
+        trainer.should_stop |= trainer.global_step >= self.steps
         every = self.settings.checkpoint_every
         stepped = (batch_idx + 1) % self.settings.accumulate == 0
-        last = batch_idx + 1 >= trainer.num_training_batches
+        last = trainer.should_stop or batch_idx + 1 >= trainer.num_training_batches
         if every is not None and stepped and not last and trainer.global_step % every == 0:
             trainer.save_checkpoint(self.run.last)
 

@@ -1,5 +1,6 @@
 """Puts task, batches, checkpoints and tracking together and lets Lightning run them, from the start or going on."""
 
+import functools
 import json
 import logging
 import os
@@ -12,19 +13,23 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.tuner.tuning import Tuner
 
 from ensemble.config import TrainingSettings
 from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
-from ensemble.files import write_text
+from ensemble.files import remove_leftovers, write_text
 from ensemble.runs import Run
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
+from ensemble.training.range_test import RangeCurve, steepest_fall
+from ensemble.training.schedule import climb
 from ensemble.training.tasks import DepthTask
 from ensemble.training.tracking import EpochLines, JsonLinesLogger
 
 MakeTask = Callable[[int], DepthTask]
 """Builds the task for a cycle of so many optimiser steps."""
+
+RANGE = (1e-6, 1.0)
+"""Learning rates between which the range test climbs."""
 
 
 def fit(
@@ -52,24 +57,18 @@ def fit(
         ValueError: The batch does not fit the frames or the processes, or the checkpoint is damaged.
     """
     process, processes = _place()
-    batches = TrainingBatches(
-        len(training),
-        settings.batch_size,
-        seed,
-        accumulate=settings.accumulate,
-        process=process,
-        processes=processes,
-    )
+    if process == 0:
+        remove_leftovers(run.folder)
+    batches = _training_batches(training, settings, seed)
     steps_per_epoch = len(batches) // settings.accumulate
     steps = settings.max_steps or settings.epochs * steps_per_epoch
     task = make_task(steps)
     done = _progress(run, batches, steps_per_epoch)
-    keep = KeepCheckpoints(run, settings)
+    keep = KeepCheckpoints(run, settings, steps)
     trainer = _trainer(
         settings,
         run,
-        max_steps=steps,
-        max_epochs=-(-steps // steps_per_epoch),
+        max_epochs=-(-steps // steps_per_epoch),  # with max_steps, Lightning resumes wrongly after a whole epoch
         check_val_every_n_epoch=settings.validate_every,
         callbacks=[keep, EpochLines(task.name, settings.select), *_progress_bar()],
         logger=[JsonLinesLogger(run.log, done), *loggers],
@@ -80,7 +79,7 @@ def fit(
     order = OrderedBatches(len(validation), per_process, process=process, processes=processes)
     validation_loader = loader(validation, order, workers=workers)
     with warnings.catch_warnings():
-        _silence_expected(warnings)
+        _silence_expected()
         trainer.fit(task, train_loader, validation_loader, ckpt_path=run.last if done else None)
         if keep.validated_step != steps:
             trainer.validate(task, validation_loader, verbose=False)
@@ -102,34 +101,59 @@ def lr_range(
 ) -> tuple[list[float], list[float], float | None]:
     """Learning-rate range test: the loss while the rate climbs by a constant factor per step.
 
+    Nothing is written: the network that is trained here is thrown away.
+
     Args:
         make_task: Builds the task for a cycle of so many optimiser steps.
         training: Frames to fit.
         settings: Optimiser.
-        run: Folder for the temporary checkpoint that restores the weights.
+        run: Its folder is where Lightning believes to be.
         seed: Order of frames and augmentation.
         steps: Length of the test in optimiser steps.
 
     Returns:
-        Rates, smoothed losses, and the rate where the loss falls fastest (``None`` where it never falls).
+        Rates, smoothed losses, and the rate where the loss falls fastest (``None`` where it never falls). The curve
+        ends early where the loss diverges.
+
+    Raises:
+        FloatingPointError: The loss is not finite from the first step on.
 
     Source: Smith 2017, section 3.3.
     """
-    batches = TrainingBatches(len(training), settings.batch_size, seed)
-    trainer = _trainer(settings, run, max_steps=steps, max_epochs=-1, callbacks=[], logger=False)
+    task = make_task(steps)
+    lowest, highest = (rate / settings.lr for rate in RANGE)
+    task.rate = functools.partial(climb, steps=steps, lowest=lowest, highest=highest)
+    curve = RangeCurve()
+    trainer = _trainer(
+        settings,
+        run,
+        max_steps=steps,
+        max_epochs=-1,
+        limit_val_batches=0,
+        callbacks=[curve, *_progress_bar()],
+        logger=False,
+    )
+    batches = loader(training, _training_batches(training, settings, seed), workers=training.settings.workers)
     with warnings.catch_warnings():
-        _silence_expected(warnings)
-        finder = Tuner(trainer).lr_find(
-            make_task(steps),
-            train_dataloaders=loader(training, batches, workers=training.settings.workers),
-            min_lr=1e-6,
-            max_lr=1.0,
-            num_training=steps,
-            update_attr=False,
-        )
-    if finder is None:
-        raise ValueError("the range test was stopped before it measured anything")
-    return finder.results["lr"], finder.results["loss"], finder.suggestion(skip_begin=max(1, steps // 10))
+        _silence_expected()
+        try:
+            trainer.fit(task, batches)
+        except FloatingPointError:
+            if not curve.losses:
+                raise
+    return curve.rates, curve.losses, steepest_fall(curve.rates, curve.losses, skip=max(1, steps // 10))
+
+
+def _training_batches(training: FrameDataset, settings: TrainingSettings, seed: int) -> TrainingBatches:
+    process, processes = _place()
+    return TrainingBatches(
+        len(training),
+        settings.batch_size,
+        seed,
+        accumulate=settings.accumulate,
+        process=process,
+        processes=processes,
+    )
 
 
 def _trainer(settings: TrainingSettings, run: Run, **arguments: Any) -> lightning.Trainer:
@@ -139,6 +163,8 @@ def _trainer(settings: TrainingSettings, run: Run, **arguments: Any) -> lightnin
     on_gpu = settings.device != "cpu" and torch.cuda.is_available()
     if settings.device == "cuda" and not on_gpu:
         raise ValueError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
+    if settings.precision == "16-mixed" and not on_gpu:
+        raise ValueError("training.precision is 16-mixed, which needs a GPU; set training.precision=bf16-mixed")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return lightning.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
@@ -183,14 +209,15 @@ def _progress_bar() -> list[lightning.Callback]:
     return [RichProgressBar(leave=False)] if messages.is_terminal else []
 
 
-def _silence_expected(module: Any) -> None:
+def _silence_expected() -> None:
     """Advice that does not apply here, for example because the order of frames is a function of the step alone."""
     for message in (
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*does not have many workers.*",
+        ".*You defined a `validation_step` but have no `val_dataloader`.*",
         ".*your dataloader is not resumable.*",
         ".*GPU available but not used.*",
         ".*You are trying to `self.log\\(\\)` but.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
     ):
-        module.filterwarnings("ignore", message=message)
+        warnings.filterwarnings("ignore", message=message)

@@ -1,4 +1,4 @@
-"""The one cycle of the learning rate, as a function of the step."""
+"""The learning rate as a function of the step: the one cycle of training, and the climb of the range test."""
 
 import math
 
@@ -33,3 +33,17 @@ def one_cycle(
     end = 1 / end_divisor
     progress = min(1.0, (step - peak) / (last - peak)) if last > peak else 0.0
     return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def climb(step: int, steps: int, *, lowest: float, highest: float) -> float:
+    """Learning rate of a step of the range test: by the same factor from step to step.
+
+    Args:
+        step: Number of optimiser steps already taken.
+        steps: Length of the test in optimiser steps, at least two.
+        lowest: Rate of the first step.
+        highest: Rate of the last step.
+
+    Source: Smith 2017, section 3.3, with factors in place of differences.
+    """
+    return lowest * (highest / lowest) ** (step / (steps - 1))

@@ -37,6 +37,9 @@ class DepthTask(lightning.LightningModule):
         steps: Length of the cycle.
         seed: Dropout of every batch follows from it and from the number of the batch, so that a resumed run repeats it.
         protocol: How validation frames are scored.
+
+    Attributes:
+        rate: Learning rate of a step as a multiple of ``training.lr``; the range test puts another one in its place.
     """
 
     def __init__(
@@ -55,9 +58,16 @@ class DepthTask(lightning.LightningModule):
         super().__init__()
         self.name = name
         self.network = network
-        self.lr = settings.lr  # the range test varies it
+        self.rate: Callable[[int], float] = functools.partial(
+            one_cycle,
+            steps=steps,
+            warmup_fraction=settings.warmup_fraction,
+            start_divisor=settings.start_divisor,
+            end_divisor=settings.end_divisor,
+        )
         self._answer, self._losses, self._depth = forward, losses, depth
-        self._settings, self._steps, self._seed, self._protocol = settings, steps, seed, protocol
+        self._settings, self._seed, self._protocol = settings, seed, protocol
+        self._step_terms: list[Tensor] = []
         self.validation_scores = ScoreSums()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -79,9 +89,26 @@ class DepthTask(lightning.LightningModule):
                 f"{self.name}: the loss is not finite at step {self.trainer.global_step} ({found}; first frame "
                 f"{batch['frame'][0]}). Lower training.lr, or train with --set training.precision=32-true"
             )
-        self.log_dict({f"train/{term}": value.detach() for term, value in terms.items()})
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        self._log_step({**terms, "loss": loss}, first=batch_idx % self._settings.accumulate == 0)
         return loss
+
+    def _log_step(self, terms: Mapping[str, Tensor], *, first: bool) -> None:
+        """Log the means over the batches of an optimiser step, over all processes, and the rates of the step."""
+        if first:
+            self._step_terms.clear()
+        self._step_terms.append(torch.stack([value.detach() for value in terms.values()]))
+        means = torch.stack(self._step_terms).mean(dim=0)
+        for term, mean in zip(terms, means, strict=True):
+            self.log(f"train/{term}", mean, prog_bar=term == "loss", sync_dist=True)
+        groups = self.trainer.optimizers[0].param_groups
+        self.log_dict({f"lr/{group['name']}": float(group["lr"]) for group in groups})
+        self.log("step", float(self.trainer.global_step + 1))  # trackers count the steps that were taken
+
+    def on_validation_start(self) -> None:
+        """Score what is kept: batch norm's running means differ between processes, and those of the first are saved."""
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the scores of one batch of whole frames."""
@@ -94,6 +121,7 @@ class DepthTask(lightning.LightningModule):
         scores = self.validation_scores.compute()
         self.validation_scores.reset()
         self.log_dict({f"validation/{name}": float(value) for name, value in scores.items()})
+        self.log("step", float(self.trainer.global_step))
 
     def configure_optimizers(self) -> Any:
         """AdamW with two learning rates and one cycle for both."""
@@ -101,16 +129,9 @@ class DepthTask(lightning.LightningModule):
         known = {id(parameter) for parameter in encoder}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
         groups = [
-            {"params": encoder, "lr": self.lr * self._settings.encoder_lr_factor, "name": "encoder"},
-            {"params": rest, "lr": self.lr, "name": "decoder"},
+            {"params": encoder, "lr": self._settings.lr * self._settings.encoder_lr_factor, "name": "encoder"},
+            {"params": rest, "lr": self._settings.lr, "name": "decoder"},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self._settings.weight_decay)
-        cycle = functools.partial(
-            one_cycle,
-            steps=self._steps,
-            warmup_fraction=self._settings.warmup_fraction,
-            start_divisor=self._settings.start_divisor,
-            end_divisor=self._settings.end_divisor,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, [cycle, cycle])
+        optimizer = torch.optim.AdamW(groups, weight_decay=self._settings.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, [self.rate, self.rate])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -22,13 +22,16 @@ class JsonLinesLogger(Logger):
     Args:
         path: The log. Lines of steps after ``resumed_step`` are dropped, because the run repeats them.
         resumed_step: Step that the run goes on from.
+
+    Raises:
+        ValueError: A line of the log that is there is not JSON.
     """
 
     def __init__(self, path: Path, resumed_step: int = 0) -> None:
         super().__init__()
         self._path = path
         if rank_zero_only.rank == 0:
-            write_text(path, "".join(line for line in _whole_lines(path) if json.loads(line)["step"] <= resumed_step))
+            write_text(path, "".join(line for line in _whole_lines(path) if _step_of(line, path) <= resumed_step))
 
     @property
     def name(self) -> str:
@@ -57,6 +60,16 @@ def _whole_lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
     return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _step_of(line: str, path: Path) -> int:
+    """Optimiser steps that were taken when a line was written."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: expected a JSON object with a step, found {line[:80]!r}; remove this line"
+        ) from error
 
 
 def wandb_logger(project: str, name: str, group: str, folder: Path, settings: dict[str, Any]) -> Logger:

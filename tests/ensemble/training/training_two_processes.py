@@ -1,0 +1,37 @@
+"""Run under torchrun: the command line with its arguments, or the toy; every process notes the weights it ends with."""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import torch
+import training_runs
+
+from ensemble import options
+from ensemble.base import app
+from ensemble.training.tasks import DepthTask
+
+
+def note_weights(task: DepthTask) -> None:
+    digest = hashlib.sha256()
+    for _, values in sorted(task.network.state_dict().items()):
+        digest.update(values.detach().contiguous().numpy().tobytes())
+    Path(os.environ["NOTES"], f"weights-{os.environ['RANK']}").write_text(digest.hexdigest())
+
+
+def note_frames(task: DepthTask, batch: dict, batch_idx: int) -> None:
+    with Path(os.environ["NOTES"], f"validated-{os.environ['RANK']}").open("a") as notes:
+        notes.write("".join(f"{task.trainer.global_step} {frame}\n" for frame in batch["frame"]))
+    original(task, batch, batch_idx)
+
+
+torch.set_num_threads(1)
+original = DepthTask.validation_step
+DepthTask.validation_step = note_frames
+DepthTask.on_validation_end = note_weights  # after the last training step, and with the buffers that are kept
+
+if sys.argv[1] == "toy":
+    training_runs.toy_fit(Path(sys.argv[2]), epochs=2)
+else:
+    options.run(app)
