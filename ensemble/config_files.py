@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ensemble.config import DataSettings, LearnerSettings, Settings, StackSettings
+from ensemble.config import NAME, DataSettings, LearnerSettings, Settings, StackSettings
 from ensemble.setting_trees import SettingsError, Tree, check_name, merged, nearest, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
@@ -116,10 +116,16 @@ def experiment_name(
     """The experiment that the same options would train under.
 
     Raises:
-        SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
+        SettingsError: Unknown sections or learners, or a name that cannot be that of a folder.
     """
-    learner = known_learners()[0]
-    return learner_settings(learner, kind=kind, root=root, config=config, assignments=assignments).experiment
+    assigned = parse_assignments(assignments)
+    tree: Tree = {}
+    for layer in (*_layers(kind, root, config, assigned), assigned):
+        tree = merged(tree, {key: layer[key] for key in ("experiment", "data") if key in layer})
+    name = tree.get("experiment", tree["data"]["kind"])
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
+        raise SettingsError(f"experiment: expected a name of letters, digits and . _ + -, found {name!r}")
+    return name
 
 
 def stored_settings(kind: type[SomeSettings], path: Path) -> SomeSettings:

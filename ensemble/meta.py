@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ensemble import options
-from ensemble.config import NAME, StackSettings
-from ensemble.config_files import known_inputs, known_learners, stack_settings, stored_settings
+from ensemble.config import NAME, LearnerSettings, StackSettings
+from ensemble.config_files import experiment_name, known_inputs, known_learners, stack_settings, stored_settings
 from ensemble.console import messages, results
 from ensemble.runs import Outputs, Run, outputs, stack_name
 from ensemble.setting_trees import SettingsError, check_name
@@ -68,28 +68,29 @@ def _asked(
     """The run that options name, and its settings; frames are those of the learners' runs."""
     for learner in learners:
         check_name(learner, known_learners(), "learner")
-    asked = stack_settings(inputs, learners=learners, **given, assignments=assigned)
-    name = name or stack_name(inputs, asked.learners, DEFAULT_LEARNERS)
+    experiment = experiment_name(**given, assignments=assigned)
+    name = name or stack_name(inputs, learners, DEFAULT_LEARNERS)
     if not re.fullmatch(NAME, name) or name in known_learners():
         raise SettingsError(f"--name {name!r}: expected letters, digits and . _ + -, and not the name of a learner")
+    words = options.repeated(given["kind"], given["root"], given["config"])
+    first = where.learner_run(experiment, learners[0])
+    data = stored_settings(LearnerSettings, first.settings).data if first.settings.is_file() else None
+    if data is not None:
+        if given["kind"] not in (None, data.kind):
+            raise SettingsError(
+                f"--data {given['kind']}: the learners of {experiment} were trained on {data.kind}; leave it out"
+            )
+        given["kind"] = data.kind
+    inherited = data.model_dump(mode="json") if data is not None else None
+    assigned = options.with_experiment(assigned, experiment)
+    settings = stack_settings(inputs, learners=learners, **given, assignments=assigned, inherited=inherited)
 
     from ensemble.networks import common_data, trained_learner
 
-    words = options.repeated(given["kind"], given["root"], given["config"])
-    trained = [
-        trained_learner(where, asked.experiment, learner, root=given["root"], options=words)
-        for learner in asked.learners
-    ]
-    inherited = common_data(trained).model_dump(mode="json")
-    if given["kind"] not in (None, inherited["kind"]):
-        raise SettingsError(
-            f"--data {given['kind']}: the learners of {asked.experiment} were trained on {inherited['kind']}; "
-            "leave it out"
-        )
-    given["kind"] = inherited["kind"]
-    assigned = options.with_experiment(assigned, asked.experiment)
-    settings = stack_settings(inputs, learners=learners, **given, assignments=assigned, inherited=inherited)
-    return where.meta_run(settings.experiment, name), settings
+    root = given["root"]
+    trained = [trained_learner(where, experiment, each, root=root, options=words) for each in settings.learners]
+    common_data(trained)
+    return where.meta_run(experiment, name), settings
 
 
 @app.command()

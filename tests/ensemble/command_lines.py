@@ -53,7 +53,7 @@ class Answer:
 
 
 def call(tool: str, *words: object, **environment: str) -> Answer:
-    app = importlib.import_module(f"ensemble.{tool}").app
+    app = importlib.import_module("ensemble.data.__main__" if tool == "data" else f"ensemble.{tool}").app
     kept = {name: value for name, value in os.environ.items() if name not in ("NYU_ROOT", "STACKDEPTH_CACHE")}
     out, err = io.StringIO(), io.StringIO()
     status = 0

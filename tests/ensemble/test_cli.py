@@ -1,7 +1,6 @@
 """The whole job through its command lines: what they write, say, refuse, and how what they advise mends it."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -192,7 +191,7 @@ def test_stale_rows_are_refused_and_the_advised_commands_mend_it(job: Job, tmp_p
 
 @pytest.mark.parametrize(
     ("changed", "what"),
-    [("evaluation.flip_averaging=false", "preprocessing"), ("data.rooms.seed=3", "frames"), ("seed=5", "weights")],
+    [("evaluation.flip_averaging=false", "preprocessing"), ("data.rooms.seed=3", "file list"), ("seed=5", "weights")],
 )
 def test_rows_of_something_else_are_refused_with_both_fingerprints(job: Job, tmp_path: Path, changed: str, what: str):
     cache = job.copy_to(tmp_path)
@@ -262,6 +261,6 @@ def test_a_copy_of_nyu_in_the_environment_is_trained_on(job: Job, tmp_path: Path
     answer = done("base", "train", "bts", *given, NYU_ROOT=str(nyu))
     assert answer.err.splitlines()[0] == f"data: NYU Depth v2 in {nyu}"
     assert "6 frames to fit, 2 to validate, 48x64" in answer.err
-    os.rename(nyu, tmp_path / "moved")
+    nyu.rename(tmp_path / "moved")
     options = ("--experiment", "nyu", "--cache-dir", tmp_path / "cache", "--root", tmp_path / "moved")
     assert json.loads(done("base", "evaluate", "bts", *options, "--json").out)["protocol"]["size"] == [60, 80]

@@ -16,7 +16,7 @@ from ensemble.config_files import (
 from ensemble.networks import build_learner, build_stack
 
 EXPERIMENTS = sorted([config_folder() / "demo.yaml", *config_folder().glob("experiments/*.yaml")])
-BARE = ["encoder.weights=none", "encoder.name=ghostnet_050"]
+BARE = ["encoder.weights=none"]
 
 
 def test_no_file_is_left_out():

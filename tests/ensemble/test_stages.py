@@ -1,0 +1,146 @@
+"""What training may see, what a run remembers, and caching that is interrupted."""
+
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from command_lines import LEARNER_NAMES, call, contents, done
+from conftest import Job
+
+from ensemble import prediction, stages
+from ensemble.cache import PredictionWriter
+from ensemble.config_files import learner_settings
+from ensemble.data.rooms import RoomsSource
+from ensemble.networks import trained_learner
+from ensemble.prediction import cache_predictions, flip_averaged
+from ensemble.runs import Outputs
+
+
+@pytest.fixture(scope="module")
+def nyu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of NYU Depth v2 in miniature whose test images cannot be read."""
+    root = tmp_path_factory.mktemp("nyu") / "copy"
+    done("data", "rooms", root, "--scenes", 4, "--frames", 2, "--test-scenes", 2, "--size", "60x80")
+    for image in (root / "official_splits/test").rglob("*"):
+        if image.is_file():
+            image.write_bytes(b"no image")
+    return root
+
+
+def test_training_caching_and_fitting_never_touch_a_test_frame(nyu: Path, tiny: Path, tmp_path: Path):
+    size = ("--set", "data.crop=null")
+    given = ("--data", "nyu", "--root", nyu, "--config", tiny, "--cache-dir", tmp_path)
+    for name in LEARNER_NAMES:
+        done("base", "train", name, *given, *size)
+    for role in ("fit", "validation"):
+        done("base", "cache", *LEARNER_NAMES, "--role", role, *given)
+    done("meta", "fit", "--inputs", "d", *given)
+    for words in (("base", "cache", "bts", "--role", "test", *given), ("base", "evaluate", "bts", *given)):
+        answer = call(*words)
+        assert answer.status == 1
+        assert str(nyu / "official_splits/test") in answer.err
+    assert not list((tmp_path / "predictions/tiny/bts/test").glob("*.h5"))
+
+
+def test_caching_needs_no_depth(nyu: Path, tiny: Path, tmp_path: Path):
+    given = ("--data", "nyu", "--root", nyu, "--config", tiny, "--cache-dir", tmp_path, "--set", "data.crop=null")
+    done("base", "train", "bts", *given)
+    with mock.patch("ensemble.data.nyu.read_depth_mm", side_effect=AssertionError("depth was read")):
+        done("base", "cache", "bts", "--role", "fit", *given[:-2])
+
+
+def test_an_interrupted_pass_goes_on_where_it_was(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    where = Outputs(job.copy_to(tmp_path))
+    learners = [trained_learner(where, "tiny", name) for name in LEARNER_NAMES]
+    original = RoomsSource.read_image
+    seen: list[str] = []
+
+    def interrupted(source, frame):
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        seen.append(frame.id)
+        return original(source, frame)
+
+    def small_shards(*words, **given):
+        return PredictionWriter(*words, **given, shard_frames=2)
+
+    monkeypatch.setattr(prediction, "PredictionWriter", small_shards)
+    learners = [trained_learner(where, "tiny", name) for name in LEARNER_NAMES]
+    one_by_one = {"evaluation": learners[0].settings.evaluation.model_copy(update={"batch_size": 2})}
+    first = learners[0].settings.model_copy(update=one_by_one)
+    learners[0] = type(learners[0])(first, learners[0].run, learners[0].weights)
+    monkeypatch.setattr(RoomsSource, "read_image", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cache_predictions(learners, where, "fit", rebuild=True)
+    stored = {name: len(list(where.predictions("tiny", name, "fit").glob("*.h5"))) for name in LEARNER_NAMES}
+    assert stored == dict.fromkeys(LEARNER_NAMES, 2)
+    before = contents(where.predictions("tiny", "bts", "fit"))
+    read_again: list[str] = []
+    monkeypatch.setattr(
+        RoomsSource, "read_image", lambda source, frame: read_again.append(frame.id) or original(source, frame)
+    )
+    cache_predictions(learners, where, "fit")
+    assert len(read_again) == 2
+    assert not set(read_again) & set(seen)
+    after = contents(where.predictions("tiny", "bts", "fit"))
+    assert {name: after[name] for name in before} == before
+
+
+def test_flip_averaging_is_the_mean_of_both_views():
+    image = torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    columns = torch.arange(6.0).expand(1, 1, 4, 6)
+
+    def predict(view: torch.Tensor) -> torch.Tensor:
+        return view[:, :1] + columns
+
+    expected = image[:, :1] + 2.5
+    torch.testing.assert_close(flip_averaged(predict, image, enabled=True), expected)
+    torch.testing.assert_close(flip_averaged(predict, image, enabled=False), image[:, :1] + columns)
+
+
+def test_settings_without_influence_may_change(job: Job):
+    given = ("--config", job.config, "--cache-dir", job.cache, "--set", "data.preload=false")
+    assert "complete already" in done("base", "train", "bts", *given, "--set", "training.checkpoint_every=1").err
+
+
+def test_fresh_is_refused_where_processes_would_remove_each_others_files(job: Job, tmp_path: Path):
+    where = Outputs(job.copy_to(tmp_path))
+    before = contents(where.root)
+    with mock.patch.object(stages, "PROCESSES", 2), pytest.raises(ValueError, match="2 processes; remove the folder"):
+        stages.train_learner(learner_settings("bts", config=job.config), where, fresh=True)
+    assert contents(where.root) == before
+
+
+def test_names_of_stacks_do_not_shadow_other_rows(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    answer = call("meta", "fit", "--inputs", "d", "--name", "mean", "--config", job.config, "--cache-dir", cache)
+    assert answer.status == 1
+    assert "mean something else" in answer.err
+
+
+def test_the_data_of_a_stack_are_those_of_its_learners(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    given = ("--config", job.config, "--cache-dir", cache)
+    answer = call("meta", "fit", "--inputs", "d", "--data", "nyu", *given)
+    assert answer.status == 2
+    assert "trained on rooms" in answer.err
+    done("base", "train", "bts", *given, "--fresh", "--set", "data.rooms.noise=true")
+    answer = call("meta", "fit", "--inputs", "d", "--name", "other", *given)
+    assert answer.status == 1
+    assert "rooms.noise: False against True" in answer.err
+
+
+def test_rows_are_depth_of_the_trained_network(job: Job):
+    where = Outputs(job.cache)
+    trained = trained_learner(where, "tiny", "bts")
+    source = RoomsSource.from_settings(trained.settings.data)
+    frames = prediction.frames_of_role(source, trained.settings.data, "test")
+    rows = prediction.open_predictions([trained], where, source, frames, "test")["bts"]
+    network = prediction.load_learner(trained)
+    image = torch.from_numpy(source.read_image(frames[1])).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        views = network(image).depth, network(image.flip(-1)).depth.flip(-1)
+    expected = ((views[0] + views[1]) / 2)[0, 0].numpy()
+    assert np.abs(rows.read(frames[1].id) - expected).max() <= 10 / 65535

@@ -1,0 +1,67 @@
+"""The wheel carries the configurations and trains from an empty folder, far from the checkout."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+NARROW = (
+    *("--set", "training.max_steps=2", "--set", "training.batch_size=2", "--set", "encoder.name=ghostnet_050"),
+    *("--set", "data.size=[48, 64]", "--set", "data.crop=null", "--set", "data.rooms.scenes=3"),
+    *("--set", "data.rooms.frames=2", "--set", "network.widths=[16, 12, 8, 8, 8]", "--set", "network.embedding=8"),
+    *("--set", "network.patch_size=8", "--set", "network.queries=4", "--set", "network.layers=1"),
+)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, CHECKOUT]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(out.glob("stackdepth-*.whl"))
+
+
+def test_configurations_are_in_the_wheel(wheel: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    files = {
+        f"ensemble/configs/{path.relative_to(CHECKOUT / 'configs')}" for path in CHECKOUT.glob("configs/**/*.yaml")
+    }
+    assert len(files) >= 9
+    assert files <= names
+    assert {name.partition("/")[0] for name in names if name.endswith(".py")} == {"base_learners", "meta", "ensemble"}
+
+
+def test_the_installed_wheel_trains(wheel: Path, tmp_path: Path):
+    """An environment of its own, which borrows only third-party packages from the one that tests run in."""
+    home = tmp_path / "environment"
+    venv.create(home, with_pip=False, symlinks=True)
+    python = home / "bin" / "python"
+    site = home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    # A line of a .pth file adds a folder after ours, and does not read the .pth files of that folder: an editable
+    # installation of the checkout stays out of sight.
+    (site / "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "NYU", "STACKDEPTH"))}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(python), *words], cwd=empty, env=kept, capture_output=True, text=True, check=False, timeout=300
+        )
+
+    where = run("-c", "from ensemble.config_files import config_folder; print(config_folder())")
+    assert where.stdout.strip() == str(site / "ensemble" / "configs"), where.stderr
+    trained = run("-m", "ensemble.base", "train", "adabins", *NARROW)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stderr.startswith("data: generated rooms")
+    assert (empty / "cache/runs/rooms/adabins/full/best.safetensors").is_file()
+    assert (empty / "cache/runs/rooms/adabins/full/result.json").is_file()
