@@ -97,7 +97,7 @@ def cache(
     config: options.Config = None,
     experiment: options.Experiment = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw these learners' rows away first.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes. Default: as in training.")] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Write the depth of every frame of a role to the cache; goes on where an earlier call stopped."""
@@ -112,6 +112,8 @@ def cache(
     where = outputs(cache_dir)
     given = options.repeated(data, root, config)
     trained = [trained_learner(where, name, each, root=root, options=given) for each in dict.fromkeys(learners)]
+    if workers is None:
+        workers = trained[0].settings.data.workers
     cache_predictions(trained, where, ROLES[role], rebuild=rebuild, workers=workers)
 
 

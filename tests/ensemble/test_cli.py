@@ -255,8 +255,24 @@ def test_same_seed_same_bits(job: Job, tmp_path: Path):
 def test_a_copy_of_nyu_in_the_environment_is_trained_on(job: Job, tmp_path: Path):
     nyu = tmp_path / "nyu"
     done("data", "rooms", nyu, "--scenes", 4, "--frames", 2, "--test-scenes", 2, "--size", "60x80")
-    given = ["--cache-dir", tmp_path / "cache", "--set", "data.size=[48, 64]", "--set", "data.crop=null"]
-    given += ["--set", "training.max_steps=1", "--set", "training.batch_size=2", "--set", "encoder.name=ghostnet_050"]
+    given = [
+        "--cache-dir",
+        tmp_path / "cache",
+        "--set",
+        "data.size=[48, 64]",
+        "--set",
+        "data.crop=null",
+        "--set",
+        "data.workers=0",
+    ]
+    given += [
+        "--set",
+        "training.max_steps=1",
+        "--set",
+        "training.batch_size=2",
+        "--set",
+        "encoder={name: ghostnet_050, weights: none}",
+    ]
     given += ["--set", "network.adaptor=16", "--set", "network.widths=[16, 12, 8, 8, 8]"]
     answer = done("base", "train", "bts", *given, NYU_ROOT=str(nyu))
     assert answer.err.splitlines()[0] == f"data: NYU Depth v2 in {nyu}"

@@ -40,7 +40,10 @@ MISTAKES = {
         ("base", "train", "ldrn", "--set", "network.interpolate=befor"),
         ["network.interpolate", "'befor'", "did you mean 'before'"],
     ),
-    "accumulate": ((*TRAIN, "--set", "training.accumulate=5"), ["batch_size 32", "accumulate 5"]),
+    "accumulate": (
+        (*TRAIN, "--set", "training.accumulate=5", "--set", "training.batch_size=32"),
+        ["batch_size 32", "accumulate 5"],
+    ),
     "no equals sign": ((*TRAIN, "--set", "training.lr"), ["--set 'training.lr'", "key=value"]),
     "value is no YAML": ((*TRAIN, "--set", "data.size=[1,"), ["data.size=[1,", "not a valid value"]),
     "section is a text": ((*TRAIN, "--set", "data=nyu"), ["data", "mapping", "'nyu'"]),
