@@ -160,7 +160,7 @@ class KeepCheckpoints(lightning.Callback):
             self.best, self.best_step = score, trainer.global_step
             if trainer.is_global_zero:
                 record = {"metric": metric, "score": score, "step": trainer.global_step}
-                save_weights(pl_module.network, self.run.best, record)
+                save_weights(pl_module.get_submodule("network"), self.run.best, record)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save the state that the next epoch starts from."""

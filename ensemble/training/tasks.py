@@ -79,18 +79,27 @@ class DepthTask(lightning.LightningModule):
         """The loss of one batch.
 
         Raises:
-            FloatingPointError: The loss is NaN or infinite.
+            FloatingPointError: The predicted depth is not positive and finite, or the loss is NaN or infinite.
         """
-        terms = self._losses(self._answer(self.network, batch), batch)
+        answer = self._answer(self.network, batch)
+        depth = self._depth(answer)
+        unusable = (batch["valid"] & ~((depth > 0) & depth.isfinite())).flatten(1).any(dim=1)
+        if unusable.any():
+            frame = batch["frame"][int(unusable.nonzero()[0])]
+            raise self._diverged(f"the predicted depth is not positive and finite (first in frame {frame})")
+        terms = self._losses(answer, batch)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
             found = ", ".join(f"{term} {value.item():.4g}" for term, value in terms.items())
-            raise FloatingPointError(
-                f"{self.name}: the loss is not finite at step {self.trainer.global_step} ({found}; first frame "
-                f"{batch['frame'][0]}). Lower training.lr, or train with --set training.precision=32-true"
-            )
+            raise self._diverged(f"the loss is not finite ({found}; first frame of the batch {batch['frame'][0]})")
         self._log_step({**terms, "loss": loss}, first=batch_idx % self._settings.accumulate == 0)
         return loss
+
+    def _diverged(self, found: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"{self.name}: at step {self.trainer.global_step + 1} {found}. "
+            "Lower training.lr, or train with --set training.precision=32-true"
+        )
 
     def _log_step(self, terms: Mapping[str, Tensor], *, first: bool) -> None:
         """Log the means over the batches of an optimiser step, over all processes, and the rates of the step."""
@@ -125,7 +134,7 @@ class DepthTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with two learning rates and one cycle for both."""
-        encoder = list(self.network.encoder.parameters())
+        encoder = list(self.get_submodule("network.encoder").parameters())
         known = {id(parameter) for parameter in encoder}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
         groups = [

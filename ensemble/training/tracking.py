@@ -30,7 +30,7 @@ class JsonLinesLogger(Logger):
     def __init__(self, path: Path, resumed_step: int = 0) -> None:
         super().__init__()
         self._path = path
-        if rank_zero_only.rank == 0:
+        if os.environ.get("RANK", "0") == "0":
             write_text(path, "".join(line for line in _whole_lines(path) if _step_of(line, path) <= resumed_step))
 
     @property

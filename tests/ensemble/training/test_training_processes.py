@@ -33,20 +33,6 @@ def assert_equal_weights(notes: Path) -> None:
     assert (notes / "weights-0").read_text() == (notes / "weights-1").read_text()
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    """Without batch norm, and with a loss that is a mean over images, two processes compute what one computes."""
-    torchrun(tmp_path, str(HERE / "training_two_processes.py"), "toy", str(tmp_path / "two"))
-    one, two = runs.toy_fit(tmp_path / "one"), Run(tmp_path / "two")
-    for name, values in runs.weights(one).items():
-        assert torch.allclose(values, runs.weights(two)[name], atol=1e-5), name
-    assert [line["step"] for line in runs.log_lines(two)] == [1, 2, 3, 4, 4, 5, 6, 7, 8, 8]
-    for left, right in zip(runs.log_lines(one), runs.log_lines(two), strict=True):
-        assert left == pytest.approx(right, abs=1e-4)
-    assert [line["validation/images"] for line in runs.validation_lines(two)] == [5, 5]
-    assert_validated_once(tmp_path, frames=5, steps=(4, 8))
-    assert_equal_weights(tmp_path)
-
-
 def bts_arguments(cache: Path) -> list[str]:
     assignments = runs.narrow_assignments(runs.NARROW_BTS)
     options = [part for assignment in assignments for part in ("--set", assignment)]
@@ -65,12 +51,34 @@ def assert_trained(cache: Path) -> None:
     assert depth.shape == (1, 1, 48, 64)
 
 
-def test_two_processes_train_bts_from_the_command_line(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes left that trained the toy, then bts from the command line."""
+    notes = tmp_path_factory.mktemp("two")
+    for phase in ("toy", "bts"):
+        (notes / phase).mkdir()
+    torchrun(notes, str(HERE / "training_two_processes.py"), *bts_arguments(notes / "cache"))
+    return notes
+
+
+def test_two_processes_train_as_one(trained_by_two: Path, tmp_path: Path) -> None:
+    """Without batch norm, and with a loss that is a mean over images, two processes compute what one computes."""
+    one, two = runs.toy_fit(tmp_path), Run(trained_by_two / "toy" / "run")
+    for name, values in runs.weights(one).items():
+        assert torch.allclose(values, runs.weights(two)[name], atol=1e-5), name
+    assert [line["step"] for line in runs.log_lines(two)] == [1, 2, 3, 4, 4, 5, 6, 7, 8, 8]
+    for left, right in zip(runs.log_lines(one), runs.log_lines(two), strict=True):
+        assert left == pytest.approx(right, abs=1e-4)
+    assert [line["validation/images"] for line in runs.validation_lines(two)] == [5, 5]
+    assert_validated_once(trained_by_two / "toy", frames=5, steps=(4, 8))
+    assert_equal_weights(trained_by_two / "toy")
+
+
+def test_two_processes_train_bts_from_the_command_line(trained_by_two: Path) -> None:
     """Batch norm sees half a batch in each process on a CPU, where there is no SyncBN; what is kept is the first's."""
-    torchrun(tmp_path, str(HERE / "training_two_processes.py"), *bts_arguments(tmp_path / "cache"))
-    assert_trained(tmp_path / "cache")
-    assert_validated_once(tmp_path, frames=4, steps=(4, 8))
-    assert_equal_weights(tmp_path)
+    assert_trained(trained_by_two / "cache")
+    assert_validated_once(trained_by_two / "bts", frames=4, steps=(4, 8))
+    assert_equal_weights(trained_by_two / "bts")
 
 
 @pytest.mark.slow

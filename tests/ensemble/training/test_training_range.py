@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 import training_runs as runs
-from torch import Tensor
+from torch import Tensor, nn
 
 from ensemble.runs import Outputs, Run
 from ensemble.stages import range_test
@@ -12,11 +12,13 @@ from ensemble.training.fit import lr_range
 from ensemble.training.range_test import steepest_fall
 
 
-def toy_range(folder: Path, *, steps: int = 20, losses: Any = runs.silog, **changes: Any) -> Any:
+def toy_range(
+    folder: Path, *, steps: int = 20, losses: Any = runs.silog, forward: Any = runs.see_image, **changes: Any
+) -> Any:
     settings = runs.toy_settings(**changes)
     training, _ = runs.datasets(runs.data_settings())
     return lr_range(
-        lambda steps: runs.toy_task(settings, steps, losses=losses),
+        lambda length: runs.toy_task(settings, length, losses=losses, forward=forward),
         training,
         settings,
         Run(folder),
@@ -54,8 +56,20 @@ def test_a_loss_that_is_not_finite_ends_the_curve(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_never_finite_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError, match="toy: the loss is not finite at step 0"):
+    with pytest.raises(FloatingPointError, match="toy: at step 1 the loss is not finite"):
         toy_range(tmp_path, losses=lambda depth, batch: {"silog": depth.mean() * float("nan")})
+
+
+def test_a_network_that_diverges_ends_the_curve(tmp_path: Path) -> None:
+    calls = []
+
+    def forward(network: nn.Module, batch: Any) -> Tensor:
+        calls.append(1)
+        return network(batch["image"]) * (float("nan") if len(calls) > 12 else 1.0)
+
+    rates, found, _ = toy_range(tmp_path, forward=forward)
+    assert len(rates) == 12
+    assert torch.isfinite(torch.tensor(found)).all()
 
 
 def test_a_loss_that_diverges_ends_the_curve(tmp_path: Path) -> None:

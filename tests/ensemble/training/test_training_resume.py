@@ -77,7 +77,17 @@ DEATHS = {
 }
 
 
-@pytest.mark.parametrize("name", DEATHS)
+LONG = (
+    "before the first checkpoint",
+    "mid-epoch, one step after a checkpoint",
+    "second epoch",
+    "accumulating, second epoch",
+)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in DEATHS]
+)
 def test_killed_and_resumed_ends_bit_equal_to_never_stopped(
     name: str, tmp_path: Path, nursery: Nursery, straight: dict[int, Path]
 ) -> None:

@@ -1,5 +1,6 @@
 """Small trainings for the tests of this folder: a toy network on tiny rooms, and a narrow AdaBins that has dropout."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -54,11 +55,15 @@ def data_settings(**changes: Any) -> DataSettings:
     return DataSettings(**{"kind": "rooms", "size": SIZE, "rooms": rooms, **changes})
 
 
-def datasets(settings: DataSettings, *, fit_frames: int = 16, validation_frames: int = 5) -> list[FrameDataset]:
+@functools.cache
+def datasets(settings: DataSettings) -> tuple[FrameDataset, FrameDataset]:
+    """16 frames to fit and 5 to validate, rendered once."""
     source = open_source(settings)
     frames = [frame for frame in source.frames if frame.split == "train"]
-    parts = frames[:fit_frames], frames[fit_frames : fit_frames + validation_frames]
-    return [FrameDataset(source, part, settings) for part in parts]
+    training, validation = (FrameDataset(source, part, settings) for part in (frames[:16], frames[16:21]))
+    training.preload()
+    validation.preload()
+    return training, validation
 
 
 def log_error_per_image(depth: Tensor, batch: Any) -> dict[str, Tensor]:
@@ -71,13 +76,17 @@ def silog(depth: Tensor, batch: Any) -> dict[str, Tensor]:
     return {"silog": scale_invariant_log_loss(depth, batch["depth"], batch["valid"])}
 
 
+def see_image(network: nn.Module, batch: Any) -> Tensor:
+    return network(batch["image"])
+
+
 def toy_task(
     training: TrainingSettings,
     steps: int,
     *,
     network: nn.Module | None = None,
     losses: Callable[..., Any] = log_error_per_image,
-    forward: Callable[..., Any] = lambda network, batch: network(batch["image"]),
+    forward: Callable[..., Any] = see_image,
 ) -> DepthTask:
     torch.manual_seed(1)
     return DepthTask(

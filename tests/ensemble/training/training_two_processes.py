@@ -1,8 +1,7 @@
-"""Run under torchrun: the command line with its arguments, or the toy; every process notes the weights it ends with."""
+"""Run under torchrun: the toy, then the command line with its arguments; every process notes what it did."""
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -31,7 +30,8 @@ original = DepthTask.validation_step
 DepthTask.validation_step = note_frames
 DepthTask.on_validation_end = note_weights  # after the last training step, and with the buffers that are kept
 
-if sys.argv[1] == "toy":
-    training_runs.toy_fit(Path(sys.argv[2]), epochs=2)
-else:
-    options.run(app)
+notes = Path(os.environ["NOTES"])
+os.environ["NOTES"] = str(notes / "toy")
+training_runs.toy_fit(notes / "toy" / "run")
+os.environ["NOTES"] = str(notes / "bts")
+options.run(app)
