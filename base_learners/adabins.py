@@ -48,6 +48,8 @@ class BinTransformer(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        if channels % heads:
+            raise ValueError(f"AdaBins: embedding is {channels}, expected a multiple of heads {heads}")
         self.queries = queries
         self.patch_size = patch_size
         self.patches = nn.Conv2d(channels, channels, patch_size, stride=patch_size)

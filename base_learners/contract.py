@@ -1,4 +1,4 @@
-"""What every base learner promises: a network from image to metres, a loss recipe, and the row it was published with."""
+"""What every base learner promises: a network from image to metres, a loss recipe, and the row it was published as."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class DepthPrediction:
 
 
 Network = Callable[..., nn.Module]
-"""Builds the network: ``network(encoder, max_depth=..., **arguments)``; arguments are flat and have defaults in YAML."""
+"""Builds the network: ``network(encoder, max_depth=..., **arguments)``; YAML holds every argument's default."""
 
 LossRecipe = Callable[..., Mapping[str, Tensor]]
 """``loss(prediction, target, valid, **arguments)`` -> named terms, already weighted; their sum is minimised."""

@@ -1,6 +1,7 @@
 """``python -m ensemble.demo``: the whole job on generated rooms in one command."""
 
 import time
+
 from ensemble import options
 from ensemble.config_files import config_folder, known_learners, learner_settings, stack_settings
 from ensemble.console import messages, results
@@ -48,8 +49,9 @@ def demo(
         runs.append(fit_meta(stack, run, where, fresh=fresh))
 
     messages.rule("4/4  side by side")
-    from ensemble.evaluation import evaluate_stacks, load_stack
+    from ensemble.evaluation import evaluate_stacks
     from ensemble.report import score_table, scores_json
+    from ensemble.stacking import load_stack
 
     folder = where.report(experiment)
     scores = evaluate_stacks([load_stack(run, where) for run in runs], where, folder)

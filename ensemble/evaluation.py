@@ -1,49 +1,31 @@
 """Scores on the test frames: every learner, the fixed combiners, the stacks and their bounds side by side."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from base_learners import LEARNERS
-from ensemble.config import DataSettings, LearnerSettings, StackSettings
-from ensemble.config_files import stored_settings
+from ensemble.config import DataSettings, LearnerSettings
 from ensemble.console import progress
 from ensemble.data import open_source
-from ensemble.data.image_files import read_rgb
 from ensemble.data.source import Frame, FrameSource, RawFrame
 from ensemble.data.splits import training_frames
-from ensemble.data.transforms import bring_to_size, resize_image, valid_depth
+from ensemble.data.transforms import bring_to_size, valid_depth
+from ensemble.files import write_text
 from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, image_scores, prepare
-from ensemble.networks import (
-    TrainedLearner,
-    build_stack,
-    load_learner,
-    load_network,
-    moved,
-    trained_learner,
-)
-from ensemble.pictures import GridRow, picture_grid, save_prediction
-from ensemble.prediction import (
-    cache_predictions,
-    device_of,
-    flip_averaged,
-    frames_of_role,
-    open_predictions,
-    predict_depth,
-)
+from ensemble.networks import TrainedLearner, load_learner
+from ensemble.pictures import GridRow, picture_grid
+from ensemble.prediction import cache_predictions, frames_of_role, open_predictions
 from ensemble.profiling import count_parameters
-from ensemble.report import SCHEMA, ImageScore, Kind, ScoreRow, Scores, write_per_image, write_scores
+from ensemble.report import SCHEMA, ImageScore, Kind, ScoreRow, Scores, markdown_table, write_per_image, write_scores
 from ensemble.runs import Outputs, Run
-from ensemble.stages import check_same_frames, differing_sources, protocol_of
+from ensemble.stacking import Stack, stack_weights
+from ensemble.stages import protocol_of
 from meta.fusion import COMBINERS, check_depths, check_weights, fuse, oracle_convex, oracle_pick
-from meta.inputs import assemble
-from meta.unet import MetaUNet
 
 BOUNDS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "oracle pick": oracle_pick,
@@ -55,68 +37,6 @@ CONSTANT_FRAMES = 200
 """Training frames that the constant predictions are computed from, spread evenly."""
 
 PICTURE_FRAMES = 5
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A fitted meta-learner.
-
-    Attributes:
-        name: Of its run.
-        settings: What it was fitted with.
-        run: Its files.
-        learners: What it weighs, in order.
-        network: Ready to predict.
-    """
-
-    name: str
-    settings: StackSettings
-    run: Run
-    learners: tuple[TrainedLearner, ...]
-    network: MetaUNet
-
-
-def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack:
-    """The fitted meta-learner of a run, with the learners that it was fitted to.
-
-    Args:
-        run: Files of the fit.
-        outputs: Where the learners' runs are.
-        root: Where the copy of NYU Depth v2 is now; where it was at the time of the fit if absent.
-
-    Raises:
-        ValueError: The run is not complete, or a learner was trained anew since.
-    """
-    settings = moved(stored_settings(StackSettings, run.settings), root)
-    again = outputs.command("meta", "fit", "--resume", str(run.folder))
-    if not run.result.is_file():
-        raise ValueError(f"{run.folder}: the fit is not complete.\nRun: {again}")
-    root = settings.data.root
-    learners = tuple(trained_learner(outputs, settings.experiment, name, root=root) for name in settings.learners)
-    differing = differing_sources(run, {learner.name: learner.weights for learner in learners})
-    if differing:
-        raise ValueError(
-            f"{run.folder}: learners were trained anew since this fit ({'; '.join(differing)}).\nRun: {again} --fresh"
-        )
-    check_same_frames(settings, learners)
-    bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
-    network = build_stack(bare)
-    load_network(network, run)
-    return Stack(run.folder.name, settings, run, learners, network.to(device_of(settings.training)))
-
-
-def stack_weights(stack: Stack, image: Tensor, depths: Tensor) -> Tensor:
-    """The meta-learner's weights [b k h w] for images [b 3 h w] and the learners' depths [b k h w] in metres."""
-    device = next(stack.network.parameters()).device
-    settings = stack.settings
-    image, depths = image.to(device), depths.to(device)
-
-    def weigh(both: Tensor) -> Tensor:
-        seen = assemble(settings.inputs, both[:, :3], both[:, 3:], max_depth=settings.data.max_depth)
-        return stack.network(seen).float()
-
-    both = torch.cat([image, depths], dim=1)
-    return flip_averaged(weigh, both, enabled=settings.evaluation.flip_averaging).cpu()
 
 
 def evaluate_learner(learner: TrainedLearner, outputs: Outputs) -> Scores:
@@ -185,6 +105,7 @@ def _evaluate(
         rows=tuple(table.rows(learners, stacks)),
     )
     write_scores(scores, out.scores)
+    write_text(out.table, markdown_table(scores))
     write_per_image(table.images, out.per_image)
     if pictures is not None:
         picture_grid(grid, pictures, [LEARNERS[learner.name].title for learner in learners])
@@ -293,49 +214,3 @@ def _grid_row(
         weights=weights[0].numpy(),
         stack=stack[0, 0].numpy(),
     )
-
-
-def predict_images(stack: Stack, images: Sequence[Path], out: Path) -> list[Path]:
-    """Depth of photographs by a fitted stack: metres, a coloured picture and weight maps for each, at its own size.
-
-    Args:
-        stack: The meta-learner and its learners.
-        images: Files that Pillow reads as RGB.
-        out: Folder to write to.
-
-    Returns:
-        The files that were written.
-
-    Raises:
-        ValueError: A file is not an RGB image.
-    """
-    names = [path.stem for path in images]
-    if doubled := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{len(doubled)} file names stand twice (first: {min(doubled)}); their results would collide")
-    networks = [(learner.settings, load_learner(learner)) for learner in stack.learners]
-    written: list[Path] = []
-    for path in progress(images, "predicting"):
-        image = read_rgb(path)
-        depth, weights = predict_image(stack, networks, image)
-        titles = [LEARNERS[name].title for name in stack.settings.learners]
-        written += save_prediction(out, path.stem, image, depth, weights, titles)
-    return written
-
-
-@torch.inference_mode()
-def predict_image(
-    stack: Stack, networks: Sequence[tuple[LearnerSettings, nn.Module]], image: UInt8[np.ndarray, "h w 3"]
-) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "k h w"]]:
-    """Depth in metres and the learners' weights of one photograph, at its own size.
-
-    Args:
-        stack: The meta-learner.
-        networks: Its learners with their settings, in order.
-        image: RGB.
-    """
-    working = resize_image(image, stack.settings.data.size)[None]
-    depths = torch.cat([predict_depth(network, working, settings) for settings, network in networks], dim=1)
-    weights = stack_weights(stack, working, depths)
-    both = torch.cat([fuse(weights, depths), weights], dim=1)
-    full = F.interpolate(both, image.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
-    return full[0], full[1:]

@@ -105,8 +105,9 @@ def evaluate(
     where = outputs(cache_dir)
     found = list(dict.fromkeys(where.find_run(run) for run in runs))
 
-    from ensemble.evaluation import evaluate_stacks, load_stack
+    from ensemble.evaluation import evaluate_stacks
     from ensemble.report import score_table, scores_json
+    from ensemble.stacking import load_stack
 
     stacks = [load_stack(run, where, root=root) for run in found]
     folder = found[0].folder if len(found) == 1 else where.report(stacks[0].settings.experiment)
@@ -132,7 +133,7 @@ def predict(
         if not image.is_file():
             raise SettingsError(f"{image}: there is no such file")
 
-    from ensemble.evaluation import load_stack, predict_images
+    from ensemble.stacking import load_stack, predict_images
 
     written = predict_images(load_stack(found, where), images, out)
     messages.print(f"{len(images)} images, {len(written)} files in {out}")

@@ -11,7 +11,7 @@ from ensemble.config import DataSettings, LearnerSettings, TrainingSettings
 from ensemble.console import messages, progress
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames
-from ensemble.data.loaders import FrameDataset, OrderedBatches, loader
+from ensemble.data.loaders import FrameDataset, OrderedBatches, affordable_workers, loader
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import training_frames
 from ensemble.data.transforms import resize_image
@@ -169,7 +169,8 @@ def _predictions(
     devices = {name: device_of(learner.settings.training) for name, learner in trained.items()}
     networks = {name: load_learner(learner).to(devices[name]) for name, learner in trained.items()}
     images = ImageDataset(source, frames, first.data)
-    batches = loader(images, OrderedBatches(len(frames), first.evaluation.batch_size), workers=workers)
+    order = OrderedBatches(len(frames), first.evaluation.batch_size)
+    batches = loader(images, order, workers=affordable_workers(workers))
     for batch in progress(batches, "predicting"):
         for name, network in networks.items():
             image = batch["image"].to(devices[name])

@@ -58,6 +58,11 @@ class Run:
         return self.folder / "scores.json"
 
     @property
+    def table(self) -> Path:
+        """The same as a table for a document (Markdown)."""
+        return self.folder / "table.md"
+
+    @property
     def per_image(self) -> Path:
         """Scores of every row on every test frame (CSV)."""
         return self.folder / "per_image.csv"
@@ -71,7 +76,7 @@ class Run:
     def written(self) -> tuple[Path, ...]:
         """Every file that the run writes, what claims to be complete first and the settings last."""
         return (
-            *(self.result, self.scores, self.per_image, self.pictures, self.lr_range),
+            *(self.result, self.scores, self.table, self.per_image, self.pictures, self.lr_range),
             *(self.last, self.best, self.log, self.sources, self.settings),
         )
 

@@ -5,6 +5,7 @@ trained on and gets exactly those that it would have got, whatever the number of
 """
 
 import multiprocessing
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -175,6 +176,11 @@ class OrderedBatches(Sampler[list[tuple[int, int | None]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int | None]]]:
         for start in range(0, len(self.mine), self.batch_size):
             yield [(index, None) for index in self.mine[start : start + self.batch_size]]
+
+
+def affordable_workers(asked: int) -> int:
+    """As many loader processes as were asked for, but no more than there are cores."""
+    return min(asked, os.cpu_count() or 1)
 
 
 def loader(dataset: FrameDataset, batches: Sampler[list[tuple[int, int | None]]], *, workers: int) -> DataLoader[Batch]:

@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ensemble.config import TrainingSettings
 from ensemble.console import messages
-from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
+from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
 from ensemble.files import remove_leftovers, write_text
 from ensemble.runs import Run
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
@@ -73,7 +73,7 @@ def fit(
         callbacks=[keep, EpochLines(task.name, settings.select), *_progress_bar()],
         logger=[JsonLinesLogger(run.log, done), *loggers],
     )
-    workers = training.settings.workers
+    workers = affordable_workers(training.settings.workers)
     train_loader = loader(training, batches, workers=workers)
     per_process = settings.batch_size // settings.accumulate // processes
     order = OrderedBatches(len(validation), per_process, process=process, processes=processes)
@@ -133,7 +133,8 @@ def lr_range(
         callbacks=[curve, *_progress_bar()],
         logger=False,
     )
-    batches = loader(training, _training_batches(training, settings, seed), workers=training.settings.workers)
+    workers = affordable_workers(training.settings.workers)
+    batches = loader(training, _training_batches(training, settings, seed), workers=workers)
     with warnings.catch_warnings():
         _silence_expected()
         try:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from narrow import narrow_network, noise
 
-from base_learners.adabins import bin_centres
+from base_learners.adabins import BinTransformer, bin_centres
 
 RANGE = {"min_depth": 1e-3, "max_depth": 10.0}
 
@@ -67,3 +67,10 @@ def test_depth_and_centres_share_their_range():
     assert prediction.bin_centres.max() < 4
     assert prediction.depth.min() >= 2
     assert prediction.depth.max() <= 4
+
+
+def test_heads_must_divide_the_embedding():
+    with pytest.raises(ValueError, match="embedding is 10, expected a multiple of heads 4"):
+        BinTransformer(
+            10, bins=4, queries=2, patch_size=2, positions=4, layers=1, heads=4, feedforward=8, hidden=8, dropout=0.0
+        )

@@ -55,7 +55,7 @@ def test_the_table_holds_every_row(job: Job):
     assert job.scores["protocol"]["crop"] == "none"
     assert job.scores["protocol"]["flip_averaging"] is True
     folder = job.cache / "reports" / "tiny"
-    assert {"scores.json", "per_image.csv", "pictures.png"} <= {path.name for path in folder.iterdir()}
+    assert {"scores.json", "table.md", "per_image.csv", "pictures.png"} <= {path.name for path in folder.iterdir()}
 
 
 def test_a_learner_is_scored_alone(job: Job):

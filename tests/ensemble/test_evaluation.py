@@ -13,9 +13,10 @@ from conftest import Job
 from ensemble.config_files import learner_settings, stack_settings
 from ensemble.data import open_source
 from ensemble.data.splits import training_frames
-from ensemble.evaluation import load_stack, mean_log_depth, stack_weights
+from ensemble.evaluation import mean_log_depth
 from ensemble.networks import build_stack
 from ensemble.runs import Outputs
+from ensemble.stacking import load_stack, stack_weights
 
 
 @pytest.mark.parametrize("inputs", ["d", "rgb", "rgb+d"])

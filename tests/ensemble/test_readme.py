@@ -1,0 +1,59 @@
+"""What the README tells people to type is accepted, and its NYU commands do the whole job on a copy in BTS's layout."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from command_lines import call, done
+
+README = Path(__file__).parents[2] / "README.md"
+TAKES_CONFIG = {("base", "train"), ("base", "cache"), ("meta", "fit")}
+
+
+def commands_for_nyu() -> list[list[str]]:
+    """Words after ``python -m ensemble.`` of every command in the block that starts with NYU_ROOT, loops unrolled."""
+    block = re.search(r"```bash\n(export NYU_ROOT=.*?)```", README.read_text(encoding="utf-8"), re.S)
+    assert block is not None
+    commands = []
+    for line in block.group(1).splitlines()[1:]:
+        loop = re.fullmatch(r"for (\w+) in (.*); do (.*); done", line)
+        values = loop.group(2).split() if loop else [""]
+        for value in values:
+            text = loop.group(3).replace(f"${loop.group(1)}", value) if loop else line
+            words = shlex.split(text)
+            assert words[:2] == ["python", "-m"], line
+            commands.append([words[2].removeprefix("ensemble."), *words[3:]])
+    return commands
+
+
+def test_the_commands_for_nyu_do_the_whole_job(tiny: Path, tmp_path: Path):
+    root = tmp_path / "nyu"
+    done("data", "rooms", root, "--scenes", 4, "--frames", 2, "--test-scenes", 2, "--size", "48x64")
+    config = tmp_path / "small.yaml"  # the README's commands, but small networks, frames and budgets
+    config.write_text(tiny.read_text(encoding="utf-8").replace("data:\n", "data:\n  kind: nyu\n  border: null\n"))
+    commands = commands_for_nyu()
+    assert [words[:2] for words in commands] == [
+        *[["base", "train"]] * 3,
+        ["base", "cache"],
+        ["meta", "fit"],
+        ["meta", "evaluate"],
+    ]
+    answer = None
+    for tool, *words in commands:
+        given = ("--config", config) if (tool, words[0]) in TAKES_CONFIG else ()
+        answer = done(tool, *words, *given, NYU_ROOT=str(root), STACKDEPTH_CACHE=str(tmp_path / "cache"))
+    assert answer is not None
+    assert "Published" in answer.out
+    assert "stack rgb+d" in answer.out
+    scores = json.loads((tmp_path / "cache/runs/tiny/meta-rgb+d/scores.json").read_text(encoding="utf-8"))
+    assert {row["name"] for row in scores["rows"]} >= {"adabins", "bts", "ldrn", "mean", "meta-rgb+d"}
+
+
+def test_every_command_of_the_table_exists():
+    named = re.findall(r"`python -m ensemble\.(base|meta|data) ([a-z-]+)", README.read_text(encoding="utf-8"))
+    assert len(set(named)) == 10
+    for tool, verb in set(named):
+        answer = call(tool, verb, "--help")
+        assert answer.status == 0
+        assert f"{verb} [OPTIONS]" in answer.out
