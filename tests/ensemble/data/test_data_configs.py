@@ -1,19 +1,14 @@
 """The committed data settings are what the published protocol says."""
 
-from pathlib import Path
-
 import pytest
-import yaml
 
 from ensemble.config import DataSettings
-
-CONFIGS = Path(__file__).parents[3] / "configs" / "data"
+from ensemble.config_files import config_folder
+from ensemble.setting_trees import read_yaml
 
 
 def read(name: str) -> DataSettings:
-    content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    assert set(content) == {"data"}
-    return DataSettings(**content["data"])
+    return DataSettings(**read_yaml(config_folder() / "data" / f"{name}.yaml")["data"])
 
 
 @pytest.mark.parametrize("name", ["rooms", "nyu"])
