@@ -93,7 +93,8 @@ def stack_settings(
         root: As in :func:`learner_settings`.
         config: As in :func:`learner_settings`.
         assignments: As in :func:`learner_settings`.
-        inherited: The section ``data`` of the learners' runs; it wins over files, and ``assignments`` win over it.
+        inherited: The sections ``data`` and ``evaluation`` of the learners' runs; they win over files, and
+            ``assignments`` win over them.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
@@ -102,7 +103,7 @@ def stack_settings(
     assigned = parse_assignments(assignments)
     layers = _layers(kind, root, config, assigned)
     if inherited is not None:
-        layers.append({"data": dict(inherited)})
+        layers.append(dict(inherited))
         layers.append({"data": {"root": str(root.absolute())}} if root is not None else {})
     settings = _stack(inputs, layers, assigned, learners)
     if config is not None:

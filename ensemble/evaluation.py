@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from base_learners import LEARNERS
-from ensemble.config import DataSettings, LearnerSettings
+from ensemble.config import DataSettings, LearnerSettings, StackSettings
 from ensemble.console import progress
 from ensemble.data import open_source
 from ensemble.data.source import Frame, FrameSource, RawFrame
@@ -17,7 +17,7 @@ from ensemble.data.splits import training_frames
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.files import write_text
 from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, image_scores, prepare
-from ensemble.networks import TrainedLearner, load_learner
+from ensemble.networks import TrainedLearner, differing_keys, load_learner
 from ensemble.pictures import GridRow, picture_grid
 from ensemble.prediction import cache_predictions, frames_of_role, open_predictions
 from ensemble.profiling import count_parameters
@@ -75,6 +75,9 @@ def _evaluate(
     learners: Sequence[TrainedLearner], stacks: Sequence[Stack], outputs: Outputs, out: Run, *, pictures: Path | None
 ) -> Scores:
     settings = learners[0].settings
+    check_same_protocol(
+        [*((learner.name, learner.settings) for learner in learners), *((s.name, s.settings) for s in stacks)]
+    )
     source = open_source(settings.data)
     frames = frames_of_role(source, settings.data, "test")
     cache_predictions(learners, outputs, "test", workers=settings.data.workers)
@@ -110,6 +113,24 @@ def _evaluate(
     if pictures is not None:
         picture_grid(grid, pictures, [LEARNERS[learner.name].title for learner in learners])
     return scores
+
+
+def check_same_protocol(named: Sequence[tuple[str, LearnerSettings | StackSettings]]) -> None:
+    """Refuse rows of one table that were made under different protocols; the data are compared elsewhere.
+
+    Raises:
+        ValueError: Crop or flip averaging differ.
+    """
+    first, settings = named[0]
+    scored = {"crop", "flip_averaging"}
+    wanted = settings.evaluation.model_dump(include=scored)
+    for name, other in named[1:]:
+        differing = differing_keys(wanted, other.evaluation.model_dump(include=scored), "evaluation.")
+        if differing:
+            raise ValueError(
+                f"{first} and {name} of experiment {settings.experiment} are scored under different protocols: "
+                f"{'; '.join(differing)}. Train or fit one of them again with the settings of the other"
+            )
 
 
 def mean_log_depth(source: FrameSource, frames: Sequence[Frame], settings: LearnerSettings) -> Tensor:

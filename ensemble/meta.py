@@ -74,14 +74,15 @@ def _asked(
         raise SettingsError(f"--name {name!r}: expected letters, digits and . _ + -, and not the name of a learner")
     words = options.repeated(given["kind"], given["root"], given["config"])
     first = where.learner_run(experiment, learners[0])
-    data = stored_settings(LearnerSettings, first.settings).data if first.settings.is_file() else None
-    if data is not None:
-        if given["kind"] not in (None, data.kind):
+    inherited = None
+    if first.settings.is_file():
+        own = stored_settings(LearnerSettings, first.settings)
+        if given["kind"] not in (None, own.data.kind):
             raise SettingsError(
-                f"--data {given['kind']}: the learners of {experiment} were trained on {data.kind}; leave it out"
+                f"--data {given['kind']}: the learners of {experiment} were trained on {own.data.kind}; leave it out"
             )
-        given["kind"] = data.kind
-    inherited = data.model_dump(mode="json") if data is not None else None
+        given["kind"] = own.data.kind
+        inherited = own.model_dump(mode="json", include={"data", "evaluation"})
     assigned = options.with_experiment(assigned, experiment)
     settings = stack_settings(inputs, learners=learners, **given, assignments=assigned, inherited=inherited)
 

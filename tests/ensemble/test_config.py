@@ -172,10 +172,10 @@ def test_experiments_may_look_like_numbers(tmp_path: Path):
 
 
 def test_settings_of_data_come_from_the_learners_runs():
-    inherited = learner_settings("bts", assignments=["data.size=[64, 96]", "data.crop=null"]).data.model_dump(
-        mode="json"
-    )
+    trained = learner_settings("bts", assignments=["data.size=[64, 96]", "data.crop=null", "evaluation.crop=none"])
+    inherited = trained.model_dump(mode="json", include={"data", "evaluation"})
     assert stack_settings("d", inherited=inherited).data.size == (64, 96)
+    assert stack_settings("d", inherited=inherited).evaluation.crop == "none"
     assert stack_settings("d", inherited=inherited, assignments=["data.size=[32, 32]"]).data.size == (32, 32)
 
 

@@ -89,6 +89,20 @@ def test_stacks_of_other_learners_are_not_compared(job: Job, tmp_path: Path):
     assert "meta-d-bts-ldrn" in names
 
 
+def test_a_stack_is_scored_under_the_protocol_of_its_learners(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    bare = ("--data", "rooms", "--experiment", "tiny", "--cache-dir", cache, "--set", "training.max_steps=1")
+    small = ("--set", "encoder={name: ghostnet_050, weights: none}", "--set", "network.widths=[16, 12, 8, 8, 8]")
+    done("meta", "fit", "--inputs", "d", "--name", "bare", *bare, *small, "--set", "training.batch_size=2")
+    given = json.loads((cache / "runs/tiny/bare/settings.json").read_text(encoding="utf-8"))["evaluation"]
+    assert (given["crop"], given["flip_averaging"]) == ("none", True)
+    other = ("--set", "evaluation.flip_averaging=false", "--name", "other")
+    done("meta", "fit", "--inputs", "d", "--config", job.config, "--cache-dir", cache, *other)
+    answer = call("meta", "evaluate", "other", "--cache-dir", cache)
+    assert answer.status == 1
+    assert "evaluation.flip_averaging: True against False" in answer.err
+
+
 def _evaluated(run: str, cache: Path) -> str:
     return done("meta", "evaluate", run, "--json", "--cache-dir", cache).out
 
