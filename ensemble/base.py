@@ -106,6 +106,7 @@ def cache(
     check_name(role, ROLES, "role")
     name = experiment_name(kind=data, root=root, config=config, assignments=options.with_experiment(None, experiment))
 
+    from ensemble.evaluation import cache_test_predictions
     from ensemble.networks import trained_learner
     from ensemble.prediction import cache_predictions
 
@@ -114,7 +115,10 @@ def cache(
     trained = [trained_learner(where, name, each, root=root, options=given) for each in dict.fromkeys(learners)]
     if workers is None:
         workers = trained[0].settings.data.workers
-    cache_predictions(trained, where, ROLES[role], rebuild=rebuild, workers=workers)
+    if role == "test":
+        cache_test_predictions(trained, where, rebuild=rebuild, workers=workers)
+    else:
+        cache_predictions(trained, where, ROLES[role], rebuild=rebuild, workers=workers)
 
 
 @app.command()

@@ -34,13 +34,15 @@ def demo(
         train_learner(settings, where, fresh=fresh)
 
     messages.rule("2/4  their depth of every frame")
+    from ensemble.evaluation import cache_test_predictions
     from ensemble.networks import trained_learner
     from ensemble.prediction import cache_predictions
 
     experiment = learners[0].experiment
     trained = [trained_learner(where, experiment, settings.learner) for settings in learners]
-    for role in ("fit", "validation", "test"):
+    for role in ("fit", "validation"):
         cache_predictions(trained, where, role, rebuild=fresh)
+    cache_test_predictions(trained, where, rebuild=fresh)
 
     messages.rule("3/4  three stacks")
     runs = []

@@ -12,14 +12,15 @@ from base_learners import LEARNERS
 from ensemble.config import DataSettings, LearnerSettings, StackSettings
 from ensemble.console import progress
 from ensemble.data import open_source
+from ensemble.data.held_out import test_frames
 from ensemble.data.source import Frame, FrameSource, RawFrame
 from ensemble.data.splits import training_frames
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.files import write_text
 from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, image_scores, prepare
-from ensemble.networks import TrainedLearner, differing_keys, load_learner
+from ensemble.networks import TrainedLearner, common_data, differing_keys, load_learner
 from ensemble.pictures import GridRow, picture_grid
-from ensemble.prediction import cache_predictions, frames_of_role, open_predictions
+from ensemble.prediction import cache_predictions, open_predictions
 from ensemble.profiling import count_parameters
 from ensemble.report import SCHEMA, ImageScore, Kind, ScoreRow, Scores, markdown_table, write_per_image, write_scores
 from ensemble.runs import Outputs, Run
@@ -66,6 +67,15 @@ def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path) -> 
     return _evaluate(first.learners, stacks, outputs, out, pictures=out.pictures)
 
 
+def cache_test_predictions(
+    trained: Sequence[TrainedLearner], outputs: Outputs, *, rebuild: bool = False, workers: int = 0
+) -> None:
+    """Write every asked learner's depth of every test frame, as ``cache_predictions`` does for frames of training."""
+    data = common_data(trained)
+    frames = test_frames(open_source(data), data)
+    cache_predictions(trained, outputs, "test", frames, rebuild=rebuild, workers=workers)
+
+
 def _weighed(stack: Stack) -> str:
     return f"{', '.join(stack.settings.learners)} of {stack.settings.experiment}"
 
@@ -79,8 +89,8 @@ def _evaluate(
         [*((learner.name, learner.settings) for learner in learners), *((s.name, s.settings) for s in stacks)]
     )
     source = open_source(settings.data)
-    frames = frames_of_role(source, settings.data, "test")
-    cache_predictions(learners, outputs, "test", workers=settings.data.workers)
+    frames = test_frames(source, settings.data)
+    cache_test_predictions(learners, outputs, workers=settings.data.workers)
     rows = open_predictions(learners, outputs, source, frames, "test")
     size = source.read(frames[0]).depth.shape
     protocol = protocol_of(settings, "test", flip_averaging=settings.evaluation.flip_averaging, size=(size[0], size[1]))

@@ -10,7 +10,6 @@ from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Ro
 from ensemble.config import DataSettings, LearnerSettings, TrainingSettings
 from ensemble.console import messages, progress
 from ensemble.data import open_source
-from ensemble.data.held_out import test_frames
 from ensemble.data.loaders import FrameDataset, OrderedBatches, affordable_workers, loader
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import training_frames
@@ -43,11 +42,16 @@ def flip_averaged(predict: Callable[[Tensor], Tensor], image: Tensor, *, enabled
 
 
 def frames_of_role(source: FrameSource, data: DataSettings, role: Role) -> tuple[Frame, ...]:
-    """The frames that go by a role: fitted on, selected with, or tested on."""
-    if role == "test":
-        return test_frames(source, data)
+    """The frames that go by a role of training: fitted on, or selected with.
+
+    Raises:
+        ValueError: The role is none of training; ``ensemble.evaluation`` knows the frames to test on.
+    """
     split = training_frames(source, data)
-    return split.fit if role == "fit" else split.validation
+    roles = {"fit": split.fit, "validation": split.validation}
+    if role not in roles:
+        raise ValueError(f"role {role}: expected one of training, {' or '.join(roles)}")
+    return roles[role]
 
 
 def preprocessing_fingerprint(settings: LearnerSettings) -> str:
@@ -77,7 +81,13 @@ def identity_of(trained: TrainedLearner, source: FrameSource, frames: Sequence[F
 
 
 def cache_predictions(
-    trained: Sequence[TrainedLearner], outputs: Outputs, role: Role, *, rebuild: bool = False, workers: int = 0
+    trained: Sequence[TrainedLearner],
+    outputs: Outputs,
+    role: Role,
+    frames: Sequence[Frame] | None = None,
+    *,
+    rebuild: bool = False,
+    workers: int = 0,
 ) -> None:
     """Write every asked learner's depth of every frame of a role, in one pass over the images.
 
@@ -86,16 +96,19 @@ def cache_predictions(
     Args:
         trained: Learners of one experiment with the same frames.
         outputs: Where to write.
-        role: Which frames.
+        role: What the frames are to the learners.
+        frames: The frames; where absent, those that go by the role in training.
         rebuild: Throw these learners' rows away first.
         workers: Loader processes.
 
     Raises:
-        ValueError: The rows that are there were made from something else, or the learners' data differ.
+        ValueError: The role is none of training and no frames are given, the rows that are there were made from
+            something else, or the learners' data differ.
     """
     data = common_data(trained)
     source = open_source(data)
-    frames = frames_of_role(source, data, role)
+    if frames is None:
+        frames = frames_of_role(source, data, role)
     with ExitStack() as stack:
         writers: dict[str, PredictionWriter] = {}
         for learner in trained:

@@ -12,6 +12,7 @@ from conftest import Job
 from ensemble import prediction, stages
 from ensemble.cache import PredictionWriter
 from ensemble.config_files import learner_settings
+from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms import RoomsSource
 from ensemble.networks import trained_learner
 from ensemble.prediction import cache_predictions, flip_averaged
@@ -42,6 +43,13 @@ def test_training_caching_and_fitting_never_touch_a_test_frame(nyu: Path, tiny: 
         assert answer.status == 1
         assert str(nyu / "official_splits/test") in answer.err
     assert not list((tmp_path / "predictions/tiny/bts/test").glob("*.h5"))
+
+
+def test_what_training_caches_with_knows_no_test_frames(job: Job, tmp_path: Path):
+    learners = [trained_learner(Outputs(job.cache), "tiny", "bts")]
+    with pytest.raises(ValueError, match="role test: expected one of training, fit or validation"):
+        cache_predictions(learners, Outputs(tmp_path), "test")
+    assert not list(tmp_path.iterdir())
 
 
 def test_caching_needs_no_depth(nyu: Path, tiny: Path, tmp_path: Path):
@@ -136,7 +144,7 @@ def test_rows_are_depth_of_the_trained_network(job: Job):
     where = Outputs(job.cache)
     trained = trained_learner(where, "tiny", "bts")
     source = RoomsSource.from_settings(trained.settings.data)
-    frames = prediction.frames_of_role(source, trained.settings.data, "test")
+    frames = scored_frames(source, trained.settings.data)
     rows = prediction.open_predictions([trained], where, source, frames, "test")["bts"]
     network = prediction.load_learner(trained)
     image = torch.from_numpy(source.read_image(frames[1])).permute(2, 0, 1)[None] / 255
