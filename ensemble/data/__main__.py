@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ensemble import options
+
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
@@ -67,18 +69,14 @@ def rooms(
     if not match or "0" in match.groups():
         raise typer.BadParameter(f"expected HEIGHTxWIDTH such as 480x640, found {size!r}", param_hint="--size")
     settings = RoomsSettings(scenes=scenes, test_scenes=test_scenes, frames=frames, seed=seed, holes=holes, noise=noise)
-    try:
-        with _progress(f"writing {out}") as progress:
-            task = progress.add_task("frames", total=None)
-            count = write_rooms(
-                out,
-                settings,
-                (int(match.group(1)), int(match.group(2))),
-                lambda done, total: progress.update(task, completed=done, total=total),
-            )
-    except ValueError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+    with _progress(f"writing {out}") as progress:
+        task = progress.add_task("frames", total=None)
+        count = write_rooms(
+            out,
+            settings,
+            (int(match.group(1)), int(match.group(2))),
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
     typer.echo(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes")
 
 
@@ -123,4 +121,4 @@ def _verdict(diagnosis: "Diagnosis") -> str:
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m ensemble.data")
+    options.run(app)

@@ -183,9 +183,25 @@ def test_rooms_are_written_and_readable(tmp_path: Path):
     assert "8 frames of 3 training and 1 test scenes" in result.stdout
     assert len(NyuSource.open(out).frames) == 8
     assert ask(out)[0] == 0
-    again = runner.invoke(app, command)
-    assert again.exit_code == 1
+    again = typed(*command)
+    assert again.returncode == 1
     assert "already has official_splits" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_told_without_a_traceback(tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    answer = typed("rooms", str(tmp_path / "file" / "out"), "--scenes", "1", "--frames", "1", "--size", "24x32")
+    assert answer.returncode == 1
+    assert str(tmp_path / "file") in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def typed(*words: str) -> subprocess.CompletedProcess[str]:
+    """What a person who types the command gets to see."""
+    command = [sys.executable, "-m", "ensemble.data", *words]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
 
 
 @pytest.mark.parametrize("size", ["24", "24x", "0x32", "24,32"])
