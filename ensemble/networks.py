@@ -195,20 +195,21 @@ def profile_rows(
         size: Height and width of the timed image.
         device: Where to measure.
         repeats: Timed passes.
-        config: An experiment file with other widths or another encoder.
+        config: An experiment file with other widths or another encoder; the networks for NYU where absent.
 
     Raises:
         ValueError: There is no such device here.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
+    kind = "nyu" if config is None else None
     rows = []
     for name in [learner] if learner is not None else list(LEARNERS):
-        settings = learner_settings(name, config=config, assignments=["encoder.weights=none"])
+        settings = learner_settings(name, kind=kind, config=config, assignments=["encoder.weights=none"])
         row = LEARNERS[name]
         rows.append(_profiled(name, row.title, build_learner(settings), size, device, repeats, 3, row.published))
     for inputs in ("d", "rgb+d") if learner is None else ():
-        stack = stack_settings(inputs, config=config, assignments=["encoder.weights=none"])
+        stack = stack_settings(inputs, kind=kind, config=config, assignments=["encoder.weights=none"])
         channels = channel_count(inputs, len(stack.learners))
         network, published = build_stack(stack), META_PUBLISHED[inputs]
         rows.append(_profiled(f"meta-{inputs}", f"meta {inputs}", network, size, device, repeats, channels, published))

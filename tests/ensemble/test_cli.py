@@ -280,3 +280,9 @@ def test_a_copy_of_nyu_in_the_environment_is_trained_on(job: Job, tmp_path: Path
     nyu.rename(tmp_path / "moved")
     options = ("--experiment", "nyu", "--cache-dir", tmp_path / "cache", "--root", tmp_path / "moved")
     assert json.loads(done("base", "evaluate", "bts", *options, "--json").out)["protocol"]["size"] == [60, 80]
+
+
+def test_cost_without_a_file_is_that_of_the_published_network():
+    (row,) = json.loads(done("base", "profile", "adabins", "--size", "416x544", "--repeats", 1, "--json").out)
+    assert row["parameters"] == 17_553_668
+    assert row["mul_adds"] == pytest.approx(9.57e9, rel=0.1)
