@@ -32,7 +32,11 @@ BOUNDS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "oracle pick": oracle_pick,
     "oracle convex": oracle_convex,
 }
-"""What no stack can beat: combiners [b k h w] -> [b 1 h w] that look at the truth."""
+"""Combiners [b k h w] -> [b 1 h w] that look at the truth: no weights at the size of the truth can beat them.
+
+A stack weighs at the working size. Where it trusts neighbouring pixels to different learners, what is interpolated
+between the two may lie a little outside of the interpolated learners, and so beyond the bound.
+"""
 
 CONSTANT_FRAMES = 200
 """Training frames that the constant predictions are computed from, spread evenly."""

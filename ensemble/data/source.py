@@ -78,7 +78,10 @@ class FrameSource(Protocol):
         ...
 
     def describe(self, frames: Sequence[Frame]) -> str:
-        """Fingerprint of these frames in this order: it changes whenever their content may have changed."""
+        """Fingerprint of these frames in this order; it changes with their names and with what tells their content.
+
+        For files that is their size: a file that was replaced by another one of the same size is not noticed.
+        """
         ...
 
 

@@ -79,8 +79,14 @@ class DepthTask(lightning.LightningModule):
         """The loss of one batch.
 
         Raises:
+            ValueError: No pixel of the batch has a measurement.
             FloatingPointError: The predicted depth is not positive and finite, or the loss is NaN or infinite.
         """
+        if not batch["valid"].any():
+            raise ValueError(
+                f"{self.name}: at step {self.trainer.global_step + 1} no pixel of the batch has a measurement (frames "
+                f"{', '.join(batch['frame'])}); take these frames out of the data, or raise training.batch_size"
+            )
         answer = self._answer(self.network, batch)
         depth = self._depth(answer)
         unusable = (batch["valid"] & ~((depth > 0) & depth.isfinite())).flatten(1).any(dim=1)

@@ -167,6 +167,12 @@ def test_a_loss_that_is_not_finite_names_learner_step_and_frame(tmp_path: Path) 
     assert not Run(tmp_path).result.exists()
 
 
+def test_a_batch_without_measurements_names_its_frames(tmp_path: Path) -> None:
+    nothing = runs.data_settings(min_depth=0.01, max_depth=0.02)
+    with pytest.raises(ValueError, match=r"toy: at step 1 no pixel of the batch has a measurement \(frames room_\S+, "):
+        runs.toy_fit(tmp_path, data=nothing)
+
+
 def test_a_predicted_depth_that_is_not_finite_names_its_frame(tmp_path: Path) -> None:
     training, _ = runs.datasets(runs.data_settings())
     bad = training.frames[5].id
