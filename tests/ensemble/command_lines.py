@@ -3,9 +3,12 @@
 import contextlib
 import importlib
 import io
+import json
 import os
 import shlex
+import shutil
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -80,3 +83,19 @@ def done(tool: str, *words: object, **environment: str) -> Answer:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@dataclass(frozen=True)
+class Job:
+    config: Path
+    cache: Path
+    first_lines: list[str]
+    images_read: dict[str, Counter[str]]
+    table: Answer
+
+    @property
+    def scores(self) -> dict:
+        return json.loads(self.table.out)
+
+    def copy_to(self, folder: Path) -> Path:
+        return shutil.copytree(self.cache, folder / "cache")

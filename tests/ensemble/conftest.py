@@ -1,32 +1,13 @@
 """One trained miniature of the whole job, shared by the tests that only look at it or work on a copy of it."""
 
-import json
-import shutil
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from command_lines import LEARNER_NAMES, TINY, Answer, done
+from command_lines import LEARNER_NAMES, TINY, Job, done
 
 from ensemble.data.rooms import RoomsSource
-
-
-@dataclass(frozen=True)
-class Job:
-    config: Path
-    cache: Path
-    first_lines: list[str]
-    images_read: dict[str, Counter[str]]
-    table: Answer
-
-    @property
-    def scores(self) -> dict:
-        return json.loads(self.table.out)
-
-    def copy_to(self, folder: Path) -> Path:
-        return shutil.copytree(self.cache, folder / "cache")
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_lines import LEARNER_NAMES, call, contents, done
-from conftest import Job
+from command_lines import LEARNER_NAMES, Job, call, contents, done
 from PIL import Image
 
 COMMANDS = {

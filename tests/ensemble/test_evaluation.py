@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_lines import LEARNER_NAMES, call, done
-from conftest import Job
+from command_lines import LEARNER_NAMES, Job, call, done
 
 from ensemble.config_files import learner_settings, stack_settings
 from ensemble.data import open_source

@@ -6,8 +6,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from command_lines import LEARNER_NAMES, call, contents, done
-from conftest import Job
+from command_lines import LEARNER_NAMES, Job, call, contents, done
 
 from ensemble import prediction, stages
 from ensemble.cache import PredictionWriter
