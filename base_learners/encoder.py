@@ -52,7 +52,6 @@ class Encoder(nn.Module):
 
     Attributes:
         channels: Channels of the five maps.
-        reductions: Their strides.
 
     Args:
         features: Module from the normalised input to the five maps.
@@ -70,7 +69,6 @@ class Encoder(nn.Module):
         super().__init__()
         self.features = features
         self.channels = tuple(channels)
-        self.reductions = REDUCTIONS
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
 

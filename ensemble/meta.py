@@ -69,8 +69,7 @@ def _asked(
     for learner in learners:
         check_name(learner, known_learners(), "learner")
     experiment = experiment_name(**given, assignments=assigned)
-    name = name or stack_name(inputs, learners, DEFAULT_LEARNERS)
-    if not re.fullmatch(NAME, name) or name in known_learners():
+    if name is not None and (not re.fullmatch(NAME, name) or name in known_learners()):
         raise SettingsError(f"--name {name!r}: expected letters, digits and . _ + -, and not the name of a learner")
     words = options.repeated(given["kind"], given["root"], given["config"])
     first = where.learner_run(experiment, learners[0])
@@ -91,7 +90,7 @@ def _asked(
     root = given["root"]
     trained = [trained_learner(where, experiment, each, root=root, options=words) for each in settings.learners]
     common_data(trained)
-    return where.meta_run(experiment, name), settings
+    return where.meta_run(experiment, name or stack_name(inputs, settings.learners, DEFAULT_LEARNERS)), settings
 
 
 @app.command()

@@ -185,6 +185,24 @@ def differing_keys(left: Mapping[str, Any], right: Mapping[str, Any], prefix: st
     return found
 
 
+FRAMES = "frames"
+"""What a learner's run rests on, in the record of its sources; that of a stack holds learners' names."""
+
+
+def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
+    """What is no longer that which a run rests on: the frames of a learner, the weights that a stack weighs.
+
+    Raises:
+        ValueError: The record of the run is missing or damaged.
+    """
+    try:
+        rests_on = json.loads(run.sources.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the run over") from error
+    before, now = ({name: each[name][:12] for name in each} for each in (rests_on, sources))
+    return differing_keys(before, now, "" if FRAMES in sources else "weights of ")
+
+
 def profile_rows(
     learner: str | None, size: tuple[int, int], *, device: str, repeats: int, config: Path | None = None
 ) -> list[ProfileRow]:

@@ -14,7 +14,7 @@ from ensemble.data.loaders import FrameDataset, OrderedBatches, affordable_worke
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import training_frames
 from ensemble.data.transforms import resize_image
-from ensemble.networks import TrainedLearner, common_data, load_learner
+from ensemble.networks import FRAMES, TrainedLearner, common_data, differing_sources, load_learner
 from ensemble.runs import Outputs
 
 PREPROCESSING_VERSION = 1
@@ -52,6 +52,29 @@ def frames_of_role(source: FrameSource, data: DataSettings, role: Role) -> tuple
     if role not in roles:
         raise ValueError(f"role {role}: expected one of training, {' or '.join(roles)}")
     return roles[role]
+
+
+def frames_fingerprint(source: FrameSource, data: DataSettings) -> str:
+    """Fingerprint of the frames that training sees and of how they are divided."""
+    split = training_frames(source, data)
+    return fingerprint([source.describe(split.fit), source.describe(split.validation)])
+
+
+def check_trained_frames(trained: Sequence[TrainedLearner], source: FrameSource, data: DataSettings) -> None:
+    """Refuse learners whose copy has changed since: scenes that they were trained on may be test scenes now.
+
+    Raises:
+        ValueError: A learner was trained on other frames than the data hold now.
+    """
+    now = {FRAMES: frames_fingerprint(source, data)}
+    for learner in trained:
+        differing = differing_sources(learner.run, now)
+        if differing:
+            raise ValueError(
+                f"{learner.run.folder}: {learner.name} was trained on other frames than there are now "
+                f"({'; '.join(differing)}), some of which may be tested on now. Bring the copy back, or train it again "
+                "with --fresh"
+            )
 
 
 def preprocessing_fingerprint(settings: LearnerSettings) -> str:
@@ -107,6 +130,7 @@ def cache_predictions(
     """
     data = common_data(trained)
     source = open_source(data)
+    check_trained_frames(trained, source, data)
     if frames is None:
         frames = frames_of_role(source, data, role)
     with ExitStack() as stack:

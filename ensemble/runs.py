@@ -29,7 +29,7 @@ class Run:
 
     @property
     def sources(self) -> Path:
-        """Fingerprints of the learners' weights that a fit of the meta-learner rests on (JSON)."""
+        """Fingerprints of what the run rests on (JSON): a learner's frames, the weights that a stack weighs."""
         return self.folder / "sources.json"
 
     @property

@@ -16,11 +16,19 @@ from ensemble.config_files import stored_settings
 from ensemble.console import progress
 from ensemble.data.image_files import read_rgb
 from ensemble.data.transforms import resize_image
-from ensemble.networks import TrainedLearner, build_stack, load_learner, load_network, moved, trained_learner
+from ensemble.networks import (
+    TrainedLearner,
+    build_stack,
+    differing_sources,
+    load_learner,
+    load_network,
+    moved,
+    trained_learner,
+)
 from ensemble.pictures import save_prediction
 from ensemble.prediction import device_of, flip_averaged, predict_depth
 from ensemble.runs import Outputs, Run
-from ensemble.stages import check_same_frames, differing_sources
+from ensemble.stages import check_same_frames
 from meta.fusion import fuse
 from meta.inputs import assemble
 from meta.unet import MetaUNet
@@ -105,7 +113,8 @@ def predict_images(stack: Stack, images: Sequence[Path], out: Path) -> list[Path
     names = [path.stem for path in images]
     if doubled := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"{len(doubled)} file names stand twice (first: {min(doubled)}); their results would collide")
-    networks = [(learner.settings, load_learner(learner)) for learner in stack.learners]
+    device = device_of(stack.settings.training)
+    networks = [(learner.settings, load_learner(learner).to(device)) for learner in stack.learners]
     written: list[Path] = []
     for path in progress(images, "predicting"):
         image = read_rgb(path)
@@ -123,11 +132,12 @@ def predict_image(
 
     Args:
         stack: The meta-learner.
-        networks: Its learners with their settings, in order.
+        networks: Its learners with their settings, in order, on the device of the meta-learner.
         image: RGB.
     """
     working = resize_image(image, stack.settings.data.size)[None]
-    depths = torch.cat([predict_depth(network, working, settings) for settings, network in networks], dim=1)
+    there = working.to(device_of(stack.settings.training))
+    depths = torch.cat([predict_depth(network, there, settings) for settings, network in networks], dim=1).cpu()
     weights = stack_weights(stack, working, depths)
     both = torch.cat([fuse(weights, depths), weights], dim=1)
     full = F.interpolate(both, image.shape[:2], mode="bilinear", align_corners=False)[0].numpy()

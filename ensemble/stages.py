@@ -25,15 +25,17 @@ from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.files import write_text
 from ensemble.metrics import EvalProtocol
 from ensemble.networks import (
+    FRAMES,
     TrainedLearner,
     build_learner,
     build_stack,
     common_data,
     differing_keys,
+    differing_sources,
     frame_settings,
     trained_learner,
 )
-from ensemble.prediction import cache_predictions, open_predictions
+from ensemble.prediction import cache_predictions, frames_fingerprint, open_predictions
 from ensemble.runs import Outputs, Run
 from ensemble.training.fit import fit, lr_range
 from ensemble.training.tasks import DepthTask
@@ -62,10 +64,11 @@ def train_learner(settings: LearnerSettings, outputs: Outputs, *, fresh: bool = 
         ValueError: The run was begun with other settings, or the data do not allow it.
     """
     run = outputs.learner_run(settings.experiment, settings.learner)
-    if begin(run, settings, fresh=fresh, keep_both="--experiment NAME"):
-        return run
     source = open_source(settings.data)
     frames = training_frames(source, settings.data)
+    sources = {FRAMES: frames_fingerprint(source, settings.data)}
+    if begin(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
+        return run
     training, validation = (FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation))
     _announce(LEARNERS[settings.learner].title, frames, settings)
     _preload(settings, training, validation)
@@ -203,9 +206,7 @@ def protocol_of(
     )
 
 
-def begin(
-    run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str] | None = None
-) -> bool:
+def begin(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
     """Claim a run's folder; ``True`` where the run is complete already.
 
     Args:
@@ -224,35 +225,19 @@ def begin(
     if run.settings.is_file():
         begun = stored_settings(type(settings), run.settings).model_dump(mode="json")
         differing = differing_keys(_with_influence(begun), _with_influence(asked))
-        if sources is not None:
-            differing += differing_sources(run, sources)
+        differing += differing_sources(run, sources)
         if differing:
             raise ValueError(
                 f"{run.folder}: this run was begun with something else ({'; '.join(differing)}). "
                 f"Give --fresh to start it over, or {keep_both} to keep both"
             )
     else:
-        if sources is not None:
-            write_text(run.sources, json.dumps(dict(sources), indent=2) + "\n")
+        write_text(run.sources, json.dumps(dict(sources), indent=2) + "\n")
         write_text(run.settings, json.dumps(asked, indent=2) + "\n")
     if run.result.is_file():
         messages.print(f"{run.folder}: complete already (give --fresh to start over)")
         return True
     return False
-
-
-def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
-    """Whose weights are no longer those that a fit of the meta-learner rests on.
-
-    Raises:
-        ValueError: The record of the fit is missing or damaged.
-    """
-    try:
-        rests_on = json.loads(run.sources.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the fit over") from error
-    before, now = ({name: weights[:12] for name, weights in each.items()} for each in (rests_on, sources))
-    return differing_keys(before, now, "weights of ")
 
 
 def _forget(run: Run) -> None:

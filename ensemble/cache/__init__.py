@@ -12,7 +12,7 @@ from ensemble.cache.identity import (
     fingerprint,
 )
 from ensemble.cache.reader import PredictionReader, damaged_shards
-from ensemble.cache.writer import PredictionWriter, stale
+from ensemble.cache.writer import PredictionWriter
 
 __all__ = [
     "PredictionWriter",
@@ -21,7 +21,6 @@ __all__ = [
     "Role",
     "SCHEMA",
     "fingerprint",
-    "stale",
     "Difference",
     "damaged_shards",
     "CacheError",

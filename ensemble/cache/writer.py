@@ -11,9 +11,7 @@ from ensemble import files
 from ensemble.cache.identity import (
     CacheError,
     CacheIdentity,
-    Difference,
     check_frames,
-    differences_between,
     mending_command,
 )
 from ensemble.cache.lock import StoreLock
@@ -192,17 +190,3 @@ class PredictionWriter:
                 )
             stored.update(index.frames)
         return stored
-
-
-def stale(directory: Path, identity: CacheIdentity, *, size: tuple[int, int], max_depth: float) -> list[Difference]:
-    """In what a store differs from what is asked for; empty for an empty store.
-
-    Raises:
-        CacheError: A shard cannot be read.
-    """
-    expected = identity.description(size=size, max_depth=max_depth)
-    found: dict[Difference, None] = {}
-    for path in shard_paths(directory):
-        index = read_index(path, expected=expected, mend=identity.command)
-        found.update(dict.fromkeys(differences_between(index.description, expected)))
-    return list(found)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
-from PIL import Image
+from PIL import Image, ImageOps
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
@@ -15,7 +15,7 @@ _TAIL_BYTES = 4096
 
 
 def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """An RGB image file.
+    """An RGB image file, upright: photographs from a phone say in their EXIF data how they are turned.
 
     Raises:
         ValueError: The file cannot be read, is cut short, or is not RGB with 8 bits per channel.
@@ -25,7 +25,7 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise ValueError(
             f"{path}: expected an RGB image (8 bits, 3 channels), found mode {image.mode!r}; convert it to RGB"
         )
-    return np.array(image)
+    return np.array(ImageOps.exif_transpose(image))
 
 
 def read_depth_mm(path: Path) -> UInt16[np.ndarray, "h w"]:

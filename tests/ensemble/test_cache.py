@@ -16,7 +16,6 @@ from ensemble.cache import (
     PredictionWriter,
     StaleCacheError,
     fingerprint,
-    stale,
 )
 
 QUANTUM = samples.MAX_DEPTH / 65535
@@ -153,8 +152,6 @@ def test_stale_rows_are_refused_naming_both_fingerprints(tmp_path: Path, field: 
     ):
         pass
     assert str(caught.value).endswith(expected)
-    assert [(found.stored, found.expected) for found in stale(tmp_path, changed, **arguments)] == [(old, new)]
-    assert stale(tmp_path, samples.identity(), **arguments) == []
 
 
 def test_a_changed_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

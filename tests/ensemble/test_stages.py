@@ -51,6 +51,24 @@ def test_what_training_caches_with_knows_no_test_frames(job: Job, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_copy_that_grew_is_not_tested_on_by_learners_that_saw_it(tiny: Path, tmp_path: Path):
+    root, held_out = tmp_path / "nyu", ("--set", "data.test=held-out", "--set", "data.crop=null")
+    done("data", "rooms", root, "--scenes", 6, "--frames", 2, "--test-scenes", 1, "--size", "48x64")
+    given = ("--data", "nyu", "--root", root, "--config", tiny, "--cache-dir", tmp_path / "cache")
+    train = root / "official_splits/train"
+    for scene in ("room_0004", "room_0005"):
+        (train / scene).rename(tmp_path / scene)
+    done("base", "train", "bts", *given, *held_out)
+    for scene in ("room_0004", "room_0005"):
+        (tmp_path / scene).rename(train / scene)
+    for words in (("base", "evaluate", "bts"), ("base", "cache", "bts", "--role", "test")):
+        answer = call(*words, *given)
+        assert answer.status == 1
+        assert "bts was trained on other frames than there are now" in answer.err
+    assert "frames" in call("base", "train", "bts", *given, *held_out).err
+    assert not list((tmp_path / "cache/predictions").rglob("*.h5"))
+
+
 def test_caching_needs_no_depth(nyu: Path, tiny: Path, tmp_path: Path):
     given = ("--data", "nyu", "--root", nyu, "--config", tiny, "--cache-dir", tmp_path, "--set", "data.crop=null")
     done("base", "train", "bts", *given)

@@ -14,6 +14,7 @@ from PIL import Image
 from ensemble.config import DataSettings
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames as frames_to_score
+from ensemble.data.image_files import read_rgb
 from ensemble.data.nyu import NyuSource
 from ensemble.data.source import RawFrame
 from ensemble.data.splits import training_frames
@@ -318,3 +319,15 @@ def test_the_real_copy_is_read_and_divided_by_scene():
     raw = source.read(test[0])
     assert raw.image.shape[:2] == raw.depth.shape
     assert 0.5 < float(np.median(raw.depth[raw.valid])) < 8
+
+
+def test_a_photograph_that_was_turned_is_read_upright(tmp_path: Path):
+    lying = np.zeros((20, 30, 3), dtype=np.uint8)
+    lying[:, :10] = 200  # the left of the file is the top of the picture
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(lying).save(tmp_path / "phone.png", exif=turned)
+    upright = read_rgb(tmp_path / "phone.png")
+    assert upright.shape == (30, 20, 3)
+    assert (upright[:10] == 200).all()
+    assert (upright[10:] == 0).all()
