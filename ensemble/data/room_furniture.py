@@ -81,7 +81,7 @@ def shelf(generator: np.random.Generator) -> list[Part]:
     parts += [Part((0, 0, 0.015 + j * step), (width / 2, depth / 2, 0.015)) for j in range(boards + 1)]
     for j in range(boards):
         if generator.random() < 0.75:
-            half_width, half_height = generator.uniform((0.1, 0.08), (width / 2 - 0.05, step / 2 - 0.02))
+            half_width, half_height = generator.uniform((0.1, 0.06), (width / 2 - 0.05, step / 2 - 0.02))
             x = generator.uniform(-1, 1) * (width / 2 - 0.04 - half_width)
             centre = (x, generator.uniform(-0.05, 0), 0.03 + j * step + half_height)
             parts.append(Part(centre, (half_width, depth / 2 - 0.06, half_height), "book"))

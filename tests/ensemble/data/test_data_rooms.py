@@ -12,6 +12,7 @@ from ensemble.config import DataSettings, RoomsSettings
 from ensemble.data import open_source
 from ensemble.data.nyu import NyuSource
 from ensemble.data.room_camera import FOCAL_X, FOCAL_Y, Pose, draw_pose, ray_directions
+from ensemble.data.room_furniture import ALONG_WALLS, FREE_STANDING, ON_WALLS, Builder, carpet
 from ensemble.data.room_materials import Materials
 from ensemble.data.room_render import cast
 from ensemble.data.room_scene import Piece, Scene, draw_scene
@@ -232,3 +233,16 @@ def test_rooms_need_no_root():
     source = open_source(DataSettings(size=(24, 32), rooms=SMALL))
     assert source.name == "rooms"
     assert source.read(source.frames[0]).depth.shape == (24, 32)
+
+
+@pytest.mark.parametrize("builder", sorted({*ALONG_WALLS, *FREE_STANDING, *ON_WALLS, carpet}, key=lambda b: b.__name__))
+def test_every_piece_of_furniture_has_extent_whatever_is_drawn(builder: Builder):
+    generator = np.random.default_rng(0)
+    halves = np.array([part.half for _ in range(1500) for part in builder(generator)])
+    assert (halves > 0).all(), halves.min(axis=0)
+
+
+def test_many_scenes_can_be_drawn():
+    for seed in range(400):
+        scene = draw_scene(np.random.default_rng(seed))
+        assert scene.half_width > 1
