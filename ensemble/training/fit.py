@@ -142,7 +142,7 @@ def lr_range(
         except FloatingPointError:
             if not curve.losses:
                 raise
-    return curve.rates, curve.losses, steepest_fall(curve.rates, curve.losses, skip=max(1, steps // 10))
+    return curve.rates, curve.losses, steepest_fall(curve.rates, curve.measured)
 
 
 def _training_batches(training: FrameDataset, settings: TrainingSettings, seed: int) -> TrainingBatches:

@@ -20,11 +20,13 @@ class RangeCurve(lightning.Callback):
 
     Attributes:
         rates: Learning rate of the decoder.
+        measured: Loss of each step.
         losses: Running mean of the loss up to each step, in which earlier steps weigh less and less.
     """
 
     def __init__(self) -> None:
         self.rates: list[float] = []
+        self.measured: list[float] = []
         self.losses: list[float] = []
         self._sum = 0.0
 
@@ -34,23 +36,30 @@ class RangeCurve(lightning.Callback):
         """Add a point where an optimiser step was taken."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        self._sum = SMOOTHING * self._sum + (1 - SMOOTHING) * float(trainer.callback_metrics["train/loss"])
+        self.measured.append(float(trainer.callback_metrics["train/loss"]))
+        self._sum = SMOOTHING * self._sum + (1 - SMOOTHING) * self.measured[-1]
         self.rates.append(float(trainer.callback_metrics["lr/decoder"]))
         self.losses.append(self._sum / (1 - SMOOTHING ** len(self.rates)))
         if self.losses[-1] > DIVERGED * min(self.losses):
             trainer.should_stop = True
 
 
-def steepest_fall(rates: Sequence[float], losses: Sequence[float], *, skip: int) -> float | None:
+def steepest_fall(rates: Sequence[float], losses: Sequence[float]) -> float | None:
     """The rate where the loss falls fastest per factor of the rate; ``None`` where it never falls.
+
+    The loss of single batches is noisy, so the fall at a rate is the slope of a straight line through all losses from a
+    tenth to ten times of it. Rates nearer to the ends than that are not suggested.
 
     Args:
         rates: Ascending learning rates.
-        losses: Smoothed loss at each rate.
-        skip: Points at the beginning that do not count: there the running mean has hardly seen a batch.
+        losses: Loss of the batch at each rate, not smoothed.
     """
-    if len(rates) < skip + 2:
-        return None
-    slopes = np.gradient(np.asarray(losses[skip:]), np.log(np.asarray(rates[skip:])))
-    fastest = int(slopes.argmin())
-    return rates[skip + fastest] if slopes[fastest] < 0 else None
+    decades = np.log10(np.asarray(rates, dtype=np.float64))
+    slopes = {}
+    for rate, centre in zip(rates, decades, strict=True):
+        near = np.abs(decades - centre) <= 1 + 1e-9
+        if centre - 1 < decades[0] - 1e-9 or centre + 1 > decades[-1] + 1e-9 or near.sum() < 3:
+            continue
+        slopes[rate] = float(np.polyfit(decades[near] - centre, np.asarray(losses)[near], 1)[0])
+    fastest = min(slopes, key=slopes.__getitem__, default=None)
+    return fastest if fastest is not None and slopes[fastest] < 0 else None

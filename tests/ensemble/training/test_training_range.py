@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import training_runs as runs
@@ -99,9 +100,19 @@ def test_accumulated_batches_are_one_point(tmp_path: Path) -> None:
 
 def test_the_steepest_fall() -> None:
     rates = [10.0**exponent for exponent in range(-6, 1)]
-    assert steepest_fall(rates, [5.0, 5.0, 4.9, 4.0, 2.0, 1.9, 9.0], skip=1) == rates[3]
-    assert steepest_fall(rates, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], skip=1) is None
-    assert steepest_fall(rates[:2], [2.0, 1.0], skip=1) is None
+    assert steepest_fall(rates, [5.0, 5.0, 4.9, 4.0, 2.0, 1.9, 9.0]) == rates[3]
+    assert steepest_fall(rates, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]) is None
+    assert steepest_fall(rates[:2], [2.0, 1.0]) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_of_single_batches_does_not_choose_the_rate(seed: int) -> None:
+    rates = np.logspace(-6, 0, 100)
+    fall = np.clip(np.log10(rates) + 3.5, 0, 1.5)  # from 3e-4 to 1e-2
+    losses = 6 - 0.6 * fall + np.random.default_rng(seed).normal(0, 0.15, rates.size)
+    found = steepest_fall(rates.tolist(), losses.tolist())
+    assert found is not None
+    assert 3e-4 < found < 1e-2
 
 
 def test_a_range_test_does_not_disturb_a_later_training(tmp_path: Path) -> None:
