@@ -6,7 +6,7 @@ import typer
 
 from ensemble import options
 from ensemble.config import LearnerSettings
-from ensemble.config_files import experiment_name, known_learners, learner_settings, stored_settings
+from ensemble.config_files import experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.console import messages, results
 from ensemble.runs import Outputs, outputs
 from ensemble.setting_trees import SettingsError, check_name
@@ -41,9 +41,7 @@ def train(
         if assignments or config or data or experiment or fresh:
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         check_name(learner, known_learners(), "learner")
-        settings = _settings_of(where, resume, learner)
-        if root is not None:
-            settings = settings.model_copy(update={"data": settings.data.model_copy(update={"root": root.absolute()})})
+        settings = moved(_settings_of(where, resume, learner), root)
     _say_data(settings)
 
     from ensemble.stages import train_learner

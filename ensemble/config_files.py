@@ -20,6 +20,7 @@ from ensemble.config import NAME, DataSettings, LearnerSettings, Settings, Stack
 from ensemble.setting_trees import SettingsError, Tree, check_name, merged, nearest, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
+RunSettings = typing.TypeVar("RunSettings", LearnerSettings, StackSettings)
 
 
 SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")
@@ -127,6 +128,19 @@ def experiment_name(
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise SettingsError(f"experiment: expected a name of letters, digits and . _ + -, found {name!r}")
     return name
+
+
+def moved(settings: RunSettings, root: Path | None) -> RunSettings:
+    """The settings of a run whose copy of NYU Depth v2 lies elsewhere now.
+
+    Raises:
+        SettingsError: The run has no such copy.
+    """
+    if root is None:
+        return settings
+    if settings.data.kind != "nyu":
+        raise SettingsError(f"--root {root}: this run uses data.kind {settings.data.kind}, expected nyu; leave it out")
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"root": root.absolute()})})
 
 
 def stored_settings(kind: type[SomeSettings], path: Path) -> SomeSettings:

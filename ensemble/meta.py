@@ -8,7 +8,14 @@ import typer
 
 from ensemble import options
 from ensemble.config import NAME, LearnerSettings, StackSettings
-from ensemble.config_files import experiment_name, known_inputs, known_learners, stack_settings, stored_settings
+from ensemble.config_files import (
+    experiment_name,
+    known_inputs,
+    known_learners,
+    moved,
+    stack_settings,
+    stored_settings,
+)
 from ensemble.console import messages, results
 from ensemble.runs import Outputs, Run, outputs, stack_name
 from ensemble.setting_trees import SettingsError, check_name
@@ -55,11 +62,7 @@ def fit(
 
 
 def _stored(run: Run, root: Path | None) -> tuple[Run, StackSettings]:
-    settings = stored_settings(StackSettings, run.settings)
-
-    from ensemble.networks import moved
-
-    return run, moved(settings, root)
+    return run, moved(stored_settings(StackSettings, run.settings), root)
 
 
 def _asked(

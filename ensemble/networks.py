@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from base_learners import LEARNERS
 from base_learners.contract import Published
 from base_learners.encoder import build_encoder
 from ensemble.config import DataSettings, LearnerSettings, StackSettings
-from ensemble.config_files import learner_settings, stack_settings, stored_settings
+from ensemble.config_files import learner_settings, moved, stack_settings, stored_settings
 from ensemble.profiling import (
     META_PUBLISHED,
     PUBLISHED_SIZE,
@@ -24,12 +24,9 @@ from ensemble.profiling import (
     profile_network,
 )
 from ensemble.runs import Outputs, Run
-from ensemble.setting_trees import SettingsError
 from ensemble.training.checkpoints import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
-
-SomeSettings = TypeVar("SomeSettings", LearnerSettings, StackSettings)
 
 
 @dataclass(frozen=True)
@@ -107,19 +104,6 @@ def trained_learner(
         again = outputs.command("base", "train", learner, "--resume", str(run.folder))
         raise ValueError(f"{run.folder}: the training of {learner} is not complete.\nRun: {again}")
     return TrainedLearner(moved(settings, root), run, weights_fingerprint(settings, run))
-
-
-def moved(settings: SomeSettings, root: Path | None) -> SomeSettings:
-    """The settings of a run whose copy of NYU Depth v2 lies elsewhere now.
-
-    Raises:
-        SettingsError: The run has no such copy.
-    """
-    if root is None:
-        return settings
-    if settings.data.kind != "nyu":
-        raise SettingsError(f"--root {root}: this run uses data.kind {settings.data.kind}, expected nyu; leave it out")
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"root": root.absolute()})})
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:

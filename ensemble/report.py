@@ -14,6 +14,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from base_learners import LEARNERS, BaseLearner
 from ensemble.files import write_text
 from ensemble.metrics import METRICS
 
@@ -109,11 +110,8 @@ class ImageScore:
     scores: Mapping[str, float] | None
 
 
-_PUBLISHED = (
+_PUBLISHED_COMBINERS = (
     # name, title, parameters, d1, d2, d3, REL, SqREL, RMSE, RMSElog, log10
-    ("adabins", "AdaBins", 17_553_668, 0.8106, 0.9641, 0.9919, 0.1463, 0.0875, 0.5019, 0.1788, 0.0604),
-    ("ldrn", "LDRN", 14_892_724, 0.8306, 0.9661, 0.9925, 0.1320, 0.0875, 0.4561, 0.1675, 0.0564),
-    ("bts", "BTS", 8_900_728, 0.8567, 0.9724, 0.9932, 0.1202, 0.0749, 0.4326, 0.1558, 0.0521),
     ("mean", "plain mean", None, 0.8564, 0.9758, 0.9948, 0.1216, 0.0739, 0.4261, 0.1537, 0.0518),
     ("simultaneous", "stack, all at once", 4_266_246, 0.8538, 0.9727, 0.9935, 0.1199, 0.0741, 0.4340, 0.1553, 0.0521),
     ("rgb-tuned", "stack rgb, fine-tuned", 4_266_246, 0.8581, 0.9746, 0.9944, 0.1210, 0.0733, 0.4274, 0.1540, 0.0517),
@@ -122,8 +120,9 @@ _PUBLISHED = (
     ("rgb+d", "stack rgb+d", 4_266_678, 0.8595, 0.9748, 0.9944, 0.1193, 0.0724, 0.4267, 0.1533, 0.0514),
 )  # fmt: skip
 
-PUBLISHED = tuple(
-    ScoreRow(
+
+def _published(name: str, title: str, parameters: int | None, scores: Iterable[float]) -> ScoreRow:
+    return ScoreRow(
         name=f"published-{name}",
         kind="published",
         title=title,
@@ -133,7 +132,18 @@ PUBLISHED = tuple(
         without_valid=0,
         clipped_pixels=0,
     )
-    for name, title, parameters, *scores in _PUBLISHED
+
+
+def _published_learner(learner: BaseLearner) -> ScoreRow:
+    if learner.published is None:
+        raise ValueError(f"{learner.name}: the study did not have this learner")
+    scores = (learner.published.scores[metric] for metric in TABLE_METRICS)
+    return _published(learner.name, learner.title, learner.published.parameters, scores)
+
+
+PUBLISHED = (
+    *(_published_learner(LEARNERS[name]) for name in ("adabins", "ldrn", "bts")),  # the study's order
+    *(_published(name, title, parameters, scores) for name, title, parameters, *scores in _PUBLISHED_COMBINERS),
 )
 """The published study, parameters recounted from the rebuilt networks (it printed 17.2M for AdaBins)."""
 

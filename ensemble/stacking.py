@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from base_learners import LEARNERS
 from ensemble.config import LearnerSettings, StackSettings
-from ensemble.config_files import stored_settings
+from ensemble.config_files import moved, stored_settings
 from ensemble.console import progress
 from ensemble.data.image_files import read_rgb
 from ensemble.data.transforms import resize_image
@@ -22,7 +22,6 @@ from ensemble.networks import (
     differing_sources,
     load_learner,
     load_network,
-    moved,
     trained_learner,
 )
 from ensemble.pictures import save_prediction

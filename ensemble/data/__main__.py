@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ensemble import options
+from ensemble.setting_trees import SettingsError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ensemble.data.doctor import Diagnosis
 
 app = typer.Typer(help="Copies of NYU Depth v2 and generated rooms.", no_args_is_help=True, add_completion=False)
-_SIZE = re.compile(r"(\d+)x(\d+)")
 
 
 @app.command()
@@ -65,16 +64,17 @@ def rooms(
     from ensemble.config import RoomsSettings
     from ensemble.data.rooms import write_rooms
 
-    match = _SIZE.fullmatch(size)
-    if not match or "0" in match.groups():
-        raise typer.BadParameter(f"expected HEIGHTxWIDTH such as 480x640, found {size!r}", param_hint="--size")
+    try:
+        pixels = options.parse_size(size)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
     settings = RoomsSettings(scenes=scenes, test_scenes=test_scenes, frames=frames, seed=seed, holes=holes, noise=noise)
     with _progress(f"writing {out}") as progress:
         task = progress.add_task("frames", total=None)
         count = write_rooms(
             out,
             settings,
-            (int(match.group(1)), int(match.group(2))),
+            pixels,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
     typer.echo(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes")

@@ -215,6 +215,9 @@ def test_published_numbers():
     rows = {row.name: row for row in PUBLISHED}
     assert len(rows) == 9
     assert rows["published-bts"].scores["abs_rel"] == 0.1202
+    assert rows["published-adabins"].scores["d1"] == 0.8106
+    assert rows["published-adabins"].parameters == 17_553_668
+    assert rows["published-ldrn"].scores["rmse"] == 0.4561
     assert rows["published-mean"].parameters is None
     assert rows["published-rgb+d"].parameters == 4_266_678
     assert rows["published-d"].scores["rmse_log"] == 0.1535

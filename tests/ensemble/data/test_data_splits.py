@@ -19,7 +19,7 @@ class ListedSource:
     name: str = "listed"
 
     def read(self, frame: Frame) -> RawFrame:
-        raise NotImplementedError(frame.id)
+        raise AssertionError(f"dividing frames reads none, not even {frame.id}")
 
     read_image = read
 
