@@ -1,0 +1,258 @@
+"""Error bars: paired bootstrap over scenes, Holm's correction, mean and deviation over repeats.
+
+Frames of one scene show the same room and err together, so whole scenes are drawn. The statistic is always the mean
+over images, as in the tables. The bootstrap speaks of other scenes, not of other trainings: repeats from several seeds
+are averaged per image before they come here, and their spread is told by ``mean_and_deviation``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64, Shaped
+
+Resampling = Literal["scene", "image"]
+"""What is drawn with replacement: whole scenes, or single images as if frames of one scene were independent."""
+
+_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two rows compared on one metric, over the same images.
+
+    Attributes:
+        first: Name of a row.
+        second: Name of the row that is subtracted.
+        metric: Name of the metric.
+        difference: Mean over images of first minus second, in the unit of the metric.
+        low: Lower end of the 95 % percentile interval of the difference.
+        high: Upper end.
+        p: Two-sided bootstrap p-value.
+        p_holm: Corrected over the metrics of this pair.
+        better: The row that is better after the correction; absent where the difference is not significant.
+    """
+
+    first: str
+    second: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    better: Literal["first", "second"] | None
+
+
+class Spread(NamedTuple):
+    """Mean and sample standard deviation over repeats; one repeat has no deviation."""
+
+    mean: float
+    deviation: float | None
+    repeats: int
+
+
+def resampled_means(
+    scores: Float[np.ndarray, "rows images metrics"],
+    groups: Sequence[str],
+    *,
+    by: Resampling = "scene",
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Float64[np.ndarray, "resamples rows metrics"]:
+    """Means over images, again and again over scenes drawn with replacement; all rows share the same draws.
+
+    Args:
+        scores: One number per row, image and metric; images without valid pixels are left out beforehand.
+        groups: Scene of each image.
+        by: What is drawn; single images only where the caller asks for it.
+        resamples: Number of draws.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: Numbers of images differ, there are fewer than two scenes, a score is not finite.
+
+    Source: Efron and Tibshirani 1993, chapter 8 (units that are drawn together); a resample with more images of large
+    scenes has more images, and its mean is divided by that number.
+    """
+    draws = _Draws.of(scores, groups, by=by, resamples=resamples, seed=seed)
+    rows, images, metrics = scores.shape
+    flat = scores.transpose(1, 0, 2).reshape(images, rows * metrics)
+    return draws.means(flat).reshape(resamples, rows, metrics)
+
+
+def paired_differences(
+    scores: Float[np.ndarray, "rows images metrics"],
+    groups: Sequence[str],
+    *,
+    rows: Sequence[str],
+    metrics: Mapping[str, bool],
+    by: Resampling = "scene",
+    resamples: int = 10_000,
+    seed: int = 0,
+    level: float = 0.05,
+) -> list[Difference]:
+    """Every pair of rows on every metric: difference, 95 % interval, p-value, and which row is better.
+
+    The interval holds the middle 95 % of the resampled differences; with fewer than about 20 scenes it is too narrow.
+    The p-value is twice the smaller share of resampled differences on one side of zero, those at zero counted on
+    both, with one added to both counts (so it is never zero), and at most 1.
+
+    Args:
+        scores: One number per row, image and metric; images without valid pixels are left out beforehand.
+        groups: Scene of each image.
+        rows: Names along the first axis.
+        metrics: Names along the last axis, in order, and whether a higher number is better.
+        by: What is drawn; single images only where the caller asks for it.
+        resamples: Number of draws; the smallest p-value is ``2 / (resamples + 1)``.
+        seed: Of the draws, which all pairs share.
+        level: Corrected p-values below it are significant.
+
+    Returns:
+        One entry per pair and metric: pairs in the order of ``rows``, metrics in theirs.
+
+    Raises:
+        ValueError: As in ``resampled_means``; or names are doubled, or are not as many as the scores have.
+
+    Source: Davison and Hinkley 1997, sections 4.4 and 5.3; Holm 1979.
+    """
+    _check_names(scores, rows, metrics)
+    draws = _Draws.of(scores, groups, by=by, resamples=resamples, seed=seed)
+    found: list[Difference] = []
+    for first, second in combinations(range(len(rows)), 2):
+        # Subtracted per image, before anything is summed: rows that agree differ by exactly nothing in every resample.
+        per_image = scores[first].astype(np.float64) - scores[second]
+        resampled = draws.means(per_image)
+        lows, highs = np.percentile(resampled, (2.5, 97.5), axis=0)
+        beyond = np.minimum((resampled <= 0).sum(axis=0), (resampled >= 0).sum(axis=0))
+        p_values = np.minimum(1.0, 2 * (beyond + 1) / (resamples + 1))
+        columns = zip(metrics, per_image.mean(axis=0), lows, highs, p_values, holm(p_values), strict=True)
+        found += [
+            Difference(
+                first=rows[first],
+                second=rows[second],
+                metric=metric,
+                difference=float(difference),
+                low=float(low),
+                high=float(high),
+                p=float(p),
+                p_holm=float(p_holm),
+                better=_better(difference, higher=metrics[metric]) if p_holm < level else None,
+            )
+            for metric, difference, low, high, p, p_holm in columns
+        ]
+    return found
+
+
+def holm(p_values: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """P-values corrected for their number by Holm's step-down procedure, in the order given.
+
+    Raises:
+        ValueError: A p-value is not in [0, 1].
+
+    Source: Holm 1979: the i-th smallest of n is multiplied by n - i + 1; results never fall and never pass 1.
+    """
+    if not ((p_values >= 0) & (p_values <= 1)).all():
+        raise ValueError(f"p-values {p_values.tolist()}: expected numbers from 0 to 1")
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
+    return corrected
+
+
+def mean_and_deviation(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation (divided by n - 1) of one number over repeats.
+
+    Raises:
+        ValueError: There is no repeat, or one is not finite.
+    """
+    repeats = np.asarray(values, dtype=np.float64)
+    if not len(repeats) or not np.isfinite(repeats).all():
+        raise ValueError(f"repeats {repeats.tolist()}: expected one or more finite numbers; leave failed repeats out")
+    deviation = float(repeats.std(ddof=1)) if len(repeats) > 1 else None
+    return Spread(mean=float(repeats.mean()), deviation=deviation, repeats=len(repeats))
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """How often each group is in each resample; made once, used for every pair.
+
+    Attributes:
+        members: Index of the group of every image.
+        images: Images of each group.
+        counts: How often each group was drawn in each resample; small integers to save memory.
+    """
+
+    members: Int64[np.ndarray, " images"]
+    images: Int64[np.ndarray, " groups"]
+    counts: Shaped[np.ndarray, "resamples groups"]
+
+    @classmethod
+    def of(cls, scores: np.ndarray, groups: Sequence[str], *, by: Resampling, resamples: int, seed: int) -> "_Draws":
+        """Draw as many groups as there are, with replacement."""
+        _check_scores(scores, groups, by=by, resamples=resamples)
+        units = groups if by == "scene" else [str(index) for index in range(len(groups))]
+        _, members, images = np.unique(np.asarray(units, dtype=str), return_inverse=True, return_counts=True)
+        if len(images) < 2:
+            raise ValueError(
+                f"bootstrap over {by}s: {len(images)} {by} ({next(iter(units), 'none')}), expected at least 2; "
+                "score frames of more scenes, no interval can be told from one"
+            )
+        generator = np.random.default_rng(seed)
+        shares = np.full(len(images), 1 / len(images))
+        counts = np.empty((resamples, len(images)), dtype=np.min_scalar_type(len(images)))
+        for chunk in _chunks(resamples):
+            counts[chunk] = generator.multinomial(len(images), shares, size=chunk.stop - chunk.start)
+        return cls(members=members, images=images, counts=counts)
+
+    def means(self, per_image: Float[np.ndarray, "images columns"]) -> Float64[np.ndarray, "resamples columns"]:
+        """Mean over the images of each resample."""
+        sums = np.zeros((len(self.images), per_image.shape[1]))
+        np.add.at(sums, self.members, per_image)
+        means = np.empty((len(self.counts), per_image.shape[1]))
+        for chunk in _chunks(len(self.counts)):
+            counts = self.counts[chunk].astype(np.float64)
+            means[chunk] = (counts @ sums) / (counts @ self.images)[:, None]
+        return means
+
+
+def _chunks(resamples: int) -> Iterator[slice]:
+    return (slice(start, min(start + _CHUNK, resamples)) for start in range(0, resamples, _CHUNK))
+
+
+def _better(difference: float, *, higher: bool) -> Literal["first", "second"] | None:
+    if difference == 0:
+        return None
+    return "first" if (difference > 0) == higher else "second"
+
+
+def _check_scores(scores: np.ndarray, groups: Sequence[str], *, by: Resampling, resamples: int) -> None:
+    if by not in ("scene", "image"):
+        raise ValueError(f"bootstrap by {by!r}, expected 'scene' or 'image'")
+    if resamples < 1:
+        raise ValueError(f"bootstrap with {resamples} resamples, expected at least 1 (10000 for a result)")
+    if scores.ndim != 3:
+        raise ValueError(f"bootstrap: scores of shape {scores.shape}, expected rows, images and metrics")
+    if isinstance(groups, str) or len(groups) != scores.shape[1]:
+        raise ValueError(
+            f"bootstrap: {scores.shape[1]} images but {len(groups)} scenes in groups, expected the scene of each image"
+        )
+    if not np.isfinite(scores).all():
+        row, image, metric = np.argwhere(~np.isfinite(scores))[0].tolist()
+        raise ValueError(
+            f"bootstrap: {int((~np.isfinite(scores)).sum())} scores are NaN or infinite (first: row {row}, image "
+            f"{image}, metric {metric}), expected numbers; leave images without valid pixels out of every row"
+        )
+
+
+def _check_names(scores: np.ndarray, rows: Sequence[str], metrics: Mapping[str, bool]) -> None:
+    if scores.ndim == 3 and (len(rows), len(metrics)) != (scores.shape[0], scores.shape[2]):
+        raise ValueError(
+            f"bootstrap: {len(rows)} names of rows and {len(metrics)} of metrics for scores of "
+            f"{scores.shape[0]} rows and {scores.shape[2]} metrics"
+        )
+    if len(set(rows)) != len(rows):
+        raise ValueError(f"bootstrap: rows {list(rows)} have a name twice, expected one name per row")
