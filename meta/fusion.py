@@ -9,10 +9,56 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+WEIGHTS = ("softmax", "softmax+bias", "free")
+"""Kinds of weights: convex ones, convex ones with a correction that is added, and any real ones."""
 
-def fuse(weights: Float[Tensor, "b k h w"], depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b 1 h w"]:
-    """Weighted mean of the learners at every pixel."""
-    return (weights * depths).sum(dim=1, keepdim=True)
+SPACES = ("depth", "log")
+"""Where weights are applied and corrections are added: to metres, or to their natural logarithms."""
+
+MIN_DEPTH = 1e-3
+"""Metres. Free weights and corrections may leave the positive numbers; no fused depth is smaller than this."""
+
+
+def fuse(
+    weights: Float[Tensor, "b k h w"],
+    depths: Float[Tensor, "b k h w"],
+    *,
+    bias: Float[Tensor, "b 1 h w"] | None = None,
+    space: str = "depth",
+) -> Float[Tensor, "b 1 h w"]:
+    """Weighted sum of the learners at every pixel, plus a correction, held at ``MIN_DEPTH`` or more.
+
+    NaN passes through. A pixel that is held sends no gradient to its weights.
+
+    Args:
+        weights: Of any kind; convex ones make the sum a mean.
+        depths: Metres. In log space, depths below ``MIN_DEPTH`` count as ``MIN_DEPTH``.
+        bias: Correction, in metres or in natural-log units, as the space says.
+        space: Key of ``SPACES``; ``log`` gives the weighted geometric mean.
+
+    Raises:
+        ValueError: The space is unknown.
+    """
+    if space not in SPACES:
+        raise ValueError(f"fusion: space {space!r} is unknown, expected one of {', '.join(SPACES)}")
+    terms = depths if space == "depth" else depths.clamp(min=MIN_DEPTH).log()
+    fused = (weights * terms).sum(dim=1, keepdim=True)
+    fused = fused if bias is None else fused + bias
+    return (fused if space == "depth" else fused.exp()).clamp(min=MIN_DEPTH)
+
+
+def split_maps(
+    maps: Float[Tensor, "b maps h w"], learners: int
+) -> tuple[Float[Tensor, "b {learners} h w"], Float[Tensor, "b 1 h w"] | None]:
+    """Weights and correction out of what ``MetaUNet`` returns: one map per learner, and maybe one more.
+
+    Raises:
+        ValueError: The number of maps is neither that of the learners nor one more.
+    """
+    extra = maps.shape[1] - learners
+    if extra not in (0, 1):
+        raise ValueError(f"fusion: found {maps.shape[1]} maps, expected {learners} weights and at most one correction")
+    return maps[:, :learners], maps[:, learners:] if extra else None
 
 
 def mean_depth(depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b 1 h w"]:
@@ -79,12 +125,32 @@ def check_depths(depths: Float[Tensor, "b k h w"], names: Sequence[str] | None =
         )
 
 
-def check_weights(weights: Float[Tensor, "b k h w"], *, tolerance: float = 1e-6) -> None:
-    """Refuse weights that are no weights.
+def check_weights(
+    weights: Float[Tensor, "b k h w"],
+    *,
+    bias: Float[Tensor, "b 1 h w"] | None = None,
+    kind: str = "softmax",
+    tolerance: float = 1e-6,
+) -> None:
+    """Refuse weights that are none of their kind, and a correction that is not finite.
+
+    Args:
+        weights: One map per learner.
+        bias: Correction in the unit of fusion.
+        kind: Key of ``WEIGHTS``; free weights need only be finite.
+        tolerance: By how much the sum of convex weights may miss one.
 
     Raises:
-        ValueError: A weight is negative or not finite, or the weights of a pixel do not sum to one.
+        ValueError: A convex weight is negative or not finite, or those of a pixel do not sum to one; a free weight or
+            a correction is not finite; or the kind is unknown.
     """
+    if kind not in WEIGHTS:
+        raise ValueError(f"fusion: weights {kind!r} are unknown, expected one of {', '.join(WEIGHTS)}")
+    for name, maps in (("weights", weights), ("corrections", bias)):
+        if maps is not None and (kind == "free" or maps is bias) and not bool(maps.isfinite().all()):
+            raise ValueError(f"fusion: {int((~maps.isfinite()).sum())} {name} are not finite, expected real numbers")
+    if kind == "free":
+        return
     if not bool((weights >= 0).all()):
         raise ValueError(f"fusion: {int((~(weights >= 0)).sum())} weights are negative or NaN, expected 0 or more")
     gap = float((weights.sum(dim=1) - 1).abs().max())

@@ -1,8 +1,9 @@
-"""MetaUNet: channels to one weight per learner and pixel, starting exactly at the plain mean.
+"""MetaUNet: channels to one weight per learner and pixel, starting exactly at the mean.
 
 Source: widths of the published stacking study's GhostNet U-Net. Deviations: the
 logits have a learned scale and shift per learner where the study has BN, which would blow small logits up to unit
-variance; and the last convolution starts at zero, so that an untrained network averages the learners.
+variance; and the last convolution starts at zero, so that an untrained network averages the learners. The study has
+softmax weights for metres alone; free weights, a correction map, logs and coarser weights are ours.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from meta.fusion import SPACES, WEIGHTS, fuse, split_maps
 
 
 @runtime_checkable
@@ -46,13 +49,26 @@ class SeparableBlock(nn.Sequential):
 
 
 class MetaUNet(nn.Module):
-    """The meta-learner: non-negative weights over the learners that sum to one at every pixel.
+    """The meta-learner: weights of the learners at every pixel, which an untrained network gives all of them alike.
 
     Args:
         encoder: The pyramid of features, built for the channels of the meta-inputs.
         learners: Number of learners.
         widths: Channels of the decoder at strides 16, 8, 4, 2 and 1.
         bottleneck: Channels of the first 1x1 convolution; those of the deepest map where absent.
+        weights: Key of ``meta.fusion.WEIGHTS``: ``softmax`` (non-negative, sum one), ``softmax+bias`` (the same, and a
+            map that is added to the fused value), ``free`` (any real numbers).
+        space: Key of ``meta.fusion.SPACES``: whether depths are fused in metres or in logs.
+        stride: One weight for so many rows and columns of pixels, interpolated between them; 1 weighs every pixel.
+        smooth: Odd number of rows and columns over which weights are averaged before the softmax; 1 averages nothing.
+
+    Attributes:
+        learners: Number of learners.
+        weights: Kind of weights.
+        space: Where they are applied.
+
+    Raises:
+        ValueError: A kind or space is unknown, or stride or smoothing is no such number.
     """
 
     def __init__(
@@ -62,28 +78,59 @@ class MetaUNet(nn.Module):
         learners: int,
         widths: Sequence[int] = (480, 240, 120, 60, 30),
         bottleneck: int | None = None,
+        weights: str = "softmax",
+        space: str = "depth",
+        stride: int = 1,
+        smooth: int = 1,
     ) -> None:
         super().__init__()
+        _check(weights, space, stride, smooth)
         self.encoder = encoder
+        self.learners, self.weights, self.space = learners, weights, space
+        self._stride, self._smooth = stride, smooth
         *skips, deepest = encoder.channels
         bottleneck = bottleneck or deepest
         self.bottleneck = nn.Conv2d(deepest, bottleneck, 1)
         inputs = [bottleneck, *(width + skip for width, skip in zip(widths[:-1], reversed(skips), strict=True))]
         self.decoder = nn.ModuleList(SeparableBlock(above, width) for above, width in zip(inputs, widths, strict=True))
-        self.logits = SeparableBlock(widths[-1], learners, last=True)
-        self.scale = nn.Parameter(torch.ones(learners, 1, 1))
-        self.shift = nn.Parameter(torch.zeros(learners, 1, 1))
+        maps = learners + (weights == "softmax+bias")
+        self.logits = SeparableBlock(widths[-1], maps, last=True)
+        self.scale = nn.Parameter(torch.ones(maps, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(maps, 1, 1))
         self._initialise()
 
-    def forward(self, channels: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        """Weights of the learners, in float32 and at the input's size."""
+    def forward(self, channels: Float[Tensor, "b c h w"]) -> Float[Tensor, "b maps h w"]:
+        """Weights of the learners, then the correction if there is one, in float32 and at the input's size.
+
+        The mean of several such answers is one too: weights of their kind, and a correction in the same unit.
+        """
         *skips, x = self.encoder(channels)
         x = self.bottleneck(x)
         for block, skip in zip(self.decoder, [*reversed(skips), None], strict=True):
             size = (channels if skip is None else skip).shape[-2:]
             x = F.interpolate(block(x), size=size, mode="bilinear", align_corners=False)
             x = x if skip is None else torch.cat([x, skip], dim=1)
-        return torch.softmax(self.scale * self.logits(x).float() + self.shift, dim=1)
+        raw = self._coarsened(self.scale * self.logits(x).float() + self.shift)
+        if self.weights == "free":
+            return 1 / self.learners + raw
+        return torch.cat([raw[:, : self.learners].softmax(dim=1), raw[:, self.learners :]], dim=1)
+
+    def fuse(self, maps: Float[Tensor, "b maps h w"], depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Depth in metres from what ``forward`` returned, or from the mean of several such answers."""
+        weights, bias = split_maps(maps, self.learners)
+        return fuse(weights, depths, bias=bias, space=self.space)
+
+    def _coarsened(self, maps: Float[Tensor, "b maps h w"]) -> Float[Tensor, "b maps h w"]:
+        """Means over regions, interpolated between their centres, then means over windows that end at the border."""
+        height, width = maps.shape[-2:]
+        if self._stride > 1:
+            regions = -(-height // self._stride), -(-width // self._stride)
+            maps = F.interpolate(
+                F.adaptive_avg_pool2d(maps, regions), size=(height, width), mode="bilinear", align_corners=False
+            )
+        if self._smooth > 1:
+            maps = F.avg_pool2d(maps, self._smooth, 1, self._smooth // 2, count_include_pad=False)
+        return maps
 
     def _initialise(self) -> None:
         for part in (self.bottleneck, self.decoder, self.logits):
@@ -94,3 +141,13 @@ class MetaUNet(nn.Module):
                         nn.init.zeros_(layer.bias)
         for weight in self.logits[-1].parameters():
             nn.init.zeros_(weight)
+
+
+def _check(weights: str, space: str, stride: int, smooth: int) -> None:
+    for name, value, known in (("weights", weights, WEIGHTS), ("space", space, SPACES)):
+        if value not in known:
+            raise ValueError(f"MetaUNet: {name} {value!r} is unknown, expected one of {', '.join(known)}")
+    if stride < 1:
+        raise ValueError(f"MetaUNet: stride {stride}, expected at least 1 pixel")
+    if smooth < 1 or smooth % 2 == 0:
+        raise ValueError(f"MetaUNet: smooth {smooth}, expected an odd number of pixels such as 15, or 1 for none")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from meta.fusion import (
     COMBINERS,
+    MIN_DEPTH,
     check_depths,
     check_weights,
     fuse,
@@ -15,6 +16,7 @@ from meta.fusion import (
     median_depth,
     oracle_convex,
     oracle_pick,
+    split_maps,
 )
 
 seeds = st.integers(0, 10_000)
@@ -116,3 +118,102 @@ def test_bad_weights_are_refused():
     weights[0, 0, 0, 0] = float("nan")
     with pytest.raises(ValueError, match="1 weights are negative or NaN"):
         check_weights(weights)
+
+
+@given(seeds, counts)
+def test_softmax_weights_of_logs_lie_between_the_learners_and_return_identical_ones(seed, learners):
+    weights, depths = sample(seed, learners)
+    assert_within(fuse(weights, depths, space="log"), depths)
+    same = depths[:, :1].expand(-1, learners, -1, -1)
+    torch.testing.assert_close(fuse(weights, same, space="log"), depths[:, :1], rtol=1e-6, atol=1e-6)
+    equal = torch.zeros_like(depths).softmax(dim=1)
+    torch.testing.assert_close(fuse(equal, depths, space="log"), log_mean_depth(depths), rtol=1e-6, atol=1e-6)
+
+
+@given(seeds, st.integers(2, 6), st.sampled_from(["depth", "log"]), st.randoms(use_true_random=False))
+def test_permuting_free_weights_with_their_learners_changes_nothing(seed, learners, space, random):
+    weights, depths = sample(seed, learners)
+    weights = 2 * weights - 0.3
+    order = list(range(learners))
+    random.shuffle(order)
+    moved = fuse(weights[:, order], depths[:, order], space=space)
+    torch.testing.assert_close(moved, fuse(weights, depths, space=space), rtol=1e-5, atol=1e-5)
+
+
+@given(seeds, counts, st.sampled_from(["depth", "log"]))
+def test_any_real_weights_give_positive_finite_depth(seed, learners, space):
+    weights, depths = sample(seed, learners)
+    bias = 3 * torch.randn(2, 1, 3, 4, generator=torch.Generator().manual_seed(seed))
+    fused = fuse(4 * weights - 2, depths, bias=bias, space=space)
+    assert torch.isfinite(fused).all()
+    assert (fused >= MIN_DEPTH).all()
+
+
+def test_fusion_by_hand():
+    depths = torch.tensor([1.0, 4.0]).view(1, 2, 1, 1)
+    half = torch.full_like(depths, 0.5)
+    correction = torch.full((1, 1, 1, 1), 0.25)
+    assert fuse(half, depths).item() == 2.5
+    assert fuse(half, depths, bias=correction).item() == 2.75
+    assert fuse(half, depths, space="log").item() == pytest.approx(2.0)
+    assert fuse(half, depths, bias=correction, space="log").item() == pytest.approx(2 * 2.718281828**0.25)
+    assert fuse(half, depths, bias=-10 * correction).item() == pytest.approx(MIN_DEPTH)
+    assert fuse(half, depths, bias=-100 * correction, space="log").item() == pytest.approx(MIN_DEPTH)
+    assert fuse(1.2 * half, depths).item() == pytest.approx(3.0)  # free weights can scale all learners
+
+
+@pytest.mark.parametrize("space", ["depth", "log"])
+def test_nan_passes_through_every_fusion(space):
+    weights, depths = sample(0, 3)
+    depths[1, 2, 0, :2] = float("nan")
+    fused = fuse(weights, depths, space=space)
+    assert torch.isnan(fused).sum() == 2
+    correction = torch.zeros(2, 1, 3, 4)
+    correction[0, 0, 0, 0] = float("nan")
+    assert torch.isnan(fuse(weights, depths, bias=correction, space=space)).sum() == 3
+
+
+def test_a_depth_of_zero_leaves_the_gradient_of_logs_finite():
+    weights, depths = sample(0, 3)
+    depths[0, 1, 0, 0] = 0.0
+    weights.requires_grad_()
+    fuse(weights, depths, space="log").sum().backward()
+    assert torch.isfinite(weights.grad).all()
+    assert weights.grad.abs().sum() > 0
+
+
+def test_maps_are_weights_and_at_most_one_correction():
+    maps, _ = sample(0, 4)
+    weights, bias = split_maps(maps, 4)
+    assert torch.equal(weights, maps)
+    assert bias is None
+    weights, bias = split_maps(maps, 3)
+    assert torch.equal(weights, maps[:, :3])
+    assert torch.equal(bias, maps[:, 3:])
+    for learners in (2, 5):
+        with pytest.raises(ValueError, match=f"found 4 maps, expected {learners} weights and at most one correction"):
+            split_maps(maps, learners)
+
+
+def test_weights_are_checked_by_their_kind():
+    weights, _ = sample(0, 3)
+    correction = torch.randn(2, 1, 3, 4)
+    check_weights(weights, bias=correction, kind="softmax+bias")
+    check_weights(-2 * weights, kind="free")
+    for kind in ("softmax", "softmax+bias"):
+        with pytest.raises(ValueError, match="miss the sum 1"):
+            check_weights(2 * weights, kind=kind)
+    correction[0, 0, 0, :2] = float("inf")
+    with pytest.raises(ValueError, match="2 corrections are not finite"):
+        check_weights(weights, bias=correction, kind="softmax+bias")
+    weights[0, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="1 weights are not finite"):
+        check_weights(weights, kind="free")
+
+
+def test_unknown_kinds_and_spaces_are_refused():
+    weights, depths = sample(0, 3)
+    with pytest.raises(ValueError, match=r"'soft' are unknown, expected one of softmax, softmax\+bias, free"):
+        check_weights(weights, kind="soft")
+    with pytest.raises(ValueError, match="'logs' is unknown, expected one of depth, log"):
+        fuse(weights, depths, space="logs")

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_learners.encoder import build_encoder
-from meta.fusion import check_weights, fuse, mean_depth
+from meta.fusion import SPACES, WEIGHTS, check_weights, fuse, log_mean_depth, mean_depth, split_maps
 from meta.inputs import assemble, channel_count, normalisation
 from meta.unet import MetaUNet
 
@@ -60,20 +60,114 @@ def test_weights_come_at_any_size(size, name):
     assert weights.std() > 0
 
 
-def test_every_weight_learns_after_the_first_step_and_the_loss_falls():
-    network, image = meta_unet(), noise(2, 3, 64, 96)
+@pytest.mark.parametrize("learners", [2, 5])
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_every_kind_starts_exactly_at_the_mean_of_its_space(weights, space, learners):
+    image, depths = noise(1, 3, 64, 96), 0.1 + 9 * noise(1, learners, 64, 96, seed=1)
+    network = meta_unet("rgb", learners, weights=weights, space=space, stride=4, smooth=3)
+    with torch.no_grad():
+        maps = network(image)
+    found, bias = split_maps(maps, learners)
+    assert torch.equal(found, torch.full_like(found, 1 / learners))
+    assert (bias is not None) == (weights == "softmax+bias")
+    assert bias is None or torch.equal(bias, torch.zeros_like(bias))
+    mean = mean_depth(depths) if space == "depth" else log_mean_depth(depths)
+    torch.testing.assert_close(network.fuse(maps, depths), mean, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("space", "learners"), [("depth", 2), ("log", 5)])
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_every_parameter_learns_after_the_first_step_and_the_loss_falls(weights, space, learners):
+    network, image = meta_unet(learners=learners, weights=weights, space=space), noise(2, 3, 64, 96)
     target = 2 + image[:, :1]
-    depths = torch.cat([target + 0.5, target, target - 1], dim=1)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    depths = torch.cat([target + error for error in (1.0, -0.2, 0.4, 0.1, 0.8)[:learners]], dim=1)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     losses = []
     for _ in range(10):
-        loss = (fuse(network(assemble("rgb+d", image, depths, max_depth=10.0)), depths) - target).abs().mean()
+        maps = network(assemble("rgb+d", image, depths, max_depth=10.0))
+        loss = (network.fuse(maps, depths) - target).abs().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
     assert [key for key, p in network.named_parameters() if not p.grad.abs().sum() > 0] == []
     assert losses[-1] < 0.8 * losses[0]
+
+
+def trained_last_layer(**arguments):
+    network = meta_unet("rgb", **arguments).eval()
+    nn.init.normal_(network.logits[-1].weight, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        return network, network(noise(1, 3, 64, 96))
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_answers_are_weights_of_their_kind_and_so_is_their_mean(weights):
+    network, maps = trained_last_layer(weights=weights)
+    for answer in (maps, (maps + maps.flip(-1)) / 2):
+        found, bias = split_maps(answer, 3)
+        check_weights(found, bias=bias, kind=network.weights)
+        assert found.std() > 0
+        assert (network.fuse(answer, torch.ones(1, 3, 64, 96)) > 0).all()
+
+
+def test_free_weights_can_scale_all_learners_and_softmax_weights_cannot():
+    depths = 1 + noise(1, 3, 64, 96)
+    for weights, reached in (("free", 1.2), ("softmax", 1.0)):
+        network = meta_unet("rgb", weights=weights).eval()
+        nn.init.constant_(network.shift, 0.2 / 3)
+        with torch.no_grad():
+            fused = network.fuse(network(noise(1, 3, 64, 96)), depths)
+        torch.testing.assert_close(fused, reached * mean_depth(depths), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_correction_is_added_in_the_unit_of_fusion(space):
+    network, depths = meta_unet("rgb", weights="softmax+bias", space=space), 1 + noise(1, 3, 64, 96)
+    image = noise(1, 3, 64, 96)
+    with torch.no_grad():
+        before = network.fuse(network(image), depths)
+        network.shift[3] = 0.5
+        after = network.fuse(network(image), depths)
+    wanted = before + 0.5 if space == "depth" else before * torch.tensor(0.5).exp()
+    torch.testing.assert_close(after, wanted, rtol=1e-5, atol=0)
+
+
+def roughness(maps):
+    return float((maps[..., 1:] - maps[..., :-1]).abs().mean())
+
+
+def test_stride_and_smoothing_make_weights_smoother_and_change_no_parameter():
+    plain, rough = trained_last_layer()
+    for arguments in ({"stride": 8}, {"smooth": 9}):
+        network, maps = trained_last_layer(**arguments)
+        assert maps.shape == rough.shape
+        check_weights(maps)
+        assert 0 < roughness(maps) < 0.5 * roughness(rough)
+        assert [key for key, _ in network.named_parameters()] == [key for key, _ in plain.named_parameters()]
+
+
+def test_stride_and_smoothing_keep_what_is_the_same_everywhere():
+    network = meta_unet("rgb", weights="free", stride=8, smooth=9).eval()
+    nn.init.constant_(network.shift, 0.25)
+    with torch.no_grad():
+        maps = network(noise(1, 3, 61, 97))
+    torch.testing.assert_close(maps, torch.full_like(maps, 1 / 3 + 0.25), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"weights": "sigmoid"}, r"weights 'sigmoid' is unknown, expected one of softmax, softmax\+bias, free"),
+        ({"space": "inverse"}, "space 'inverse' is unknown, expected one of depth, log"),
+        ({"stride": 0}, "stride 0, expected at least 1"),
+        ({"smooth": 4}, "smooth 4, expected an odd number"),
+    ],
+)
+def test_unknown_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        meta_unet(**arguments)
 
 
 def test_frozen_learners_get_no_gradient_and_keep_their_buffers():
