@@ -1,5 +1,7 @@
 """``python -m ensemble.base``: train, cache, score and measure the base learners."""
 
+import json
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -8,14 +10,22 @@ from ensemble import options
 from ensemble.config import LearnerSettings
 from ensemble.config_files import experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.console import messages, results
-from ensemble.runs import Outputs, outputs
+from ensemble.runs import FULL, Outputs, fold_model, outputs, seed_model
 from ensemble.setting_trees import SettingsError, check_name
 
 app = options.application("Base learners: adabins, bts, ldrn.")
 
-ROLES: dict[str, Literal["fit", "validation", "test"]] = {"fit": "fit", "validation": "validation", "test": "test"}
+ROLES: dict[str, Literal["fit", "validation", "test", "oof"]] = {
+    "fit": "fit",
+    "validation": "validation",
+    "test": "test",
+    "oof": "oof",
+}
 
 Learner = Annotated[str, typer.Argument(help="adabins, bts or ldrn.", metavar="LEARNER")]
+Folds = Annotated[
+    int | None, typer.Option(min=2, help="Divide the scenes into so many folds; train every fold's model as well.")
+]
 Learners = Annotated[list[str], typer.Argument(help="One or more learners; every image is read once.")]
 
 
@@ -27,27 +37,64 @@ def train(
     config: options.Config = None,
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
+    folds: Folds = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Leave the scenes of this fold out, train nothing else.")
+    ] = None,
+    seeds: options.Seeds = None,
     resume: options.Resume = None,
     fresh: options.Fresh = False,
     wandb: options.Wandb = False,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Train a learner, or go on where its run stopped."""
+    """Train a learner, or go on where its run stopped; with --folds, the models of all folds and the full fit."""
     where = outputs(cache_dir)
     if resume is None:
-        assignments = options.with_experiment(assignments, experiment)
+        assignments = [*options.with_experiment(assignments, experiment), *_with_folds(folds)]
         settings = learner_settings(learner, kind=data, root=root, config=config, assignments=assignments)
+        models = _models(settings, all_folds=folds is not None, fold=fold, seeds=options.parse_seeds(seeds))
     else:
-        if assignments or config or data or experiment or fresh:
+        if assignments or config or data or experiment or fresh or seeds or (folds, fold) != (None, None):
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         check_name(learner, known_learners(), "learner")
-        settings = moved(_settings_of(where, resume, learner), root)
+        model, settings = _settings_of(where, resume, learner)
+        settings = moved(settings, root)
+        models = {model: settings}
     _say_data(settings)
 
     from ensemble.stages import train_learner
 
-    finished = train_learner(settings, where, fresh=fresh, wandb=wandb)
-    messages.print(f"best weights: {finished.best}")
+    for model, own in models.items():
+        finished = train_learner(own, where, model, fresh=fresh, wandb=wandb)
+        messages.print(f"best weights: {finished.best}")
+
+
+@app.command()
+def jobs(
+    learners: Annotated[
+        list[str] | None, typer.Argument(help="All learners where absent.", metavar="[LEARNER]...")
+    ] = None,
+    data: options.Data = None,
+    root: options.Root = None,
+    config: options.Config = None,
+    assignments: options.Assignments = None,
+    experiment: options.Experiment = None,
+    folds: Folds = None,
+    seeds: options.Seeds = None,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """Print the independent commands of out-of-fold stacking, one a line, for Slurm arrays or GNU parallel."""
+    where = outputs(cache_dir)
+    chosen = tuple(dict.fromkeys(learners or known_learners()))
+    assigned = [*options.with_experiment(assignments, experiment), *_with_folds(folds)]
+    settings = {
+        name: learner_settings(name, kind=data, root=root, config=config, assignments=assigned) for name in chosen
+    }
+    words = [*options.repeated(data, root, config), *(word for each in assigned for word in ("--set", each))]
+    count = next(iter(settings.values())).data.folds
+    repeats = [seed for seed in options.parse_seeds(seeds) if seed != next(iter(settings.values())).seed]
+    for line in job_lines(where, chosen, words, folds=count, seeds=repeats):
+        results.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command("lr-range")
@@ -60,7 +107,7 @@ def lr_range(
     experiment: options.Experiment = None,
     steps: Annotated[int, typer.Option(min=10, help="Optimiser steps, from 1e-6 up to 1.")] = 100,
     cache_dir: options.CacheDir = None,
-    json: options.Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Learning-rate range test: a curve as PNG and a suggestion."""
     assignments = options.with_experiment(assignments, experiment)
@@ -74,7 +121,7 @@ def lr_range(
     rates, losses, suggestion = range_test(settings, where, steps=steps)
     picture = where.learner_run(settings.experiment, learner).lr_range
     learning_rate_curve(picture, rates, losses, suggestion)
-    if json:
+    if as_json:
         results.print_json(data={"learner": learner, "rates": rates, "losses": losses, "suggestion": suggestion})
     elif suggestion is None:
         results.print(f"{learner}: the loss never fell; look at {picture}", soft_wrap=True)
@@ -89,11 +136,15 @@ def lr_range(
 @app.command()
 def cache(
     learners: Learners,
-    role: Annotated[str, typer.Option(help="fit, validation or test.")],
+    role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold).")],
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
     experiment: options.Experiment = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="The model of this fold; with oof, all folds' if absent.")
+    ] = None,
+    seeds: options.Seeds = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw these learners' rows away first.")] = False,
     workers: Annotated[int | None, typer.Option(min=0, help="Loader processes. Default: as in training.")] = None,
     cache_dir: options.CacheDir = None,
@@ -110,13 +161,23 @@ def cache(
 
     where = outputs(cache_dir)
     given = options.repeated(data, root, config)
-    trained = [trained_learner(where, name, each, root=root, options=given) for each in dict.fromkeys(learners)]
-    if workers is None:
-        workers = trained[0].settings.data.workers
-    if role == "test":
-        cache_test_predictions(trained, where, rebuild=rebuild, workers=workers)
+    names = list(dict.fromkeys(learners))
+    if fold is not None:
+        passes = [[fold_model(fold)]]
+    elif role == "oof":
+        full = trained_learner(where, name, names[0], root=root, options=given)
+        passes = [[fold_model(each)] for each in range(full.settings.data.folds)]
     else:
-        cache_predictions(trained, where, ROLES[role], rebuild=rebuild, workers=workers)
+        passes = [[seed_model(seed) for seed in options.parse_seeds(seeds)] or [FULL]]
+    for models in passes:
+        trained = [
+            trained_learner(where, name, each, model, root=root, options=given) for each in names for model in models
+        ]
+        many = trained[0].settings.data.workers if workers is None else workers
+        if role == "test":
+            cache_test_predictions(trained, where, rebuild=rebuild, workers=many)
+        else:
+            cache_predictions(trained, where, ROLES[role], rebuild=rebuild, workers=many)
 
 
 @app.command()
@@ -128,7 +189,7 @@ def evaluate(
     experiment: options.Experiment = None,
     published: options.Published = False,
     cache_dir: options.CacheDir = None,
-    json: options.Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Score a learner on the test frames."""
     check_name(learner, known_learners(), "learner")
@@ -141,7 +202,7 @@ def evaluate(
     where = outputs(cache_dir)
     trained = trained_learner(where, name, learner, root=root, options=options.repeated(data, root, config))
     scores = evaluate_learner(trained, where)
-    if json:
+    if as_json:
         results.print_json(scores_json(scores))
     else:
         results.print(score_table(scores, published=published))
@@ -155,7 +216,7 @@ def profile(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     repeats: Annotated[int, typer.Option(min=1, help="Timed passes; the median counts.")] = 5,
     config: options.Config = None,
-    json: options.Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Parameters, multiply-adds and frames per second beside the published rows."""
     if learner is not None:
@@ -167,14 +228,89 @@ def profile(
     from ensemble.profiling import profile_json, profile_table
 
     rows = profile_rows(learner, pixels, device=device, repeats=repeats, config=config)
-    if json:
+    if as_json:
         results.print_json(profile_json(rows))
     else:
         results.print(profile_table(rows))
 
 
-def _settings_of(where: Outputs, name: str, learner: str) -> LearnerSettings:
-    """The settings of a run that is to go on.
+def job_lines(
+    where: Outputs, learners: Sequence[str], words: Sequence[str], *, folds: int, seeds: Sequence[int]
+) -> list[str]:
+    """Commands that train and cache everything that out-of-fold stacking needs; comments say what waits for what.
+
+    Args:
+        where: Where the commands write.
+        learners: Whose models.
+        words: Options that choose the settings.
+        folds: Number of folds.
+        seeds: Of further full fits.
+    """
+    trained = [where.command("base", "train", learner, *words) for learner in learners]
+    trained += [
+        where.command("base", "train", learner, "--fold", str(fold), *words)
+        for learner in learners
+        for fold in range(folds)
+    ]
+    trained += [
+        where.command("base", "train", learner, "--seeds", str(seed), *words) for learner in learners for seed in seeds
+    ]
+    caching = _caching_words(words)
+    cached = [where.command("base", "cache", *learners, "--role", role, *caching) for role in ("validation", "test")]
+    cached += [
+        where.command("base", "cache", *learners, "--role", "oof", "--fold", str(fold), *caching)
+        for fold in range(folds)
+    ]
+    return [
+        f"# {len(trained)} trainings, independent of each other",
+        *trained,
+        f"# {len(cached)} passes of caching, independent of each other; they wait for all trainings",
+        *cached,
+        "# then: " + where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *words),
+    ]
+
+
+def _caching_words(words: Sequence[str]) -> list[str]:
+    """The options of caching among those of training: which experiment, not how it is trained."""
+    kept: list[str] = []
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        if option != "--set":
+            kept += [option, value]
+        elif value.startswith("experiment="):
+            kept += ["--experiment", json.loads(value.removeprefix("experiment="))]
+    return kept
+
+
+def _with_folds(folds: int | None) -> list[str]:
+    return [] if folds is None else [f"data.folds={folds}"]
+
+
+def _models(
+    settings: LearnerSettings, *, all_folds: bool, fold: int | None, seeds: Sequence[int]
+) -> dict[str, LearnerSettings]:
+    """What to train, by the name of the model.
+
+    Raises:
+        SettingsError: The fold is none of the folds, or folds and seeds are asked for together.
+    """
+    count = settings.data.folds
+    if seeds and (all_folds or fold is not None):
+        raise SettingsError("--seeds repeats the full fit: leave --folds and --fold out")
+    if fold is not None:
+        if fold >= count:
+            raise SettingsError(f"--fold {fold}: expected 0 to {count - 1} (data.folds is {count})")
+        return {fold_model(fold): settings.model_copy(update={"fold": fold})}
+    models = {
+        FULL if seed == settings.seed else seed_model(seed): settings.model_copy(update={"seed": seed})
+        for seed in seeds or [settings.seed]
+    }
+    if all_folds:
+        models |= {fold_model(each): settings.model_copy(update={"fold": each}) for each in range(count)}
+    return models
+
+
+def _settings_of(where: Outputs, name: str, learner: str) -> tuple[str, LearnerSettings]:
+    """The model and the settings of a run that is to go on.
 
     Raises:
         SettingsError: It is the run of another learner, or of another folder for outputs.
@@ -183,11 +319,12 @@ def _settings_of(where: Outputs, name: str, learner: str) -> LearnerSettings:
     settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:
         raise SettingsError(f"--resume {name}: {run.folder} is a run of {settings.learner}, not of {learner}")
-    if run.folder.resolve() != where.learner_run(settings.experiment, learner).folder.resolve():
+    model = run.folder.name
+    if run.folder.resolve() != where.learner_run(settings.experiment, learner, model).folder.resolve():
         raise SettingsError(
             f"--resume {name}: {run.folder} is not below {where.root}; name its folder with --cache-dir"
         )
-    return settings
+    return model, settings
 
 
 def _say_data(settings: LearnerSettings) -> None:

@@ -87,6 +87,7 @@ class DataSettings(Settings):
         test: ``official`` scores on the data's own test split; ``held-out`` on scenes taken out of its training split.
         test_fraction: Share of scenes taken out with ``held-out``.
         split_seed: Shuffles scenes before they are divided.
+        folds: Parts that the scenes to fit are divided into for out-of-fold predictions.
         rooms: Generated scenes.
         augmentation: Random changes of training frames.
         preload: Keep decoded frames of the training split in memory.
@@ -104,6 +105,7 @@ class DataSettings(Settings):
     test: Literal["official", "held-out"] = "official"
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=2)] = 5
     rooms: RoomsSettings = RoomsSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     preload: bool = False
@@ -159,6 +161,8 @@ class TrainingSettings(Settings):
     Attributes:
         epochs: Passes over the training frames.
         max_steps: Stop after so many optimiser steps (and shape the cycle to them); ``None`` leaves it to ``epochs``.
+        max_seconds: Stop after so many seconds of training (and shape the cycle to them), looks at the validation
+            scenes not counted; how far a run gets then depends on the machine.
         batch_size: Frames per optimiser step over all processes and accumulated batches.
         accumulate: Batches whose gradients are added up for one step.
         lr: Largest learning rate, reached at the end of the warm-up.
@@ -170,6 +174,7 @@ class TrainingSettings(Settings):
         clip_norm: Gradients are scaled down to this norm; ``None`` leaves them.
         precision: Of the network; losses are always computed in float32.
         device: ``auto`` takes a GPU where there is one.
+        memory_format: ``channels_last`` stores the channels of a pixel side by side, which many devices compute faster.
         validate_every: Epochs between two looks at the validation scenes.
         checkpoint_every: Optimiser steps between two checkpoints; one is written after every epoch in any case.
         select: Metric on the validation scenes that chooses the best checkpoint.
@@ -177,6 +182,7 @@ class TrainingSettings(Settings):
 
     epochs: Positive = 25
     max_steps: Positive | None = None
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
     batch_size: Positive = 32
     accumulate: Positive = 1
     lr: Annotated[float, Field(gt=0)] = 5e-4
@@ -188,9 +194,16 @@ class TrainingSettings(Settings):
     clip_norm: Annotated[float, Field(gt=0)] | None = 0.1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     validate_every: Positive = 1
     checkpoint_every: Positive | None = None
     select: Literal["d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog_x100"] = "abs_rel"
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if self.max_steps is not None and self.max_seconds is not None:
+            raise ValueError("max_steps and max_seconds are two budgets for one run; give one of them")
+        return self
 
     @model_validator(mode="after")
     def _accumulation_divides(self) -> Self:
@@ -220,6 +233,7 @@ class LearnerSettings(Settings):
         experiment: Names the folders below ``cache/`` that belong together.
         learner: Key in ``LEARNERS``.
         seed: Initial weights, order of frames and augmentation follow from it.
+        fold: Leave the scenes of this fold out of training; ``None`` fits to all of them.
         data: Frames and splits.
         encoder: Pyramid of features.
         network: Keyword arguments of the network; ``configs/base/<learner>.yaml`` lists them.
@@ -231,6 +245,7 @@ class LearnerSettings(Settings):
     experiment: Name
     learner: str
     seed: Annotated[int, Field(ge=0)] = 0
+    fold: Annotated[int, Field(ge=0)] | None = None
     data: DataSettings
     encoder: EncoderSettings = EncoderSettings()
     network: dict[str, Any] = {}
@@ -246,6 +261,9 @@ class StackSettings(Settings):
         experiment: Names the folders below ``cache/`` that belong together.
         inputs: What the meta-learner sees.
         learners: Whose cached predictions are weighed, in this order.
+        rows: What it is fitted to: ``oof`` depth of frames by models that never saw their scenes, or ``fit`` depth by
+            models that were trained on them (in-sample, as in the published study).
+        level0: What predicts at test time: the learners' ``full`` fits, or the mean of the models of their ``folds``.
         seed: Initial weights, order of frames and augmentation follow from it.
         data: Frames and splits.
         encoder: Pyramid of features.
@@ -258,6 +276,8 @@ class StackSettings(Settings):
     experiment: Name
     inputs: Literal["rgb", "d", "rgb+d"]
     learners: Annotated[tuple[str, ...], Field(min_length=2)] = ("adabins", "bts", "ldrn")
+    rows: Literal["oof", "fit"] = "oof"
+    level0: Literal["full", "folds"] = "full"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataSettings
     encoder: EncoderSettings = EncoderSettings()
@@ -270,4 +290,10 @@ class StackSettings(Settings):
     def _learners_differ(self) -> Self:
         if len(set(self.learners)) != len(self.learners):
             raise ValueError(f"learners must differ, found {', '.join(self.learners)}")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_predict_out_of_fold(self) -> Self:
+        if self.rows == "fit" and self.level0 == "folds":
+            raise ValueError("level0 folds: the models of the folds have no in-sample rows; set rows to oof")
         return self

@@ -23,7 +23,7 @@ from ensemble.profiling import (
     count_mul_adds,
     profile_network,
 )
-from ensemble.runs import Outputs, Run
+from ensemble.runs import FULL, Outputs, Run, fold_model, model_options
 from ensemble.training.checkpoints import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
@@ -31,7 +31,7 @@ from meta.unet import MetaUNet
 
 @dataclass(frozen=True)
 class TrainedLearner:
-    """A learner's finished run.
+    """One model of a learner: a finished run.
 
     Attributes:
         settings: What it was trained with.
@@ -47,6 +47,16 @@ class TrainedLearner:
     def name(self) -> str:
         """Key in ``LEARNERS``."""
         return self.settings.learner
+
+    @property
+    def model(self) -> str:
+        """Which model of the learner: the full fit, that of a fold, or that of another seed."""
+        return self.run.folder.name
+
+    @property
+    def key(self) -> str:
+        """What the model is called in the record of what a stack rests on."""
+        return f"weights of {self.name}/{self.model}"
 
 
 def build_learner(settings: LearnerSettings) -> nn.Module:
@@ -79,27 +89,39 @@ def build_stack(settings: StackSettings) -> MetaUNet:
 
 
 def trained_learner(
-    outputs: Outputs, experiment: str, learner: str, *, root: Path | None = None, options: Sequence[str] = ()
+    outputs: Outputs,
+    experiment: str,
+    learner: str,
+    model: str = FULL,
+    *,
+    root: Path | None = None,
+    options: Sequence[str] = (),
 ) -> TrainedLearner:
-    """The finished run of a learner.
+    """The finished run of one model of a learner.
 
     Args:
         outputs: Where runs are.
         experiment: Which experiment.
         learner: Name of a learner.
+        model: Which of its models.
         root: Where the copy of NYU Depth v2 is now; where it was in training if absent.
         options: Of the command line that trains it as the others were.
 
     Raises:
         ValueError: The learner was not trained, or not to its end; the message holds the command that does it.
     """
-    run = outputs.learner_run(experiment, learner)
+    run = outputs.learner_run(experiment, learner, model)
     if not run.settings.is_file():
-        again = outputs.command("base", "train", learner, *options, "--experiment", experiment)
+        which = model_options(model)
+        again = outputs.command("base", "train", learner, *which, *options, "--experiment", experiment)
         raise ValueError(f"{run.folder}: {learner} was not trained.\nRun: {again}")
     settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:
         raise ValueError(f"{run.settings}: expected the settings of {learner}, found those of {settings.learner}")
+    if settings.fold is not None and model != fold_model(settings.fold):
+        raise ValueError(f"{run.settings}: expected the settings of {model}, found those of fold {settings.fold}")
+    if settings.fold is None and model.startswith("fold-"):
+        raise ValueError(f"{run.settings}: expected the settings of {model}, found those of a full fit")
     if not run.result.is_file():
         again = outputs.command("base", "train", learner, "--resume", str(run.folder))
         raise ValueError(f"{run.folder}: the training of {learner} is not complete.\nRun: {again}")
@@ -169,12 +191,12 @@ def differing_keys(left: Mapping[str, Any], right: Mapping[str, Any], prefix: st
     return found
 
 
-FRAMES = "frames"
-"""What a learner's run rests on, in the record of its sources; that of a stack holds learners' names."""
+FRAMES, FOLDS = "frames", "folds"
+"""Names in the record of what a run rests on; that of a stack holds the weights of its learners as well."""
 
 
 def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
-    """What is no longer that which a run rests on: the frames of a learner, the weights that a stack weighs.
+    """What is no longer that which a run rests on: folds, the frames of a learner, the weights that a stack weighs.
 
     Raises:
         ValueError: The record of the run is missing or damaged.
@@ -184,7 +206,7 @@ def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the run over") from error
     before, now = ({name: each[name][:12] for name in each} for each in (rests_on, sources))
-    return differing_keys(before, now, "" if FRAMES in sources else "weights of ")
+    return differing_keys(before, now)
 
 
 def profile_rows(

@@ -25,6 +25,9 @@ Experiment = Annotated[str | None, typer.Option(help="Names the folders below th
 CacheDir = Annotated[
     Path | None, typer.Option("--cache-dir", help="Where everything is written. Default: STACKDEPTH_CACHE, else cache.")
 ]
+Seeds = Annotated[
+    str | None, typer.Option(metavar="0,1,2", help="Repeat with these seeds; the first run keeps its name.")
+]
 Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run, with its own settings.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier run of this name has written.")]
 Wandb = Annotated[
@@ -74,6 +77,20 @@ def repeated(data: str | None, root: Path | None, config: Path | None) -> list[s
     """The options that chose the settings, for a command line in a message that is to choose the same."""
     given = (("--data", data), ("--root", root), ("--config", config))
     return [word for option, value in given if value is not None for word in (option, str(value))]
+
+
+def parse_seeds(text: str | None) -> list[int]:
+    """Seeds out of ``0,1,2``; none where the option is absent.
+
+    Raises:
+        SettingsError: The text is something else, or a seed stands twice.
+    """
+    if text is None:
+        return []
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() for word in words) or len({int(word) for word in words}) < len(words):
+        raise SettingsError(f"--seeds {text!r}: expected different whole numbers such as 0,1,2")
+    return [int(word) for word in words]
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +11,13 @@ from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Ro
 from ensemble.config import DataSettings, LearnerSettings, TrainingSettings
 from ensemble.console import messages, progress
 from ensemble.data import open_source
+from ensemble.data.folds import Folds, folds_of_experiment
 from ensemble.data.loaders import FrameDataset, OrderedBatches, affordable_workers, loader
 from ensemble.data.source import Frame, FrameSource
-from ensemble.data.splits import training_frames
+from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.data.transforms import resize_image
-from ensemble.networks import FRAMES, TrainedLearner, common_data, differing_sources, load_learner
-from ensemble.runs import Outputs
+from ensemble.networks import FOLDS, FRAMES, TrainedLearner, common_data, differing_sources, load_learner
+from ensemble.runs import Outputs, model_options
 
 PREPROCESSING_VERSION = 1
 """Raised whenever the same settings begin to give the networks other images."""
@@ -41,34 +43,62 @@ def flip_averaged(predict: Callable[[Tensor], Tensor], image: Tensor, *, enabled
     return (predict(image) + predict(image.flip(-1)).flip(-1)) / 2
 
 
-def frames_of_role(source: FrameSource, data: DataSettings, role: Role) -> tuple[Frame, ...]:
-    """The frames that go by a role of training: fitted on, or selected with.
+@dataclass(frozen=True)
+class Division:
+    """The frames that training may see, and their folds.
 
-    Raises:
-        ValueError: The role is none of training; ``ensemble.evaluation`` knows the frames to test on.
+    Attributes:
+        frames: To fit, and to validate with.
+        folds: Of the scenes to fit.
     """
-    split = training_frames(source, data)
-    roles = {"fit": split.fit, "validation": split.validation}
-    if role not in roles:
-        raise ValueError(f"role {role}: expected one of training, {' or '.join(roles)}")
-    return roles[role]
+
+    frames: TrainingFrames
+    folds: Folds
+
+    def fitted_by(self, fold: int | None) -> TrainingFrames:
+        """What the model of a fold sees, or the full fit (``None``)."""
+        return TrainingFrames(self.folds.fitted_by(fold, self.frames.fit), self.frames.validation)
+
+    def of_role(self, role: Role, fold: int | None) -> tuple[Frame, ...]:
+        """The frames that go by a role of training, seen from a model.
+
+        Raises:
+            ValueError: No frame goes by this role for this model; ``ensemble.evaluation`` knows the frames to test on.
+        """
+        if role == "oof":
+            if fold is None:
+                raise ValueError(
+                    "role oof: the full fit was trained on these frames; only models of folds predict them"
+                )
+            return self.folds.left_out_by(fold, self.frames.fit)
+        if role == "fit" and fold is not None:
+            raise ValueError("role fit: expected the full fit, found the model of a fold; ask it for role oof")
+        roles = {"fit": self.frames.fit, "validation": self.frames.validation}
+        if role not in roles:
+            raise ValueError(f"role {role}: expected one of training, {', '.join(roles)} or oof")
+        return roles[role]
+
+    def sources(self, source: FrameSource, fold: int | None) -> dict[str, str]:
+        """Fingerprints of what the run of a model rests on: the frames it sees, and how scenes are divided."""
+        seen = self.fitted_by(fold)
+        frames = fingerprint([source.describe(seen.fit), source.describe(seen.validation)])
+        return {FRAMES: frames, FOLDS: self.folds.fingerprint}
 
 
-def frames_fingerprint(source: FrameSource, data: DataSettings) -> str:
-    """Fingerprint of the frames that training sees and of how they are divided."""
-    split = training_frames(source, data)
-    return fingerprint([source.describe(split.fit), source.describe(split.validation)])
+def division_of(outputs: Outputs, experiment: str, source: FrameSource, data: DataSettings) -> Division:
+    """The frames of an experiment's training and their folds, which are written down when they are first asked for."""
+    frames = training_frames(source, data)
+    return Division(frames, folds_of_experiment(outputs.folds(experiment), frames.fit, data.folds))
 
 
-def check_trained_frames(trained: Sequence[TrainedLearner], source: FrameSource, data: DataSettings) -> None:
+def check_trained_frames(trained: Sequence[TrainedLearner], source: FrameSource, division: Division) -> None:
     """Refuse learners whose copy has changed since: scenes that they were trained on may be test scenes now.
 
     Raises:
-        ValueError: A learner was trained on other frames than the data hold now.
+        ValueError: A learner was trained on other frames, or with other folds, than there are now.
     """
-    now = {FRAMES: frames_fingerprint(source, data)}
     for learner in trained:
-        differing = differing_sources(learner.run, now)
+        differing = differing_sources(learner.run, division.sources(source, learner.settings.fold))
         if differing:
             raise ValueError(
                 f"{learner.run.folder}: {learner.name} was trained on other frames than there are now "
@@ -91,15 +121,18 @@ def preprocessing_fingerprint(settings: LearnerSettings) -> str:
     )
 
 
-def identity_of(trained: TrainedLearner, source: FrameSource, frames: Sequence[Frame], role: Role) -> CacheIdentity:
+def identity_of(
+    trained: TrainedLearner, source: FrameSource, frames: Sequence[Frame], role: Role, folds: Folds
+) -> CacheIdentity:
     """What a learner's cached rows must have been made from."""
     return CacheIdentity(
         learner=trained.name,
         role=role,
-        fold=None,
+        fold=trained.settings.fold,
         weights=trained.weights,
         preprocessing=preprocessing_fingerprint(trained.settings),
         frames=source.describe(frames),
+        folds=folds.fingerprint,
     )
 
 
@@ -117,7 +150,7 @@ def cache_predictions(
     Rows that are there already, and were made from the same weights, preprocessing and files, are kept.
 
     Args:
-        trained: Learners of one experiment with the same frames.
+        trained: Models of one experiment with the same frames; with role ``oof``, of one fold.
         outputs: Where to write.
         role: What the frames are to the learners.
         frames: The frames; where absent, those that go by the role in training.
@@ -130,14 +163,15 @@ def cache_predictions(
     """
     data = common_data(trained)
     source = open_source(data)
-    check_trained_frames(trained, source, data)
+    division = division_of(outputs, trained[0].settings.experiment, source, data)
+    check_trained_frames(trained, source, division)
     if frames is None:
-        frames = frames_of_role(source, data, role)
+        frames = division.of_role(role, trained[0].settings.fold)
     with ExitStack() as stack:
         writers: dict[str, PredictionWriter] = {}
         for learner in trained:
-            identity = identity_of(learner, source, frames, role)
-            folder = outputs.predictions(learner.settings.experiment, learner.name, role)
+            identity = identity_of(learner, source, frames, role, division.folds)
+            folder = outputs.predictions(learner.settings.experiment, learner.name, role, learner.model)
             writer = PredictionWriter(
                 folder,
                 identity,
@@ -147,7 +181,7 @@ def cache_predictions(
                 rebuild=rebuild,
                 mend=_filling(outputs, learner, role),
             )
-            writers[learner.name] = stack.enter_context(writer)
+            writers[f"{learner.name}/{learner.model}"] = stack.enter_context(writer)
         missing = {name: set(writer.missing()) for name, writer in writers.items()}
         wanted = [frame for frame in frames if any(frame.id in ids for ids in missing.values())]
         done = len(frames) - len(wanted)
@@ -156,7 +190,7 @@ def cache_predictions(
             messages.print(f"{role}: all {len(frames)} frames of {names} are cached")
             return
         messages.print(f"{role}: caching {len(wanted)} frames of {names}" + (f", {done} are there" if done else ""))
-        unfinished = {learner.name: learner for learner in trained if missing[learner.name]}
+        unfinished = {name: learner for name, learner in zip(writers, trained, strict=True) if missing[name]}
         for name, ids, depth in _predictions(unfinished, source, wanted, workers):
             for frame_id, row in zip(ids, depth, strict=True):
                 if frame_id in missing[name]:
@@ -164,29 +198,27 @@ def cache_predictions(
 
 
 def open_predictions(
-    trained: Sequence[TrainedLearner], outputs: Outputs, source: FrameSource, frames: Sequence[Frame], role: Role
-) -> dict[str, PredictionReader]:
-    """Readers over the cached rows of learners, checked for origin and cover.
+    trained: TrainedLearner, outputs: Outputs, source: FrameSource, frames: Sequence[Frame], role: Role, folds: Folds
+) -> PredictionReader:
+    """A reader over the cached rows of one model, checked for origin and cover.
 
     Raises:
         ValueError: Rows are missing, doubled or stale; the message holds the command that mends it.
     """
-    readers = {}
-    for learner in trained:
-        readers[learner.name] = PredictionReader(
-            outputs.predictions(learner.settings.experiment, learner.name, role),
-            identity_of(learner, source, frames, role),
-            [frame.id for frame in frames],
-            size=learner.settings.data.size,
-            max_depth=learner.settings.data.max_depth,
-            mend=_filling(outputs, learner, role),
-        )
-    return readers
+    return PredictionReader(
+        outputs.predictions(trained.settings.experiment, trained.name, role, trained.model),
+        identity_of(trained, source, frames, role, folds),
+        [frame.id for frame in frames],
+        size=trained.settings.data.size,
+        max_depth=trained.settings.data.max_depth,
+        mend=_filling(outputs, trained, role),
+    )
 
 
 def _filling(outputs: Outputs, learner: TrainedLearner, role: Role) -> str:
+    model = model_options(learner.model)
     experiment = learner.settings.experiment
-    return outputs.command("base", "cache", learner.name, "--role", role, "--experiment", experiment)
+    return outputs.command("base", "cache", learner.name, "--role", role, *model, "--experiment", experiment)
 
 
 class ImageDataset(FrameDataset):
@@ -201,7 +233,7 @@ class ImageDataset(FrameDataset):
 def _predictions(
     trained: Mapping[str, TrainedLearner], source: FrameSource, frames: Sequence[Frame], workers: int
 ) -> Iterator[tuple[str, list[str], Tensor]]:
-    """Learner, frame ids and depth [b h w] in metres for batch after batch, every image read once."""
+    """Model, frame ids and depth [b h w] in metres for batch after batch, every image read once."""
     first = next(iter(trained.values())).settings
     devices = {name: device_of(learner.settings.training) for name, learner in trained.items()}
     networks = {name: load_learner(learner).to(devices[name]) for name, learner in trained.items()}

@@ -9,7 +9,23 @@ from ensemble.setting_trees import SettingsError, nearest
 
 ENVIRONMENT_VARIABLE = "STACKDEPTH_CACHE"
 FULL = "full"
-"""Folder of the run of a learner that is fitted to all training scenes."""
+"""The model of a learner that is fitted to all scenes to fit."""
+
+
+def fold_model(fold: int) -> str:
+    """The model of a learner that never saw the scenes of a fold."""
+    return f"fold-{fold}"
+
+
+def seed_model(seed: int) -> str:
+    """A further model of a learner, fitted to all scenes to fit from another seed."""
+    return f"seed-{seed}"
+
+
+def model_options(model: str) -> tuple[str, ...]:
+    """The command-line options that choose a model; none for the full fit."""
+    kind, _, number = model.partition("-")
+    return {"fold": ("--fold", number), "seed": ("--seeds", number)}.get(kind, ())
 
 
 @dataclass(frozen=True)
@@ -29,7 +45,7 @@ class Run:
 
     @property
     def sources(self) -> Path:
-        """Fingerprints of what the run rests on (JSON): a learner's frames, the weights that a stack weighs."""
+        """Fingerprints of what the run rests on (JSON): folds, a learner's frames, the weights that a stack weighs."""
         return self.folder / "sources.json"
 
     @property
@@ -103,17 +119,21 @@ class Outputs:
         where = ("--cache-dir", str(self.root)) if self.named else ()
         return shlex.join(("python", "-m", f"ensemble.{tool}", *words, *where))
 
-    def learner_run(self, experiment: str, learner: str) -> Run:
-        """The run of a learner that is fitted to all training scenes but the validation scenes."""
-        return Run(self.root / "runs" / experiment / learner / FULL)
+    def learner_run(self, experiment: str, learner: str, model: str = FULL) -> Run:
+        """The run of one model of a learner: the full fit, that of a fold, or that of another seed."""
+        return Run(self.root / "runs" / experiment / learner / model)
+
+    def folds(self, experiment: str) -> Path:
+        """Which fold leaves a scene out (JSON); written once, shared by every run of the experiment."""
+        return self.root / "runs" / experiment / "folds.json"
 
     def meta_run(self, experiment: str, name: str) -> Run:
         """A fit of the meta-learner."""
         return Run(self.root / "runs" / experiment / name)
 
-    def predictions(self, experiment: str, learner: str, role: str) -> Path:
-        """The folder of the shards with one learner's predictions for one role."""
-        return self.root / "predictions" / experiment / learner / role
+    def predictions(self, experiment: str, learner: str, role: str, model: str = FULL) -> Path:
+        """The folder of the shards with the predictions of one model of a learner for one role."""
+        return self.root / "predictions" / experiment / learner / role / model
 
     def report(self, experiment: str) -> Path:
         """The folder of the tables and pictures of an experiment."""

@@ -25,18 +25,17 @@ from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.files import write_text
 from ensemble.metrics import EvalProtocol
 from ensemble.networks import (
-    FRAMES,
-    TrainedLearner,
+    FOLDS,
     build_learner,
     build_stack,
     common_data,
     differing_keys,
     differing_sources,
     frame_settings,
-    trained_learner,
 )
-from ensemble.prediction import cache_predictions, frames_fingerprint, open_predictions
-from ensemble.runs import Outputs, Run
+from ensemble.prediction import division_of
+from ensemble.rows import LevelZero, cache_level_zero, level_zero, open_rows
+from ensemble.runs import FULL, Outputs, Run, fold_model
 from ensemble.training.fit import fit, lr_range
 from ensemble.training.tasks import DepthTask
 from ensemble.training.tracking import wandb_logger
@@ -51,29 +50,37 @@ PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
 """How many of us torchrun has started."""
 
 
-def train_learner(settings: LearnerSettings, outputs: Outputs, *, fresh: bool = False, wandb: bool = False) -> Run:
-    """Train one learner, or go on with its run where it stopped.
+def train_learner(
+    settings: LearnerSettings, outputs: Outputs, model: str = FULL, *, fresh: bool = False, wandb: bool = False
+) -> Run:
+    """Train one model of a learner, or go on with its run where it stopped.
 
     Args:
         settings: Everything that decides the result.
         outputs: Where to write.
+        model: Which model it is: the full fit, that of the settings' fold, or that of another seed.
         fresh: Throw away what an earlier run with the same name has written.
         wandb: Track with Weights & Biases beside the log.
 
     Raises:
         ValueError: The run was begun with other settings, or the data do not allow it.
     """
-    run = outputs.learner_run(settings.experiment, settings.learner)
+    if settings.fold is not None:
+        model = fold_model(settings.fold)
+    run = outputs.learner_run(settings.experiment, settings.learner, model)
     source = open_source(settings.data)
-    frames = training_frames(source, settings.data)
-    sources = {FRAMES: frames_fingerprint(source, settings.data)}
+    division = division_of(outputs, settings.experiment, source, settings.data)
+    sources = division.sources(source, settings.fold)
     if begin(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
         return run
+    frames = division.fitted_by(settings.fold)
     training, validation = (FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation))
-    _announce(LEARNERS[settings.learner].title, frames, settings)
+    title = LEARNERS[settings.learner].title
+    _announce(title if model == FULL else f"{title}, {model}", frames, settings)
     _preload(settings, training, validation)
     torch.manual_seed(settings.seed)
-    loggers = _wandb(settings, settings.learner, run, enabled=wandb)
+    name = settings.learner if model == FULL else f"{settings.learner}/{model}"
+    loggers = _wandb(settings, name, run, enabled=wandb)
     fit(
         lambda steps: learner_task(settings, steps),
         training,
@@ -103,7 +110,7 @@ def range_test(
 def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool = False, wandb: bool = False) -> Run:
     """Fit the meta-learner to the learners' cached predictions, or go on with its run where it stopped.
 
-    Rows that are missing are cached first. They are in-sample: the learners were trained on the same frames.
+    Rows that are missing are cached first: out-of-fold ones, or in-sample ones where the settings ask for them.
 
     Args:
         settings: Everything that decides the result.
@@ -117,29 +124,31 @@ def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool
     """
     if run.folder.name in (taken := {*LEARNERS, *COMBINERS}):
         raise ValueError(f"{run.folder}: the names {', '.join(sorted(taken))} mean something else; give another name")
-    root = settings.data.root
-    learners = [trained_learner(outputs, settings.experiment, name, root=root) for name in settings.learners]
+    learners = level_zero_of(settings, outputs)
     check_same_frames(settings, learners)
-    sources = {learner.name: learner.weights for learner in learners}
+    source = open_source(settings.data)
+    division = division_of(outputs, settings.experiment, source, settings.data)
+    sources = {**rests_on(learners), FOLDS: division.folds.fingerprint}
     if begin(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
         return run
-    source = open_source(settings.data)
-    frames = training_frames(source, settings.data)
-    roles: dict[Role, tuple[Frame, ...]] = {"fit": frames.fit, "validation": frames.validation}
-    parts: dict[Role, FrameDataset] = {}
-    for role, part in roles.items():
+    frames = division.frames
+    roles: tuple[tuple[Role, tuple[Frame, ...]], ...]
+    roles = ((settings.rows, frames.fit), ("validation", frames.validation))
+    parts: list[FrameDataset] = []
+    for role, part in roles:
         if PROCESSES == 1:  # several would write the same rows; they read what is there
-            cache_predictions(learners, outputs, role, workers=settings.data.workers)
-        rows = open_predictions(learners, outputs, source, part, role)
-        parts[role] = FrameDataset(source, part, settings.data, rows)
-    title = f"stack {settings.inputs}"
-    _announce(f"{title} over {', '.join(settings.learners)} (rows: fit, in-sample)", frames, settings)
-    _preload(settings, *parts.values())
+            cache_level_zero(learners, outputs, role, workers=settings.data.workers)
+        rows = {each.name: open_rows(each, outputs, source, part, role, division) for each in learners}
+        parts.append(FrameDataset(source, part, settings.data, rows))
+    kind = "out-of-fold" if settings.rows == "oof" else "in-sample: the learners were trained on these frames"
+    title = f"stack {settings.inputs} over {', '.join(settings.learners)} (rows: {settings.rows}, {kind})"
+    _announce(title, frames, settings)
+    _preload(settings, *parts)
     torch.manual_seed(settings.seed)
     fit(
         lambda steps: stack_task(settings, steps),
-        parts["fit"],
-        parts["validation"],
+        parts[0],
+        parts[1],
         settings.training,
         run,
         seed=settings.seed,
@@ -252,13 +261,28 @@ def _forget(run: Run) -> None:
         file.unlink(missing_ok=True)
 
 
-def check_same_frames(settings: StackSettings, learners: Sequence[TrainedLearner]) -> None:
+def level_zero_of(settings: StackSettings, outputs: Outputs) -> tuple[LevelZero, ...]:
+    """The learners that a stack weighs, with the models that it needs of each.
+
+    Raises:
+        ValueError: A model is not trained; the message holds the command that does it.
+    """
+    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
+    return tuple(level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners)
+
+
+def rests_on(learners: Sequence[LevelZero]) -> dict[str, str]:
+    """Fingerprints of the weights that a stack rests on."""
+    return {model.key: model.weights for learner in learners for model in learner.models}
+
+
+def check_same_frames(settings: StackSettings, learners: Sequence[LevelZero]) -> None:
     """Refuse data settings of a stack under which it would see other frames than its learners.
 
     Raises:
         ValueError: Frames, sizes or depth ranges differ.
     """
-    data = common_data(learners)
+    data = common_data([model for learner in learners for model in learner.models])
     differing = differing_keys(frame_settings(data), frame_settings(settings.data))
     if differing:
         raise ValueError(

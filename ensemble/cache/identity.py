@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout that ``ensemble.cache.shards`` writes; anything else is refused."""
 
 Role = Literal["fit", "validation", "test", "oof"]
@@ -21,6 +21,7 @@ TITLES = {
     "weights": "weights",
     "preprocessing": "preprocessing",
     "frames": "file list",
+    "folds": "folds",
     "height": "height",
     "width": "width",
     "max_depth": "largest depth",
@@ -54,6 +55,7 @@ class CacheIdentity:
         weights: Hexadecimal fingerprint of the weights.
         preprocessing: Hexadecimal fingerprint of everything between file and network, and back.
         frames: Hexadecimal fingerprint of the file list.
+        folds: Hexadecimal fingerprint of how the scenes to fit are divided into folds.
     """
 
     learner: str
@@ -62,6 +64,7 @@ class CacheIdentity:
     weights: str
     preprocessing: str
     frames: str
+    folds: str
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.+-]{1,128}", self.learner):
@@ -70,7 +73,7 @@ class CacheIdentity:
             raise ValueError(f"role {self.role!r}: expected one of {', '.join(get_args(Role))}")
         if self.fold is not None and self.fold < 0:
             raise ValueError(f"fold {self.fold}: expected 0 or more, or None for the full fit")
-        for name in ("weights", "preprocessing", "frames"):
+        for name in ("weights", "preprocessing", "frames", "folds"):
             value = getattr(self, name)
             if not re.fullmatch(r"[0-9a-f]{8,128}", value):
                 raise ValueError(f"{name}: expected a fingerprint of 8 to 128 hexadecimal digits, found {value!r}")
@@ -96,6 +99,7 @@ class CacheIdentity:
             "weights": self.weights,
             "preprocessing": self.preprocessing,
             "frames": self.frames,
+            "folds": self.folds,
             "height": size[0],
             "width": size[1],
             "max_depth": float(max_depth),

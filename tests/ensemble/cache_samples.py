@@ -27,6 +27,7 @@ def identity(learner: str = "bts", **changes: object) -> CacheIdentity:
         weights=fingerprint(["weights", learner]),
         preprocessing=fingerprint("preprocessing"),
         frames=fingerprint("frames"),
+        folds=fingerprint("folds"),
     )
     return replace(original, **changes)
 

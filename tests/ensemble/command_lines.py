@@ -21,6 +21,7 @@ data:
   size: [48, 64]
   crop: [48, 64]
   workers: 0
+  folds: 2
   rooms: {scenes: 4, test_scenes: 2, frames: 2}
 encoder: {name: ghostnet_050, weights: none}
 training: {max_steps: 2, batch_size: 2, device: cpu}

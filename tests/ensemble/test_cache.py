@@ -157,10 +157,10 @@ def test_stale_rows_are_refused_naming_both_fingerprints(tmp_path: Path, field: 
 def test_a_changed_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples.fill(tmp_path, 20)
     for module in ("identity", "shards"):
-        monkeypatch.setattr(f"ensemble.cache.{module}.SCHEMA", 2)
-    with pytest.raises(StaleCacheError, match=r"schema changed: stored 1, expected 2\.\nRun: .* --rebuild$"):
+        monkeypatch.setattr(f"ensemble.cache.{module}.SCHEMA", 99)
+    with pytest.raises(StaleCacheError, match=r"schema changed: stored 2, expected 99\.\nRun: .* --rebuild$"):
         samples.reader(tmp_path, 20)
-    with pytest.raises(StaleCacheError, match="schema changed: stored 1, expected 2"):
+    with pytest.raises(StaleCacheError, match="schema changed: stored 2, expected 99"):
         samples.fill(tmp_path, 20)
 
 

@@ -1,0 +1,139 @@
+"""Folds of the scenes to fit: decided once per experiment, kept in a file, so that out-of-fold means the same for all.
+
+Every run and every cached row carries the file's fingerprint.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sklearn.model_selection import GroupKFold
+
+from ensemble.data.source import Frame
+from ensemble.files import write_text
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which fold leaves a scene out.
+
+    Attributes:
+        count: Number of folds.
+        fold_of: Scene -> fold, from 0.
+    """
+
+    count: int
+    fold_of: Mapping[str, int]
+
+    @property
+    def text(self) -> str:
+        """The content of the file."""
+        content = {"schema": SCHEMA, "folds": self.count, "fold_of": dict(sorted(self.fold_of.items()))}
+        return json.dumps(content, indent=1) + "\n"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 of the content of the file."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def fitted_by(self, fold: int | None, frames: Sequence[Frame]) -> tuple[Frame, ...]:
+        """The frames that the model of a fold is fitted to; all of them for the full fit (``None``)."""
+        self._check(fold)
+        return tuple(frame for frame in frames if fold is None or self.fold_of[frame.scene] != fold)
+
+    def left_out_by(self, fold: int, frames: Sequence[Frame]) -> tuple[Frame, ...]:
+        """The frames whose scenes the model of a fold never saw."""
+        self._check(fold)
+        return tuple(frame for frame in frames if self.fold_of[frame.scene] == fold)
+
+    def _check(self, fold: int | None) -> None:
+        if fold is not None and not 0 <= fold < self.count:
+            raise ValueError(f"fold {fold}: expected 0 to {self.count - 1}")
+
+
+def divide_into_folds(frames: Sequence[Frame], count: int) -> Folds:
+    """Folds of about equally many frames that never cut a scene.
+
+    Args:
+        frames: To fit; neither validation nor test frames.
+        count: Number of folds.
+
+    Raises:
+        ValueError: There are fewer scenes than folds.
+
+    Source: scikit-learn's ``GroupKFold``, which gives the largest scene left to the smallest fold.
+    """
+    ordered = sorted(frames, key=lambda frame: frame.id)
+    scenes = [frame.scene for frame in ordered]
+    if len(set(scenes)) < count:
+        raise ValueError(
+            f"folds: found {len(set(scenes))} scenes to divide into {count} folds, expected at least {count}; "
+            f"set data.folds to {max(2, len(set(scenes)))} or less, or give data with more scenes"
+        )
+    fold_of: dict[str, int] = {}
+    places = np.zeros(len(ordered))
+    for fold, (_, left_out) in enumerate(GroupKFold(n_splits=count).split(places, groups=scenes)):
+        fold_of |= {scenes[index]: fold for index in left_out}
+    return Folds(count, fold_of)
+
+
+def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Folds:
+    """The folds of an experiment: read from its file, or decided and written where there is none yet.
+
+    Args:
+        path: The file.
+        frames: To fit.
+        count: Number of folds asked for.
+
+    Raises:
+        ValueError: The file is damaged, or divides other scenes or into another number of folds.
+    """
+    if not path.is_file():
+        folds = divide_into_folds(frames, count)
+        write_text(path, folds.text)
+        return folds
+    folds = read_folds(path)
+    scenes = {frame.scene for frame in frames}
+    if folds.count != count:
+        found, expected = f"{folds.count} folds", f"{count} (data.folds)"
+    elif set(folds.fold_of) != scenes:
+        other = sorted(scenes ^ set(folds.fold_of))
+        found, expected = f"{len(folds.fold_of)} scenes", f"{len(scenes)} scenes (first difference: {other[0]})"
+    else:
+        return folds
+    raise ValueError(
+        f"{path}: this experiment was divided otherwise: found {found}, expected {expected}. "
+        "Give --experiment NAME to begin another one; or remove this file, and train every run of this one again"
+    )
+
+
+class _Content(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    schema_: int = Field(alias="schema")
+    folds: int = Field(ge=2)
+    fold_of: dict[str, int]
+
+
+def read_folds(path: Path) -> Folds:
+    """Read the file of folds.
+
+    Raises:
+        ValueError: It is damaged, of another schema, or a fold is empty.
+    """
+    mend = "remove it, and train every run of this experiment again"
+    try:
+        content = _Content.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise ValueError(f"{path}: expected scenes and their folds, found something else ({error}); {mend}") from error
+    if content.schema_ != SCHEMA:
+        raise ValueError(f"{path}: schema {content.schema_} found, {SCHEMA} expected; {mend}")
+    if set(content.fold_of.values()) != set(range(content.folds)):
+        raise ValueError(f"{path}: expected folds 0 to {content.folds - 1}, each with a scene; {mend}")
+    return Folds(content.folds, content.fold_of)

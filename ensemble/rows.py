@@ -1,0 +1,153 @@
+"""Which cached rows a stack reads: out-of-fold or in-sample ones to fit to, those of which models at test time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ensemble.cache import PredictionReader, Role
+from ensemble.console import messages
+from ensemble.data.loaders import DepthRows
+from ensemble.data.source import Frame, FrameSource
+from ensemble.networks import TrainedLearner, trained_learner
+from ensemble.prediction import Division, cache_predictions, open_predictions
+from ensemble.runs import Outputs, fold_model
+
+
+@dataclass(frozen=True)
+class LevelZero:
+    """One learner as a stack meets it.
+
+    Attributes:
+        tested: Models whose mean predicts validation, test and new images.
+        folds: Models that predict the frames to fit that they never saw, fold by fold; empty where rows are in-sample.
+    """
+
+    tested: tuple[TrainedLearner, ...]
+    folds: tuple[TrainedLearner, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Key in ``LEARNERS``."""
+        return self.tested[0].name
+
+    @property
+    def models(self) -> tuple[TrainedLearner, ...]:
+        """Every model, each once."""
+        return tuple({model.model: model for model in (*self.tested, *self.folds)}.values())
+
+
+class OutOfFoldRows:
+    """Every frame's row by the one model that never saw its scene.
+
+    Args:
+        readers: By fold.
+        fold_of: Frame id -> fold.
+    """
+
+    def __init__(self, readers: Mapping[int, PredictionReader], fold_of: Mapping[str, int]) -> None:
+        self._readers, self._fold_of = dict(readers), dict(fold_of)
+
+    def read(self, frame_id: str) -> np.ndarray:
+        """Depth [h w] in metres."""
+        return self._readers[self._fold_of[frame_id]].read(frame_id)
+
+
+class MeanRows:
+    """The mean of several models' rows."""
+
+    def __init__(self, readers: Sequence[DepthRows]) -> None:
+        self._readers = tuple(readers)
+
+    def read(self, frame_id: str) -> np.ndarray:
+        """Depth [h w] in metres."""
+        return np.stack([reader.read(frame_id) for reader in self._readers]).mean(axis=0, dtype=np.float32)
+
+
+def level_zero(
+    outputs: Outputs,
+    experiment: str,
+    learner: str,
+    *,
+    rows: str,
+    level0: str,
+    root: Path | None = None,
+    options: Sequence[str] = (),
+) -> LevelZero:
+    """The models of a learner that a stack needs.
+
+    Args:
+        outputs: Where runs are.
+        experiment: Which experiment.
+        learner: Name of a learner.
+        rows: ``oof`` wants the models of all folds, ``fit`` the full fit.
+        level0: ``full`` tests with the full fit, ``folds`` with the mean of the folds' models.
+        root: Where the copy of NYU Depth v2 is now.
+        options: Of the command line that trains it as the others were.
+
+    Raises:
+        ValueError: A model is not trained, or not to its end; the message holds the command that does it.
+    """
+    full = trained_learner(outputs, experiment, learner, root=root, options=options)
+    if rows == "fit" and level0 == "full":
+        return LevelZero((full,))
+    folds = tuple(
+        trained_learner(outputs, experiment, learner, fold_model(fold), root=root, options=options)
+        for fold in range(full.settings.data.folds)
+    )
+    return LevelZero((full,) if level0 == "full" else folds, folds if rows == "oof" else ())
+
+
+def cache_level_zero(
+    learners: Sequence[LevelZero],
+    outputs: Outputs,
+    role: Role,
+    frames: Sequence[Frame] | None = None,
+    *,
+    rebuild: bool = False,
+    workers: int = 0,
+) -> None:
+    """Fill the rows of a role that are missing; arguments as in ``cache_predictions``."""
+    if role == "oof":
+        for models in zip(*(learner.folds for learner in learners), strict=True):
+            messages.print(f"fold {models[0].settings.fold}")
+            cache_predictions(models, outputs, role, frames, rebuild=rebuild, workers=workers)
+    else:
+        models = [model for learner in learners for model in learner.tested]
+        cache_predictions(models, outputs, role, frames, rebuild=rebuild, workers=workers)
+
+
+def open_rows(
+    learner: LevelZero, outputs: Outputs, source: FrameSource, frames: Sequence[Frame], role: Role, division: Division
+) -> DepthRows:
+    """A learner's rows of the frames of a role, checked for origin and cover: every frame exactly once.
+
+    Raises:
+        ValueError: Rows are missing, doubled, stale or not out-of-fold; the message holds the command that mends it.
+    """
+    if role == "oof":
+        return _out_of_fold(learner, outputs, source, division)
+    readers = [open_predictions(model, outputs, source, frames, role, division.folds) for model in learner.tested]
+    return readers[0] if len(readers) == 1 else MeanRows(readers)
+
+
+def _out_of_fold(learner: LevelZero, outputs: Outputs, source: FrameSource, division: Division) -> OutOfFoldRows:
+    readers: dict[int, PredictionReader] = {}
+    fold_of: dict[str, int] = {}
+    for fold, model in enumerate(learner.folds):
+        if model.settings.fold != fold:
+            raise ValueError(
+                f"{model.run.folder}: expected the model of fold {fold}, found that of {model.settings.fold}: "
+                "its rows would be in-sample"
+            )
+        frames = division.of_role("oof", fold)
+        readers[fold] = open_predictions(model, outputs, source, frames, "oof", division.folds)
+        fold_of |= {frame.id: fold for frame in frames}
+    missing = [frame.id for frame in division.frames.fit if frame.id not in fold_of]
+    if missing:
+        raise ValueError(
+            f"{learner.name}: {len(missing)} of {len(division.frames.fit)} training frames have no out-of-fold depth "
+            f"(first: {missing[0]})"
+        )
+    return OutOfFoldRows(readers, fold_of)
