@@ -1,0 +1,262 @@
+"""Fitted combiners: they recover known weights, equal independent solvers, and follow the learners' order."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import nnls
+
+from meta.combiners import (
+    FITTED_COMBINERS,
+    GlobalWeights,
+    RangeWeights,
+    combiner_from_plain,
+    depth_range,
+    global_weights,
+    inverse_variance,
+)
+from meta.fusion import check_weights, mean_depth
+
+every_combiner = pytest.mark.parametrize("fit", FITTED_COMBINERS.values(), ids=FITTED_COMBINERS)
+
+
+def pixels(seed=0, *, count=4000, noise=(0.05, 0.1, 0.2)):
+    """Truth between 0.5 and 9.5 m, and learners with relative noise around it."""
+    generator = np.random.default_rng(seed)
+    target = generator.uniform(0.5, 9.5, size=count)
+    errors = generator.normal(size=(count, len(noise))) * np.array(noise)
+    return target[:, None] * np.exp(errors), target
+
+
+def as_maps(depths, *, dtype=torch.float64):
+    """Rows of pixels as maps ``1 k n 1``."""
+    return torch.from_numpy(depths.T[None, :, :, None]).to(dtype)
+
+
+def combined(combiner, depths):
+    return combiner.combine(as_maps(depths)).flatten().numpy()
+
+
+def relative_error(depth, target):
+    return np.square(depth / target - 1).mean()
+
+
+def test_inverse_variance_by_hand():
+    target = np.tile([1.0, 2.0], 50)
+    depths = np.stack([target + 0.1, target * 1.2], axis=1)
+    metres = inverse_variance(depths, target, weighting="metres").weights  # squared errors 0.01 and (0.04 + 0.16) / 2
+    assert metres == pytest.approx((10 / 11, 1 / 11))
+    relative = inverse_variance(depths, target).weights  # (0.01 + 0.0025) / 2 and 0.04
+    assert relative == pytest.approx((0.04 / 0.04625, 0.00625 / 0.04625))
+
+
+def test_global_recovers_weights_and_their_sum():
+    depths, _ = pixels()
+    fitted = global_weights(depths, depths @ np.array([0.5, 0.0, 0.7]))
+    assert fitted.weights == pytest.approx((0.5, 0.0, 0.7), abs=1e-9)
+    assert fitted.total == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize("weighting", ["relative", "metres"])
+def test_global_equals_scipy(weighting):
+    depths, target = pixels(noise=(0.05, 0.1, 0.2, 0.4))
+    unit = target if weighting == "relative" else np.ones_like(target)
+    expected, _ = nnls(depths / unit[:, None], target / unit)
+    assert global_weights(depths, target, weighting=weighting).weights == pytest.approx(tuple(expected), abs=1e-9)
+    one_range = depth_range(depths, target, ranges=1, weighting=weighting)
+    assert one_range.weights[0] == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_each_weighting_is_best_at_its_own_error():
+    depths, target = pixels(noise=(0.1, 0.2, 0.3))
+    depths[:, 0] += 0.15  # a constant offset hurts near pixels in relative error, and hardly in metres
+    relative, metres = (global_weights(depths, target, weighting=each) for each in ("relative", "metres"))
+    of_relative, of_metres = combined(relative, depths), combined(metres, depths)
+    assert relative_error(of_relative, target) < relative_error(of_metres, target)
+    assert np.square(of_metres - target).mean() < np.square(of_relative - target).mean()
+
+
+def test_depth_range_recovers_weights_between_the_centres():
+    depths, target = pixels(count=6000)
+    known = RangeWeights(
+        depth_range(depths, target, ranges=3).centres, ((1.0, 0, 0), (0, 0.6, 0.3), (0.2, 0, 0.9)), "metres"
+    )
+    fitted = depth_range(depths, combined(known, depths), ranges=3)
+    assert fitted.centres == known.centres
+    np.testing.assert_allclose(fitted.weights, known.weights, atol=1e-8)
+
+
+def test_depth_range_equals_scipy_on_a_basis_written_separately():
+    depths, target = pixels()
+    fitted, mean = depth_range(depths, target, ranges=5), depths.mean(axis=1)
+    ordered = np.sort(mean)
+    assert fitted.centres == pytest.approx([part.mean() for part in np.split(ordered, 5)], rel=1e-3)
+    hats = np.stack([np.interp(mean, fitted.centres, one) for one in np.eye(5)], axis=1)
+    columns = np.concatenate([hats[:, [index]] * depths for index in range(5)], axis=1) / target[:, None]
+    expected, _ = nnls(columns, np.ones(len(target)))
+    np.testing.assert_allclose(np.concatenate(fitted.weights), expected, atol=1e-7)
+
+
+def test_depth_range_uses_each_learner_where_it_is_good():
+    depths, target = pixels(noise=(0.1, 0.1))
+    near = target < 5
+    depths[near, 0] = target[near]
+    depths[~near, 1] = target[~near]
+    fitted = depth_range(depths, target)
+    assert fitted.weights[0] == pytest.approx((1.0, 0.0), abs=0.02)
+    assert fitted.weights[-1] == pytest.approx((0.0, 1.0), abs=0.02)
+    by_range = relative_error(combined(fitted, depths), target)
+    assert by_range < 0.5 * relative_error(combined(global_weights(depths, target), depths), target)
+
+
+@every_combiner
+def test_a_perfect_learner_gets_all_weight(fit):
+    depths, target = pixels()
+    depths[:, 1] = target
+    combiner = fit(depths, target)
+    np.testing.assert_allclose(combiner.weigh(as_maps(depths))[0, 1], 1.0, atol=1e-6)
+    np.testing.assert_allclose(combined(combiner, depths), target, rtol=1e-6)
+
+
+@every_combiner
+def test_identical_learners_are_scaled_as_one(fit):
+    depths, target = pixels()
+    same = np.repeat(depths[:, :1], 3, axis=1)
+    combiner = fit(same, target)
+    ratio = combined(combiner, same) / mean_depth(as_maps(same)).flatten().numpy()
+    if fit is inverse_variance:
+        np.testing.assert_allclose(ratio, 1.0, rtol=1e-12)
+    else:
+        assert relative_error(combined(combiner, same), target) <= relative_error(same[:, 0], target)
+        assert 0.95 < ratio.min() <= ratio.max() < 1.05
+
+
+@every_combiner
+def test_identical_perfect_learners_are_returned_as_they_are(fit):
+    _, target = pixels()
+    same = np.stack([target, target], axis=1)
+    np.testing.assert_allclose(combined(fit(same, target), same), target, rtol=1e-9)
+
+
+@every_combiner
+def test_permuted_learners_permute_the_weights(fit):
+    depths, target = pixels()
+    order = [2, 0, 1]
+    weights = fit(depths, target).weigh(as_maps(depths))
+    permuted = fit(depths[:, order], target).weigh(as_maps(depths[:, order]))
+    torch.testing.assert_close(permuted, weights[:, order], rtol=0, atol=1e-8)
+
+
+@every_combiner
+def test_order_of_pixels_does_not_matter(fit):
+    depths, target = pixels()
+    order = np.random.default_rng(1).permutation(len(target))
+    shuffled = fit(depths[order], target[order]).weigh(as_maps(depths))
+    torch.testing.assert_close(shuffled, fit(depths, target).weigh(as_maps(depths)), rtol=0, atol=1e-8)
+
+
+@every_combiner
+def test_weights_are_never_negative_and_depth_is_positive(fit):
+    depths, target = pixels(noise=(0.05, 0.1, 0.3))
+    depths[:, 2] = 10 - depths[:, 2].clip(max=9.9)  # a learner that would get a negative weight
+    combiner = fit(depths, target)
+    maps = as_maps(np.random.default_rng(2).uniform(0.01, 12, size=(5000, 3)), dtype=torch.float32)
+    assert (combiner.weigh(maps) >= 0).all()
+    assert (combiner.combine(maps) > 0).all()
+
+
+def test_inverse_variance_weights_pass_as_weights():
+    depths, target = pixels()
+    check_weights(inverse_variance(depths, target).weigh(as_maps(depths, dtype=torch.float32)))
+
+
+def test_weights_of_ranges_have_no_jump():
+    depths, target = pixels(noise=(0.05, 0.3))
+    fitted = depth_range(depths, target)
+    steps = torch.linspace(0.01, 12, 20_001, dtype=torch.float64)
+    weights = fitted.weigh(steps.view(1, 1, -1, 1).expand(1, 2, -1, 1))
+    slopes = np.abs(np.diff(fitted.weights, axis=0)) / np.diff(fitted.centres)[:, None]
+    assert weights.diff(dim=2).abs().max() <= slopes.max() * (steps[1] - steps[0]) * (1 + 1e-9)
+    for index in range(2):
+        expected = np.interp(steps, fitted.centres, [row[index] for row in fitted.weights])
+        np.testing.assert_allclose(weights[0, index, :, 0], expected, atol=1e-12)
+
+
+def test_ranges_with_few_pixels_are_merged():
+    depths, target = pixels(count=120, noise=(0.1, 0.1))
+    assert len(depth_range(depths, target).centres) == 2
+    same_depth = np.full((200, 2), 3.0)
+    assert depth_range(same_depth, np.full(200, 3.0)).centres == (3.0,)
+    near, far = np.linspace(1, 2.9, 520), np.linspace(3.1, 9, 480)
+    mostly = np.concatenate([near, np.full(3000, 3.0), far])  # between the first quantile and 3 m lie 20 pixels only
+    fitted = depth_range(np.stack([mostly, mostly], axis=1), mostly)
+    assert fitted.centres == pytest.approx((near[:500].mean(), mostly[500:].mean()))
+
+
+@every_combiner
+def test_plain_data_gives_the_combiner_back(fit):
+    depths, target = pixels()
+    combiner = fit(depths, target)
+    assert combiner_from_plain(json.loads(json.dumps(combiner.to_plain()))) == combiner
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ({"kind": "median", "weights": [1, 1], "weighting": "metres"}, "kind 'median'"),
+        ({"kind": "global", "weighting": "metres"}, "KeyError"),
+        ({"kind": "global", "weights": 3, "weighting": "metres"}, "TypeError"),
+        ({"kind": "global", "weights": [1, -0.5], "weighting": "metres"}, "0 or more"),
+        ({"kind": "global", "weights": [1, float("nan")], "weighting": "metres"}, "0 or more"),
+        ({"kind": "global", "weights": [1, 0], "weighting": "miles"}, "'relative' or 'metres'"),
+        ({"kind": "depth-range", "weights": [[1, 0], [1]], "centres": [1, 2], "weighting": "metres"}, "two or more"),
+        ({"kind": "depth-range", "weights": [[1, 0], [0, 1]], "centres": [2, 1], "weighting": "metres"}, "ascending"),
+    ],
+)
+def test_plain_data_that_is_no_combiner_is_refused(plain, message):
+    with pytest.raises(ValueError, match=message):
+        combiner_from_plain(plain)
+
+
+def changed(values, position, value):
+    values = values.copy()
+    values[position] = value
+    return values
+
+
+@every_combiner
+def test_pixels_that_cannot_be_fitted_are_refused(fit):
+    depths, target = pixels()
+    for value in (np.nan, np.inf, -0.5):
+        with pytest.raises(ValueError, match="1 of 4000 depths are negative, NaN or infinite for learner 1"):
+            fit(changed(depths, (7, 1), value), target)
+        with pytest.raises(ValueError, match="1 of 4000 true depths"):
+            fit(depths, changed(target, 7, value))
+    with pytest.raises(ValueError, match="every depth is 0 for learner 2"):
+        fit(depths * np.array([1.0, 1.0, 0.0]), target)
+    with pytest.raises(ValueError, match="1 learner, expected at least 2"):
+        fit(depths[:, :1], target)
+    with pytest.raises(ValueError, match="74 pixels for 3 learners, expected at least 75"):
+        fit(depths[:74], target[:74])
+
+
+def test_other_learners_than_those_of_the_fit_are_refused():
+    depths, target = pixels()
+    for fit in FITTED_COMBINERS.values():
+        with pytest.raises(ValueError, match="depths of 2 learners, but it was fitted on 3"):
+            fit(depths, target).combine(as_maps(depths[:, :2]))
+    with pytest.raises(ValueError, match="0 ranges"):
+        depth_range(depths, target, ranges=0)
+
+
+def test_a_nan_is_not_repaired():
+    depths, target = pixels()
+    for fit in FITTED_COMBINERS.values():
+        fused = combined(fit(depths, target), changed(depths, (3, 0), np.nan))
+        assert np.flatnonzero(np.isnan(fused)).tolist() == [3]
+
+
+def test_constant_weights_are_kept_as_given():
+    maps = torch.tensor([2.0, 4.0]).view(1, 2, 1, 1)
+    assert GlobalWeights((0.25, 0.5), "metres").combine(maps).item() == 2.5
