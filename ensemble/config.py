@@ -263,6 +263,8 @@ class StackSettings(Settings):
         learners: Whose cached predictions are weighed, in this order.
         rows: What it is fitted to: ``oof`` depth of frames by models that never saw their scenes, or ``fit`` depth by
             models that were trained on them (in-sample, as in the published study).
+        mode: ``frozen`` reads the learners' cached depth; ``finetune`` goes on training them; ``joint`` trains
+            them from the start.
         level0: What predicts at test time: the learners' ``full`` fits, or the mean of the models of their ``folds``.
         seed: Initial weights, order of frames and augmentation follow from it.
         data: Frames and splits.
@@ -276,6 +278,7 @@ class StackSettings(Settings):
     experiment: Name
     inputs: Literal["rgb", "d", "rgb+d"]
     learners: Annotated[tuple[str, ...], Field(min_length=2)] = ("adabins", "bts", "ldrn")
+    mode: Literal["frozen", "finetune", "joint"] = "frozen"
     rows: Literal["oof", "fit"] = "oof"
     level0: Literal["full", "folds"] = "full"
     seed: Annotated[int, Field(ge=0)] = 0

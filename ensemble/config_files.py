@@ -25,6 +25,7 @@ RunSettings = typing.TypeVar("RunSettings", LearnerSettings, StackSettings)
 
 SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")
 LEARNER_SECTIONS = ("encoder", "network", "loss", "training", "evaluation")
+META_SECTIONS = (*LEARNER_SECTIONS, "rows", "level0", "mode")
 FILE_SECTIONS = (*SHARED_SECTIONS, "encoder", "training", "learners", "meta")
 CHOICES = {"network.interpolate": ("before", "after")}
 """Texts that a keyword argument of a network may be."""
@@ -222,8 +223,9 @@ def _experiment_file(config: Path) -> Tree:
         check_name(learner, known_learners(), f"learner in {config}")
     owners = {f"learners.{learner}": own for learner, own in special.items()} | {"meta": chosen.get("meta", {})}
     for owner, own in owners.items():
+        known = META_SECTIONS if owner == "meta" else LEARNER_SECTIONS
         for section in _mapping(own, owner):
-            check_name(section, LEARNER_SECTIONS, f"section of {owner} in {config}")
+            check_name(section, known, f"section of {owner} in {config}")
     return chosen
 
 

@@ -25,29 +25,33 @@ def demo(
     config = config_folder() / "demo.yaml"
     given = {"kind": "rooms", "config": config, "assignments": assignments or []}
     learners = [learner_settings(name, **given) for name in known_learners()]
-    stacks = {inputs: stack_settings(inputs, learners=known_learners(), **given) for inputs in INPUTS}
+    stacks = [stack_settings(inputs, learners=known_learners(), **given) for inputs in INPUTS]
 
-    messages.rule("1/4  three learners")
+    messages.rule("1/4  three learners: their full fits, and models of folds that predict what they never saw")
     from ensemble.stages import fit_meta, train_learner
 
+    folds = range(learners[0].data.folds)
     for settings in learners:
         train_learner(settings, where, fresh=fresh)
+        for fold in folds:
+            train_learner(settings.model_copy(update={"fold": fold}), where, fresh=fresh)
 
     messages.rule("2/4  their depth of every frame")
     from ensemble.evaluation import cache_test_predictions
     from ensemble.networks import trained_learner
-    from ensemble.prediction import cache_predictions
+    from ensemble.rows import cache_level_zero, level_zero
 
     experiment = learners[0].experiment
-    trained = [trained_learner(where, experiment, settings.learner) for settings in learners]
-    for role in ("fit", "validation"):
-        cache_predictions(trained, where, role, rebuild=fresh)
-    cache_test_predictions(trained, where, rebuild=fresh)
+    names = [settings.learner for settings in learners]
+    whole = [level_zero(where, experiment, name, rows="oof", level0="full") for name in names]
+    for role in ("oof", "validation"):
+        cache_level_zero(whole, where, role, rebuild=fresh)
+    cache_test_predictions([trained_learner(where, experiment, name) for name in names], where, rebuild=fresh)
 
     messages.rule("3/4  three stacks")
     runs = []
-    for inputs, stack in stacks.items():
-        run = where.meta_run(experiment, stack_name(inputs, stack.learners, known_learners()))
+    for stack in stacks:
+        run = where.meta_run(experiment, stack_name(stack))
         runs.append(fit_meta(stack, run, where, fresh=fresh))
 
     messages.rule("4/4  side by side")

@@ -1,6 +1,6 @@
-"""Scores on the test frames: every learner, the fixed combiners, the stacks and their bounds side by side."""
+"""Scores on the test frames: learners, rungs of the ladder, stacks and their bounds side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,21 @@ from ensemble.config import DataSettings, LearnerSettings, StackSettings
 from ensemble.console import progress
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames
-from ensemble.data.source import Frame, FrameSource, RawFrame
-from ensemble.data.splits import training_frames
+from ensemble.data.loaders import DepthRows
+from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
+from ensemble.entrants import Entrants, Models, checked_maps, gather, read_depths
 from ensemble.files import write_text
-from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, image_scores, prepare
-from ensemble.networks import TrainedLearner, common_data, differing_keys, load_learner
+from ensemble.networks import TrainedLearner, common_data, differing_keys
 from ensemble.pictures import GridRow, picture_grid
-from ensemble.prediction import cache_predictions, open_predictions
-from ensemble.profiling import count_parameters
-from ensemble.report import SCHEMA, ImageScore, Kind, ScoreRow, Scores, markdown_table, write_per_image, write_scores
+from ensemble.prediction import division_of
+from ensemble.report import SCHEMA, Scores, markdown_table, write_per_image, write_scores
+from ensemble.rows import LevelZero, cache_level_zero, open_rows
 from ensemble.runs import Outputs, Run
-from ensemble.stacking import Stack, stack_weights
+from ensemble.score_table import ScoreTable
+from ensemble.stacking import Stack
 from ensemble.stages import protocol_of
-from meta.fusion import COMBINERS, check_depths, check_weights, fuse, oracle_convex, oracle_pick
+from meta.fusion import oracle_convex, oracle_pick
 
 BOUNDS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "oracle pick": oracle_pick,
@@ -38,19 +39,22 @@ A stack weighs at the working size. Where it trusts neighbouring pixels to diffe
 between the two may lie a little outside of the interpolated learners, and so beyond the bound.
 """
 
+CONSTANT = "mean log depth"
 CONSTANT_FRAMES = 200
-"""Training frames that the constant predictions are computed from, spread evenly."""
+"""Training frames that the constant prediction is computed from, spread evenly."""
 
 PICTURE_FRAMES = 5
 
 
 def evaluate_learner(learner: TrainedLearner, outputs: Outputs) -> Scores:
     """Score one learner on the test frames, from its cached rows; missing ones are cached first."""
-    return _evaluate((learner,), (), outputs, learner.run, pictures=None)
+    return _evaluate(Entrants((LevelZero((learner,)),)), outputs, learner.run, pictures=None)
 
 
 def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path) -> Scores:
-    """Score stacks beside their learners, the fixed combiners and the bounds; writes scores and pictures.
+    """Score stacks beside their learners, the rungs of the ladder and the bounds; writes scores and pictures.
+
+    Fits that differ in nothing but their seed share a row.
 
     Args:
         stacks: Fits of the meta-learner to the same learners.
@@ -60,15 +64,9 @@ def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path) -> 
     Raises:
         ValueError: The stacks weigh different learners, or frames or rows do not fit together.
     """
-    first = stacks[0]
-    for stack in stacks[1:]:
-        if _weighed(stack) != _weighed(first):
-            raise ValueError(
-                f"{first.name} weighs {_weighed(first)}, {stack.name} weighs {_weighed(stack)}: "
-                "evaluate them one by one"
-            )
+    check_same_protocol([(stack.name, stack.settings) for stack in stacks])
     out = Run(folder)
-    return _evaluate(first.learners, stacks, outputs, out, pictures=out.pictures)
+    return _evaluate(gather(stacks, outputs), outputs, out, pictures=out.pictures)
 
 
 def cache_test_predictions(
@@ -77,55 +75,57 @@ def cache_test_predictions(
     """Write every asked learner's depth of every test frame, as ``cache_predictions`` does for frames of training."""
     data = common_data(trained)
     frames = test_frames(open_source(data), data)
-    cache_predictions(trained, outputs, "test", frames, rebuild=rebuild, workers=workers)
-
-
-def _weighed(stack: Stack) -> str:
-    return f"{', '.join(stack.settings.learners)} of {stack.settings.experiment}"
+    models = [LevelZero((model,)) for model in trained]
+    cache_level_zero(models, outputs, "test", frames, rebuild=rebuild, workers=workers)
 
 
 @torch.inference_mode()
-def _evaluate(
-    learners: Sequence[TrainedLearner], stacks: Sequence[Stack], outputs: Outputs, out: Run, *, pictures: Path | None
-) -> Scores:
-    settings = learners[0].settings
+def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path | None) -> Scores:
+    first = entrants.learners[0].tested[0].settings
+    models = [model for learner in entrants.level_zero().values() for model in learner.tested]
     check_same_protocol(
-        [*((learner.name, learner.settings) for learner in learners), *((s.name, s.settings) for s in stacks)]
+        [
+            *((model.name, model.settings) for model in models),
+            *((stack.name, stack.first.settings) for stack in entrants.stacks),
+        ]
     )
-    source = open_source(settings.data)
-    frames = test_frames(source, settings.data)
-    cache_test_predictions(learners, outputs, workers=settings.data.workers)
-    rows = open_predictions(learners, outputs, source, frames, "test")
+    source = open_source(first.data)
+    division = division_of(outputs, first.experiment, source, first.data)
+    frames = test_frames(source, first.data)
+    cache_test_predictions(list({model.run.folder: model for model in models}.values()), outputs)
+    rows = {
+        key: open_rows(learner, outputs, source, frames, "test", division)
+        for key, learner in entrants.level_zero().items()
+    }
     size = source.read(frames[0]).depth.shape
-    protocol = protocol_of(settings, "test", flip_averaging=settings.evaluation.flip_averaging, size=(size[0], size[1]))
-    table = _ScoreTable(protocol, list(rows))
-    log_mean = mean_log_depth(source, training_frames(source, settings.data).fit, settings)
+    protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=(size[0], size[1]))
+    table = ScoreTable(protocol)
+    log_mean = mean_log_depth(source, division.frames.fit, first)
     in_pictures = {int(index) for index in np.linspace(0, len(frames) - 1, min(PICTURE_FRAMES, len(frames)))}
     grid = []
     for index, frame in enumerate(progress(frames, "scoring")):
         raw = source.read(frame)
-        working = bring_to_size(raw, settings.data.size)
-        depths = torch.stack([torch.from_numpy(row.read(frame.id)) for row in rows.values()])[None]
-        weights = {stack.name: stack_weights(stack, working["image"][None], depths) for stack in stacks}
-        check_depths(depths, list(rows))
-        for weight in weights.values():
-            check_weights(weight)
-        fused = {name: fuse(weight, depths) for name, weight in weights.items()}
-        table.add(frame, raw, _predictions_of_frame(log_mean, list(rows), depths, fused))
-        if stacks and index in in_pictures:
-            name = stacks[-1].name
-            grid.append(_grid_row(frame, working, settings.data, depths, weights[name], fused[name]))
+        working = bring_to_size(raw, first.data.size)
+        depths = {(CONSTANT, 0): log_mean}
+        depths |= {
+            (name, repeat): depth for name, repeat, depth in entrants.predictions(frame, working["image"][None], rows)
+        }
+        full = {cell: _enlarged(depth, raw.depth.shape) for cell, depth in depths.items()}
+        full |= _bounds(entrants, full, raw.depth, raw.valid)
+        table.add(frame, raw, full)
+        if entrants.stacks and index in in_pictures:
+            grid.append(_grid_row(frame, working, first.data, entrants, rows))
     scores = Scores(
         schema=SCHEMA,
-        experiment=settings.experiment,
+        experiment=first.experiment,
         protocol=table.protocol.model_dump(mode="json"),
-        rows=tuple(table.rows(learners, stacks)),
+        rows=tuple(table.rows(entrants)),
     )
     write_scores(scores, out.scores)
     write_text(out.table, markdown_table(scores))
     write_per_image(table.images, out.per_image)
     if pictures is not None:
-        picture_grid(grid, pictures, [LEARNERS[learner.name].title for learner in learners])
+        picture_grid(grid, pictures, [LEARNERS[learner.name].title for learner in entrants.learners])
     return scores
 
 
@@ -165,80 +165,27 @@ def mean_log_depth(source: FrameSource, frames: Sequence[Frame], settings: Learn
     return torch.where(count > 0, total / count.clamp(min=1), overall).exp().float()[None]
 
 
-def _predictions_of_frame(
-    log_mean: Tensor, learners: Sequence[str], depths: Tensor, fused: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Depth [1 1 h w] at the working size by row name, in the order of the table; bounds are not among them."""
-    rows = {"mean log depth": log_mean}
-    rows |= {name: depths[:, index : index + 1] for index, name in enumerate(learners)}
-    if len(learners) > 1:
-        rows |= {name: combine(depths) for name, combine in COMBINERS.items()}
-    return {**rows, **fused}
+def _enlarged(depth: Tensor, size: Iterable[int]) -> Tensor:
+    return F.interpolate(depth, tuple(size), mode="bilinear", align_corners=False)
 
 
-class _ScoreTable:
-    """Gathers the scores of every row on every frame."""
-
-    def __init__(self, protocol: EvalProtocol, learners: Sequence[str]) -> None:
-        self.protocol = protocol
-        self.images: list[ImageScore] = []
-        self._learners = list(learners)
-        self._sums: dict[str, ScoreSums] = {}
-
-    def add(self, frame: Frame, raw: RawFrame, predictions: Mapping[str, Tensor]) -> None:
-        """Score one frame at the size of its truth."""
-        target, valid = (torch.from_numpy(array)[None, None] for array in (raw.depth, raw.valid))
-        size = raw.depth.shape
-        rows = {name: F.interpolate(d, size, mode="bilinear", align_corners=False) for name, d in predictions.items()}
-        if len(self._learners) > 1:
-            depths = torch.cat([rows[name] for name in self._learners], dim=1)
-            rows |= {name: bound(depths, target, valid) for name, bound in BOUNDS.items()}
-        shape = (len(rows), 1, *size)
-        *compared, counts = prepare(
-            torch.cat(list(rows.values())), target.expand(shape), valid.expand(shape), protocol=self.protocol
-        )
-        scores = image_scores(*compared)
-        scored = bool(compared[2].any())
-        for index, name in enumerate(rows):
-            own = {metric: values[index : index + 1] for metric, values in scores.items()}
-            sums = self._sums.setdefault(name, ScoreSums())
-            sums.update(own, Counts(*(count[index : index + 1] for count in counts)))
-            known = {metric: float(value) for metric, value in own.items()}
-            self.images.append(ImageScore(name, frame.id, frame.scene, known if scored else None))
-
-    def rows(self, learners: Sequence[TrainedLearner], stacks: Sequence[Stack]) -> list[ScoreRow]:
-        """One row per predictor, in the order in which they were added."""
-        described: dict[str, tuple[Kind, str, int | None]] = {}
-        described["mean log depth"] = ("constant", "mean log depth map", None)
-        for learner in learners:
-            parameters = count_parameters(load_learner(learner))
-            described[learner.name] = ("learner", LEARNERS[learner.name].title, parameters)
-        described |= {name: ("combiner", name, None) for name in COMBINERS}
-        for stack in stacks:
-            described[stack.name] = ("stack", f"stack {stack.settings.inputs}", count_parameters(stack.network))
-        described |= {name: ("bound", name, None) for name in BOUNDS}
-        rows = []
-        for name, sums in self._sums.items():
-            found = sums.compute()
-            kind, title, parameters = described[name]
-            rows.append(
-                ScoreRow(
-                    name=name,
-                    kind=kind,
-                    title=title,
-                    parameters=parameters,
-                    scores={metric: found[metric] for metric in METRICS},
-                    images=int(found["images"]),
-                    without_valid=int(found["images_without_valid"]),
-                    clipped_pixels=int(found["clipped"]),
-                )
-            )
-        return rows
+def _bounds(
+    entrants: Entrants, depths: Mapping[tuple[str, int], Tensor], truth: np.ndarray, valid: np.ndarray
+) -> dict[tuple[str, int], Tensor]:
+    """What weights could reach that know the truth, at the size of the truth."""
+    if len(entrants.learners) < 2:
+        return {}
+    learners = torch.cat([depths[learner.name, 0] for learner in entrants.learners], dim=1)
+    target, known = (torch.from_numpy(array)[None, None] for array in (truth, valid))
+    return {(name, 0): bound(learners, target, known) for name, bound in BOUNDS.items()}
 
 
 def _grid_row(
-    frame: Frame, sample: Mapping[str, Tensor], data: DataSettings, depths: Tensor, weights: Tensor, stack: Tensor
+    frame: Frame, sample: Mapping[str, Tensor], data: DataSettings, entrants: Entrants, rows: Mapping[Models, DepthRows]
 ) -> GridRow:
+    stack = entrants.stacks[-1].first
+    depths = read_depths(stack.learners, rows, frame)
+    maps = checked_maps(stack, sample["image"][None], depths)
     valid = sample["valid"] & valid_depth(sample["depth"], data.min_depth, data.max_depth)
     return GridRow(
         frame=frame.id,
@@ -246,6 +193,6 @@ def _grid_row(
         truth=sample["depth"][0].numpy(),
         valid=valid[0].numpy(),
         depths=depths[0].numpy(),
-        weights=weights[0].numpy(),
-        stack=stack[0, 0].numpy(),
+        weights=maps[0, : depths.shape[1]].numpy(),
+        stack=stack.network.fuse(maps, depths)[0, 0].numpy(),
     )

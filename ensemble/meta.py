@@ -1,5 +1,6 @@
 """``python -m ensemble.meta``: fit the meta-learner, score it, and predict with the whole stack."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,17 @@ def fit(
     config: options.Config = None,
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
+    rows: Annotated[
+        str | None, typer.Option(help="oof (out-of-fold, default) or fit (in-sample, as in the published study).")
+    ] = None,
+    level0: Annotated[
+        str | None, typer.Option(help="What predicts at test time: full (default) or folds (the mean of their models).")
+    ] = None,
+    training: Annotated[
+        str | None, typer.Option(help="frozen (default), finetune or joint: whether learners are trained with it.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(metavar="500steps|300seconds", help="Length of the training.")] = None,
+    seeds: options.Seeds = None,
     name: Annotated[str | None, typer.Option(help="Name of the run. Default: meta-INPUTS.")] = None,
     resume: options.Resume = None,
     fresh: options.Fresh = False,
@@ -43,9 +55,10 @@ def fit(
     """Fit the meta-learner to cached predictions, or go on where its run stopped."""
     where = outputs(cache_dir)
     if resume is not None:
-        if inputs or data or config or assignments or experiment or name:
+        choosing = (inputs, data, config, assignments, experiment, name, rows, level0, training, budget, seeds)
+        if any(choosing):
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
-        run, settings = _stored(where.find_run(resume), root)
+        asked = [_stored(where.find_run(resume), root)]
     elif inputs is None:
         raise SettingsError("--inputs: expected rgb, d or rgb+d, found nothing")
     else:
@@ -53,12 +66,16 @@ def fit(
         chosen = tuple(learner.strip() for learner in learners.split(","))
         given = {"kind": data, "root": root, "config": config}
         assigned = options.with_experiment(assignments, experiment)
-        run, settings = _asked(where, inputs, chosen, assigned, name, given)
+        choices = {"rows": rows, "level0": level0, "mode": training}
+        assigned += [f"{key}={json.dumps(value)}" for key, value in choices.items() if value is not None]
+        assigned += options.parse_budget(budget)
+        asked = _repeated(where, _asked(where, inputs, chosen, assigned, name, given), options.parse_seeds(seeds))
 
     from ensemble.stages import fit_meta
 
-    finished = fit_meta(settings, run, where, fresh=fresh, wandb=wandb)
-    messages.print(f"best weights: {finished.best}")
+    for run, settings in asked:
+        finished = fit_meta(settings, run, where, fresh=fresh, wandb=wandb)
+        messages.print(f"best weights: {finished.best}")
 
 
 def _stored(run: Run, root: Path | None) -> tuple[Run, StackSettings]:
@@ -88,12 +105,25 @@ def _asked(
     assigned = options.with_experiment(assigned, experiment)
     settings = stack_settings(inputs, learners=learners, **given, assignments=assigned, inherited=inherited)
 
-    from ensemble.networks import common_data, trained_learner
+    from ensemble.networks import common_data
+    from ensemble.rows import level_zero
 
-    root = given["root"]
-    trained = [trained_learner(where, experiment, each, root=root, options=words) for each in settings.learners]
-    common_data(trained)
-    return where.meta_run(experiment, name or stack_name(inputs, settings.learners, DEFAULT_LEARNERS)), settings
+    wanted = {"rows": settings.rows, "level0": settings.level0, "root": given["root"], "options": words}
+    learners_there = [level_zero(where, experiment, each, **wanted) for each in settings.learners]
+    common_data([model for learner in learners_there for model in learner.models])
+    return where.meta_run(experiment, name or stack_name(settings)), settings
+
+
+def _repeated(where: Outputs, asked: tuple[Run, StackSettings], seeds: list[int]) -> list[tuple[Run, StackSettings]]:
+    """The fit from every seed; the run of the settings' own seed keeps its name."""
+    run, settings = asked
+    return [
+        (
+            run if seed == settings.seed else where.meta_run(settings.experiment, f"{run.folder.name}-seed-{seed}"),
+            settings.model_copy(update={"seed": seed}),
+        )
+        for seed in seeds or [settings.seed]
+    ]
 
 
 @app.command()
@@ -102,11 +132,11 @@ def evaluate(
     root: options.Root = None,
     published: options.Published = False,
     cache_dir: options.CacheDir = None,
-    json: options.Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Score stacks on the test frames beside their learners, the fixed combiners and the bounds."""
     where = outputs(cache_dir)
-    found = list(dict.fromkeys(where.find_run(run) for run in runs))
+    found = list(dict.fromkeys(each for run in runs for each in where.repeats(where.find_run(run))))
 
     from ensemble.evaluation import evaluate_stacks
     from ensemble.report import score_table, scores_json
@@ -115,7 +145,7 @@ def evaluate(
     stacks = [load_stack(run, where, root=root) for run in found]
     folder = found[0].folder if len(found) == 1 else where.report(stacks[0].settings.experiment)
     scores = evaluate_stacks(stacks, where, folder)
-    if json:
+    if as_json:
         results.print_json(scores_json(scores))
     else:
         results.print(score_table(scores, published=published))

@@ -93,6 +93,20 @@ def parse_seeds(text: str | None) -> list[int]:
     return [int(word) for word in words]
 
 
+def parse_budget(text: str | None) -> list[str]:
+    """Settings out of ``500steps`` or ``300seconds``.
+
+    Raises:
+        SettingsError: The text is something else.
+    """
+    if text is None:
+        return []
+    match = re.fullmatch(r"([1-9]\d*) ?(steps|seconds)", text.strip())
+    if match is None:
+        raise SettingsError(f"--budget {text!r}: expected a whole number of steps or seconds, such as 500steps")
+    return [f"training.max_{match.group(2)}={match.group(1)}"]
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Height and width out of ``480x640``.
 

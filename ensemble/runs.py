@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from ensemble.config import StackSettings
 from ensemble.setting_trees import SettingsError, nearest
 
 ENVIRONMENT_VARIABLE = "STACKDEPTH_CACHE"
@@ -84,6 +85,16 @@ class Run:
         return self.folder / "per_image.csv"
 
     @property
+    def details(self) -> Path:
+        """Weights and uncertainty of every stack on the test frames (JSON)."""
+        return self.folder / "details.json"
+
+    @property
+    def gallery(self) -> Path:
+        """Arrays of the best, the median and the worst test frame of every stack (NPZ)."""
+        return self.folder / "gallery.npz"
+
+    @property
     def pictures(self) -> Path:
         """Picture grid of some test frames."""
         return self.folder / "pictures.png"
@@ -92,8 +103,8 @@ class Run:
     def written(self) -> tuple[Path, ...]:
         """Every file that the run writes, what claims to be complete first and the settings last."""
         return (
-            *(self.result, self.scores, self.table, self.per_image, self.pictures, self.lr_range),
-            *(self.last, self.best, self.log, self.sources, self.settings),
+            *(self.result, self.scores, self.table, self.per_image, self.details, self.gallery, self.pictures),
+            *(self.lr_range, self.last, self.best, self.log, self.sources, self.settings),
         )
 
     @property
@@ -131,6 +142,11 @@ class Outputs:
         """A fit of the meta-learner."""
         return Run(self.root / "runs" / experiment / name)
 
+    def repeats(self, run: Run) -> list[Run]:
+        """A fit of the meta-learner, and those that repeat it from other seeds and are complete."""
+        found = [Run(folder) for folder in sorted(run.folder.parent.glob(f"{run.folder.name}-seed-*"))]
+        return [run, *(each for each in found if each.result.is_file())]
+
     def predictions(self, experiment: str, learner: str, role: str, model: str = FULL) -> Path:
         """The folder of the shards with the predictions of one model of a learner for one role."""
         return self.root / "predictions" / experiment / learner / role / model
@@ -164,6 +180,16 @@ def outputs(folder: Path | None = None) -> Outputs:
     return Outputs(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache"), named=folder is not None)
 
 
-def stack_name(inputs: str, learners: tuple[str, ...], default: tuple[str, ...]) -> str:
-    """The run name of a stack: its inputs, and its learners where they are not the default ones."""
-    return f"meta-{inputs}" if learners == default else f"meta-{inputs}-{'-'.join(learners)}"
+def stack_name(settings: StackSettings, *, repeat: bool = False) -> str:
+    """The run name of a stack: what it sees, and in what it differs from the default.
+
+    Args:
+        settings: Of the stack.
+        repeat: Whether it repeats another fit from its seed.
+    """
+    words = ["meta", settings.inputs]
+    words += [settings.mode] if settings.mode != "frozen" else []
+    words += ["fit"] if settings.mode == "frozen" and settings.rows == "fit" else []
+    words += ["folds"] if settings.level0 == "folds" else []
+    words += settings.learners if settings.learners != StackSettings.model_fields["learners"].default else []
+    return "-".join([*words, *([seed_model(settings.seed)] if repeat else [])])

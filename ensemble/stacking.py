@@ -16,19 +16,19 @@ from ensemble.config_files import moved, stored_settings
 from ensemble.console import progress
 from ensemble.data.image_files import read_rgb
 from ensemble.data.transforms import resize_image
+from ensemble.data import open_source
 from ensemble.networks import (
-    TrainedLearner,
+    FOLDS,
     build_stack,
     differing_sources,
     load_learner,
     load_network,
-    trained_learner,
 )
 from ensemble.pictures import save_prediction
-from ensemble.prediction import device_of, flip_averaged, predict_depth
+from ensemble.prediction import device_of, division_of, flip_averaged, predict_depth
+from ensemble.rows import LevelZero
 from ensemble.runs import Outputs, Run
-from ensemble.stages import check_same_frames
-from meta.fusion import fuse
+from ensemble.stages import check_same_frames, level_zero_of, rests_on
 from meta.inputs import assemble
 from meta.unet import MetaUNet
 
@@ -48,7 +48,7 @@ class Stack:
     name: str
     settings: StackSettings
     run: Run
-    learners: tuple[TrainedLearner, ...]
+    learners: tuple[LevelZero, ...]
     network: MetaUNet
 
 
@@ -67,9 +67,9 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     again = outputs.command("meta", "fit", "--resume", str(run.folder))
     if not run.result.is_file():
         raise ValueError(f"{run.folder}: the fit is not complete.\nRun: {again}")
-    root = settings.data.root
-    learners = tuple(trained_learner(outputs, settings.experiment, name, root=root) for name in settings.learners)
-    differing = differing_sources(run, {learner.name: learner.weights for learner in learners})
+    learners = level_zero_of(settings, outputs)
+    division = division_of(outputs, settings.experiment, open_source(settings.data), settings.data)
+    differing = differing_sources(run, {**rests_on(learners), FOLDS: division.folds.fingerprint})
     if differing:
         raise ValueError(
             f"{run.folder}: learners were trained anew since this fit ({'; '.join(differing)}).\nRun: {again} --fresh"
@@ -81,8 +81,11 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     return Stack(run.folder.name, settings, run, learners, network.to(device_of(settings.training)))
 
 
-def stack_weights(stack: Stack, image: Tensor, depths: Tensor) -> Tensor:
-    """The meta-learner's weights [b k h w] for images [b 3 h w] and the learners' depths [b k h w] in metres."""
+def stack_maps(stack: Stack, image: Tensor, depths: Tensor) -> Tensor:
+    """The meta-learner's maps [b maps h w] for images [b 3 h w] and the learners' depths [b k h w] in metres.
+
+    Weights of the learners come first; ``stack.network.fuse`` makes depth of the maps.
+    """
     device = next(stack.network.parameters()).device
     settings = stack.settings
     image, depths = image.to(device), depths.to(device)
@@ -113,7 +116,9 @@ def predict_images(stack: Stack, images: Sequence[Path], out: Path) -> list[Path
     if doubled := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"{len(doubled)} file names stand twice (first: {min(doubled)}); their results would collide")
     device = device_of(stack.settings.training)
-    networks = [(learner.settings, load_learner(learner).to(device)) for learner in stack.learners]
+    networks = [
+        [(model.settings, load_learner(model).to(device)) for model in learner.tested] for learner in stack.learners
+    ]
     written: list[Path] = []
     for path in progress(images, "predicting"):
         image = read_rgb(path)
@@ -125,19 +130,24 @@ def predict_images(stack: Stack, images: Sequence[Path], out: Path) -> list[Path
 
 @torch.inference_mode()
 def predict_image(
-    stack: Stack, networks: Sequence[tuple[LearnerSettings, nn.Module]], image: UInt8[np.ndarray, "h w 3"]
+    stack: Stack, networks: Sequence[Sequence[tuple[LearnerSettings, nn.Module]]], image: UInt8[np.ndarray, "h w 3"]
 ) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "k h w"]]:
     """Depth in metres and the learners' weights of one photograph, at its own size.
 
     Args:
         stack: The meta-learner.
-        networks: Its learners with their settings, in order, on the device of the meta-learner.
+        networks: The models of each of its learners with their settings, on the device of the meta-learner; the depth
+            of a learner is the mean of its models.
         image: RGB.
     """
     working = resize_image(image, stack.settings.data.size)[None]
     there = working.to(device_of(stack.settings.training))
-    depths = torch.cat([predict_depth(network, there, settings) for settings, network in networks], dim=1).cpu()
-    weights = stack_weights(stack, working, depths)
-    both = torch.cat([fuse(weights, depths), weights], dim=1)
+    depths = torch.cat([_mean_depth(models, there) for models in networks], dim=1).cpu()
+    maps = stack_maps(stack, working, depths)
+    both = torch.cat([stack.network.fuse(maps, depths), maps[:, : depths.shape[1]]], dim=1)
     full = F.interpolate(both, image.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
     return full[0], full[1:]
+
+
+def _mean_depth(models: Sequence[tuple[LearnerSettings, nn.Module]], image: Tensor) -> Tensor:
+    return torch.stack([predict_depth(network, image, settings) for settings, network in models]).mean(dim=0)

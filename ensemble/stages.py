@@ -39,7 +39,7 @@ from ensemble.runs import FULL, Outputs, Run, fold_model
 from ensemble.training.fit import fit, lr_range
 from ensemble.training.tasks import DepthTask
 from ensemble.training.tracking import wandb_logger
-from meta.fusion import COMBINERS, fuse
+from meta.fusion import COMBINERS
 from meta.inputs import assemble
 
 WANDB_PROJECT = "stackdepth"
@@ -179,17 +179,18 @@ def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
 
 def stack_task(settings: StackSettings, steps: int) -> DepthTask:
     """The meta-learner with the scale-invariant log loss on the fused depth."""
+    meta = build_stack(settings)
 
     def forward(network: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
         seen = assemble(settings.inputs, batch["image"], batch["predictions"], max_depth=settings.data.max_depth)
-        return fuse(network(seen).float(), batch["predictions"])
+        return meta.fuse(network(seen).float(), batch["predictions"])
 
     def losses(depth: Tensor, batch: Batch) -> Mapping[str, Tensor]:
         return {"silog": scale_invariant_log_loss(depth, batch["depth"], batch["valid"], **settings.loss)}
 
     return DepthTask(
         f"meta {settings.inputs}",
-        build_stack(settings),
+        meta,
         forward=forward,
         losses=losses,
         depth=lambda depth: depth,

@@ -1,0 +1,181 @@
+"""Who is scored side by side: learners, the rungs of the ladder, stacks with their repeats."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ensemble.console import messages
+from ensemble.data.loaders import DepthRows
+from ensemble.data.source import Frame
+from ensemble.ladder import Ladder, climb
+from ensemble.networks import TrainedLearner, trained_learner
+from ensemble.rows import LevelZero
+from ensemble.runs import FULL, Outputs, seed_model
+from ensemble.stacking import Stack, stack_maps
+from meta.fusion import COMBINERS, check_depths, check_weights, split_maps
+
+Models = tuple[str, tuple[str, ...]]
+"""A learner and the models whose mean is its depth."""
+
+
+@dataclass(frozen=True)
+class StackRow:
+    """A stack, fitted once or from several seeds.
+
+    Attributes:
+        repeats: Fits with the same settings but for the seed; the first one gives the row its name.
+    """
+
+    repeats: tuple[Stack, ...]
+
+    @property
+    def first(self) -> Stack:
+        """The fit that stands for all."""
+        return self.repeats[0]
+
+    @property
+    def name(self) -> str:
+        """Name of the row."""
+        return self.first.name
+
+
+@dataclass(frozen=True)
+class Entrants:
+    """Everything that is scored but constants and bounds.
+
+    Attributes:
+        learners: Scored by themselves, and combined by the rungs of the ladder.
+        stacks: In the order of the table.
+        ladder: Choices and weights from rows of training; ``None`` for a single learner.
+        seed_models: The best single learner with as many seeds as there are learners; ``None`` where they are missing.
+    """
+
+    learners: tuple[LevelZero, ...]
+    stacks: tuple[StackRow, ...] = ()
+    ladder: Ladder | None = None
+    seed_models: LevelZero | None = None
+
+    def level_zero(self) -> dict[Models, LevelZero]:
+        """Every set of models whose mean is somebody's depth, each once."""
+        stacked = [learner for stack in self.stacks for learner in stack.first.learners]
+        seeds = [self.seed_models] if self.seed_models is not None else []
+        return {models_of(learner): learner for learner in (*self.learners, *stacked, *seeds)}
+
+    def own_learners(self, stack: StackRow) -> bool:
+        """Whether a stack weighs other models than those that are scored by themselves."""
+        return [models_of(each) for each in stack.first.learners] != [models_of(each) for each in self.learners]
+
+    def predictions(
+        self, frame: Frame, image: Tensor, rows: Mapping[Models, DepthRows]
+    ) -> Iterator[tuple[str, int, Tensor]]:
+        """Name of a row, which of its repeats, and depth [1 1 h w] at the working size.
+
+        Args:
+            frame: Which.
+            image: RGB [1 3 h w] at the working size.
+            rows: Cached depth of every ``level_zero``.
+        """
+        depths = read_depths(self.learners, rows, frame)
+        by_name = {learner.name: depths[:, index : index + 1] for index, learner in enumerate(self.learners)}
+        yield from ((name, 0, depth) for name, depth in by_name.items())
+        if self.ladder is None:
+            return
+        yield "best-single", 0, by_name[self.ladder.best]
+        if self.seed_models is not None:
+            yield "seed-mean", 0, read_depths([self.seed_models], rows, frame)
+        yield from ((name, 0, combine(depths)) for name, combine in COMBINERS.items())
+        yield from ((name, 0, each.combine(depths)) for name, each in self.ladder.combiners.items())
+        for stack in self.stacks:
+            own = read_depths(stack.first.learners, rows, frame)
+            if self.own_learners(stack):
+                yield f"mean of {stack.name}", 0, COMBINERS["mean"](own)
+            for repeat, fitted in enumerate(stack.repeats):
+                yield stack.name, repeat, fitted.network.fuse(checked_maps(fitted, image, own), own)
+
+
+def gather(stacks: Sequence[Stack], outputs: Outputs) -> Entrants:
+    """Stacks beside their learners and the ladder; fits that differ in nothing but their seed share a row.
+
+    Raises:
+        ValueError: The stacks weigh different learners.
+    """
+    first = stacks[0]
+    for stack in stacks[1:]:
+        if _weighed(stack) != _weighed(first):
+            raise ValueError(
+                f"{first.name} weighs {_weighed(first)}, {stack.name} weighs {_weighed(stack)}: "
+                "evaluate them one by one"
+            )
+    frozen = [stack for stack in stacks if stack.settings.mode == "frozen" and stack.settings.level0 == "full"]
+    known = sorted(frozen or stacks, key=lambda stack: not stack.learners[0].folds)
+    learners = known[0].learners
+    ladder = climb(learners, outputs, first.settings)
+    best = next(learner for learner in learners if learner.name == ladder.best)
+    return Entrants(learners, _grouped(stacks), ladder, _seed_models(best, len(learners), outputs))
+
+
+def read_depths(learners: Sequence[LevelZero], rows: Mapping[Models, DepthRows], frame: Frame) -> Tensor:
+    """Depth [1 k h w] of learners on a frame, in metres.
+
+    Raises:
+        ValueError: A learner's depth is not finite.
+    """
+    depths = torch.stack([torch.from_numpy(rows[models_of(learner)].read(frame.id)) for learner in learners])[None]
+    check_depths(depths, [learner.name for learner in learners])
+    return depths
+
+
+def checked_maps(stack: Stack, image: Tensor, depths: Tensor) -> Tensor:
+    """The meta-learner's maps [1 maps h w], held against what their kind promises.
+
+    Raises:
+        ValueError: Weights are none of their kind.
+    """
+    maps = stack_maps(stack, image, depths)
+    weights, bias = split_maps(maps, len(stack.learners))
+    check_weights(weights, bias=bias, kind=stack.network.weights)
+    return maps
+
+
+def models_of(learner: LevelZero) -> Models:
+    """The learner and the models whose mean is its depth."""
+    return learner.name, tuple(model.model for model in learner.tested)
+
+
+def _weighed(stack: Stack) -> str:
+    return f"{', '.join(stack.settings.learners)} of {stack.settings.experiment}"
+
+
+def _grouped(stacks: Sequence[Stack]) -> tuple[StackRow, ...]:
+    groups: dict[str, list[Stack]] = {}
+    for stack in stacks:
+        settings = stack.settings.model_copy(update={"seed": 0})
+        groups.setdefault(settings.model_dump_json(), []).append(stack)
+    return tuple(StackRow(tuple(sorted(group, key=lambda stack: stack.settings.seed))) for group in groups.values())
+
+
+def _seed_models(best: LevelZero, count: int, outputs: Outputs) -> LevelZero | None:
+    """The full fit of the best learner and further ones from other seeds: as many as there are learners to stack."""
+    full = next((model for model in best.tested if model.model == FULL), None)
+    if full is None:
+        return None
+    settings = full.settings
+    wanted = [seed for seed in range(count + 1) if seed != settings.seed][: count - 1]
+    root, where = settings.data.root, (outputs, settings.experiment, best.name)
+    runs = {seed: outputs.learner_run(*where[1:], seed_model(seed)) for seed in wanted}
+    missing = [seed for seed, run in runs.items() if not run.result.is_file()]
+    if missing:
+        command = outputs.command(
+            "base", "train", best.name, "--seeds", ",".join(map(str, missing)), "--experiment", settings.experiment
+        )
+        messages.print(
+            f"no row seed-mean: {count} seeds of the best single learner cost as much as {count} learners.\n"
+            f"Run: {command}",
+            soft_wrap=True,
+        )
+        return None
+    models: list[TrainedLearner] = [full]
+    models += [trained_learner(*where, seed_model(seed), root=root) for seed in wanted]
+    return replace(best, tested=tuple(models), folds=())

@@ -1,0 +1,135 @@
+"""Rungs below the meta-learner, chosen and fitted on rows of training alone: the best single learner, a few weights.
+
+Nothing here can see a test frame.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ensemble.cache import Role
+from ensemble.config import LearnerSettings, StackSettings
+from ensemble.console import progress
+from ensemble.data import open_source
+from ensemble.data.source import Frame
+from ensemble.data.transforms import bring_to_size, valid_depth
+from ensemble.metrics import METRICS, image_scores, prepare
+from ensemble.prediction import division_of
+from ensemble.rows import LevelZero, cache_level_zero, open_rows
+from ensemble.runs import Outputs
+from ensemble.stages import protocol_of
+from meta.combiners import FITTED_COMBINERS, Combiner
+from meta.fusion import check_depths
+
+CHOSEN_BY = "abs_rel"
+"""Metric that names the best single learner."""
+
+PIXELS_PER_FRAME = 500
+"""Valid pixels of a frame that weights are fitted to; every frame has the same say."""
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One frame of training as the meta-learner meets it.
+
+    Attributes:
+        frame: Which.
+        image: RGB in [0, 1].
+        depths: Metres, one map per learner, at the working size.
+        target: Metres.
+        valid: Pixels that have a measurement within the depth range.
+    """
+
+    frame: Frame
+    image: Float[Tensor, "1 3 h w"]
+    depths: Float[Tensor, "1 k h w"]
+    target: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What was learnt from rows of training.
+
+    Attributes:
+        rows: ``oof``, or ``fit`` where the models of folds are not there; then it is in-sample.
+        best: The best single learner.
+        scores: Mean of ``CHOSEN_BY`` over the rows, by learner.
+        combiners: Fitted weights, by the name in the tables.
+    """
+
+    rows: str
+    best: str
+    scores: Mapping[str, float]
+    combiners: Mapping[str, Combiner]
+
+
+def training_rows(
+    learners: Sequence[LevelZero], outputs: Outputs, settings: LearnerSettings | StackSettings, role: Role
+) -> Iterator[TrainingRow]:
+    """Every frame of a role of training with its cached rows; missing ones are cached first."""
+    source = open_source(settings.data)
+    division = division_of(outputs, settings.experiment, source, settings.data)
+    cache_level_zero(learners, outputs, role, workers=settings.data.workers)
+    frames = division.frames.validation if role == "validation" else division.frames.fit
+    rows = [open_rows(learner, outputs, source, frames, role, division) for learner in learners]
+    for frame in progress(frames, f"reading {role} rows"):
+        sample = bring_to_size(source.read(frame), settings.data.size)
+        inside = valid_depth(sample["depth"], settings.data.min_depth, settings.data.max_depth)
+        depths = torch.stack([torch.from_numpy(each.read(frame.id)) for each in rows])[None]
+        check_depths(depths, [learner.name for learner in learners])
+        yield TrainingRow(frame, sample["image"][None], depths, sample["depth"][None], (sample["valid"] & inside)[None])
+
+
+def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: LearnerSettings | StackSettings) -> Ladder:
+    """Choose the best single learner and fit the combiners.
+
+    Out-of-fold rows are used where every learner has models of all folds, in-sample rows otherwise.
+
+    Args:
+        learners: At least two.
+        outputs: Where rows are.
+        settings: Data and protocol.
+    """
+    role: Role = "oof" if all(learner.folds for learner in learners) else "fit"
+    rng = np.random.default_rng(0)
+    sums = np.zeros(len(learners))
+    count = 0
+    pixels: list[np.ndarray] = []
+    truth: list[np.ndarray] = []
+    for row in training_rows(learners, outputs, settings, role):
+        valid = np.flatnonzero(row.valid.numpy())
+        if not len(valid):
+            continue
+        sums += scores_of(row.depths, row, settings)[CHOSEN_BY]
+        count += 1
+        chosen = rng.choice(valid, min(PIXELS_PER_FRAME, len(valid)), replace=False)
+        pixels.append(row.depths[0].flatten(1).numpy()[:, chosen].T)
+        truth.append(row.target.flatten().numpy()[chosen])
+    if not count:
+        raise ValueError(f"{settings.experiment}: no {role} frame has a valid pixel")
+    depths, target = np.concatenate(pixels), np.concatenate(truth)
+    scores = {learner.name: float(each) for learner, each in zip(learners, sums / count, strict=True)}
+    higher = METRICS[CHOSEN_BY].higher_is_better
+    best = (max if higher else min)(scores, key=scores.__getitem__)
+    return Ladder(role, best, scores, {name: make(depths, target) for name, make in FITTED_COMBINERS.items()})
+
+
+def scores_of(
+    depths: Float[Tensor, "1 k h w"], row: TrainingRow, settings: LearnerSettings | StackSettings
+) -> dict[str, np.ndarray]:
+    """Every metric of every depth map of a frame of training, at the working size."""
+    protocol = protocol_of(
+        settings,
+        "validation",
+        flip_averaging=settings.evaluation.flip_averaging,
+        size=settings.data.size,
+    )
+    maps = depths.transpose(0, 1)
+    shape = maps.shape
+    *compared, _ = prepare(maps, row.target.expand(shape), row.valid.expand(shape), protocol=protocol)
+    return {metric: values.numpy() for metric, values in image_scores(*compared).items()}
