@@ -20,6 +20,7 @@ from ensemble.config import TrainingSettings
 from ensemble.files import write_bytes
 from ensemble.metrics import METRICS
 from ensemble.runs import Run
+from ensemble.training.budget import Budget
 
 _DAMAGED = (
     pickle.UnpicklingError,
@@ -105,13 +106,13 @@ class KeepCheckpoints(lightning.Callback):
     Args:
         run: Files to write.
         settings: Which metric selects, and how often a checkpoint is due within an epoch.
-        steps: Optimiser steps after which training ends, maybe within an epoch.
+        budget: Its clock stands still while a checkpoint is written.
     """
 
-    def __init__(self, run: Run, settings: TrainingSettings, steps: int) -> None:
+    def __init__(self, run: Run, settings: TrainingSettings, budget: Budget) -> None:
         self.run = run
         self.settings = settings
-        self.steps = steps
+        self.budget = budget
         self.best: float | None = None
         self.best_step = 0
         self.validated_step = -1
@@ -143,12 +144,12 @@ class KeepCheckpoints(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save where a checkpoint is due, unless the epoch ends here and saves after its validation."""
-        trainer.should_stop |= trainer.global_step >= self.steps
         every = self.settings.checkpoint_every
         stepped = (batch_idx + 1) % self.settings.accumulate == 0
         last = trainer.should_stop or batch_idx + 1 >= trainer.num_training_batches
         if every is not None and stepped and not last and trainer.global_step % every == 0:
-            trainer.save_checkpoint(self.run.last)
+            with self.budget.paused():
+                trainer.save_checkpoint(self.run.last)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the weights where they score better than any before."""

@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,9 +20,10 @@ from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
 from ensemble.files import remove_leftovers, write_text
 from ensemble.runs import Run
+from ensemble.training.budget import Budget, Now
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
 from ensemble.training.range_test import RangeCurve, steepest_fall
-from ensemble.training.schedule import climb
+from ensemble.training.schedule import climb, cycle
 from ensemble.training.tasks import DepthTask
 from ensemble.training.tracking import EpochLines, JsonLinesLogger
 
@@ -41,17 +43,20 @@ def fit(
     *,
     seed: int,
     loggers: Sequence[Logger] = (),
+    now: Now = time.monotonic,
 ) -> None:
     """Train from the start, or go on from ``run.last`` as if the run had never stopped.
 
     Args:
-        make_task: Builds the task for a cycle of so many optimiser steps.
+        make_task: Builds the task for a cycle of so many optimiser steps; with a budget of seconds, the cycle follows
+            the time instead.
         training: Frames to fit.
         validation: Frames of other scenes that select the best weights.
         settings: Optimiser and schedule.
         run: Files to write.
         seed: Order of frames and augmentation.
         loggers: Trackers beside the JSON Lines log.
+        now: The clock of a budget of seconds.
 
     Raises:
         ValueError: The batch does not fit the frames or the processes, or the checkpoint is damaged.
@@ -61,16 +66,18 @@ def fit(
         remove_leftovers(run.folder)
     batches = _training_batches(training, settings, seed)
     steps_per_epoch = len(batches) // settings.accumulate
-    steps = settings.max_steps or settings.epochs * steps_per_epoch
-    task = make_task(steps)
+    budget = Budget(settings, steps_per_epoch, now=now)
+    task = _prepared(make_task(budget.steps), settings)
+    if budget.unit == "seconds":
+        task.rate = _cycle_in_time(budget, settings)
     done = _progress(run, batches, steps_per_epoch)
-    keep = KeepCheckpoints(run, settings, steps)
+    keep = KeepCheckpoints(run, settings, budget)
     trainer = _trainer(
         settings,
         run,
-        max_epochs=-(-steps // steps_per_epoch),  # with max_steps, Lightning resumes wrongly after a whole epoch
+        max_epochs=budget.max_epochs,  # with max_steps, Lightning resumes wrongly after a whole epoch
         check_val_every_n_epoch=settings.validate_every,
-        callbacks=[keep, EpochLines(task.name, settings.select), *_progress_bar()],
+        callbacks=[budget, keep, EpochLines(task.name, settings.select), *_progress_bar()],
         logger=[JsonLinesLogger(run.log, done), *loggers],
     )
     workers = affordable_workers(training.settings.workers)
@@ -81,7 +88,7 @@ def fit(
     with warnings.catch_warnings():
         _silence_expected()
         trainer.fit(task, train_loader, validation_loader, ckpt_path=run.last if done else None)
-        if keep.validated_step != steps:
+        if keep.validated_step != trainer.global_step:
             trainer.validate(task, validation_loader, verbose=False)
         trainer.save_checkpoint(run.last)
     if trainer.is_global_zero:
@@ -89,7 +96,8 @@ def fit(
             "metric": settings.select,
             "best": keep.best,
             "best_step": keep.best_step,
-            "steps": steps,
+            "steps": trainer.global_step,
+            "budget": budget.record(trainer.global_step),
             "seconds": round(keep.seconds, 1),
             "device": str(trainer.strategy.root_device),
         }
@@ -120,7 +128,7 @@ def lr_range(
 
     Source: Smith 2017, section 3.3.
     """
-    task = make_task(steps)
+    task = _prepared(make_task(steps), settings)
     lowest, highest = (rate / settings.lr for rate in RANGE)
     task.rate = functools.partial(climb, steps=steps, lowest=lowest, highest=highest)
     curve = RangeCurve()
@@ -143,6 +151,28 @@ def lr_range(
             if not curve.losses:
                 raise
     return curve.rates, curve.losses, steepest_fall(curve.rates, curve.measured)
+
+
+def _prepared(task: DepthTask, settings: TrainingSettings) -> DepthTask:
+    """The task with its weights laid out in memory as asked for; what checkpoints hold does not depend on it."""
+    if settings.memory_format == "channels_last":
+        task.network.to(memory_format=torch.channels_last)
+    return task
+
+
+def _cycle_in_time(budget: Budget, settings: TrainingSettings) -> Callable[[int], float]:
+    """The rate as a function of the training time, whatever the step."""
+
+    def rate(step: int) -> float:
+        return cycle(
+            budget.seconds,
+            budget.asked,
+            warmup_fraction=settings.warmup_fraction,
+            start_divisor=settings.start_divisor,
+            end_divisor=settings.end_divisor,
+        )
+
+    return rate
 
 
 def _training_batches(training: FrameDataset, settings: TrainingSettings, seed: int) -> TrainingBatches:
@@ -218,6 +248,7 @@ def _silence_expected() -> None:
         ".*You defined a `validation_step` but have no `val_dataloader`.*",
         ".*your dataloader is not resumable.*",
         ".*GPU available but not used.*",
+        ".*module\\(s\\) in eval mode at the start of training.*",
         ".*You are trying to `self.log\\(\\)` but.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
     ):

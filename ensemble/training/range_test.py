@@ -19,7 +19,7 @@ class RangeCurve(lightning.Callback):
     """Collects rate and smoothed loss of every optimiser step, and stops where the loss diverges.
 
     Attributes:
-        rates: Learning rate of the decoder.
+        rates: Learning rate of the last group of parameters: the decoder's, where nothing else was asked for.
         measured: Loss of each step.
         losses: Running mean of the loss up to each step, in which earlier steps weigh less and less.
     """
@@ -38,7 +38,8 @@ class RangeCurve(lightning.Callback):
             return
         self.measured.append(float(trainer.callback_metrics["train/loss"]))
         self._sum = SMOOTHING * self._sum + (1 - SMOOTHING) * self.measured[-1]
-        self.rates.append(float(trainer.callback_metrics["lr/decoder"]))
+        last = trainer.optimizers[0].param_groups[-1]["name"]
+        self.rates.append(float(trainer.callback_metrics[f"lr/{last}"]))
         self.losses.append(self._sum / (1 - SMOOTHING ** len(self.rates)))
         if self.losses[-1] > DIVERGED * min(self.losses):
             trainer.should_stop = True

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step: the one cycle of training, and the climb of the range test."""
+"""The learning rate as a function of step or time: the one cycle of training, and the climb of the range test."""
 
 import math
 
@@ -6,10 +6,9 @@ import math
 def one_cycle(
     step: int, steps: int, *, warmup_fraction: float = 0.3, start_divisor: float = 25.0, end_divisor: float = 100.0
 ) -> float:
-    """Learning rate of a step as a multiple of the largest one: up in a straight line, down along a half cosine.
+    """Learning rate of a step as a multiple of the largest one.
 
-    The first step runs at ``1 / start_divisor``, the last one at ``1 / end_divisor``. PyTorch's ``OneCycleLR`` differs
-    in both: it warms up along a cosine and ends at ``1 / (start_divisor * final_div_factor)``.
+    The first step runs at ``1 / start_divisor``, the last one at ``1 / end_divisor``.
 
     Args:
         step: Number of optimiser steps already taken.
@@ -20,18 +19,39 @@ def one_cycle(
 
     Raises:
         ValueError: The cycle has no steps.
-
-    Source: Smith and Topin 2019, section 3, with the divisors of the study.
     """
     if steps < 1:
         raise ValueError(f"a cycle needs at least one step, found {steps}")
-    last = steps - 1
-    peak = warmup_fraction * last
-    if step < peak:
+    return cycle(step, steps - 1, warmup_fraction=warmup_fraction, start_divisor=start_divisor, end_divisor=end_divisor)
+
+
+def cycle(
+    position: float,
+    length: float,
+    *,
+    warmup_fraction: float = 0.3,
+    start_divisor: float = 25.0,
+    end_divisor: float = 100.0,
+) -> float:
+    """Learning rate as a multiple of the largest one: up in a straight line, down along a half cosine.
+
+    PyTorch's ``OneCycleLR`` differs: it warms up along a cosine and ends at ``1 / (start_divisor * final_div_factor)``.
+
+    Args:
+        position: How far the cycle has come, in the unit of its length.
+        length: Of the cycle, in any unit; behind it, the last rate stays.
+        warmup_fraction: Share of the cycle in which the rate climbs.
+        start_divisor: Largest rate over first rate.
+        end_divisor: Largest rate over last rate.
+
+    Source: Smith and Topin 2019, section 3, with the divisors of the study.
+    """
+    peak = warmup_fraction * length
+    if position < peak:
         start = 1 / start_divisor
-        return start + (1 - start) * step / peak
+        return start + (1 - start) * position / peak
     end = 1 / end_divisor
-    progress = min(1.0, (step - peak) / (last - peak)) if last > peak else 0.0
+    progress = min(1.0, (position - peak) / (length - peak)) if length > peak else 0.0
     return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ensemble.config import TrainingSettings
 from ensemble.data.loaders import Batch
 from ensemble.metrics import EvalProtocol, ScoreSums, image_scores, prepare
+from ensemble.training.gradients import Clip, check_parts, clip_parts, gradient_norms
+from ensemble.training.groups import Groups, encoder_and_decoder, trainable_groups
 from ensemble.training.schedule import one_cycle
 
 Forward = Callable[[nn.Module, Batch], Any]
@@ -29,7 +31,7 @@ class DepthTask(lightning.LightningModule):
 
     Args:
         name: Named in messages.
-        network: Has an attribute ``encoder``, whose parameters get their own learning rate.
+        network: Has an attribute ``encoder``, unless ``groups`` are given.
         forward: The network's answer to a batch.
         losses: Terms whose sum is minimised.
         depth: The depth within an answer.
@@ -37,6 +39,12 @@ class DepthTask(lightning.LightningModule):
         steps: Length of the cycle.
         seed: Dropout of every batch follows from it and from the number of the batch, so that a resumed run repeats it.
         protocol: How validation frames are scored.
+        groups: Divides the network into parameters with their own learning rates; encoder and the rest where absent.
+        parts: Submodules of the network whose gradient norms are logged before clipping, as ``grad_norm/<part>``.
+        clip: Whether ``training.clip_norm`` holds for the whole gradient or for that of every part.
+
+    Raises:
+        ValueError: Parts are to be clipped, but there are none, or they share parameters.
 
     Attributes:
         rate: Learning rate of a step as a multiple of ``training.lr``; the range test puts another one in its place.
@@ -54,8 +62,16 @@ class DepthTask(lightning.LightningModule):
         steps: int,
         seed: int,
         protocol: EvalProtocol,
+        groups: Groups | None = None,
+        parts: Mapping[str, nn.Module] | None = None,
+        clip: Clip = "whole",
     ) -> None:
         super().__init__()
+        self._parts, self._clip = dict(parts or {}), clip
+        check_parts(self._parts, clip)
+        self._groups = groups or functools.partial(
+            encoder_and_decoder, lr=settings.lr, encoder_lr_factor=settings.encoder_lr_factor
+        )
         self.name = name
         self.network = network
         self.rate: Callable[[int], float] = functools.partial(
@@ -101,6 +117,23 @@ class DepthTask(lightning.LightningModule):
         self._log_step({**terms, "loss": loss}, first=batch_idx % self._settings.accumulate == 0)
         return loss
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log how strongly every part is pulled: after accumulation and unscaling, before clipping."""
+        for name, norm in gradient_norms(self._parts).items():
+            self.log(f"grad_norm/{name}", norm)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Hold the whole gradient to ``training.clip_norm``, or that of every part."""
+        if self._clip == "parts" and gradient_clip_val is not None:
+            clip_parts(self.network, self._parts, gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def _diverged(self, found: str) -> FloatingPointError:
         return FloatingPointError(
             f"{self.name}: at step {self.trainer.global_step + 1} {found}. "
@@ -139,14 +172,11 @@ class DepthTask(lightning.LightningModule):
         self.log("step", float(self.trainer.global_step))
 
     def configure_optimizers(self) -> Any:
-        """AdamW with two learning rates and one cycle for both."""
-        encoder = list(self.get_submodule("network.encoder").parameters())
-        known = {id(parameter) for parameter in encoder}
-        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
-        groups = [
-            {"params": encoder, "lr": self._settings.lr * self._settings.encoder_lr_factor, "name": "encoder"},
-            {"params": rest, "lr": self._settings.lr, "name": "decoder"},
-        ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=self._settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, [self.rate, self.rate])
+        """AdamW with a learning rate for every group and one cycle for all."""
+        groups = trainable_groups(self.network, self._groups(self.network))
+        optimizer = torch.optim.AdamW(
+            [{"params": list(group.parameters), "lr": group.lr, "name": group.name} for group in groups],
+            weight_decay=self._settings.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, [self.rate] * len(groups))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -112,5 +112,6 @@ class EpochLines(lightning.Callback):
             metric for metric in dict.fromkeys((self._metric, "d1", "rmse")) if f"validation/{metric}" in measured
         ]
         shown += [f"{metric} {float(measured[f'validation/{metric}']):.4f}" for metric in wanted]
-        epoch = f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}"
+        limit = f"/{trainer.max_epochs}" if trainer.max_epochs != -1 else ""
+        epoch = f"epoch {trainer.current_epoch + 1:>3}{limit}"
         messages.print(f"  {self._name:<10} {epoch}  {'  '.join(shown)}  {time.monotonic() - self._since:5.1f} s")

@@ -251,7 +251,8 @@ def test_what_a_finished_run_leaves(tmp_path: Path) -> None:
     names = {"last.ckpt", "best.safetensors", "log.jsonl", "result.json"}
     assert {path.name for path in tmp_path.iterdir()} == names
     result = json.loads(run.result.read_text())
-    assert result.keys() == {"metric", "best", "best_step", "steps", "seconds", "device"}
+    assert result.keys() == {"metric", "best", "best_step", "steps", "budget", "seconds", "device"}
+    assert result["budget"] == {"unit": "epochs", "asked": 2, "spent": 2.0}
     assert result["device"] == "cpu"
 
 

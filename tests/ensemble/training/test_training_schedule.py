@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.training.schedule import climb, one_cycle
+from ensemble.training.schedule import climb, cycle, one_cycle
 
 
 def test_first_peak_and_last_rate() -> None:
@@ -48,6 +48,11 @@ def test_a_cycle_of_one_step_runs_at_the_peak() -> None:
 def test_a_cycle_without_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one step, found 0"):
         one_cycle(0, 0)
+
+
+@given(st.integers(0, 200), st.floats(0.1, 1e6))
+def test_the_cycle_has_the_same_shape_in_any_unit(step: int, length: float) -> None:
+    assert cycle(step / 100 * length, length) == pytest.approx(one_cycle(step, 101), rel=1e-6)
 
 
 def test_it_is_not_pytorchs_one_cycle() -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,14 +88,17 @@ def toy_task(
     network: nn.Module | None = None,
     losses: Callable[..., Any] = log_error_per_image,
     forward: Callable[..., Any] = see_image,
+    depth: Callable[..., Tensor] = lambda depth: depth,
+    **divided: Any,
 ) -> DepthTask:
+    """``divided``: groups, parts and clip of the task."""
     torch.manual_seed(1)
     return DepthTask(
         "toy",
         network or Toy(),
         forward=forward,
         losses=losses,
-        depth=lambda depth: depth,
+        depth=depth,
         settings=training,
         steps=steps,
         seed=3,
@@ -107,6 +111,7 @@ def toy_task(
             flip_averaging=False,
             size=SIZE,
         ),
+        **divided,
     )
 
 
@@ -115,13 +120,47 @@ def toy_settings(**changes: Any) -> TrainingSettings:
 
 
 def toy_fit(
-    folder: Path, *, data: DataSettings | None = None, loggers: Any = (), task: Any = None, **changes: Any
+    folder: Path,
+    *,
+    data: DataSettings | None = None,
+    loggers: Any = (),
+    task: Any = None,
+    now: Callable[[], float] = time.monotonic,
+    **changes: Any,
 ) -> Run:
-    """Train the toy; ``task`` holds further arguments of ``toy_task``."""
+    """Train the toy; ``task`` holds further arguments of ``toy_task``, or makes them."""
     settings, run = toy_settings(**changes), Run(folder)
     training, validation = datasets(data or data_settings())
-    fit(lambda steps: toy_task(settings, steps, **(task or {})), training, validation, settings, run, seed=3)
+    arguments = task() if callable(task) else task or {}
+    fit(lambda steps: toy_task(settings, steps, **arguments), training, validation, settings, run, seed=3, now=now)
     return run
+
+
+class PowerCutError(Exception):
+    """Ends a training from outside."""
+
+
+def cut_after(calls: int, losses: Callable[..., Any] = log_error_per_image) -> Callable[..., Any]:
+    """Losses that end the training once they were asked for so many times."""
+    count = [0]
+
+    def cutting(answer: Any, batch: Any) -> Any:
+        count[0] += 1
+        if count[0] > calls:
+            raise PowerCutError
+        return losses(answer, batch)
+
+    return cutting
+
+
+def assert_same_end(resumed: Run, straight: Run) -> None:
+    ours, theirs = weights(resumed), weights(straight)
+    assert ours.keys() == theirs.keys()
+    assert [name for name, values in ours.items() if not torch.equal(values, theirs[name])] == []
+    assert resumed.log.read_text() == straight.log.read_text()
+    assert resumed.best.read_bytes() == straight.best.read_bytes()
+    left, right = (json.loads(run.result.read_text()) for run in (resumed, straight))
+    assert {**left, "seconds": 0} == {**right, "seconds": 0}
 
 
 def narrow_settings(learner: str = "adabins", **training: Any) -> LearnerSettings:
