@@ -1,4 +1,4 @@
-"""What an evaluation found: its files, and its tables for the terminal and for documents."""
+"""What an evaluation found, and the files it stands in: ``scores.json`` and ``per_image.csv``."""
 
 import csv
 import io
@@ -13,13 +13,20 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from ensemble.files import write_text
 from ensemble.metrics import METRICS
 
-SCHEMA = 1
+SCHEMA = 2
 
-Kind = Literal["constant", "learner", "combiner", "stack", "bound", "published"]
-"""A bound uses the truth and a published row other data: neither can win a column."""
+Kind = Literal["constant", "learner", "combiner", "fitted", "stack", "bound", "published"]
+"""A bound uses the truth and a published row other data: neither can win a column; fitted weights saw training rows."""
 
-_CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
+MEAN = "mean"
+BEST_SINGLE = "best-single"
+SEED_MEAN = "seed-mean"
+ORACLE = "oracle convex"
+REFERENCES = (MEAN, BEST_SINGLE, SEED_MEAN)
+"""Names of the rows that a stack is held against."""
 
+CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""Every file of an evaluation is read strictly: no unknown key, no NaN."""
 
 METRIC_NAMES = tuple(METRICS)
 TABLE_METRICS = tuple(metric for metric in METRICS if metric != "silog_x100")
@@ -29,13 +36,14 @@ TITLES: Mapping[Kind, str] = {
     "constant": "Constant",
     "learner": "Learner",
     "combiner": "Combiner",
+    "fitted": "Fitted combiner",
     "stack": "Stack",
     "bound": "Bound, uses truth",
     "published": "Published",
 }
 
 
-@checked_dataclass(frozen=True, config=_CHECKED)
+@checked_dataclass(frozen=True, config=CHECKED)
 class ScoreRow:
     """One predictor's scores: means over the images that have a valid pixel.
 
@@ -48,6 +56,12 @@ class ScoreRow:
         images: Scored images.
         without_valid: Further images, left out because no pixel of theirs has a truth.
         clipped_pixels: Scored pixels whose prediction was clipped into the depth range.
+        deviations: Metric -> sample standard deviation over repeated fits; ``None`` for a single fit.
+        repeats: Fits that ``scores`` are the mean of.
+        mul_adds: Multiply-adds of one image, as ``parameters`` of its own networks alone.
+        frames_per_second: Images a second, likewise.
+        training_seconds: Time of one fit.
+        note: What a reader should know, such as which learner the best single one is.
     """
 
     name: str
@@ -58,16 +72,31 @@ class ScoreRow:
     images: int
     without_valid: int
     clipped_pixels: int
+    deviations: dict[str, float] | None = None
+    repeats: int = 1
+    mul_adds: int | None = None
+    frames_per_second: float | None = None
+    training_seconds: float | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses a row with missing or unknown metrics."""
+        """Refuses a row with missing or unknown metrics, or with deviations that do not belong to its repeats."""
         expected = set(TABLE_METRICS if self.kind == "published" else METRIC_NAMES)
         missing, unknown = sorted(expected - set(self.scores)), sorted(set(self.scores) - set(METRIC_NAMES))
         if missing or unknown:
             raise ValueError(f"row {self.name!r}: missing metrics {missing}, unknown metrics {unknown}")
+        if self.repeats < 1 or (self.deviations is not None) != (self.repeats > 1):
+            raise ValueError(
+                f"row {self.name!r}: {self.repeats} repeats and deviations {self.deviations}; expected deviations of "
+                "two or more repeats, and none of a single one"
+            )
+        if self.deviations is not None and (
+            set(self.deviations) != set(self.scores) or min(self.deviations.values()) < 0
+        ):
+            raise ValueError(f"row {self.name!r}: deviations {self.deviations}, expected 0 or more for every metric")
 
 
-@checked_dataclass(frozen=True, config=_CHECKED)
+@checked_dataclass(frozen=True, config=CHECKED)
 class Scores:
     """All rows of one evaluation, and how they were scored.
 
@@ -97,15 +126,35 @@ class Scores:
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Scores of one row on one image; ``scores`` is ``None`` where the image has no valid pixel."""
+    """Scores of one row on one image; ``scores`` is ``None`` where the image has no valid pixel.
+
+    Rows of repeated fits have one of these per repeat; ``repeat`` counts them from 0.
+    """
 
     row: str
     frame: str
     scene: str
     scores: Mapping[str, float] | None
+    repeat: int = 0
 
 
 _SCORES = TypeAdapter(Scores)
+_COLUMNS = ["row", "frame", "scene", "repeat", *METRIC_NAMES]
+
+
+def headroom(scores: Scores, metric: str) -> dict[str, float | None]:
+    """Which share of the way from the plain mean to the convex oracle each row goes: 0 for the mean, 1 for the oracle.
+
+    ``(error_mean - error_row) / (error_mean - error_oracle)``, where the error of a share of good pixels is one minus
+    it. Below 0 a row is worse than the mean.
+
+    Returns:
+        By name of the row; ``None`` throughout where there is no mean, no oracle, or nothing between the two.
+    """
+    sign = -1.0 if METRICS[metric].higher_is_better else 1.0
+    errors = {row.name: sign * row.scores[metric] for row in scores.rows if row.kind != "published"}
+    room = errors[MEAN] - errors[ORACLE] if {MEAN, ORACLE} <= set(errors) else 0.0
+    return {name: (errors[MEAN] - error) / room if room else None for name, error in errors.items()}
 
 
 def scores_json(scores: Scores) -> str:
@@ -127,20 +176,25 @@ def read_scores(path: Path) -> Scores:
     try:
         return _SCORES.validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ValueError(f"{path}: {place}: {first['msg']}. Evaluate again to rewrite it.") from error
+        raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Where a file of an evaluation is not as expected, and how."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the file"
+    return f"{place}: {first['msg']}"
 
 
 def write_per_image(image_scores: Iterable[ImageScore], path: Path) -> None:
-    """One CSV line per row and image; the metrics of an image without valid pixels stay empty."""
+    """One CSV line per row, repeat and image; the metrics of an image without valid pixels stay empty."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(("row", "frame", "scene", *METRIC_NAMES))
+    writer.writerow(_COLUMNS)
     for image in image_scores:
         found = image.scores
         values = ["" if found is None else repr(float(found[metric])) for metric in METRIC_NAMES]
-        writer.writerow((image.row, image.frame, image.scene, *values))
+        writer.writerow((image.row, image.frame, image.scene, image.repeat, *values))
     write_text(path, lines.getvalue())
 
 
@@ -150,21 +204,22 @@ def read_per_image(path: Path) -> tuple[ImageScore, ...]:
     Raises:
         ValueError: Other columns, a line of another length, or something that is not a number.
     """
-    header = ["row", "frame", "scene", *METRIC_NAMES]
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.reader(file)
-        if (found := next(lines, None)) != header:
-            raise ValueError(f"{path}: found the columns {found}, expected {header}. Evaluate again to rewrite it.")
+        if (found := next(lines, None)) != _COLUMNS:
+            raise ValueError(f"{path}: found the columns {found}, expected {_COLUMNS}. Evaluate again to rewrite it.")
         return tuple(_image_score(line, where=f"{path}, line {lines.line_num}") for line in lines)
 
 
 def _image_score(line: Sequence[str], *, where: str) -> ImageScore:
-    if len(line) != 3 + len(METRIC_NAMES):
-        raise ValueError(f"{where}: found {len(line)} cells, expected {3 + len(METRIC_NAMES)}")
-    row, frame, scene, *cells = line
+    if len(line) != len(_COLUMNS):
+        raise ValueError(f"{where}: found {len(line)} cells, expected {len(_COLUMNS)}")
+    row, frame, scene, repeat, *cells = line
+    if not repeat.isdecimal():
+        raise ValueError(f"{where}: found the repeat {repeat!r}, expected 0, 1, 2 ...")
     if not any(cells):
-        return ImageScore(row, frame, scene, None)
+        return ImageScore(row, frame, scene, None, int(repeat))
     try:
-        return ImageScore(row, frame, scene, dict(zip(METRIC_NAMES, map(float, cells), strict=True)))
+        return ImageScore(row, frame, scene, dict(zip(METRIC_NAMES, map(float, cells), strict=True)), int(repeat))
     except ValueError as error:
         raise ValueError(f"{where}: expected a number in every metric or in none, found {cells}") from error

@@ -76,7 +76,7 @@ def test_json_for_the_command_line_has_every_metric():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tree: tree | {"schema": SCHEMA + 1}, "schema 2 found, 1 expected"),
+        (lambda tree: tree | {"schema": SCHEMA + 1}, "schema 3 found, 2 expected"),
         (lambda tree: tree | {"extra": 1}, "extra"),
         (lambda tree: {key: value for key, value in tree.items() if key != "rows"}, "rows"),
     ],
@@ -121,19 +121,21 @@ def test_per_image_round_trip_keeps_every_bit_and_the_missing(tmp_path):
     images = (
         ImageScore("bts", "group_031/rgb_00412", "group_031", dict(zip(METRIC_NAMES, third, strict=True))),
         ImageScore("bts", 'odd, "frame"', "scene 2", None),
+        ImageScore("bts", 'odd, "frame"', "scene 2", None, repeat=1),
     )
     path = tmp_path / "per_image.csv"
     write_per_image(images, path)
     assert read_per_image(path) == images
-    assert path.read_text().splitlines()[0] == "row,frame,scene," + ",".join(METRIC_NAMES)
+    assert path.read_text().splitlines()[0] == "row,frame,scene,repeat," + ",".join(METRIC_NAMES)
 
 
 def test_per_image_file_with_other_content_is_refused(tmp_path):
     path = tmp_path / "per_image.csv"
     write_per_image([], path)
     header = path.read_text()
-    for line, message in [("a,b\n", "found 2 cells"), ("a,b,c" + ",1" * 8 + ",x\n", "expected a number"),
-                          ("a,b,c" + ",1" * 8 + ",\n", "expected a number")]:  # fmt: skip
+    for line, message in [("a,b\n", "found 2 cells"), ("a,b,c,0" + ",1" * 8 + ",x\n", "expected a number"),
+                          ("a,b,c,0" + ",1" * 8 + ",\n", "expected a number"),
+                          ("a,b,c,-1" + ",1" * 9 + "\n", "found the repeat '-1'")]:  # fmt: skip
         path.write_text(header + line)
         with pytest.raises(ValueError, match=f"line 2: {message}"):
             read_per_image(path)

@@ -1,0 +1,225 @@
+"""What is known of a stack beyond its scores: whom it trusts, where, and how sure it can be (``details.json``)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from ensemble.files import write_text
+from ensemble.report.scores import CHECKED, SCHEMA, first_mistake
+
+BINS = 20
+"""Of a histogram of weights, over 0 to 1."""
+
+DEPTH_EDGES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+"""Metres between the ranges of true depth."""
+
+Counts = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+@checked_dataclass(frozen=True, config=CHECKED)
+class WeightDetails:
+    """Weights of one stack over the valid pixels of the test frames.
+
+    Attributes:
+        learners: Names for people, in the order of everything else here.
+        counts: Per learner, pixels in each of ``BINS`` equal bins of its weight over 0 to 1; the last includes 1.
+        below: Per learner, pixels with a weight below 0; free weights go there.
+        above: Likewise above 1.
+        depth_edges: Metres between ranges of true depth, ascending.
+        pixels: Pixels in each range.
+        mean_weights: Per learner, its mean weight in each range; ``None`` where a range has no pixel.
+    """
+
+    learners: tuple[str, ...]
+    counts: tuple[Counts, ...]
+    below: Counts
+    above: Counts
+    depth_edges: tuple[float, ...]
+    pixels: Counts
+    mean_weights: tuple[tuple[float | None, ...], ...]
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that do not belong together."""
+        lengths = {len(each) for each in (self.learners, self.counts, self.below, self.above, self.mean_weights)}
+        ranges = {len(self.pixels), len(self.depth_edges) - 1, *(len(means) for means in self.mean_weights)}
+        if len(lengths) != 1 or ranges != {len(self.pixels)} or {len(each) for each in self.counts} != {BINS}:
+            raise ValueError(
+                f"weights of {len(self.learners)} learners in {len(self.pixels)} ranges of depth: found "
+                f"{sorted(lengths)} learners, {sorted(ranges)} ranges, bins {[len(each) for each in self.counts]}"
+            )
+
+
+@checked_dataclass(frozen=True, config=CHECKED)
+class SparsificationDetails:
+    """Error of the pixels that are left when the most uncertain ones go, as a mean over images.
+
+    Attributes:
+        fractions: Shares of pixels taken away, ascending.
+        by_uncertainty: Error of those left, the most uncertain gone first.
+        by_error: The same with the largest errors gone first.
+        ause: Area between the two; 0 is perfect.
+        aurg: Area that is won against taking away any pixels; below 0 the uncertainty misleads.
+    """
+
+    fractions: tuple[float, ...]
+    by_uncertainty: tuple[float, ...]
+    by_error: tuple[float, ...]
+    ause: float
+    aurg: float
+
+    def __post_init__(self) -> None:
+        """Refuses curves of several lengths."""
+        lengths = [len(each) for each in (self.fractions, self.by_uncertainty, self.by_error)]
+        if len(set(lengths)) > 1 or not lengths[0]:
+            raise ValueError(f"sparsification curves of {lengths} points, expected as many of each")
+
+
+@checked_dataclass(frozen=True, config=CHECKED)
+class ReliabilityDetails:
+    """Predicted against observed errors, bin by bin.
+
+    Attributes:
+        predicted: Root mean predicted variance of each bin, metres.
+        observed: Root mean squared error of each bin, metres.
+        pixels: Pixels of each bin.
+        ence: Expected normalised calibration error.
+    """
+
+    predicted: tuple[float, ...]
+    observed: tuple[float, ...]
+    pixels: Counts
+    ence: float
+
+    def __post_init__(self) -> None:
+        """Refuses columns of several lengths."""
+        lengths = [len(each) for each in (self.predicted, self.observed, self.pixels)]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"reliability of {lengths} bins, expected as many of each")
+
+
+@checked_dataclass(frozen=True, config=CHECKED)
+class UncertaintyDetails:
+    """How good a stack's uncertainty is.
+
+    Attributes:
+        sparsification: By metric.
+        reliability: In metres.
+    """
+
+    sparsification: dict[Literal["rmse", "abs_rel"], SparsificationDetails]
+    reliability: ReliabilityDetails
+
+
+@checked_dataclass(frozen=True, config=CHECKED)
+class StackDetails:
+    """One stack; uncertainty is absent where none was judged."""
+
+    weights: WeightDetails
+    uncertainty: UncertaintyDetails | None = None
+
+
+@checked_dataclass(frozen=True, config=CHECKED)
+class Details:
+    """All stacks of one evaluation.
+
+    Attributes:
+        schema: Version of this layout.
+        stacks: By name of the row.
+    """
+
+    schema: int
+    stacks: dict[str, StackDetails]
+
+    def __post_init__(self) -> None:
+        """Refuses other versions."""
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema {self.schema} found, {SCHEMA} expected; evaluate again")
+
+
+class WeightStatistics:
+    """Sums up weights frame by frame.
+
+    Args:
+        learners: Names for people, in the order of the weights.
+        depth_edges: Metres between ranges of true depth, ascending; pixels outside of all count in the histogram alone.
+
+    Raises:
+        ValueError: Edges do not ascend.
+    """
+
+    def __init__(self, learners: Sequence[str], depth_edges: Sequence[float] = DEPTH_EDGES) -> None:
+        self._learners, self._edges = tuple(learners), np.asarray(depth_edges, dtype=np.float64)
+        if len(self._edges) < 2 or (np.diff(self._edges) <= 0).any():
+            raise ValueError(f"weights by depth: edges {list(depth_edges)}, expected two or more, ascending")
+        self._counts = np.zeros((len(learners), BINS), dtype=np.int64)
+        self._beyond = np.zeros((2, len(learners)), dtype=np.int64)
+        self._sums = np.zeros((len(learners), len(self._edges) - 1))
+        self._pixels = np.zeros(len(self._edges) - 1, dtype=np.int64)
+
+    def update(
+        self, weights: Float[np.ndarray, "k h w"], truth: Float[np.ndarray, "h w"], valid: Bool[np.ndarray, "h w"]
+    ) -> None:
+        """Add the valid pixels of a frame.
+
+        Args:
+            weights: One map per learner.
+            truth: Metres.
+            valid: Pixels that count.
+
+        Raises:
+            ValueError: Weights of another number of learners, or NaN at a valid pixel.
+        """
+        if len(weights) != len(self._learners):
+            raise ValueError(f"weights of {len(weights)} learners, expected those of {', '.join(self._learners)}")
+        chosen, depth = weights[:, valid].astype(np.float64), truth[valid].astype(np.float64)
+        if not (np.isfinite(chosen).all() and np.isfinite(depth).all()):
+            raise ValueError("weights or truth are NaN or infinite at a valid pixel; nothing is repaired here")
+        self._beyond += [(chosen < 0).sum(axis=1), (chosen > 1).sum(axis=1)]
+        ranges = np.searchsorted(self._edges, depth, side="right") - 1
+        inside = (ranges >= 0) & (ranges < len(self._pixels))
+        self._pixels += np.bincount(ranges[inside], minlength=len(self._pixels))
+        for index, weight in enumerate(chosen):
+            self._counts[index] += np.histogram(weight, bins=BINS, range=(0.0, 1.0))[0]
+            self._sums[index] += np.bincount(ranges[inside], weight[inside], minlength=len(self._pixels))
+
+    def compute(self) -> WeightDetails:
+        """What was added so far."""
+        below, above = self._beyond.tolist()
+        means = [
+            [total / pixels if pixels else None for total, pixels in zip(sums, self._pixels.tolist(), strict=True)]
+            for sums in self._sums.tolist()
+        ]
+        return WeightDetails(
+            learners=self._learners,
+            counts=tuple(map(tuple, self._counts.tolist())),
+            below=tuple(below),
+            above=tuple(above),
+            depth_edges=tuple(self._edges.tolist()),
+            pixels=tuple(self._pixels.tolist()),
+            mean_weights=tuple(map(tuple, means)),
+        )
+
+
+_DETAILS = TypeAdapter(Details)
+
+
+def write_details(details: Details, path: Path) -> None:
+    """Writes ``details`` at once: a reader sees the old file or the new one."""
+    write_text(path, _DETAILS.dump_json(details, indent=2).decode() + "\n")
+
+
+def read_details(path: Path) -> Details:
+    """Reads what ``write_details`` wrote.
+
+    Raises:
+        ValueError: The file is not such a file; the message names it and what is wrong.
+    """
+    try:
+        return _DETAILS.validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error

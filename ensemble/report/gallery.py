@@ -1,0 +1,147 @@
+"""The best, the median and the worst test frame of every stack, as arrays (``gallery.npz``)."""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ensemble.files import write_bytes
+from ensemble.picture_grid import GridRow
+from ensemble.report.scores import SCHEMA, ImageScore
+
+CHOSEN_BY = "abs_rel"
+"""Metric that ranks the frames; lower is better."""
+
+
+@dataclass(frozen=True)
+class GalleryImage:
+    """One frame with all that is known of it.
+
+    Attributes:
+        rank: ``best``, ``median`` or ``worst``.
+        score: Of the stack on this frame, by ``CHOSEN_BY``, at the size of the truth as in the tables.
+        row: Image, truth, learners, weights and stack at one size.
+        uncertainty: Expected error of the stack in metres; absent where none was judged.
+    """
+
+    rank: str
+    score: float
+    row: GridRow
+    uncertainty: Float[np.ndarray, "h w"] | None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Frames of one stack.
+
+    Attributes:
+        stack: Name of its row.
+        learners: Names for people, in the order of depths and weights.
+        images: From best to worst.
+    """
+
+    stack: str
+    learners: tuple[str, ...]
+    images: tuple[GalleryImage, ...]
+
+
+class RankedFrame(NamedTuple):
+    """A frame that stands for many."""
+
+    rank: str
+    frame: str
+    score: float
+
+
+def ranked_frames(images: Iterable[ImageScore], row: str) -> tuple[RankedFrame, ...]:
+    """The best, the median and the worst frame of a row by ``CHOSEN_BY``, repeats averaged, ties by frame id.
+
+    With fewer than three scored frames, as many as there are.
+    """
+    found: dict[str, list[float]] = {}
+    for image in images:
+        if image.row == row and image.scores is not None:
+            found.setdefault(image.frame, []).append(image.scores[CHOSEN_BY])
+    ranked = sorted((sum(scores) / len(scores), frame) for frame, scores in found.items())
+    if not ranked:
+        return ()
+    places = {0: "best", len(ranked) - 1: "worst", (len(ranked) - 1) // 2: "median"}
+    places = {0: "best", **places} if len(ranked) < 3 else places
+    return tuple(RankedFrame(places[place], ranked[place][1], ranked[place][0]) for place in sorted(places))
+
+
+def write_galleries(galleries: Sequence[Gallery], path: Path) -> None:
+    """Writes plain arrays; metres and weights in half precision, as they are for looking at.
+
+    Raises:
+        ValueError: A gallery has images of other learners than it names, or a stack comes twice.
+    """
+    names = [gallery.stack for gallery in galleries]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path}: stacks {names}, expected each once")
+    arrays: dict[str, np.ndarray] = {}
+    described = []
+    for place, gallery in enumerate(galleries):
+        for index, image in enumerate(gallery.images):
+            if not len(image.row.depths) == len(image.row.weights) == len(gallery.learners):
+                raise ValueError(
+                    f"{path}: frame {image.row.frame} of {gallery.stack} has {len(image.row.depths)} depths and "
+                    f"{len(image.row.weights)} weights for the learners {', '.join(gallery.learners)}"
+                )
+            arrays |= {f"{place}/{index}/{name}": array for name, array in _arrays(image).items()}
+        described.append(
+            {
+                "stack": gallery.stack,
+                "learners": gallery.learners,
+                "images": [
+                    {"rank": each.rank, "score": each.score, "frame": each.row.frame} for each in gallery.images
+                ],
+            }
+        )
+    index_text = json.dumps({"schema": SCHEMA, "galleries": described})
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, index=np.array(index_text), **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_galleries(path: Path) -> tuple[Gallery, ...]:
+    """Reads what ``write_galleries`` wrote.
+
+    Raises:
+        ValueError: The file is not such a file, or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            index = json.loads(str(file["index"]))
+            if index["schema"] != SCHEMA:
+                raise ValueError(f"schema {index['schema']} found, {SCHEMA} expected")
+            return tuple(_gallery(file, place, described) for place, described in enumerate(index["galleries"]))
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: {error}. Evaluate again to rewrite it.") from error
+
+
+_HALF = ("truth", "depths", "weights", "stack")
+
+
+def _arrays(image: GalleryImage) -> dict[str, np.ndarray]:
+    arrays = {"image": image.row.image, "valid": image.row.valid}
+    arrays |= {name: getattr(image.row, name).astype(np.float16) for name in _HALF}
+    return arrays if image.uncertainty is None else arrays | {"uncertainty": image.uncertainty.astype(np.float16)}
+
+
+def _gallery(file: Mapping[str, np.ndarray], place: int, described: Mapping[str, Any]) -> Gallery:
+    images = []
+    for index, image in enumerate(described["images"]):
+        prefix = f"{place}/{index}/"
+        arrays = {name: file[prefix + name].astype(np.float32) for name in _HALF}
+        row = GridRow(frame=image["frame"], image=file[prefix + "image"], valid=file[prefix + "valid"], **arrays)
+        uncertain = prefix + "uncertainty"
+        uncertainty = file[uncertain].astype(np.float32) if uncertain in file else None
+        images.append(GalleryImage(image["rank"], float(image["score"]), row, uncertainty))
+    return Gallery(described["stack"], tuple(described["learners"]), tuple(images))
