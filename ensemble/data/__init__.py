@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from ensemble.config import DataSettings
-from ensemble.data.nyu import NyuSource
+from ensemble.data import nyu_copies
 from ensemble.data.rooms import RoomsSource
 from ensemble.data.source import FrameSource
 
 SOURCES: dict[str, Callable[[DataSettings], FrameSource]] = {
     "rooms": RoomsSource.from_settings,
-    "nyu": NyuSource.from_settings,
+    "nyu": nyu_copies.from_settings,
 }
 
 

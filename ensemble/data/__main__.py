@@ -1,6 +1,5 @@
 """Command line of the data: ``python -m ensemble.data doctor ROOT`` and ``python -m ensemble.data rooms OUT``."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ensemble import options
+from ensemble.console import results
 from ensemble.setting_trees import SettingsError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from ensemble.data.doctor import Diagnosis
+    from ensemble.data.doctor import Diagnosis, Finding
 
 app = typer.Typer(help="Copies of NYU Depth v2 and generated rooms.", no_args_is_help=True, add_completion=False)
 
@@ -23,28 +23,24 @@ app = typer.Typer(help="Copies of NYU Depth v2 and generated rooms.", no_args_is
 def doctor(
     root: Annotated[Path, typer.Argument(help="Folder of the copy.")],
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one per core.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Which copy of NYU Depth v2 this is, what it holds, and what is wrong with it; exit code 1 if anything is."""
-    from rich.console import Console
-
     from ensemble.data.doctor import diagnose
 
-    with _progress(f"decoding {root}") as progress:
+    with _progress("decoding" if full else "looking") as progress:
         task = progress.add_task("frames", total=None)
         diagnosis = diagnose(
-            root, full=full, on_frame=lambda done, total: progress.update(task, completed=done, total=total)
+            root,
+            full=full,
+            workers=workers,
+            on_frame=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
-        content = {**dataclasses.asdict(diagnosis), "trainable": diagnosis.trainable}
-        typer.echo(json.dumps(content, indent=2, default=str))
+        typer.echo(json.dumps(diagnosis.summary(), indent=2))
     else:
-        console = Console()
-        console.print(f"{root}: {diagnosis.title}", markup=False, highlight=False)
-        console.print(_table(diagnosis))
-        for finding in diagnosis.findings:
-            console.print(f"{finding.level}: {finding.text}", markup=False, highlight=False, soft_wrap=True)
-        console.print(_verdict(diagnosis), markup=False, highlight=False, soft_wrap=True)
+        _show(diagnosis)
     if not diagnosis.trainable:
         raise typer.Exit(1)
 
@@ -95,29 +91,58 @@ def _progress(title: str) -> "Progress":
     )
 
 
-def _table(diagnosis: "Diagnosis") -> "Table":
+def _show(diagnosis: "Diagnosis") -> None:
+    """The diagnosis for a person: what it is, a table, the findings, and what to do next."""
+    results.print(f"{diagnosis.title} in {diagnosis.root}", soft_wrap=True)
+    if diagnosis.splits:
+        results.print(_table(diagnosis))
+        counts = [f"{count} {kind}" for kind, count in diagnosis.files.items() if count]
+        results.print(f"files: {', '.join(counts) or 'none missing, damaged or doubled'}\n")
+    for finding in sorted(diagnosis.findings, key=lambda finding: finding.level):
+        _show_finding(finding)
+    results.print()
+    if diagnosis.command:
+        sample = "" if diagnosis.full else ", as far as a sample tells (--full decodes every frame)"
+        results.print(f"Ready to train{sample}:\n{diagnosis.command}", soft_wrap=True)
+    else:
+        errors = sum(finding.level == "error" for finding in diagnosis.findings)
+        results.print(f"Not ready to train: {errors} {'error' if errors == 1 else 'errors'}, see above.")
+
+
+def _show_finding(finding: "Finding") -> None:
+    """A finding, indented on a terminal; elsewhere on one line, so that it can be searched for."""
     from rich.table import Table
 
-    table = Table("", *diagnosis.splits)
+    if not results.is_terminal:
+        results.print(f"{finding.level}: {finding.text}", soft_wrap=True)
+        return
+    row = Table.grid(padding=(0, 1))
+    row.add_column(style="red" if finding.level == "error" else "cyan", width=len("error"))
+    row.add_column(overflow="fold")
+    row.add_row(finding.level, finding.text)
+    results.print(row)
+
+
+def _table(diagnosis: "Diagnosis") -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column()
+    for split in diagnosis.splits:
+        table.add_column(split, justify="right")
     reports = list(diagnosis.splits.values())
-    table.add_row("frames", *(f"{report.frames}" for report in reports))
+    published = (f" of {report.published}" if report.published else "" for report in reports)
+    table.add_row("frames", *(f"{report.frames}{of}" for report, of in zip(reports, published, strict=True)))
     table.add_row("scenes", *(f"{report.scenes}" for report in reports))
     table.add_row("decoded", *(f"{report.decoded}" for report in reports))
-    table.add_row("sizes", *(", ".join(f"{h}x{w}" for h, w in report.sizes) for report in reports))
+    table.add_row("height x width", *(", ".join(f"{h}x{w}" for h, w in report.sizes) or "-" for report in reports))
     for name in ("nearest", "median", "farthest"):
         depths = (getattr(report, name) for report in reports)
         table.add_row(f"{name} depth", *("-" if depth is None else f"{depth:.3f} m" for depth in depths))
     table.add_row("holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports))
     table.add_row("image border", *(report.border for report in reports))
     return table
-
-
-def _verdict(diagnosis: "Diagnosis") -> str:
-    errors = sum(finding.level == "error" for finding in diagnosis.findings)
-    if errors:
-        return f"Not ready to train on: {errors} errors."
-    test = "" if "test" in diagnosis.splits else " --set data.test=held-out"
-    return f"Ready. Run: python -m ensemble.base train adabins --data nyu --root {diagnosis.root}{test}"
 
 
 if __name__ == "__main__":

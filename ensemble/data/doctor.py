@@ -1,27 +1,35 @@
 """Examines a copy of NYU Depth v2 without trusting it: what it is and holds, and what would make training wrong."""
 
+import shlex
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from ensemble.data.image_files import read_depth_mm, read_rgb
-from ensemble.data.nyu_copies import COPIES, recognise
-from ensemble.data.nyu_files import Pair, find_list_file, list_folder, read_list, split_type_folders
-from ensemble.data.source import Split
+from ensemble.data.measurements import Measurements, examine_all
+from ensemble.data.nyu_copies import Copy, copies_in, look_through, recognise
+from ensemble.data.nyu_files import SPLITS
+from ensemble.data.nyu_source import Problem, first_of, tell
+from ensemble.data.source import Frame, Split
 
 QUICK_SAMPLE = 40
 PLAUSIBLE_MEDIAN = (0.5, 6.0)
-"""Metres: the median depth of indoor frames; outside, the unit is not millimetres."""
+"""Metres: the median depth of indoor frames; outside, the unit is another one."""
 
-_BORDER_PIXELS = 3
-_WHITE, _BLACK = 235, 20
-_FEW_VALUES = 256
-_ENOUGH_PIXELS = 10_000
-_NAMED = 3
-_MAX_DEPTH_MM = 10_000
+COUNTED = ("missing", "damaged", "doubled", "foreign")
+"""Kinds of problems that are counted; the others are told one by one."""
+
+_UNITS = {
+    "metres read as millimetres": 1000.0,
+    "8-bit values, 255 for 10 m, read as millimetres": 10_000 / 255,
+    "centimetres read as millimetres": 10.0,
+    "fifths of a millimetre read as millimetres": 0.2,
+    "millimetres read as metres": 0.001,
+}
+"""What depth may be taken for by mistake, and the factor that mends it."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,9 @@ class SplitReport:
     """What one split holds; depths in metres, over the decoded frames and valid pixels.
 
     Attributes:
-        frames: Complete pairs.
+        frames: Frames whose files are there.
         scenes: Different scenes.
+        published: Number of frames of the published copy, where it has this split.
         decoded: Frames that were decoded.
         sizes: Heights and widths that occur.
         nearest: Smallest depth.
@@ -55,6 +64,7 @@ class SplitReport:
 
     frames: int
     scenes: int
+    published: int | None = None
     decoded: int = 0
     sizes: list[tuple[int, int]] = field(default_factory=list)
     nearest: float | None = None
@@ -73,15 +83,17 @@ class Diagnosis:
         copy: Key in ``COPIES``, or ``unknown``.
         title: What it is.
         full: Whether every frame was decoded.
-        splits: One report per split.
+        splits: One report per split that has frames.
+        files: How many files are missing, damaged, doubled or lead out of the copy.
         findings: Errors and notes.
     """
 
     root: Path
-    copy: str
-    title: str
-    full: bool
+    copy: str = "unknown"
+    title: str = "no known copy"
+    full: bool = False
     splits: dict[str, SplitReport] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -89,178 +101,183 @@ class Diagnosis:
         """Whether nothing was found that makes training wrong."""
         return all(finding.level != "error" for finding in self.findings)
 
+    @property
+    def command(self) -> str | None:
+        """The command that trains on the copy; none where something has to be mended first."""
+        if not self.trainable:
+            return None
+        test = "" if "test" in self.splits else " --set data.test=held-out"
+        return f"python -m ensemble.base train adabins --data nyu --root {shlex.quote(str(self.root))}{test}"
 
-@dataclass
-class _Measurements:
-    """What decoding the frames of a split gave."""
+    def summary(self) -> dict[str, Any]:
+        """All of it as plain data, for JSON."""
+        return {**asdict(self), "root": str(self.root), "trainable": self.trainable, "command": self.command}
 
-    problems: list[str] = field(default_factory=list)
-    sizes: set[tuple[int, int]] = field(default_factory=set)
-    medians: list[float] = field(default_factory=list)
-    nearest: list[int] = field(default_factory=list)
-    farthest: list[int] = field(default_factory=list)
-    holes: list[float] = field(default_factory=list)
-    beyond: list[float] = field(default_factory=list)
-    coarse: list[bool] = field(default_factory=list)
-    borders: list[float] = field(default_factory=list)
+    def error(self, text: str) -> None:
+        """Adds something that makes training wrong."""
+        self.findings.append(Finding("error", text))
+
+    def note(self, text: str) -> None:
+        """Adds something to know."""
+        self.findings.append(Finding("note", text))
 
 
-def diagnose(root: Path, *, full: bool = False, on_frame: Callable[[int, int], None] | None = None) -> Diagnosis:
+def diagnose(
+    root: Path,
+    *,
+    full: bool = False,
+    infilled: bool = False,
+    workers: int | None = None,
+    on_frame: Callable[[int, int], None] | None = None,
+) -> Diagnosis:
     """Examines the copy in a folder.
 
     Args:
         root: The folder.
-        full: Decode every frame; otherwise a sample spread over each split.
-        on_frame: Called with the number of frames decoded and the number to decode.
+        full: Decode every frame; otherwise a sample spread over each split, while all files are looked at.
+        infilled: Take in-filled depth where a copy has both kinds.
+        workers: Processes that decode; as many as there are cores where absent.
+        on_frame: Called with the number of frames examined and the number to examine.
     """
-    copy = recognise(root) if root.is_dir() else None
-    diagnosis = Diagnosis(root, copy.key if copy else "unknown", copy.title if copy else "no known copy", full)
-    if copy is None:
-        known = "; ".join(known.title for known in COPIES)
-        diagnosis.findings.append(Finding("error", f"{root}: expected a copy of NYU Depth v2, one of: {known}"))
+    diagnosis = Diagnosis(root, full=full)
+    try:
+        copy = recognise(root)
+        diagnosis.copy, diagnosis.title = copy.key, copy.title
+        copy, contents = look_through(root, infilled=infilled)
+    except ValueError as error:
+        diagnosis.error(str(error))
         return diagnosis
-    if not copy.readable:
-        diagnosis.findings.append(Finding("error", f"this looks like {copy.title}: {copy.advice}"))
-        return diagnosis
-    splits = {split: _list_split(root, split, diagnosis.findings) for split in ("train", "test")}
-    named = split_type_folders([pair for pairs in splits.values() for pair in pairs])
-    chosen = {
-        split: _spread([pair for pair in named if pair.frame.split == split], None if full else QUICK_SAMPLE)
-        for split in splits
-    }
-    total, done = sum(map(len, chosen.values())), 0
-    for split, pairs in chosen.items():
-        measured = _Measurements()
-        for pair in pairs:
-            _measure(pair, measured)
-            done += 1
-            if on_frame:
-                on_frame(done, total)
-        scenes = {pair.frame.scene for pair in named if pair.frame.split == split}
-        if pairs:
-            diagnosis.splits[split] = _summary(len(splits[split]), len(scenes), measured)
-        diagnosis.findings.extend(_judge_split(split, measured, full=full))
-    diagnosis.findings.extend(_judge_scenes(named))
+    frames = contents.source.frames
+    sampled = {frame for split in SPLITS for frame in _spread(frames, split, None if full else QUICK_SAMPLE)}
+    tasks = [(frame, frame in sampled) for frame in frames]
+    problems, digests = list(contents.problems), dict[Frame, bytes]()
+    measured: dict[Split, list[Measurements]] = {"train": [], "test": []}
+    for examined in examine_all(contents.source, tasks, workers=workers, on_frame=on_frame):
+        if examined.problem:
+            problems.append(Problem("damaged", examined.problem))
+        if examined.measured:
+            measured[examined.frame.split].append(examined.measured)
+            digests[examined.frame] = examined.measured.digest
+    _judge_files(diagnosis, problems)
+    for split in SPLITS:
+        own = [frame for frame in frames if frame.split == split]
+        if own:
+            diagnosis.splits[split] = _summary(own, measured[split], copy.published.get(split, ()))
+        _judge_depth(diagnosis, split, measured[split], copy)
+    _judge_copy(diagnosis, copy)
+    _judge_scenes(diagnosis, frames)
+    _judge_doubles(diagnosis, digests)
     return diagnosis
 
 
-def _list_split(root: Path, split: Split, findings: list[Finding]) -> tuple[Pair, ...]:
-    """Complete pairs of a split; what is wrong with the others goes into the findings."""
-    list_file = find_list_file(root, split)
-    if list_file is None:
-        folder = root / "official_splits" / split
-        if not folder.is_dir():
-            return ()
-        listing = list_folder(folder, split)
-        if listing.halves:
-            text = f"{split}: {len(listing.halves)} files have no other half ({_first(listing.halves)})"
-            findings.append(Finding("error", f"{text}; complete the copy or remove them"))
-        return listing.pairs
-    try:
-        pairs = read_list(root, list_file, split)
-    except ValueError as error:
-        findings.append(Finding("error", str(error)))
-        return ()
-    missing = [path for pair in pairs for path in (pair.rgb, pair.depth) if not path.is_file()]
-    if missing:
-        text = f"{list_file.name}: {len(missing)} of {2 * len(pairs)} listed files are missing ({_first(missing)})"
-        findings.append(Finding("error", f"{text}; complete the copy or remove their lines"))
-    return tuple(pair for pair in pairs if pair.rgb.is_file() and pair.depth.is_file())
+def _spread(frames: Sequence[Frame], split: Split, count: int | None) -> list[Frame]:
+    """At most ``count`` frames of a split, evenly spread."""
+    own = [frame for frame in frames if frame.split == split]
+    if count is None or len(own) <= count:
+        return own
+    return [own[index] for index in np.linspace(0, len(own) - 1, count).astype(int)]
 
 
-def _spread(pairs: Sequence[Pair], count: int | None) -> list[Pair]:
-    """At most ``count`` pairs, evenly spread."""
-    if count is None or len(pairs) <= count:
-        return list(pairs)
-    return [pairs[index] for index in np.linspace(0, len(pairs) - 1, count).astype(int)]
-
-
-def _measure(pair: Pair, measured: _Measurements) -> None:
-    """Decodes one pair; a file that cannot be used becomes a problem."""
-    try:
-        image, depth_mm = read_rgb(pair.rgb), read_depth_mm(pair.depth)
-    except ValueError as error:
-        measured.problems.append(str(error))
-        return
-    if image.shape[:2] != depth_mm.shape:
-        measured.problems.append(
-            f"{pair.depth}: expected the size of its image {image.shape[:2]}, found {depth_mm.shape}"
-        )
-        return
-    known = depth_mm[depth_mm > 0]
-    measured.sizes.add(depth_mm.shape)
-    measured.holes.append(1 - known.size / depth_mm.size)
-    frame = np.ones(depth_mm.shape, bool)
-    frame[_BORDER_PIXELS:-_BORDER_PIXELS, _BORDER_PIXELS:-_BORDER_PIXELS] = False
-    measured.borders.append(float(image[frame].mean()))
-    if known.size:
-        measured.medians.append(float(np.median(known)))
-        measured.nearest.append(int(known.min()))
-        measured.farthest.append(int(known.max()))
-        measured.beyond.append(float((known >= _MAX_DEPTH_MM).mean()))
-        if known.size >= _ENOUGH_PIXELS:
-            measured.coarse.append(len(np.unique(known)) <= _FEW_VALUES)
-
-
-def _summary(frames: int, scenes: int, measured: _Measurements) -> SplitReport:
-    report = SplitReport(frames, scenes, len(measured.holes), sorted(measured.sizes))
-    if measured.medians:
-        report.nearest = min(measured.nearest) / 1000
-        report.median = float(np.median(measured.medians)) / 1000
-        report.farthest = max(measured.farthest) / 1000
-    if measured.holes:
-        report.holes = float(np.mean(measured.holes))
-        brightness = float(np.median(measured.borders))
-        report.border = "white" if brightness > _WHITE else "black" if brightness < _BLACK else "none"
+def _summary(frames: Sequence[Frame], measured: Sequence[Measurements], published: Sequence[int]) -> SplitReport:
+    nearest_published = min(published, key=lambda number: abs(number - len(frames)), default=None)
+    report = SplitReport(len(frames), len({frame.scene for frame in frames}), nearest_published, len(measured))
+    report.sizes = sorted({one.size for one in measured})
+    if medians := [one.median for one in measured if one.median is not None]:
+        report.nearest = min(one.nearest for one in measured if one.nearest is not None)
+        report.median = float(np.median(medians))
+        report.farthest = max(one.farthest for one in measured if one.farthest is not None)
+    if measured:
+        report.holes = float(np.mean([one.holes for one in measured]))
+        report.border = Counter(one.border for one in measured).most_common(1)[0][0]
     return report
 
 
-def _judge_split(split: str, measured: _Measurements, *, full: bool) -> list[Finding]:
-    """What the decoded frames of a split say against training on them."""
-    findings: list[Finding] = []
-    if measured.problems:
-        kind = "files" if full else "files of the sample"
-        findings.append(
-            Finding("error", f"{split}: {len(measured.problems)} {kind} cannot be used; {_first(measured.problems)}")
-        )
+def _judge_files(diagnosis: Diagnosis, problems: Sequence[Problem]) -> None:
+    """Files that are missing, damaged, doubled, or not of this copy."""
+    for problem in problems:
+        if problem.kind in diagnosis.files:
+            diagnosis.files[problem.kind] += 1
+    for text in tell(problems):
+        diagnosis.error(text)
+
+
+def _judge_depth(diagnosis: Diagnosis, split: Split, measured: Sequence[Measurements], copy: Copy) -> None:
+    """What the decoded depth of a split says against training on it."""
+    medians = [one.median for one in measured if one.median is not None]
     low, high = PLAUSIBLE_MEDIAN
-    if measured.medians:
-        median = float(np.median(measured.medians)) / 1000
+    if medians:
+        median = float(np.median(medians))
         if not low <= median <= high:
             text = f"{split}: median depth is {median:.3f} m, expected {low} .. {high} m"
-            findings.append(Finding("error", f"{text}; the files are not in millimetres, take the original ones"))
-    elif measured.holes:
-        findings.append(Finding("error", f"{split}: no decoded frame has a measurement; take the original depth files"))
-    if measured.coarse and np.mean(measured.coarse) > 0.5:
-        text = f"{split}: depth has at most {_FEW_VALUES} different values per frame: 8-bit depth in a 16-bit file"
-        findings.append(Finding("error", f"{text}; take the original 16-bit files"))
-    if measured.beyond and np.mean(measured.beyond) > 0.01:
-        text = f"{split}: {np.mean(measured.beyond):.1%} of the measurements are 10 m or farther"
-        findings.append(Finding("note", f"{text} and will not be used"))
-    if len(measured.sizes) > 1:
-        findings.append(Finding("note", f"{split}: frames have {len(measured.sizes)} different sizes"))
-    return findings
+            diagnosis.error(f"{text}; {_likely_unit(median)}take the copy's original depth")
+    elif measured:
+        diagnosis.error(f"{split}: no decoded frame has a measurement; take the copy's original depth")
+    if empty := len(measured) - len(medians):
+        diagnosis.note(f"{split}: {empty} of {len(measured)} decoded frames have no measurement and teach nothing")
+    coarse = [one.coarse for one in measured if one.coarse is not None]
+    if coarse and np.mean(coarse) > 0.5 and not (copy.eight_bits and split == "train"):
+        text = f"{split}: depth has at most 256 different values per frame: 8-bit depth in a 16-bit file"
+        diagnosis.error(f"{text}; take the original files")
+    if measured and (beyond := float(np.mean([one.beyond for one in measured]))) > 0.01:
+        diagnosis.note(f"{split}: {beyond:.1%} of the measurements are 10 m or farther and will not be used")
+    if len({one.size for one in measured}) > 1:
+        diagnosis.note(f"{split}: frames have {len({one.size for one in measured})} different sizes")
 
 
-def _judge_scenes(pairs: Sequence[Pair]) -> list[Finding]:
+def _likely_unit(median: float) -> str:
+    """Units that would make the median plausible."""
+    low, high = PLAUSIBLE_MEDIAN
+    fitting = [unit for unit, factor in _UNITS.items() if low <= median * factor <= high]
+    return f"it would fit {' or '.join(fitting)}; " if fitting else ""
+
+
+def _judge_copy(diagnosis: Diagnosis, copy: Copy) -> None:
+    """What is worth knowing about this copy as such."""
+    if copy.eight_bits:
+        diagnosis.note("training depth has 255 steps of 39 mm and is in-filled: its scores differ from published ones")
+    for split, report in diagnosis.splits.items():
+        if report.published is not None and report.frames != report.published:
+            diagnosis.note(f"{split}: {report.frames} frames, the published copy has {report.published}")
+    reports = diagnosis.splits.items()
+    borders = [f"{report.border} in {split}" for split, report in reports if report.border in ("white", "black")]
+    if borders:
+        colours = ", ".join(borders)
+        diagnosis.note(
+            f"images have a border ({colours}): crops stay off it with the data.border of configs/data/nyu.yaml, "
+            "and the Eigen crop does not score it"
+        )
+    if others := [other.title for other in copies_in(diagnosis.root) if other.key != copy.key]:
+        diagnosis.note(f"the folder also holds {', '.join(others)}; only {copy.title} is read")
+
+
+def _judge_scenes(diagnosis: Diagnosis, frames: Sequence[Frame]) -> None:
     """What the division into scenes says against training."""
     scenes: dict[Split, set[str]] = {"train": set(), "test": set()}
-    for pair in pairs:
-        scenes[pair.frame.split].add(pair.frame.scene)
-    findings: list[Finding] = []
+    for frame in frames:
+        scenes[frame.split].add(frame.scene)
     if shared := sorted(scenes["train"] & scenes["test"]):
-        text = f"{len(shared)} scenes are in the training and in the test split ({_first(shared)})"
-        findings.append(Finding("error", f"{text}; mend the copy, or set data.test=held-out"))
+        text = f"{len(shared)} scenes are in the training and in the test split ({first_of(shared)})"
+        diagnosis.error(f"{text}; mend the copy, or set data.test=held-out")
     if len(scenes["train"]) < 2:
         text = f"training split: found {len(scenes['train'])} scenes, expected at least 2 to validate on other scenes"
-        findings.append(Finding("error", f"{text}; complete the copy"))
+        diagnosis.error(f"{text}; complete the copy")
     elif not scenes["test"]:
-        findings.append(Finding("note", "there is no test split: set data.test=held-out to test on training scenes"))
+        diagnosis.note("there is no test split: set data.test=held-out to test on scenes of the training split")
         if len(scenes["train"]) < 3:
-            findings.append(Finding("error", "held-out tests need at least 3 training scenes, found 2"))
-    return findings
+            diagnosis.error("held-out tests need at least 3 training scenes, found 2")
 
 
-def _first(items: Sequence[object]) -> str:
-    more = f", and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return "first: " + "; ".join(map(str, items[:_NAMED])) + more
+def _judge_doubles(diagnosis: Diagnosis, digests: dict[Frame, bytes]) -> None:
+    """Equal images under different names, among the decoded frames."""
+    equal: dict[bytes, list[Frame]] = defaultdict(list)
+    for frame, digest in digests.items():
+        equal[digest].append(frame)
+    groups = [group for group in equal.values() if len(group) > 1]
+    leaks = [group for group in groups if len({frame.split for frame in group}) > 1]
+    for group_list, say, what in (
+        (leaks, diagnosis.error, "test images are also in the training split"),
+        ([group for group in groups if group not in leaks], diagnosis.note, "images occur under several names"),
+    ):
+        if group_list:
+            named = [" = ".join(f"{frame.split} {frame.id}" for frame in group) for group in group_list]
+            say(f"{len(group_list)} {what} ({first_of(named)})")

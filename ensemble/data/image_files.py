@@ -1,4 +1,4 @@
-"""Reads RGB and depth images from disk and refuses everything that would silently be read as something else."""
+"""Reads RGB and depth images and refuses everything that would silently be read as something else."""
 
 import io
 import struct
@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_FORMATS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
 _TAIL_BYTES = 4096
 
 
@@ -20,12 +21,7 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         ValueError: The file cannot be read, is cut short, or is not RGB with 8 bits per channel.
     """
-    image = _decoded(path)
-    if image.mode != "RGB":
-        raise ValueError(
-            f"{path}: expected an RGB image (8 bits, 3 channels), found mode {image.mode!r}; convert it to RGB"
-        )
-    return np.array(ImageOps.exif_transpose(image))
+    return decode_rgb(_content(path), str(path))
 
 
 def read_depth_mm(path: Path) -> UInt16[np.ndarray, "h w"]:
@@ -35,36 +31,105 @@ def read_depth_mm(path: Path) -> UInt16[np.ndarray, "h w"]:
         ValueError: The file cannot be read, is cut short, is not a 16-bit image with one channel, or holds values that
             cannot be millimetres.
     """
-    image = _decoded(path)
+    return decode_depth_mm(_content(path), str(path))
+
+
+def read_depth_8bit(path: Path) -> UInt8[np.ndarray, "h w"]:
+    """A depth map in 255 steps over 0 .. 10 m, 0 where nothing was measured.
+
+    Raises:
+        ValueError: The file cannot be read, is cut short, is not an 8-bit image with one channel, or holds values that
+            cannot be such steps.
+    """
+    image = _decoded(_content(path), str(path))
+    if image.mode != "L":
+        raise ValueError(
+            f"{path}: expected an 8-bit image with one channel (depth in 255 steps over 10 m), "
+            f"found mode {image.mode!r}; take the copy's original depth files"
+        )
+    steps = np.array(image)
+    largest = int(steps.max())
+    if 0 < largest <= 10:
+        raise ValueError(
+            f"{path}: expected depth in 255 steps over 10 m, found values of at most {largest}: "
+            "metres in place of steps; take the copy's original depth files"
+        )
+    return steps
+
+
+def decode_rgb(content: bytes, where: str) -> UInt8[np.ndarray, "h w 3"]:
+    """The RGB image in a file's content, upright; ``where`` names it in errors.
+
+    Raises:
+        ValueError: It is cut short, or not RGB with 8 bits per channel.
+    """
+    image = _decoded(content, where)
+    if image.mode != "RGB":
+        raise ValueError(
+            f"{where}: expected an RGB image (8 bits, 3 channels), found mode {image.mode!r}; convert it to RGB"
+        )
+    return np.array(ImageOps.exif_transpose(image))
+
+
+def decode_depth_mm(content: bytes, where: str) -> UInt16[np.ndarray, "h w"]:
+    """The depth map in a file's content, in whole millimetres; ``where`` names it in errors.
+
+    Raises:
+        ValueError: It is cut short, not a 16-bit image with one channel, or holds values that cannot be millimetres.
+    """
+    image = _decoded(content, where)
     if image.mode != "I;16":
         raise ValueError(
-            f"{path}: expected a 16-bit PNG with one channel (depth in millimetres), found mode {image.mode!r}; "
+            f"{where}: expected a 16-bit PNG with one channel (depth in millimetres), found mode {image.mode!r}; "
             "an 8-bit or coloured depth map has lost its scale, take the copy's original depth files"
         )
     depth_mm = np.asarray(image)
     largest = int(depth_mm.max())
     if 0 < largest <= 255:
         raise ValueError(
-            f"{path}: expected depth in millimetres, found values of at most {largest}: "
+            f"{where}: expected depth in millimetres, found values of at most {largest}: "
             "8-bit values in a 16-bit file, or metres in place of millimetres; write it again as millimetres"
         )
     return depth_mm
 
 
-def _decoded(path: Path) -> Image.Image:
-    """The image, fully decoded: opening alone would accept a file that is cut short."""
+def check_end(path: Path) -> None:
+    """Looks whether an image file ends as its format does, without decoding it.
+
+    Raises:
+        ValueError: It cannot be read, is no PNG or JPEG, or its end is missing.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(8)
+            size = file.seek(0, io.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            tail = file.read()
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); expected an image file") from error
+    kind = next((kind for start, kind in _FORMATS.items() if head.startswith(start)), None)
+    if kind is None or _END_MARKS[kind] not in tail:
+        what = "no PNG or JPEG" if kind is None else "its end mark is missing"
+        raise ValueError(f"{path}: damaged or cut short at {size} bytes ({what}); fetch it again")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); expected an image file") from error
+
+
+def _decoded(content: bytes, where: str) -> Image.Image:
+    """The image, fully decoded: opening alone would accept a file that is cut short."""
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
     except _DAMAGE as error:
         raise ValueError(
-            f"{path}: damaged or cut short at {len(content)} bytes ({error}); expected a whole image, fetch it again"
+            f"{where}: damaged or cut short at {len(content)} bytes ({error}); expected a whole image, fetch it again"
         ) from error
     end_mark = _END_MARKS.get(image.format or "", b"")
     if end_mark not in content[-_TAIL_BYTES:]:
-        raise ValueError(f"{path}: cut short at {len(content)} bytes (its end mark is missing); fetch it again")
+        raise ValueError(f"{where}: cut short at {len(content)} bytes (its end mark is missing); fetch it again")
     return image

@@ -15,7 +15,7 @@ from ensemble.config import DataSettings
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames as frames_to_score
 from ensemble.data.image_files import read_rgb
-from ensemble.data.nyu import NyuSource
+from ensemble.data.nyu_copies import open_nyu
 from ensemble.data.source import RawFrame
 from ensemble.data.splits import training_frames
 
@@ -62,7 +62,7 @@ def listed(tmp_path: Path) -> Path:
 
 
 def first(root: Path):
-    source = NyuSource.open(root)
+    source = open_nyu(root)
     return source, source.frames[0]
 
 
@@ -79,7 +79,7 @@ def test_pairs_are_read_in_metres(official: Path):
 
 
 def test_list_files_are_read_with_their_quirks(listed: Path):
-    source = NyuSource.open(listed)
+    source = open_nyu(listed)
     assert [frame.split for frame in source.frames] == ["train"] * 8 + ["test"] * 2
     assert source.frames[2].id == "kitchen_0028b/rgb_00000"
     assert {frame.scene for frame in source.frames if frame.split == "train"} == {
@@ -89,7 +89,7 @@ def test_list_files_are_read_with_their_quirks(listed: Path):
 
 
 def test_parts_of_a_recording_stay_on_one_side(listed: Path):
-    source = NyuSource.open(listed)
+    source = open_nyu(listed)
     for seed in range(10):
         training = training_frames(source, DataSettings(validation_fraction=0.4, split_seed=seed))
         kitchens = [any(f.scene == "kitchen_0028" for f in side) for side in (training.fit, training.validation)]
@@ -99,12 +99,12 @@ def test_parts_of_a_recording_stay_on_one_side(listed: Path):
 def test_a_path_in_the_third_column_is_ignored(listed: Path):
     line = "/bedroom_0004/rgb_00000.jpg /bedroom_0004/sync_depth_00000.png ../../elsewhere/dense_depth.png"
     (listed / TRAIN_LIST).write_text(line)
-    assert [frame.id for frame in NyuSource.open(listed).frames][:1] == ["bedroom_0004/rgb_00000"]
+    assert [frame.id for frame in open_nyu(listed).frames][:1] == ["bedroom_0004/rgb_00000"]
 
 
 def test_lists_lie_beside_the_frames_too(listed: Path):
     (listed / TRAIN_LIST).rename(listed / "sync" / TRAIN_LIST)
-    assert len(NyuSource.open(listed).frames) == 10
+    assert len(open_nyu(listed).frames) == 10
 
 
 @pytest.mark.parametrize(
@@ -119,31 +119,34 @@ def test_a_list_cannot_leave_the_root(listed: Path, path: str, column: int):
     fields[column] = path
     (listed / TRAIN_LIST).write_text("\n" + " ".join(fields))
     with pytest.raises(ValueError, match=r"train_files_with_gt\.txt:2: expected a path .* inside the copy"):
-        NyuSource.open(listed)
+        open_nyu(listed)
 
 
 def test_an_absolute_path_means_one_inside_the_root(listed: Path):
     outside = listed.parent / "outside"
     write_pair(outside, 0)
     (listed / TRAIN_LIST).write_text(f"{outside}/rgb_00000.jpg {outside}/sync_depth_00000.png 518.8579")
-    with pytest.raises(ValueError, match="2 of 2 listed files are missing") as caught:
-        NyuSource.open(listed)
+    with pytest.raises(ValueError, match="missing files: 2") as caught:
+        open_nyu(listed)
     assert str(listed / "sync") in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("", "expected lines of 'rgb depth focal', found none"),
-        ("only_one_field", r"txt:1: expected 'rgb depth focal', found 'only_one_field'"),
-        ("/office_0003/rgb_00000.jpg /office_0003/sync_depth_00000.png 1\n" * 2, "rgb_00000 is listed twice"),
-        ("/office_0003/rgb_00999.jpg /office_0003/sync_depth_00999.png 1", "2 of 2 listed files are missing"),
+        ("", "expected lines of 'rgb depth', found none"),
+        ("only_one_field", r"txt:1: expected 'rgb depth', found 'only_one_field'"),
+        (
+            "/office_0003/rgb_00000.jpg /office_0003/sync_depth_00000.png 1\n" * 2,
+            "doubled frames: 1 .first: office_0003/rgb_00000",
+        ),
+        ("/office_0003/rgb_00999.jpg /office_0003/sync_depth_00999.png 1", "missing files: 2"),
     ],
 )
 def test_wrong_lists_are_refused(listed: Path, lines: str, message: str):
     (listed / TRAIN_LIST).write_text(lines)
     with pytest.raises(ValueError, match=message):
-        NyuSource.open(listed)
+        open_nyu(listed)
 
 
 def test_official_type_folders_become_scenes_by_runs_of_numbers(tmp_path: Path):
@@ -151,7 +154,7 @@ def test_official_type_folders_become_scenes_by_runs_of_numbers(tmp_path: Path):
         for number in numbers:
             write_pair(tmp_path / "official_splits" / split / "kitchen", number)
     write_pair(tmp_path / "official_splits" / "train" / "bathroom", 8)
-    source = NyuSource.open(tmp_path)
+    source = open_nyu(tmp_path)
     scenes = {frame.id: frame.scene for frame in source.frames}
     assert scenes["kitchen/rgb_00005"] == scenes["kitchen/rgb_00003"] == "kitchen@00003"
     assert scenes["kitchen/rgb_00021"] == "kitchen@00020"
@@ -165,14 +168,16 @@ def test_numbers_that_are_no_indices_leave_folders_as_scenes(tmp_path: Path):
     for folder in ("mine", "yours"):
         for number in (0, 2):
             write_pair(tmp_path / "official_splits" / "train" / folder, number)
-    assert {frame.scene for frame in NyuSource.open(tmp_path).frames} == {"mine", "yours"}
+    assert {frame.scene for frame in open_nyu(tmp_path).frames} == {"mine", "yours"}
 
 
 def test_half_a_pair_is_refused_by_name(official: Path):
     lost = official / "official_splits" / "train" / "group_001" / "sync_depth_00011.png"
     lost.unlink()
-    with pytest.raises(ValueError, match=r"1 files have no other half \(first: .*rgb_00011\.jpg"):
-        NyuSource.open(official)
+    with pytest.raises(
+        ValueError, match=r"missing files: 1 .*sync_depth_00011\.png, the other half of .*rgb_00011\.jpg"
+    ):
+        open_nyu(official)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -277,14 +282,14 @@ def test_a_file_that_is_gone_is_named(official: Path):
 
 
 def test_the_description_notices_other_files_and_other_frames(official: Path):
-    source = NyuSource.open(official)
+    source = open_nyu(official)
     reference = source.describe(source.frames)
     assert pickle.loads(pickle.dumps(source)).describe(source.frames) == reference
     assert source.describe(source.frames[::-1]) != reference
     assert source.describe(source.frames[:-1]) != reference
     with (official / "official_splits" / "train" / "group_002" / "sync_depth_00021.png").open("ab") as file:
         file.write(b"\0")
-    assert NyuSource.open(official).describe(source.frames) != reference
+    assert open_nyu(official).describe(source.frames) != reference
 
 
 def test_the_root_comes_from_the_settings_or_the_environment(official: Path, monkeypatch: pytest.MonkeyPatch):
@@ -297,10 +302,10 @@ def test_the_root_comes_from_the_settings_or_the_environment(official: Path, mon
 
 
 def test_folders_without_a_copy_say_what_was_expected(tmp_path: Path):
-    with pytest.raises(ValueError, match="expected a copy of NYU Depth v2 with sync/"):
-        NyuSource.open(tmp_path)
+    with pytest.raises(ValueError, match=r"expected a copy of NYU Depth v2, found nothing\. Known copies:"):
+        open_nyu(tmp_path)
     with pytest.raises(ValueError, match="no such folder"):
-        NyuSource.open(tmp_path / "missing")
+        open_nyu(tmp_path / "missing")
 
 
 def real_root() -> Path:
@@ -311,7 +316,7 @@ def real_root() -> Path:
 
 
 def test_the_real_copy_is_read_and_divided_by_scene():
-    source = NyuSource.open(real_root())
+    source = open_nyu(real_root())
     wanted = DataSettings(kind="nyu", test="held-out")
     training, test = training_frames(source, wanted), frames_to_score(source, wanted)
     sides = [{frame.scene for frame in side} for side in (training.fit, training.validation, test)]

@@ -1,0 +1,162 @@
+"""What decoding frames tells about them, one after the other or on all cores; kept small, so that any number fits."""
+
+import hashlib
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+
+from ensemble.data.nyu_source import NyuSource
+from ensemble.data.source import Frame, RawFrame
+
+Border = Literal["white", "black", "none"]
+
+FARTHEST = 10.0
+"""Metres: where the sensor's range ends."""
+
+_BORDER_PIXELS = 3
+_WHITE, _BLACK = 235, 20
+_FEW_LEVELS = 256
+_ENOUGH_PIXELS = 10_000
+_SAMPLED_PIXELS = 50_000
+_CHUNK = 16
+_WORTH_PROCESSES = 200
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """A decoded frame in numbers; depths in metres, absent where no pixel has a measurement.
+
+    Attributes:
+        size: Height and width.
+        nearest: Smallest depth.
+        median: Median depth.
+        farthest: Largest depth.
+        holes: Share of pixels without a measurement.
+        beyond: Share of the measurements from 10 m on.
+        coarse: Whether there are no more different depths than 8 bits tell apart; absent where too few pixels say so.
+        border: Colour of the image border.
+        digest: Equal for equal images.
+    """
+
+    size: tuple[int, int]
+    nearest: float | None
+    median: float | None
+    farthest: float | None
+    holes: float
+    beyond: float
+    coarse: bool | None
+    border: Border
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A frame that was looked at.
+
+    Attributes:
+        frame: Which one.
+        problem: Why it cannot be used, if it cannot.
+        measured: What decoding it gave, if it was decoded.
+    """
+
+    frame: Frame
+    problem: str | None = None
+    measured: Measurements | None = None
+
+
+def examine(source: NyuSource, frame: Frame, *, decode: bool) -> Examined:
+    """Looks whether a frame's files are whole, and what they hold."""
+    try:
+        if not decode:
+            source.check(frame)
+            return Examined(frame)
+        return Examined(frame, measured=measure(source.read(frame)))
+    except ValueError as error:
+        return Examined(frame, problem=str(error))
+
+
+def measure(raw: RawFrame) -> Measurements:
+    """The numbers of a frame."""
+    known = raw.depth[raw.valid]
+    border = np.ones(raw.depth.shape, bool)
+    border[_BORDER_PIXELS:-_BORDER_PIXELS, _BORDER_PIXELS:-_BORDER_PIXELS] = False
+    brightness = float(raw.image[border].mean())
+    sampled = known[:: max(1, known.size // _SAMPLED_PIXELS)]
+    return Measurements(
+        size=(raw.depth.shape[0], raw.depth.shape[1]),
+        nearest=float(known.min()) if known.size else None,
+        median=float(np.median(known)) if known.size else None,
+        farthest=float(known.max()) if known.size else None,
+        holes=1 - known.size / raw.depth.size,
+        beyond=float((known >= FARTHEST).mean()) if known.size else 0.0,
+        coarse=len(np.unique(sampled)) <= _FEW_LEVELS if known.size >= _ENOUGH_PIXELS else None,
+        border="white" if brightness > _WHITE else "black" if brightness < _BLACK else "none",
+        digest=hashlib.blake2b(raw.image.tobytes(), digest_size=16).digest(),
+    )
+
+
+def examine_all(
+    source: NyuSource,
+    tasks: Sequence[tuple[Frame, bool]],
+    *,
+    workers: int | None = None,
+    on_frame: Callable[[int, int], None] | None = None,
+) -> Iterator[Examined]:
+    """Examines many frames, in their order, on all cores where that pays.
+
+    Args:
+        source: Reads the frames.
+        tasks: Frames, and whether to decode them.
+        workers: Processes; as many as there are cores where absent.
+        on_frame: Called with the number of frames examined and the number to examine.
+
+    Raises:
+        ValueError: A process was killed, most likely because the memory was full.
+    """
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    together = workers > 1 and sum(decode for _, decode in tasks) >= _WORTH_PROCESSES
+    results = _in_processes(source, tasks, workers) if together else (examine(source, f, decode=d) for f, d in tasks)
+    for done, examined in enumerate(results, start=1):
+        if on_frame:
+            on_frame(done, len(tasks))
+        yield examined
+
+
+def _in_processes(source: NyuSource, tasks: Sequence[tuple[Frame, bool]], workers: int) -> Iterator[Examined]:
+    """Results in order, with no more than a few chunks under way."""
+    chunks = iter(tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK))
+    waiting: deque[Future[list[Examined]]] = deque()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_receive, initargs=(source,)) as pool:
+        try:
+            while True:
+                room = 4 * workers - len(waiting)
+                waiting.extend(pool.submit(_examine_chunk, chunk) for chunk in islice(chunks, room))
+                if not waiting:
+                    return
+                yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "a process that decodes frames was killed, most likely for memory; run with fewer --workers"
+            ) from error
+
+
+_received: list[NyuSource] = []
+"""In a process of the pool: the source, sent once and not with every chunk."""
+
+
+def _receive(source: NyuSource) -> None:
+    _received[:] = [source]
+
+
+def _examine_chunk(tasks: Sequence[tuple[Frame, bool]]) -> list[Examined]:
+    return [examine(_received[0], frame, decode=decode) for frame, decode in tasks]

@@ -1,0 +1,137 @@
+"""The copy of FastDepth and sparse-to-dense: one HDF5 file per frame, in-filled depth in metres.
+
+Verified against FastDepth's ``dataloaders/dataloader.py`` and users' code: keys ``rgb`` [3 h w] and ``depth`` [h w],
+``train/<scene>/00001.h5``, ``val/official/00001.h5``. From memory: the depth is float32 (float16 is read as well), and
+the numbers of the test files are indices into the labeled set, counted from 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ensemble.data.hdf5_files import check_end, member, opened, read_all
+from ensemble.data.nyu_scenes import runs_of
+from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.source import Frame, Split
+from ensemble.data.splits import scene_of_folder
+
+FARTHEST = 100.0
+"""Metres: no indoor depth; beyond, the unit is not metres."""
+
+_SPLIT_FOLDERS: dict[Split, str] = {"train": "train", "test": "val"}
+_BASES = (".", "nyudepthv2", "nyu_depth_v2")
+_OFFICIAL = "official"
+
+
+@dataclass(frozen=True)
+class H5Reader:
+    """Reads files with ``rgb`` and ``depth``."""
+
+    def image(self, place: Path) -> UInt8[np.ndarray, "h w 3"]:
+        """The image."""
+        with opened(place, str(place)) as file:
+            return rgb_of(file)
+
+    def depth(self, place: Path) -> Float32[np.ndarray, "h w"]:
+        """Metres, 0 where nothing is known."""
+        with opened(place, str(place)) as file:
+            return depth_of(file)
+
+    def check(self, place: Path) -> None:
+        """The file has its full length."""
+        try:
+            with place.open("rb") as file:
+                check_end(file.read(64), place.stat().st_size, str(place))
+        except OSError as error:
+            raise ValueError(f"{place}: cannot be read ({error.strerror}); expected an HDF5 file") from error
+
+    def stamp(self, place: Path) -> str:
+        """The size of the file."""
+        return str(place.stat().st_size)
+
+    def where(self, place: Path) -> str:
+        """The file."""
+        return str(place)
+
+
+def contents(root: Path) -> Contents:
+    """The frames of ``train/<scene>/*.h5`` and ``val/official/*.h5``."""
+    base = find_base(root) or root
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    for split, folder in _SPLIT_FOLDERS.items():
+        paths = sorted((base / folder).glob("*/*.h5"))
+        entries.extend(Entry(frame_of(path.parent.name, path.stem, split), path) for path in paths)
+    named = official_scenes(without_doubles(entries, problems))
+    return Contents(NyuSource(root, H5Reader(), tuple(named)), tuple(problems))
+
+
+def find_base(root: Path) -> Path | None:
+    """The folder with ``train`` and ``val``: the root, or the one that the archive unpacks to."""
+    patterns = [f"{folder}/*/*.h5" for folder in _SPLIT_FOLDERS.values()]
+    bases = (root / base for base in _BASES)
+    return next((base for base in bases if any(next(base.glob(pattern), None) for pattern in patterns)), None)
+
+
+def frame_of(folder: str, stem: str, split: Split) -> Frame:
+    """The frame of ``<folder>/<stem>.h5``."""
+    return Frame(f"{folder}/{stem}", scene_of_folder(folder), split)
+
+
+def official_scenes(entries: Sequence[Entry]) -> list[Entry]:
+    """All official images lie in one folder; runs of their numbers stand for scenes."""
+    numbers = {
+        (frame.split, frame.id): int(frame.id.rpartition("/")[2])
+        for frame, _ in entries
+        if frame.scene == _OFFICIAL and frame.id.rpartition("/")[2].isdecimal()
+    }
+    first = runs_of(numbers.values())
+    return [
+        Entry(Frame(frame.id, f"{_OFFICIAL}@{first[numbers[frame.split, frame.id]]:05d}", frame.split), place)
+        if (frame.split, frame.id) in numbers
+        else Entry(frame, place)
+        for frame, place in entries
+    ]
+
+
+def check_members(file: h5py.File) -> None:
+    """Image and depth are there, lie in the file, and have shapes and types of a frame.
+
+    Raises:
+        ValueError: Says what was found instead.
+    """
+    rgb, depth = member(file, "rgb"), member(file, "depth")
+    if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.dtype != np.uint8:
+        raise ValueError(f"'rgb' is {rgb.dtype} {rgb.shape}, expected uint8 (3, height, width)")
+    if depth.ndim != 2 or depth.dtype not in (np.float32, np.float16):
+        raise ValueError(f"'depth' is {depth.dtype} {depth.shape}, expected float32 or float16 (height, width) metres")
+
+
+def rgb_of(file: h5py.File) -> UInt8[np.ndarray, "h w 3"]:
+    """The image of a frame's file."""
+    check_members(file)
+    return np.ascontiguousarray(read_all(member(file, "rgb"), "rgb").transpose(1, 2, 0))
+
+
+def depth_of(file: h5py.File) -> Float32[np.ndarray, "h w"]:
+    """The depth of a frame's file, in metres."""
+    check_members(file)
+    return plausible_metres(read_all(member(file, "depth"), "depth").astype(np.float32), "depth")
+
+
+def plausible_metres(depth: Float32[np.ndarray, "h w"], name: str) -> Float32[np.ndarray, "h w"]:
+    """The same depth, if it can be metres.
+
+    Raises:
+        ValueError: Values are not finite, negative, or too far for a room.
+    """
+    broken = int((~np.isfinite(depth)).sum()) + int((depth < 0).sum())
+    if broken:
+        raise ValueError(f"'{name}' has {broken} values that are negative or not finite, expected metres")
+    if depth.size and depth.max() > FARTHEST:
+        raise ValueError(f"'{name}' reaches {depth.max():.0f}, expected metres: these may be millimetres")
+    return depth

@@ -1,0 +1,64 @@
+"""Lists of pairs, one line of ``rgb depth ...`` each, as they lie beside the copies or inside of them."""
+
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from ensemble.data.nyu_source import Problem
+
+
+class ListedPair(NamedTuple):
+    """A line of a list: image and depth, relative to a folder that the copy decides."""
+
+    rgb: PurePosixPath
+    depth: PurePosixPath
+
+    @property
+    def name(self) -> str:
+        """The path of the image without suffix."""
+        return str(self.rgb.with_suffix(""))
+
+
+def read_lines(text: str, place: str, *, separator: str | None = None) -> tuple[tuple[ListedPair, ...], list[Problem]]:
+    """The pairs of a list, leading slashes meaning nothing and columns after the second one neither.
+
+    Args:
+        text: The list.
+        place: Its name, for messages.
+        separator: Between columns; white space where absent.
+
+    Returns:
+        The pairs in their order, each once, and what is wrong with the other lines.
+    """
+    pairs: dict[str, ListedPair] = {}
+    problems: list[Problem] = []
+    expected = (separator or " ").join(("rgb", "depth"))
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = [field.strip() for field in line.split(separator)]
+        if not any(fields):
+            continue
+        if len(fields) < 2 or not all(fields[:2]):
+            problems.append(Problem("layout", f"{place}:{number}: expected '{expected}', found {line!r}"))
+        elif outside := [field for field in fields[:2] if leads_outside(field)]:
+            text = f"{place}:{number}: expected a path '<scene>/<file>' inside the copy, found {outside[0]!r}"
+            problems.append(Problem("foreign", text))
+        else:
+            pair = ListedPair(*(PurePosixPath(field.lstrip("/")) for field in fields[:2]))
+            if pair.name in pairs:
+                problems.append(Problem("doubled", f"{pair.name} in {place}:{number}"))
+            pairs.setdefault(pair.name, pair)
+    if not pairs and not problems:
+        problems.append(
+            Problem("layout", f"{place}: expected lines of '{expected}', found none; take the original list")
+        )
+    return tuple(pairs.values()), problems
+
+
+def leads_outside(name: str, *, parts: int = 2) -> bool:
+    """Whether a name in a list or archive points out of its folder, taking a leading slash for none.
+
+    Args:
+        name: As it stands there.
+        parts: Fewest parts that a proper name has.
+    """
+    path = PurePosixPath(name.lstrip("/"))
+    return ".." in path.parts or "\\" in name or ":" in name or "\0" in name or len(path.parts) < parts

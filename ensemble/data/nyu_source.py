@@ -1,0 +1,187 @@
+"""One copy of NYU Depth v2 as a source of frames: which there are, what is wrong with the others, how one is read.
+
+The copies differ in where a frame stands (two files, an index, a member of an archive) and in how its depth is coded.
+Both are the business of a reader, of which every kind of copy has one in a file of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ensemble.data.source import Frame, RawFrame, fingerprint
+
+Place = TypeVar("Place", contravariant=True)
+ProblemKind = Literal["missing", "doubled", "damaged", "foreign", "layout"]
+
+_NAMED = 3
+_WORDS: dict[ProblemKind, tuple[str, str]] = {
+    "missing": ("missing files", "complete the copy, or take their lines out of its list"),
+    "doubled": ("doubled frames", "expected every frame once, remove one of the two"),
+    "damaged": ("files that cannot be used", "take them from the copy's origin again"),
+    "foreign": ("entries that lead out of the copy", "nothing outside of it is read, take the original files"),
+}
+
+
+class FrameReader(Protocol[Place]):
+    """Reads the frames of one kind of copy; small, can be pickled, and holds nothing open between two calls."""
+
+    def image(self, place: Place) -> UInt8[np.ndarray, "h w 3"]:
+        """The RGB image, upright."""
+        ...
+
+    def depth(self, place: Place) -> Float32[np.ndarray, "h w"]:
+        """Metres along the optical axis; 0 where nothing was measured."""
+        ...
+
+    def check(self, place: Place) -> None:
+        """Raises ``ValueError`` where a file is missing or cut short, without decoding it."""
+        ...
+
+    def stamp(self, place: Place) -> str:
+        """What changes with the content and costs no reading, such as the sizes of files."""
+        ...
+
+    def where(self, place: Place) -> str:
+        """The frame's depth, for a message."""
+        ...
+
+
+class Entry(NamedTuple):
+    """A frame and where it stands; the reader of the copy knows what the place means."""
+
+    frame: Frame
+    place: Any
+
+
+class Problem(NamedTuple):
+    """Something that keeps a frame or the whole copy from being used; ``text`` names the file."""
+
+    kind: ProblemKind
+    text: str
+
+
+@dataclass(frozen=True)
+class NyuSource:
+    """The frames of one copy.
+
+    Attributes:
+        root: Folder of the copy.
+        reader: How a frame is read.
+        entries: Every frame with its place, sorted as listed.
+    """
+
+    root: Path
+    reader: FrameReader[Any]
+    entries: tuple[Entry, ...] = field(repr=False)
+    name: str = "nyu"
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Every frame of both splits."""
+        return tuple(self._by_frame)
+
+    def read(self, frame: Frame) -> RawFrame:
+        """Image and depth of a frame; pixels without a measurement are not valid.
+
+        Raises:
+            ValueError: A file is damaged, not what it should be, or the two differ in size.
+        """
+        place = self._place(frame)
+        image, depth = self.reader.image(place), self.reader.depth(place)
+        if image.shape[:2] != depth.shape:
+            raise ValueError(
+                f"{self.reader.where(place)}: expected the size of its image, {image.shape[0]}x{image.shape[1]}, "
+                f"found {depth.shape[0]}x{depth.shape[1]}; take both from the same copy"
+            )
+        return RawFrame(image, depth, depth > 0)
+
+    def read_image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
+        """The image alone.
+
+        Raises:
+            ValueError: It is damaged or not RGB.
+        """
+        return self.reader.image(self._place(frame))
+
+    def check(self, frame: Frame) -> None:
+        """Looks whether a frame's files are there and whole, without decoding them.
+
+        Raises:
+            ValueError: One is missing or cut short.
+        """
+        self.reader.check(self._place(frame))
+
+    def describe(self, frames: Sequence[Frame]) -> str:
+        """Fingerprint of ids, splits and file sizes: a replaced file is noticed without reading it."""
+        lines = [f"{self.name} 1"]
+        lines.extend(f"{frame.split} {frame.id} {self.reader.stamp(self._place(frame))}" for frame in frames)
+        return fingerprint(lines)
+
+    @cached_property
+    def _by_frame(self) -> dict[Frame, Any]:
+        return dict(self.entries)
+
+    def _place(self, frame: Frame) -> Any:
+        try:
+            return self._by_frame[frame]
+        except KeyError as error:
+            raise ValueError(f"{self.root}: has no {frame.split} frame {frame.id}") from error
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What looking through a copy gave.
+
+    Attributes:
+        source: The frames that can be read, as far as that shows without decoding them.
+        problems: What is wrong with the others.
+    """
+
+    source: NyuSource
+    problems: tuple[Problem, ...] = ()
+
+    def whole(self) -> NyuSource:
+        """The source, if nothing is wrong with the copy.
+
+        Raises:
+            ValueError: Names what is missing, doubled, damaged or leads out of the copy.
+        """
+        if self.problems:
+            text = "; ".join(tell(self.problems))
+            raise ValueError(text if str(self.source.root) in text else f"{self.source.root}: {text}")
+        return self.source
+
+
+ContentsOf = Callable[..., Contents]
+
+
+def tell(problems: Sequence[Problem]) -> list[str]:
+    """One sentence per kind of problem: how many, the first of them, what to do."""
+    sentences = [problem.text for problem in problems if problem.kind == "layout"]
+    for kind, (words, remedy) in _WORDS.items():
+        if texts := [problem.text for problem in problems if problem.kind == kind]:
+            sentences.append(f"{words}: {len(texts)} ({first_of(texts)}); {remedy}")
+    return sentences
+
+
+def first_of(items: Sequence[object]) -> str:
+    """The first few of many, and how many more there are."""
+    more = f", and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return "first: " + "; ".join(map(str, items[:_NAMED])) + more
+
+
+def without_doubles(entries: Sequence[Entry], problems: list[Problem]) -> tuple[Entry, ...]:
+    """Every frame once: of two with the same id in a split, the second becomes a problem."""
+    seen: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        key = (entry.frame.split, entry.frame.id)
+        if key in seen:
+            problems.append(Problem("doubled", f"{entry.frame.split} {entry.frame.id}"))
+        else:
+            seen[key] = entry
+    return tuple(seen.values())
