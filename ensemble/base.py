@@ -52,7 +52,7 @@ def train(
     if resume is None:
         assignments = [*options.with_experiment(assignments, experiment), *_with_folds(folds)]
         settings = learner_settings(learner, kind=data, root=root, config=config, assignments=assignments)
-        models = _models(settings, all_folds=folds is not None, fold=fold, seeds=options.parse_seeds(seeds))
+        models = _models(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
         if assignments or config or data or experiment or fresh or seeds or (folds, fold) != (None, None):
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
@@ -155,6 +155,7 @@ def cache(
     check_name(role, ROLES, "role")
     name = experiment_name(kind=data, root=root, config=config, assignments=options.with_experiment(None, experiment))
 
+    from ensemble.data.folds import read_folds
     from ensemble.evaluation import cache_test_predictions
     from ensemble.networks import trained_learner
     from ensemble.prediction import cache_predictions
@@ -165,8 +166,7 @@ def cache(
     if fold is not None:
         passes = [[fold_model(fold)]]
     elif role == "oof":
-        full = trained_learner(where, name, names[0], root=root, options=given)
-        passes = [[fold_model(each)] for each in range(full.settings.data.folds)]
+        passes = [[fold_model(each)] for each in range(read_folds(where.folds(name)).count)]
     else:
         passes = [[seed_model(seed) for seed in options.parse_seeds(seeds)] or [FULL]]
     for models in passes:
@@ -286,7 +286,7 @@ def _with_folds(folds: int | None) -> list[str]:
 
 
 def _models(
-    settings: LearnerSettings, *, all_folds: bool, fold: int | None, seeds: Sequence[int]
+    settings: LearnerSettings, *, folds: int | None, fold: int | None, seeds: Sequence[int]
 ) -> dict[str, LearnerSettings]:
     """What to train, by the name of the model.
 
@@ -294,7 +294,7 @@ def _models(
         SettingsError: The fold is none of the folds, or folds and seeds are asked for together.
     """
     count = settings.data.folds
-    if seeds and (all_folds or fold is not None):
+    if seeds and (folds, fold) != (None, None):
         raise SettingsError("--seeds repeats the full fit: leave --folds and --fold out")
     if fold is not None:
         if fold >= count:
@@ -304,8 +304,8 @@ def _models(
         FULL if seed == settings.seed else seed_model(seed): settings.model_copy(update={"seed": seed})
         for seed in seeds or [settings.seed]
     }
-    if all_folds:
-        models |= {fold_model(each): settings.model_copy(update={"fold": each}) for each in range(count)}
+    if folds is not None:
+        models |= {fold_model(each): settings.model_copy(update={"fold": each}) for each in range(folds)}
     return models
 
 

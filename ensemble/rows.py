@@ -8,6 +8,7 @@ import numpy as np
 
 from ensemble.cache import PredictionReader, Role
 from ensemble.console import messages
+from ensemble.data.folds import read_folds
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
 from ensemble.networks import TrainedLearner, trained_learner
@@ -94,7 +95,7 @@ def level_zero(
         return LevelZero((full,))
     folds = tuple(
         trained_learner(outputs, experiment, learner, fold_model(fold), root=root, options=options)
-        for fold in range(full.settings.data.folds)
+        for fold in range(read_folds(outputs.folds(experiment)).count)
     )
     return LevelZero((full,) if level0 == "full" else folds, folds if rows == "oof" else ())
 

@@ -53,6 +53,8 @@ class Folds:
         return tuple(frame for frame in frames if self.fold_of[frame.scene] == fold)
 
     def _check(self, fold: int | None) -> None:
+        if fold is not None and self.count < 2:
+            raise ValueError("folds: all frames to fit are of one scene, so no model can leave it out; give more scenes")
         if fold is not None and not 0 <= fold < self.count:
             raise ValueError(f"fold {fold}: expected 0 to {self.count - 1}")
 
@@ -62,20 +64,15 @@ def divide_into_folds(frames: Sequence[Frame], count: int) -> Folds:
 
     Args:
         frames: To fit; neither validation nor test frames.
-        count: Number of folds.
-
-    Raises:
-        ValueError: There are fewer scenes than folds.
+        count: Number of folds; with fewer scenes there are as many folds as scenes.
 
     Source: scikit-learn's ``GroupKFold``, which gives the largest scene left to the smallest fold.
     """
     ordered = sorted(frames, key=lambda frame: frame.id)
     scenes = [frame.scene for frame in ordered]
-    if len(set(scenes)) < count:
-        raise ValueError(
-            f"folds: found {len(set(scenes))} scenes to divide into {count} folds, expected at least {count}; "
-            f"set data.folds to {max(2, len(set(scenes)))} or less, or give data with more scenes"
-        )
+    count = min(count, len(set(scenes)))
+    if count == 1:
+        return Folds(1, dict.fromkeys(scenes, 0))  # nothing to leave out: only a full fit is possible
     fold_of: dict[str, int] = {}
     places = np.zeros(len(ordered))
     for fold, (_, left_out) in enumerate(GroupKFold(n_splits=count).split(places, groups=scenes)):
@@ -89,7 +86,7 @@ def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Fold
     Args:
         path: The file.
         frames: To fit.
-        count: Number of folds asked for.
+        count: Number of folds asked for; with fewer scenes there are as many folds as scenes.
 
     Raises:
         ValueError: The file is damaged, or divides other scenes or into another number of folds.
@@ -100,8 +97,8 @@ def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Fold
         return folds
     folds = read_folds(path)
     scenes = {frame.scene for frame in frames}
-    if folds.count != count:
-        found, expected = f"{folds.count} folds", f"{count} (data.folds)"
+    if folds.count != min(count, len(scenes)):
+        found, expected = f"{folds.count} folds", f"{min(count, len(scenes))} (data.folds)"
     elif set(folds.fold_of) != scenes:
         other = sorted(scenes ^ set(folds.fold_of))
         found, expected = f"{len(folds.fold_of)} scenes", f"{len(scenes)} scenes (first difference: {other[0]})"
@@ -117,7 +114,7 @@ class _Content(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     schema_: int = Field(alias="schema")
-    folds: int = Field(ge=2)
+    folds: int = Field(ge=1)
     fold_of: dict[str, int]
 
 

@@ -19,13 +19,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def job(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Three learners, their rows, three stacks, and the table with all of them."""
+    """Three learners with the models of two folds, their rows, three stacks, and the table with all of them."""
     cache = tmp_path_factory.mktemp("job") / "cache"
     given = ("--config", tiny, "--cache-dir", cache)
-    first_lines = [done("base", "train", name, *given).err.splitlines()[0] for name in LEARNER_NAMES]
+    first_lines = [done("base", "train", name, "--folds", 2, *given).err.splitlines()[0] for name in LEARNER_NAMES]
     images_read: dict[str, Counter[str]] = {}
     read_image = RoomsSource.read_image
-    for role in ("fit", "validation", "test"):
+    for role in ("fit", "oof", "validation", "test"):
         images_read[role] = count = Counter()
 
         def counted(source, frame, count=count):

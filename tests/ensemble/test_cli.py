@@ -34,9 +34,10 @@ def test_the_first_line_names_the_data(job: Job):
 
 def test_every_image_is_read_once_for_all_learners(job: Job):
     sizes = {role: len(count) for role, count in job.images_read.items()}
-    assert sizes == {"fit": 6, "validation": 2, "test": 4}
+    assert sizes == {"fit": 6, "oof": 6, "validation": 2, "test": 4}
     assert all(set(count.values()) == {1} for count in job.images_read.values())
-    frames = [frame for count in job.images_read.values() for frame in count]
+    assert set(job.images_read["oof"]) == set(job.images_read["fit"])
+    frames = [frame for role, count in job.images_read.items() if role != "oof" for frame in count]
     assert len(set(frames)) == 12
 
 
@@ -118,7 +119,7 @@ def test_a_complete_run_is_left_as_it_is(job: Job):
     given = ("--config", job.config, "--cache-dir", job.cache)
     for words in (("base", "train", "bts"), ("meta", "fit", "--inputs", "d")):
         assert "complete already (give --fresh to start over)" in done(*words, *given).err
-    assert "all 4 frames of bts are cached" in done("base", "cache", "bts", "--role", "test", *given).err
+    assert "all 4 frames of bts/full are cached" in done("base", "cache", "bts", "--role", "test", *given).err
     assert contents(job.cache / FOLDER) == before
 
 
@@ -175,12 +176,11 @@ def test_stale_rows_are_refused_and_the_advised_commands_mend_it(job: Job, tmp_p
     assert refit[:3] == ["meta", "fit", "--resume"]
     assert "--fresh" in refit
     others = {name: contents(cache / "predictions/tiny" / name) for name in ("adabins", "ldrn")}
-    for role in ("fit", "validation"):
-        answer = call(*refit)
-        assert answer.status == 1
-        assert "weights" in answer.err
-        assert answer.advised[:5] == ["base", "cache", "bts", "--role", role]
-        done(*answer.advised)
+    answer = call(*refit)
+    assert answer.status == 1
+    assert "weights" in answer.err
+    assert answer.advised[:5] == ["base", "cache", "bts", "--role", "validation"]
+    done(*answer.advised)
     done(*refit)
     answer = call("meta", "evaluate", "meta-d", *given)
     done(*answer.advised)
@@ -229,14 +229,17 @@ def test_a_missing_learner_is_answered_with_its_training(job: Job, tmp_path: Pat
     wanted = ["base", "train", "adabins", "--config", job.config, "--experiment", "tiny", "--cache-dir", tmp_path]
     assert answer.advised == list(map(str, wanted))
     done(*answer.advised)
-    assert call("meta", "fit", "--inputs", "d", "--config", job.config, "--cache-dir", tmp_path).advised[2] == "bts"
+    advised = call("meta", "fit", "--inputs", "d", "--config", job.config, "--cache-dir", tmp_path).advised
+    assert advised[:5] == ["base", "train", "adabins", "--fold", "0"]
+    in_sample = ("meta", "fit", "--inputs", "d", "--rows", "fit", "--config", job.config, "--cache-dir", tmp_path)
+    assert call(*in_sample).advised[2] == "bts"
 
 
 def test_the_environment_names_the_cache(job: Job, tmp_path: Path):
     cache = job.copy_to(tmp_path)
     shutil.rmtree(cache / "predictions/tiny/bts/test")
     done("base", "cache", "bts", "--role", "test", "--config", job.config, STACKDEPTH_CACHE=str(cache))
-    assert list((cache / "predictions/tiny/bts/test").glob("*.h5"))
+    assert list((cache / "predictions/tiny/bts/test/full").glob("*.h5"))
     answer = call("base", "evaluate", "bts", "--experiment", "other", STACKDEPTH_CACHE=str(cache))
     assert "--cache-dir" not in answer.err
     assert str(cache) in answer.err

@@ -15,7 +15,7 @@ from ensemble.data.splits import training_frames
 from ensemble.evaluation import mean_log_depth
 from ensemble.networks import build_stack
 from ensemble.runs import Outputs
-from ensemble.stacking import load_stack, stack_weights
+from ensemble.stacking import load_stack, stack_maps
 
 
 @pytest.mark.parametrize("inputs", ["d", "rgb", "rgb+d"])
@@ -47,8 +47,8 @@ def test_weights_are_shares(job: Job):
     image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
     depths = 1 + torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        weights = stack_weights(stack, image, depths)
-        mirrored = stack_weights(stack, image.flip(-1), depths.flip(-1)).flip(-1)
+        weights = stack_maps(stack, image, depths)
+        mirrored = stack_maps(stack, image.flip(-1), depths.flip(-1)).flip(-1)
     assert float(weights.min()) >= 0
     torch.testing.assert_close(weights.sum(1), torch.ones(1, 48, 64), atol=1e-6, rtol=0)
     torch.testing.assert_close(mirrored, weights, atol=1e-6, rtol=0)

@@ -11,6 +11,7 @@ from command_lines import LEARNER_NAMES, Job, call, contents, done
 from ensemble import prediction, stages
 from ensemble.cache import PredictionWriter
 from ensemble.config_files import learner_settings
+from ensemble.data.folds import read_folds
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms import RoomsSource
 from ensemble.networks import trained_learner
@@ -33,8 +34,8 @@ def test_training_caching_and_fitting_never_touch_a_test_frame(nyu: Path, tiny: 
     size = ("--set", "data.crop=null")
     given = ("--data", "nyu", "--root", nyu, "--config", tiny, "--cache-dir", tmp_path)
     for name in LEARNER_NAMES:
-        done("base", "train", name, *given, *size)
-    for role in ("fit", "validation"):
+        done("base", "train", name, "--folds", 2, *given, *size)
+    for role in ("fit", "oof", "validation"):
         done("base", "cache", *LEARNER_NAMES, "--role", role, *given)
     done("meta", "fit", "--inputs", "d", *given)
     for words in (("base", "cache", "bts", "--role", "test", *given), ("base", "evaluate", "bts", *given)):
@@ -46,26 +47,35 @@ def test_training_caching_and_fitting_never_touch_a_test_frame(nyu: Path, tiny: 
 
 def test_what_training_caches_with_knows_no_test_frames(job: Job, tmp_path: Path):
     learners = [trained_learner(Outputs(job.cache), "tiny", "bts")]
-    with pytest.raises(ValueError, match="role test: expected one of training, fit or validation"):
+    with pytest.raises(ValueError, match="role test: expected one of training, fit, validation or oof"):
         cache_predictions(learners, Outputs(tmp_path), "test")
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.rglob("*.h5"))
 
 
-def test_a_copy_that_grew_is_not_tested_on_by_learners_that_saw_it(tiny: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        (("room_0004", "room_0005"), "this experiment was divided otherwise: found"),
+        (("room_0001/rgb_00001.jpg", "room_0001/sync_depth_00001.png"), "bts was trained on other frames than there are now"),
+    ],
+)
+def test_a_copy_that_grew_is_not_tested_on_by_learners_that_saw_it(
+    tiny: Path, tmp_path: Path, moved: tuple[str, str], told: str
+):
     root, held_out = tmp_path / "nyu", ("--set", "data.test=held-out", "--set", "data.crop=null")
     done("data", "rooms", root, "--scenes", 6, "--frames", 2, "--test-scenes", 1, "--size", "48x64")
     given = ("--data", "nyu", "--root", root, "--config", tiny, "--cache-dir", tmp_path / "cache")
     train = root / "official_splits/train"
-    for scene in ("room_0004", "room_0005"):
-        (train / scene).rename(tmp_path / scene)
+    for number, name in enumerate(moved):
+        (train / name).rename(tmp_path / str(number))
     done("base", "train", "bts", *given, *held_out)
-    for scene in ("room_0004", "room_0005"):
-        (tmp_path / scene).rename(train / scene)
+    for number, name in enumerate(moved):
+        (tmp_path / str(number)).rename(train / name)
     for words in (("base", "evaluate", "bts"), ("base", "cache", "bts", "--role", "test")):
         answer = call(*words, *given)
         assert answer.status == 1
-        assert "bts was trained on other frames than there are now" in answer.err
-    assert "frames" in call("base", "train", "bts", *given, *held_out).err
+        assert told in answer.err
+    assert ("frames" if told.startswith("bts") else "scenes") in call("base", "train", "bts", *given, *held_out).err
     assert not list((tmp_path / "cache/predictions").rglob("*.h5"))
 
 
@@ -162,7 +172,8 @@ def test_rows_are_depth_of_the_trained_network(job: Job):
     trained = trained_learner(where, "tiny", "bts")
     source = RoomsSource.from_settings(trained.settings.data)
     frames = scored_frames(source, trained.settings.data)
-    rows = prediction.open_predictions([trained], where, source, frames, "test")["bts"]
+    folds = read_folds(where.folds("tiny"))
+    rows = prediction.open_predictions(trained, where, source, frames, "test", folds)
     network = prediction.load_learner(trained)
     image = torch.from_numpy(source.read_image(frames[1])).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
