@@ -246,7 +246,8 @@ def _judge_copy(diagnosis: Diagnosis, copy: Copy) -> None:
             f"images have a border ({colours}): crops stay off it with the data.border of configs/data/nyu.yaml, "
             "and the Eigen crop does not score it"
         )
-    if others := [other.title for other in copies_in(diagnosis.root) if other.key != copy.key]:
+    found = copies_in(diagnosis.root)
+    if others := [other.title for other in found if other.contents not in (None, copy.contents)]:
         diagnosis.note(f"the folder also holds {', '.join(others)}; only {copy.title} is read")
 
 

@@ -134,10 +134,23 @@ def read_all(dataset: h5py.Dataset, name: str) -> np.ndarray:
     Raises:
         ValueError: It claims more bytes than any frame has.
     """
-    claimed = math.prod(dataset.shape) * dataset.dtype.itemsize
-    if claimed > LARGEST_MEMBER_BYTES:
-        raise ValueError(f"'{name}' claims {claimed} bytes, expected at most {LARGEST_MEMBER_BYTES}")
+    _require_affordable(math.prod(dataset.shape) * dataset.dtype.itemsize, f"'{name}'")
     return np.asarray(dataset[()])
+
+
+def read_row(dataset: h5py.Dataset, index: int, name: str) -> np.ndarray:
+    """One row of a dataset, refusing one that would fill the memory.
+
+    Raises:
+        ValueError: It claims more bytes than any frame has.
+    """
+    _require_affordable(math.prod(dataset.shape[1:]) * dataset.dtype.itemsize, f"a row of '{name}'")
+    return np.asarray(dataset[index])
+
+
+def _require_affordable(claimed: int, what: str) -> None:
+    if claimed > LARGEST_MEMBER_BYTES:
+        raise ValueError(f"{what} claims {claimed} bytes, expected at most {LARGEST_MEMBER_BYTES}")
 
 
 def _walk(file: h5py.File, name: str) -> h5g.GroupID | h5d.DatasetID:
@@ -158,8 +171,9 @@ def _require_written(dataset: h5d.DatasetID, plan: h5py.h5p.PropDCID, name: str)
     if not math.prod(dataset.shape):
         return
     if plan.get_layout() == h5d.CHUNKED:
-        tiles = zip(dataset.shape, plan.get_chunk(), strict=True)
-        expected = math.prod(-(-length // chunk) for length, chunk in tiles)
+        chunk = plan.get_chunk()
+        _require_affordable(math.prod(chunk) * dataset.dtype.itemsize, f"a chunk of '{name}'")
+        expected = math.prod(-(-length // step) for length, step in zip(dataset.shape, chunk, strict=True))
         if dataset.get_num_chunks() != expected:
             raise ValueError(
                 f"'{name}' has {dataset.get_num_chunks()} of {expected} chunks, the rest was never written"

@@ -20,7 +20,7 @@ from jaxtyping import Float32, Int64, UInt8
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from ensemble.data.hdf5_files import member, opened, read_all, referred
+from ensemble.data.hdf5_files import member, opened, read_all, read_row, referred
 from ensemble.data.nyu_fastdepth import plausible_metres
 from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem
 from ensemble.data.source import Frame, Split
@@ -49,18 +49,16 @@ class MatReader:
     def image(self, place: int) -> UInt8[np.ndarray, "h w 3"]:
         """The image."""
         with opened(self.path, str(self.path)) as file:
-            return np.ascontiguousarray(member(file, "images")[place].T)
+            return np.ascontiguousarray(read_row(member(file, "images"), place, "images").T)
 
     def depth(self, place: int) -> Float32[np.ndarray, "h w"]:
         """Metres, 0 where nothing was measured."""
         with opened(self.path, self.where(place)) as file:
-            depth = np.ascontiguousarray(member(file, self.depth_key)[place].T, dtype=np.float32)
-            return plausible_metres(depth, self.depth_key)
+            depth = read_row(member(file, self.depth_key), place, self.depth_key)
+            return plausible_metres(np.ascontiguousarray(depth.T, dtype=np.float32), self.depth_key)
 
     def check(self, place: int) -> None:
-        """The file opens; what it holds was looked at when the copy was opened."""
-        with opened(self.path, str(self.path)):
-            pass
+        """Nothing: the arrays were looked at when the copy was opened, and a file that is cut short does not open."""
 
     def stamp(self, place: int) -> str:
         """The size of the file, which depth is read, and the index."""
