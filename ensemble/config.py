@@ -254,6 +254,66 @@ class LearnerSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
+class Alignment(Settings):
+    """How scale-free depth became metres: ``scale`` times the depth, plus ``shift``.
+
+    Attributes:
+        scale: Metres per unit of the files, after ``unit``; never negative, which would be inverse depth.
+        shift: Metres.
+        role: Whose rows it was fitted to.
+        pixels: Valid pixels it was fitted to, of that many frames.
+        frames: Of training; no test frame is ever among them.
+    """
+
+    scale: Annotated[float, Field(gt=0)]
+    shift: float
+    role: Literal["fit", "oof"]
+    pixels: Positive
+    frames: Positive
+
+
+class ImportSettings(Settings):
+    """Everything that decides how depth maps from elsewhere became the rows of a learner.
+
+    Attributes:
+        experiment: Names the folders below ``cache/`` that belong together.
+        learner: Its name; neither that of a network of ours nor that of a combiner.
+        fold: The fold whose frames these rows predict; ``None`` for everything else.
+        data: Frames and splits; its ``size`` is what maps are resized to.
+        evaluation: How the learner is scored; those of the networks beside it.
+        unit: Of the files; where absent whole numbers are millimetres and real ones metres.
+        alignment: Scale and shift of depth without a scale; ``None`` leaves metres as they are.
+    """
+
+    experiment: Name
+    learner: Name
+    fold: Annotated[int, Field(ge=0)] | None = None
+    data: DataSettings
+    evaluation: EvaluationSettings = EvaluationSettings()
+    unit: Literal["m", "mm"] | None = None
+    alignment: Alignment | None = None
+
+
+class LiveSettings(Settings):
+    """How learners are trained together with the meta-learner; ``frozen`` stacks read none of it.
+
+    Attributes:
+        lr_factor: Learning rates of the learners as multiples of their own; where absent 0.1 for ``finetune``, which
+            goes on from their finished runs, and 1 for ``joint``.
+        lr_factors: The same for single learners, by name.
+        loss_weights: Factors of the learners' own losses beside that of the stack, by name; 1 where absent.
+        clip: ``parts`` holds the gradient of every learner to ``training.clip_norm`` by itself, so that one that is
+            far off cannot slow down the others; ``whole`` holds them all together.
+        detach: Let learners learn from their own losses alone, not from that of the stack.
+    """
+
+    lr_factor: Annotated[float, Field(gt=0)] | None = None
+    lr_factors: dict[str, Annotated[float, Field(gt=0)]] = {}
+    loss_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    clip: Literal["whole", "parts"] = "parts"
+    detach: bool = False
+
+
 class StackSettings(Settings):
     """Everything that decides what ``fit_meta`` produces.
 
@@ -265,6 +325,8 @@ class StackSettings(Settings):
             models that were trained on them (in-sample, as in the published study).
         mode: ``frozen`` reads the learners' cached depth; ``finetune`` goes on training them; ``joint`` trains
             them from the start.
+        live: How learners are trained with it where they are not frozen.
+        members: Settings of the learners that are trained with it, by name; empty where they are frozen.
         level0: What predicts at test time: the learners' ``full`` fits, or the mean of the models of their ``folds``.
         seed: Initial weights, order of frames and augmentation follow from it.
         data: Frames and splits.
@@ -279,6 +341,8 @@ class StackSettings(Settings):
     inputs: Literal["rgb", "d", "rgb+d"]
     learners: Annotated[tuple[str, ...], Field(min_length=2)] = ("adabins", "bts", "ldrn")
     mode: Literal["frozen", "finetune", "joint"] = "frozen"
+    live: LiveSettings = LiveSettings()
+    members: dict[str, LearnerSettings] = {}
     rows: Literal["oof", "fit"] = "oof"
     level0: Literal["full", "folds"] = "full"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -296,7 +360,20 @@ class StackSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _live_learners_are_its_own(self) -> Self:
+        named = {**self.live.lr_factors, **self.live.loss_weights}
+        if unknown := sorted(set(named) - set(self.learners)):
+            raise ValueError(f"live: {', '.join(unknown)} is none of the learners {', '.join(self.learners)}")
+        if self.mode != "frozen" and self.level0 == "folds":
+            raise ValueError(f"level0 folds: mode {self.mode} trains one model of every learner; set level0 to full")
+        return self
+
+    @model_validator(mode="after")
     def _folds_predict_out_of_fold(self) -> Self:
         if self.rows == "fit" and self.level0 == "folds":
             raise ValueError("level0 folds: the models of the folds have no in-sample rows; set rows to oof")
         return self
+
+
+ScoredSettings = LearnerSettings | ImportSettings | StackSettings
+"""Of anything that is scored: all have an experiment, data and an evaluation."""

@@ -16,16 +16,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ensemble.config import NAME, DataSettings, LearnerSettings, Settings, StackSettings
+from ensemble.config import NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
 from ensemble.setting_trees import SettingsError, Tree, check_name, merged, nearest, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
-RunSettings = typing.TypeVar("RunSettings", LearnerSettings, StackSettings)
+RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
 
 
 SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")
 LEARNER_SECTIONS = ("encoder", "network", "loss", "training", "evaluation")
-META_SECTIONS = (*LEARNER_SECTIONS, "rows", "level0", "mode")
+META_SECTIONS = (*LEARNER_SECTIONS, "rows", "level0", "mode", "live")
 FILE_SECTIONS = (*SHARED_SECTIONS, "encoder", "training", "learners", "meta")
 CHOICES = {"network.interpolate": ("before", "after")}
 """Texts that a keyword argument of a network may be."""
@@ -85,6 +85,7 @@ def stack_settings(
     config: Path | None = None,
     assignments: Sequence[str] = (),
     inherited: Mapping[str, Any] | None = None,
+    imported: Sequence[str] = (),
 ) -> StackSettings:
     """The settings of one fit of the meta-learner.
 
@@ -97,6 +98,7 @@ def stack_settings(
         assignments: As in :func:`learner_settings`.
         inherited: The sections ``data`` and ``evaluation`` of the learners' runs; they win over files, and
             ``assignments`` win over them.
+        imported: Names of further learners, whose depth came from elsewhere.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
@@ -108,6 +110,8 @@ def stack_settings(
         layers.append(dict(inherited))
         layers.append({"data": {"root": str(root.absolute())}} if root is not None else {})
     settings = _stack(inputs, layers, assigned, learners)
+    for learner in settings.learners:
+        check_name(learner, (*known_learners(), *imported), "learner")
     if config is not None:
         _check_file(config, layers, assigned)
     return settings
@@ -162,7 +166,11 @@ def stored_settings(kind: type[SomeSettings], path: Path) -> SomeSettings:
         ) from error
 
 
-_WHOSE = {"LearnerSettings": "a learner's run", "StackSettings": "a fit of the meta-learner"}
+_WHOSE = {
+    "LearnerSettings": "a learner's run",
+    "ImportSettings": "an imported learner",
+    "StackSettings": "a fit of the meta-learner",
+}
 
 
 def _learner(learner: str, layers: Sequence[Tree], assigned: Tree) -> LearnerSettings:
@@ -182,10 +190,7 @@ def _stack(inputs: str, layers: Sequence[Tree], assigned: Tree, learners: Sequen
         common = {key: layer[key] for key in SHARED_SECTIONS if key in layer}
         tree = merged(merged(tree, common), _mapping(layer.get("meta", {}), "meta"))
     tree = merged(tree, {"learners": list(learners)} if learners is not None else {})
-    settings = _finished(StackSettings, merged(tree, assigned), own, {"inputs": inputs})
-    for learner in settings.learners:
-        check_name(learner, known_learners(), "learner")
-    return settings
+    return _finished(StackSettings, merged(tree, assigned), own, {"inputs": inputs})
 
 
 def _finished(kind: type[SomeSettings], tree: Tree, own: Tree, named: Tree) -> SomeSettings:

@@ -161,7 +161,10 @@ def _seed_models(best: LevelZero, count: int, outputs: Outputs) -> LevelZero | N
     full = next((model for model in best.tested if model.model == FULL), None)
     if full is None:
         return None
-    settings = full.settings
+    if full.is_import:
+        messages.print(f"no row seed-mean: the best single learner, {best.name}, was imported and has no seeds")
+        return None
+    settings = full.network_settings
     wanted = [seed for seed in range(count + 1) if seed != settings.seed][: count - 1]
     root, where = settings.data.root, (outputs, settings.experiment, best.name)
     runs = {seed: outputs.learner_run(*where[1:], seed_model(seed)) for seed in wanted}

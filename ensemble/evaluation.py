@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from base_learners import LEARNERS
-from ensemble.config import DataSettings, LearnerSettings, StackSettings
+from ensemble.config import DataSettings, ScoredSettings
 from ensemble.console import progress
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames
@@ -125,11 +124,11 @@ def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path 
     write_text(out.table, markdown_table(scores))
     write_per_image(table.images, out.per_image)
     if pictures is not None:
-        picture_grid(grid, pictures, [LEARNERS[learner.name].title for learner in entrants.learners])
+        picture_grid(grid, pictures, [learner.title for learner in entrants.learners])
     return scores
 
 
-def check_same_protocol(named: Sequence[tuple[str, LearnerSettings | StackSettings]]) -> None:
+def check_same_protocol(named: Sequence[tuple[str, ScoredSettings]]) -> None:
     """Refuse rows of one table that were made under different protocols; the data are compared elsewhere.
 
     Raises:
@@ -147,7 +146,7 @@ def check_same_protocol(named: Sequence[tuple[str, LearnerSettings | StackSettin
             )
 
 
-def mean_log_depth(source: FrameSource, frames: Sequence[Frame], settings: LearnerSettings) -> Tensor:
+def mean_log_depth(source: FrameSource, frames: Sequence[Frame], settings: ScoredSettings) -> Tensor:
     """What can be said without looking: the mean log depth of every pixel over training frames, as metres [1 1 h w].
 
     Pixels that were never measured take the mean over all pixels.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ensemble.cache import Role
-from ensemble.config import LearnerSettings, StackSettings
+from ensemble.config import ScoredSettings
 from ensemble.console import progress
 from ensemble.data import open_source
 from ensemble.data.source import Frame
@@ -69,7 +69,7 @@ class Ladder:
 
 
 def training_rows(
-    learners: Sequence[LevelZero], outputs: Outputs, settings: LearnerSettings | StackSettings, role: Role
+    learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings, role: Role
 ) -> Iterator[TrainingRow]:
     """Every frame of a role of training with its cached rows; missing ones are cached first."""
     source = open_source(settings.data)
@@ -85,7 +85,7 @@ def training_rows(
         yield TrainingRow(frame, sample["image"][None], depths, sample["depth"][None], (sample["valid"] & inside)[None])
 
 
-def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: LearnerSettings | StackSettings) -> Ladder:
+def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Ladder:
     """Choose the best single learner and fit the combiners.
 
     Out-of-fold rows are used where every learner has models of all folds, in-sample rows otherwise.
@@ -120,7 +120,7 @@ def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: LearnerSett
 
 
 def scores_of(
-    depths: Float[Tensor, "1 k h w"], row: TrainingRow, settings: LearnerSettings | StackSettings
+    depths: Float[Tensor, "1 k h w"], row: TrainingRow, settings: ScoredSettings
 ) -> dict[str, np.ndarray]:
     """Every metric of every depth map of a frame of training, at the working size."""
     protocol = protocol_of(

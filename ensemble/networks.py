@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import nn
 from base_learners import LEARNERS
 from base_learners.contract import Published
 from base_learners.encoder import build_encoder
-from ensemble.config import DataSettings, LearnerSettings, StackSettings
+from ensemble.cache import Role, fingerprint
+from ensemble.config import DataSettings, ImportSettings, LearnerSettings, StackSettings
 from ensemble.config_files import learner_settings, moved, stack_settings, stored_settings
+from ensemble.imported import PLACEHOLDER, ImportedRole, is_import, read_roles
 from ensemble.profiling import (
     META_PUBLISHED,
     PUBLISHED_SIZE,
@@ -31,27 +33,67 @@ from meta.unet import MetaUNet
 
 @dataclass(frozen=True)
 class TrainedLearner:
-    """One model of a learner: a finished run.
+    """One model of a learner: a finished run, or depth maps that were imported.
 
     Attributes:
-        settings: What it was trained with.
+        settings: What it was trained or imported with.
         run: Its files.
-        weights: Fingerprint of its best weights and of how its network is built.
+        weights: Fingerprint of its best weights and of how its network is built; of an import, of unit and alignment.
+        imported: What was imported, by role; empty for a network of ours.
+        prefix: Of its weights' names, where the run is that of a stack that it was trained with.
     """
 
-    settings: LearnerSettings
+    settings: LearnerSettings | ImportSettings
     run: Run
     weights: str
+    imported: Mapping[str, ImportedRole] = field(default_factory=dict)
+    prefix: str = ""
 
     @property
     def name(self) -> str:
-        """Key in ``LEARNERS``."""
+        """Key in ``LEARNERS``, or the name that depth maps were imported under."""
         return self.settings.learner
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+        return LEARNERS[self.name].title if isinstance(self.settings, LearnerSettings) else self.name
+
+    @property
+    def is_import(self) -> bool:
+        """Whether its rows came from elsewhere, so that there is no network of it."""
+        return isinstance(self.settings, ImportSettings)
+
+    @property
+    def network_settings(self) -> LearnerSettings:
+        """What its network is built and trained with.
+
+        Raises:
+            ValueError: It was imported: there is no network.
+        """
+        if isinstance(self.settings, ImportSettings):
+            raise ValueError(
+                f"{self.name} was imported as depth maps: there is no network of it to run, train or measure; "
+                "leave it out of --learners, or import its maps of these images"
+            )
+        return self.settings
+
+    def made_from(self, *roles: Role) -> str:
+        """Fingerprint of what makes its rows of some roles: its weights, or the maps that were imported for them."""
+        if not self.is_import:
+            return self.weights
+        found = {role: self.imported[role].content for role in roles if role in self.imported}
+        return fingerprint({"weights": self.weights, **found})
 
     @property
     def model(self) -> str:
         """Which model of the learner: the full fit, that of a fold, or that of another seed."""
         return self.run.folder.name
+
+    @property
+    def store(self) -> str:
+        """The folder of its cached rows; a model that no command caches by itself never has stale ones."""
+        return f"{self.model}-{self.weights[:12]}" if self.prefix else self.model
 
     @property
     def key(self) -> str:
@@ -111,6 +153,8 @@ def trained_learner(
         ValueError: The learner was not trained, or not to its end; the message holds the command that does it.
     """
     run = outputs.learner_run(experiment, learner, model)
+    if is_import(outputs, experiment, learner) or (not run.settings.is_file() and learner not in LEARNERS):
+        return _imported_learner(outputs, experiment, learner, model, root=root)
     if not run.settings.is_file():
         which = model_options(model)
         again = outputs.command("base", "train", learner, *which, *options, "--experiment", experiment)
@@ -128,6 +172,23 @@ def trained_learner(
     return TrainedLearner(moved(settings, root), run, weights_fingerprint(settings, run))
 
 
+def _imported_learner(
+    outputs: Outputs, experiment: str, learner: str, model: str, *, root: Path | None
+) -> TrainedLearner:
+    run = outputs.learner_run(experiment, learner, model)
+    if not run.settings.is_file():
+        role = ("--role", "oof") if model.startswith("fold-") else ("--role", "validation", *model_options(model))
+        missing = "has no rows" if model == FULL else f"has no rows of its model {model}"
+        again = outputs.command("base", "import", learner, PLACEHOLDER, *role, "--experiment", experiment)
+        raise ValueError(
+            f"{run.folder}: {learner} {missing}: import its depth maps ({PLACEHOLDER} is their folder).\nRun: {again}"
+        )
+    settings = stored_settings(ImportSettings, run.settings)
+    alignment = None if settings.alignment is None else settings.alignment.model_dump(mode="json")
+    made_by = fingerprint({"unit": settings.unit, "alignment": alignment})
+    return TrainedLearner(moved(settings, root), run, made_by, read_roles(run))
+
+
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:
     """Fingerprint of everything that turns an image into depth: the best weights and how the network is built."""
     built = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
@@ -137,14 +198,21 @@ def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> 
     return digest.hexdigest()
 
 
-def load_network(network: nn.Module, run: Run) -> nn.Module:
+def load_network(network: nn.Module, run: Run, prefix: str = "") -> nn.Module:
     """A network with the best weights of a run, ready to predict.
+
+    Args:
+        network: Of any weights.
+        run: Whose weights it gets.
+        prefix: Of the names of its weights, where the run's network has other parts as well.
 
     Raises:
         ValueError: The weights do not belong to this network.
     """
     try:
-        network.load_state_dict(read_weights(run.best))
+        weights = read_weights(run.best)
+        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        network.load_state_dict(own)
     except RuntimeError as error:
         raise ValueError(f"{run.best}: the weights do not belong to the network of {run.settings}: {error}") from error
     return network.eval()
@@ -152,9 +220,9 @@ def load_network(network: nn.Module, run: Run) -> nn.Module:
 
 def load_learner(trained: TrainedLearner) -> nn.Module:
     """A trained learner's network, ready to predict."""
-    settings = trained.settings
+    settings = trained.network_settings
     bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
-    return load_network(build_learner(bare), trained.run)
+    return load_network(build_learner(bare), trained.run, trained.prefix)
 
 
 def common_data(trained: Sequence[TrainedLearner]) -> DataSettings:
@@ -205,7 +273,8 @@ def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
         rests_on = json.loads(run.sources.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the run over") from error
-    before, now = ({name: each[name][:12] for name in each} for each in (rests_on, sources))
+    before = {name: value[:12] for name, value in rests_on.items() if name in sources}
+    now = {name: value[:12] for name, value in sources.items()}
     return differing_keys(before, now)
 
 

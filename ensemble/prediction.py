@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Role, fingerprint
-from ensemble.config import DataSettings, LearnerSettings, TrainingSettings
+from ensemble.config import DataSettings, ImportSettings, LearnerSettings, TrainingSettings
 from ensemble.console import messages, progress
 from ensemble.data import open_source
 from ensemble.data.folds import Folds, folds_of_experiment
@@ -16,11 +16,15 @@ from ensemble.data.loaders import FrameDataset, OrderedBatches, affordable_worke
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.data.transforms import resize_image
+from ensemble.imported import import_command
 from ensemble.networks import FOLDS, FRAMES, TrainedLearner, common_data, differing_sources, load_learner
 from ensemble.runs import Outputs, model_options
 
 PREPROCESSING_VERSION = 1
 """Raised whenever the same settings begin to give the networks other images."""
+
+IMPORT_VERSION = 1
+"""Raised whenever the same depth maps begin to give other rows."""
 
 
 def device_of(settings: TrainingSettings) -> torch.device:
@@ -99,6 +103,11 @@ def check_trained_frames(trained: Sequence[TrainedLearner], source: FrameSource,
     """
     for learner in trained:
         differing = differing_sources(learner.run, division.sources(source, learner.settings.fold))
+        if differing and learner.is_import:
+            raise ValueError(
+                f"{learner.run.folder}: {learner.name} was imported for other frames than there are now "
+                f"({'; '.join(differing)}). Bring the copy back, or remove {learner.run.folder.parent} and import again"
+            )
         if differing:
             raise ValueError(
                 f"{learner.run.folder}: {learner.name} was trained on other frames than there are now "
@@ -107,8 +116,17 @@ def check_trained_frames(trained: Sequence[TrainedLearner], source: FrameSource,
             )
 
 
-def preprocessing_fingerprint(settings: LearnerSettings) -> str:
+def preprocessing_fingerprint(settings: LearnerSettings | ImportSettings) -> str:
     """Fingerprint of everything between a file and a cached row but the network itself."""
+    if isinstance(settings, ImportSettings):
+        return fingerprint(
+            {
+                "version": IMPORT_VERSION,
+                "size": list(settings.data.size),
+                "min_depth": settings.data.min_depth,
+                "max_depth": settings.data.max_depth,
+            }
+        )
     return fingerprint(
         {
             "version": PREPROCESSING_VERSION,
@@ -129,7 +147,7 @@ def identity_of(
         learner=trained.name,
         role=role,
         fold=trained.settings.fold,
-        weights=trained.weights,
+        weights=trained.made_from(role),
         preprocessing=preprocessing_fingerprint(trained.settings),
         frames=source.describe(frames),
         folds=folds.fingerprint,
@@ -167,11 +185,22 @@ def cache_predictions(
     check_trained_frames(trained, source, division)
     if frames is None:
         frames = division.of_role(role, trained[0].settings.fold)
+    for learner in (each for each in trained if each.is_import):
+        if rebuild:
+            raise ValueError(
+                f"{learner.name} was imported and has no network to compute rows with: --rebuild works on the import.\n"
+                f"Run: {_filling(outputs, learner, role)} --rebuild"
+            )
+        open_predictions(learner, outputs, source, frames, role, division.folds)
+        messages.print(f"{role}: all {len(frames)} frames of {learner.name}/{learner.model} were imported")
+    trained = [learner for learner in trained if not learner.is_import]
+    if not trained:
+        return
     with ExitStack() as stack:
         writers: dict[str, PredictionWriter] = {}
         for learner in trained:
             identity = identity_of(learner, source, frames, role, division.folds)
-            folder = outputs.predictions(learner.settings.experiment, learner.name, role, learner.model)
+            folder = outputs.predictions(learner.settings.experiment, learner.name, role, learner.store)
             writer = PredictionWriter(
                 folder,
                 identity,
@@ -206,7 +235,7 @@ def open_predictions(
         ValueError: Rows are missing, doubled or stale; the message holds the command that mends it.
     """
     return PredictionReader(
-        outputs.predictions(trained.settings.experiment, trained.name, role, trained.model),
+        outputs.predictions(trained.settings.experiment, trained.name, role, trained.store),
         identity_of(trained, source, frames, role, folds),
         [frame.id for frame in frames],
         size=trained.settings.data.size,
@@ -218,6 +247,9 @@ def open_predictions(
 def _filling(outputs: Outputs, learner: TrainedLearner, role: Role) -> str:
     model = model_options(learner.model)
     experiment = learner.settings.experiment
+    if isinstance(learner.settings, ImportSettings):
+        folder = learner.imported[role].folder if role in learner.imported else None
+        return import_command(outputs, learner.settings, role, model=learner.model, folder=folder)
     return outputs.command("base", "cache", learner.name, "--role", role, *model, "--experiment", experiment)
 
 
@@ -234,8 +266,8 @@ def _predictions(
     trained: Mapping[str, TrainedLearner], source: FrameSource, frames: Sequence[Frame], workers: int
 ) -> Iterator[tuple[str, list[str], Tensor]]:
     """Model, frame ids and depth [b h w] in metres for batch after batch, every image read once."""
-    first = next(iter(trained.values())).settings
-    devices = {name: device_of(learner.settings.training) for name, learner in trained.items()}
+    first = next(iter(trained.values())).network_settings
+    devices = {name: device_of(learner.network_settings.training) for name, learner in trained.items()}
     networks = {name: load_learner(learner).to(devices[name]) for name, learner in trained.items()}
     images = ImageDataset(source, frames, first.data)
     order = OrderedBatches(len(frames), first.evaluation.batch_size)
@@ -243,7 +275,7 @@ def _predictions(
     for batch in progress(batches, "predicting"):
         for name, network in networks.items():
             image = batch["image"].to(devices[name])
-            yield name, batch["frame"], predict_depth(network, image, trained[name].settings)[:, 0].cpu()
+            yield name, batch["frame"], predict_depth(network, image, trained[name].network_settings)[:, 0].cpu()
 
 
 def predict_depth(network: nn.Module, image: Tensor, settings: LearnerSettings) -> Tensor:

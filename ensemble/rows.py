@@ -30,13 +30,25 @@ class LevelZero:
 
     @property
     def name(self) -> str:
-        """Key in ``LEARNERS``."""
+        """Key in ``LEARNERS``, or the name that depth maps were imported under."""
         return self.tested[0].name
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+        return self.tested[0].title
 
     @property
     def models(self) -> tuple[TrainedLearner, ...]:
         """Every model, each once."""
         return tuple({model.model: model for model in (*self.tested, *self.folds)}.values())
+
+    @property
+    def rests_on(self) -> dict[str, str]:
+        """Fingerprints of what makes the rows that a fit reads, by the name of the model in its record."""
+        seen: tuple[Role, ...] = ("validation",) if self.folds else ("validation", "fit")
+        tested = {model.key: model.made_from(*seen) for model in self.tested}
+        return tested | {model.key: model.made_from("oof", "validation") for model in self.folds}
 
 
 class OutOfFoldRows:

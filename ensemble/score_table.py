@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from base_learners import LEARNERS
 from ensemble.config import StackSettings
 from ensemble.data.source import Frame, RawFrame
 from ensemble.entrants import Entrants, StackRow
@@ -13,6 +12,7 @@ from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, image_sco
 from ensemble.networks import load_learner
 from ensemble.profiling import count_parameters
 from ensemble.report import ImageScore, Kind, ScoreRow
+from ensemble.rows import LevelZero
 from ensemble.runs import stack_name
 from ensemble.statistics import mean_and_deviation
 
@@ -106,8 +106,8 @@ def _descriptions(entrants: Entrants) -> dict[str, tuple[Kind, str, int | None, 
     found["mean log depth"] = ("constant", "mean log depth map", None, "")
     titles: dict[str, str] = {}
     for learner in entrants.learners:
-        titles[learner.name] = LEARNERS[learner.name].title
-        found[learner.name] = ("learner", titles[learner.name], _parameters(learner.tested), "")
+        titles[learner.name] = learner.title
+        found[learner.name] = ("learner", titles[learner.name], *_networks_of(learner))
     if entrants.ladder is not None:
         ladder = entrants.ladder
         chosen = f"chosen on {'out-of-fold' if ladder.rows == 'oof' else 'in-sample'} rows"
@@ -132,5 +132,8 @@ def _stack_description(stack: StackRow) -> tuple[str, int, str]:
     return title_of(stack.first.settings, stack.name), count_parameters(stack.first.network), note
 
 
-def _parameters(models) -> int:
-    return sum(count_parameters(load_learner(model)) for model in models)
+def _networks_of(learner: LevelZero) -> tuple[int | None, str]:
+    """Parameters and note of a learner."""
+    if any(model.is_import for model in learner.tested):
+        return None, "imported depth maps"
+    return sum(count_parameters(load_learner(model)) for model in learner.tested), ""

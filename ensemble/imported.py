@@ -1,0 +1,106 @@
+"""Learners whose depth came from elsewhere: which an experiment has, and the record of what was taken in for each."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from ensemble.config import ImportSettings, LearnerSettings, Settings
+from ensemble.config_files import known_learners, stored_settings
+from ensemble.files import write_text
+from ensemble.runs import FULL, Outputs, Run, model_options
+
+PLACEHOLDER = "DIR"
+"""Stands in a command for a folder that nobody has named yet."""
+
+
+class ImportedRole(Settings):
+    """The depth maps of one role.
+
+    Attributes:
+        folder: Where they lay.
+        content: Fingerprint of all maps as they were read, with their frames.
+        frames: How many.
+        median: Metres, over a sample of the pixels.
+        clipped: Pixels that the alignment put outside of the depth range and that were clipped into it.
+    """
+
+    folder: str
+    content: str
+    frames: int
+    median: float
+    clipped: int = 0
+
+
+class _Record(Settings):
+    roles: dict[Literal["fit", "validation", "test", "oof"], ImportedRole]
+
+
+def imported_learners(outputs: Outputs, experiment: str) -> tuple[str, ...]:
+    """Names of the learners of an experiment that are no networks of ours."""
+    folder = outputs.learner_run(experiment, "any").folder.parent.parent
+    names = sorted(path.parent.parent.name for path in folder.glob(f"*/{FULL}/settings.json"))
+    return tuple(name for name in names if name not in known_learners() and is_import(outputs, experiment, name))
+
+
+def is_import(outputs: Outputs, experiment: str, name: str) -> bool:
+    """Whether the record of an imported learner goes by this name."""
+    try:
+        stored_settings(ImportSettings, outputs.learner_run(experiment, name).settings)
+    except ValueError:
+        return False
+    return True
+
+
+def learners_of(outputs: Outputs, experiment: str) -> tuple[str, ...]:
+    """Every name that ``--learners`` may hold: networks of ours, and what was imported into this experiment."""
+    return (*known_learners(), *imported_learners(outputs, experiment))
+
+
+def settings_beside(outputs: Outputs, experiment: str) -> LearnerSettings | ImportSettings | None:
+    """The settings of any learner that the experiment has; all agree in their data. Absent where it has none."""
+    for name in learners_of(outputs, experiment):
+        run = outputs.learner_run(experiment, name)
+        if run.settings.is_file():
+            return stored_settings(LearnerSettings if name in known_learners() else ImportSettings, run.settings)
+    return None
+
+
+def read_roles(run: Run) -> dict[str, ImportedRole]:
+    """What was imported for one model, by role.
+
+    Raises:
+        ValueError: The record is missing or damaged.
+    """
+    try:
+        return {**_Record.model_validate_json(run.result.read_text(encoding="utf-8")).roles}
+    except (OSError, ValidationError) as error:
+        raise ValueError(
+            f"{run.result}: expected the record of an imported learner, found something else ({error}); "
+            f"remove {run.folder.parent} and import its depth maps again"
+        ) from error
+
+
+def write_roles(run: Run, roles: Mapping[str, ImportedRole]) -> None:
+    """Put the record of one model on disk."""
+    write_text(run.result, _Record.model_validate({"roles": dict(roles)}).model_dump_json(indent=2) + "\n")
+
+
+def import_command(
+    outputs: Outputs, settings: ImportSettings, role: str, *, model: str = FULL, folder: Path | str | None = None
+) -> str:
+    """The command line that imports the maps of a role again, from the folder that they came from.
+
+    Args:
+        outputs: Where rows are.
+        settings: Of the learner.
+        role: Which frames.
+        model: Whose rows; all folds are filled at once where the role is ``oof``.
+        folder: Where the maps lie; the folder of another role or a placeholder where nobody has said.
+    """
+    words = [settings.learner, str(folder or PLACEHOLDER), "--role", role]
+    words += ["--unit", settings.unit] if settings.unit is not None else []
+    words += ["--align-on", "fit"] if settings.alignment is not None else []
+    words += model_options(model) if role != "oof" else ()
+    return outputs.command("base", "import", *words, "--experiment", settings.experiment)
