@@ -11,12 +11,17 @@ import training_runs as runs
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from base_learners import LEARNERS
 from base_learners.contract import DepthPrediction
+from base_learners.encoder import build_encoder
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.runs import Run
+from ensemble.training.groups import trainable_groups
 from ensemble.training.live import LiveStack, Rates, live_groups, live_losses
 from ensemble.training.schedule import one_cycle
 from meta.fusion import fuse
+from meta.inputs import DEPTH_MEAN, DEPTH_STD, assemble
+from meta.unet import MetaUNet
 
 IMAGE = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
 
@@ -138,6 +143,34 @@ def test_learners_and_rates_that_do_not_fit_are_refused() -> None:
         live_groups(live(), rates={"one": Rates(1.0), "meta": Rates(1.0)})
     with pytest.raises(ValueError, match="found a Learner, expected a LiveStack"):
         live_groups(Learner(), rates={})
+
+
+def test_real_learners_and_a_meta_unet_learn_together() -> None:
+    torch.manual_seed(1)
+    networks = {
+        name: LEARNERS[name].network(build_encoder("ghostnet_050"), **arguments)
+        for name, arguments in (("adabins", runs.NARROW_ADABINS), ("bts", runs.NARROW_BTS))
+    }
+    encoder = build_encoder("ghostnet_050", in_channels=2, mean=(DEPTH_MEAN,) * 2, std=(DEPTH_STD,) * 2)
+    meta = MetaUNet(encoder, learners=2, widths=(32, 24, 16, 16, 8), weights="softmax+bias", space="log")
+    nn.init.normal_(meta.logits[-1].weight)
+
+    def fused(meta: nn.Module, image: Tensor, depths: Tensor) -> Tensor:
+        return meta.fuse(meta(assemble("d", image, depths, max_depth=10.0)), depths)
+
+    network = LiveStack(networks, meta, weigh=fused, statistics="live")
+    image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    batch = {"depth": 1 + 3 * image[:, :1], "valid": torch.ones(2, 1, 64, 96, dtype=torch.bool)}
+
+    def own_losses(name: str) -> Any:
+        return lambda prediction, batch: LEARNERS[name].loss(prediction, batch["depth"], batch["valid"])
+
+    terms = live_losses(silog, {name: own_losses(name) for name in networks})(network(image), batch)
+    assert {"stack", "adabins/silog", "adabins/chamfer", "bts/silog"} == set(terms)
+    torch.stack(list(terms.values())).sum().backward()
+    assert [name for name in without_gradient(network) if network.get_parameter(name).grad is None] == []
+    groups = live_groups(network, rates={name: Rates(1e-3) for name in network.parts})
+    assert len(trainable_groups(network, groups)) == 6
 
 
 def silog(depth: Tensor, batch: Any) -> Tensor:

@@ -53,9 +53,9 @@ def assert_trained(cache: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes left that trained the toy, then bts from the command line."""
+    """What two processes left that trained the toy, the toy by the clock, then bts from the command line."""
     notes = tmp_path_factory.mktemp("two")
-    for phase in ("toy", "bts"):
+    for phase in ("toy", "timed", "bts"):
         (notes / phase).mkdir()
     torchrun(notes, str(HERE / "training_two_processes.py"), *bts_arguments(notes / "cache"))
     return notes
@@ -72,6 +72,13 @@ def test_two_processes_train_as_one(trained_by_two: Path, tmp_path: Path) -> Non
     assert [line["validation/images"] for line in runs.validation_lines(two)] == [5, 5]
     assert_validated_once(trained_by_two / "toy", frames=5, steps=(4, 8))
     assert_equal_weights(trained_by_two / "toy")
+
+
+def test_two_processes_agree_on_the_time_that_is_left(trained_by_two: Path) -> None:
+    run = Run(trained_by_two / "timed" / "run")
+    assert [line["step"] for line in runs.log_lines(run)] == [1, 2, 3, 4, 4, 5, 6, 6]
+    assert json.loads(run.result.read_text())["budget"] == {"unit": "seconds", "asked": 6.0, "spent": 6.0}
+    assert_equal_weights(trained_by_two / "timed")
 
 
 def test_two_processes_train_bts_from_the_command_line(trained_by_two: Path) -> None:
