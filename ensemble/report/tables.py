@@ -1,4 +1,4 @@
-"""Tables for the terminal and for documents (Markdown)."""
+"""The table of scores for the terminal and for documents (Markdown)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -8,8 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ensemble.metrics import METRICS
-from ensemble.report.published import PUBLISHED, PUBLISHED_NOTE
-from ensemble.report.scores import TABLE_METRICS, TITLES, ScoreRow, Scores
+from ensemble.report.scores import TABLE_METRICS, TITLES, ScoreRow, Scores, headroom
+from ensemble.report.wording import best_values, caption, headings, is_best, millions, number, share, shown_rows
+
+HEADROOM_METRICS = ("abs_rel", "rmse", "d1")
+"""Of which documents tell the head-room; the terminal has room for the first."""
 
 
 def score_table(scores: Scores, *, published: bool = False) -> Table:
@@ -24,101 +27,75 @@ def score_table(scores: Scores, *, published: bool = False) -> Table:
         box=box.HORIZONTALS,
         padding=0,
         pad_edge=False,
-        caption=Text(_caption(scores, published=published), style="dim"),
+        caption=Text(caption(scores, published=published), style="dim"),
         caption_justify="left",
     )
     table.add_column("")
-    for heading in (*(heading.replace(" ", "\n") for heading in _headings()), "params\nM"):
+    room = _headroom_shown(scores, HEADROOM_METRICS[:1])
+    columns = [heading.replace("RMSElog", "RMSE\nlog").replace(" ", "\n") for heading in headings()]
+    for heading in (*columns, *(["head-\nroom\nREL"] if room else []), "params\nM"):
         table.add_column(heading, justify="right", no_wrap=True)
-    best = _best(scores.rows)
-    shown = _shown(scores, published=published)
-    for title, rows in groupby(shown, key=lambda row: TITLES[row.kind]):
+    best = best_values(scores.rows)
+    for title, rows in groupby(shown_rows(scores, published=published), key=lambda row: TITLES[row.kind]):
         table.add_row(Text(title, style="italic dim"))
         for row in rows:
-            cells = [Text(cell, style="bold" if bold else "") for cell, bold in _cells(row, best)]
-            table.add_row(Text(f" {row.title}"), *cells, Text(_millions(row.parameters)))
+            cells = [
+                Text(number(row.scores[metric]), style="bold" if is_best(row, metric, best) else "")
+                for metric in TABLE_METRICS
+            ]
+            rooms = [Text(share(shares.get(row.name))) for shares in room.values()]
+            table.add_row(Text(f" {row.title}"), *cells, *rooms, Text(millions(row.parameters)))
+            if row.deviations is not None:
+                spread = [Text(number(row.deviations[metric])) for metric in TABLE_METRICS]
+                table.add_row(Text(f"   ± of {row.repeats} fits"), *spread, style="dim")
         table.add_section()
     return table
 
 
-def markdown_table(scores: Scores, *, published: bool = False) -> str:
-    """The same as ``score_table`` for a document."""
-    headings = ["", *_headings(), "parameters (M)"]
-    lines = [_markdown_line(headings), _markdown_line(["---", *["---:"] * (len(headings) - 1)])]
-    best = _best(scores.rows)
-    for row in _shown(scores, published=published):
-        cells = [f"**{cell}**" if bold else cell for cell, bold in _cells(row, best)]
+def markdown_table(
+    scores: Scores, *, published: bool = False, marks: Mapping[tuple[str, str], str] | None = None
+) -> str:
+    """The same as ``score_table`` for a document.
+
+    Args:
+        scores: What to show.
+        published: Add the rows of the published study below.
+        marks: (row, metric) -> what stands behind its value, such as a mark of significance.
+    """
+    room = _headroom_shown(scores, HEADROOM_METRICS)
+    rooms = [f"head-room {label}" for label in room]
+    lines = []
+    best = best_values(scores.rows)
+    for row in shown_rows(scores, published=published):
+        cells = [_markdown_cell(row, metric, best, marks or {}) for metric in TABLE_METRICS]
         label = f"{row.title} ({row.kind})" if row.kind in ("bound", "published") else row.title
-        lines.append(_markdown_line([label, *cells, _millions(row.parameters)]))
-    return "\n".join([*lines, "", _caption(scores, published=published), ""])
+        lines.append(
+            [label, *cells, *(share(shares.get(row.name)) for shares in room.values()), millions(row.parameters)]
+        )
+    table = markdown_grid(["", *headings(), *rooms, "parameters (M)"], lines)
+    return f"{table}\n{caption(scores, published=published)}\n"
 
 
-def _shown(scores: Scores, *, published: bool) -> list[ScoreRow]:
-    """Rows in the order of their kinds, as given within a kind."""
-    rows = [*scores.rows, *(PUBLISHED if published else ())]
-    return sorted(rows, key=lambda row: list(TITLES).index(row.kind))
+def markdown_grid(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: the first column on the left, the others on the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "".join(f"{_markdown_line(line)}\n" for line in (header, rule, *lines))
 
 
-def _headings() -> list[str]:
-    """Labels with an arrow towards better."""
-    table = [METRICS[metric] for metric in TABLE_METRICS]
-    return [f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for metric in table]
+def _headroom_shown(scores: Scores, metrics: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    """By label of the metric, shares by row; empty where there is no bound to measure them by."""
+    found = {METRICS[metric].label: headroom(scores, metric) for metric in metrics}
+    return found if any(value is not None for shares in found.values() for value in shares.values()) else {}
 
 
-def _shown_value(value: float) -> str:
-    text = f"{value:.4f}"
-    return text[1:] if text.startswith("0.") else text
-
-
-def _millions(parameters: int | None) -> str:
-    return "-" if parameters is None else f"{parameters / 1e6:.2f}"
-
-
-def _best(rows: Sequence[ScoreRow]) -> dict[str, str]:
-    """The best value of each column as it is shown, so that rows that look alike are marked alike."""
-    candidates = [row for row in rows if row.kind not in ("bound", "published")]
-    if not candidates:
-        return {}
-    values = {metric: [row.scores[metric] for row in candidates] for metric in TABLE_METRICS}
-    return {
-        metric: _shown_value((max if METRICS[metric].higher_is_better else min)(values[metric])) for metric in values
-    }
-
-
-def _cells(row: ScoreRow, best: Mapping[str, str]) -> list[tuple[str, bool]]:
-    may_win = row.kind not in ("bound", "published")
-    shown = [(metric, _shown_value(row.scores[metric])) for metric in TABLE_METRICS]
-    return [(text, may_win and best[metric] == text) for metric, text in shown]
-
-
-def _caption(scores: Scores, *, published: bool) -> str:
-    ours = [row for row in scores.rows if row.kind != "published"]
-    parts = [
-        f"{key.replace('_', ' ')}: {_plain(value)}{' m' if key.endswith('_depth') else ''}"
-        for key, value in scores.protocol.items()
-    ]
-    sentences = ["; ".join(parts)]
-    if ours:
-        sentences.append(f"{ours[0].images} images")
-    if ours and ours[0].without_valid:
-        sentences[-1] += f", {ours[0].without_valid} more left out for want of a valid pixel"
-    clipped = [f"{row.title} {row.clipped_pixels:,}" for row in ours if row.clipped_pixels]
-    if clipped:
-        sentences.append(f"Pixels clipped into the depth range: {', '.join(clipped)}")
-    caption = " ".join(f"{sentence}." for sentence in sentences if sentence)
-    return f"{caption} {PUBLISHED_NOTE}" if published else caption
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
-    if isinstance(value, list | tuple):
-        between = "x" if len(value) == 2 and all(isinstance(part, int) for part in value) else ", "
-        return between.join(map(_plain, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _markdown_cell(row: ScoreRow, metric: str, best: Mapping[str, str], marks: Mapping[tuple[str, str], str]) -> str:
+    value = number(row.scores[metric])
+    cell = f"**{value}**" if is_best(row, metric, best) else value
+    if row.deviations is not None:
+        cell += f" ± {number(row.deviations[metric])}"
+    mark = marks.get((row.name, metric))
+    return f"{cell} {mark}" if mark else cell
 
 
 def _markdown_line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,220 @@
+"""Differences between rows that can be told from chance, and the marks and sentences that say so."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float64
+
+from ensemble.metrics import METRICS
+from ensemble.report.scores import BEST_SINGLE, MEAN, REFERENCES, SEED_MEAN, TABLE_METRICS, ImageScore, ScoreRow, Scores
+from ensemble.statistics import Difference, Resampling, paired_differences
+
+MARKS = {
+    "above": "▲",
+    "below": "▼",
+    BEST_SINGLE: "†",
+    SEED_MEAN: "‡",
+}
+"""What stands behind a value: above or below the plain mean, better than the two other references."""
+
+MARK_WORDS = {
+    "above": "significantly better than the plain mean",
+    "below": "significantly worse than the plain mean",
+    BEST_SINGLE: "significantly better than the best single learner",
+    SEED_MEAN: "significantly better than the mean of seeds at equal cost",
+}
+
+REFERENCE_WORDS = {
+    MEAN: "the plain mean",
+    BEST_SINGLE: "the best single learner",
+    SEED_MEAN: "the mean of seeds at equal cost",
+}
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Every pair of rows on the eight metrics, and how it was resampled.
+
+    Attributes:
+        differences: Pairs in the order of the rows, metrics in the order of the table.
+        by: What was drawn.
+        resamples: How often.
+        images: Images that were compared.
+        scenes: Scenes that they come from.
+    """
+
+    differences: tuple[Difference, ...]
+    by: Resampling
+    resamples: int
+    images: int
+    scenes: int
+
+    def of(self, row: str, reference: str, metric: str) -> Difference | None:
+        """``row`` minus ``reference``, whichever way round it was compared; absent where it was not."""
+        for each in self.differences:
+            if each.metric == metric and (each.first, each.second) == (row, reference):
+                return each
+            if each.metric == metric and (each.first, each.second) == (reference, row):
+                return _turned(each)
+        return None
+
+    def against(self, row: str, reference: str) -> list[Difference]:
+        """``row`` minus ``reference`` on every metric of the table; empty where the pair was not compared."""
+        found = [self.of(row, reference, metric) for metric in TABLE_METRICS]
+        return [each for each in found if each is not None]
+
+
+def compare(
+    scores: Scores, images: Iterable[ImageScore], *, by: Resampling = "scene", resamples: int = 10_000
+) -> Comparisons:
+    """Compare every pair of rows; repeats of a fit are averaged per image first.
+
+    Args:
+        scores: Which rows there are.
+        images: Their scores per image; each row must have every image.
+        by: What is drawn; single images only where a person asks for it.
+        resamples: How often.
+
+    Raises:
+        ValueError: A row lacks images that another one has, or the means over images are not those of ``scores``.
+    """
+    rows = [row for row in scores.rows if row.kind != "published"]
+    frames, table = _per_image(rows, list(images))
+    differences = paired_differences(
+        table,
+        [scene for _, scene in frames],
+        rows=[row.name for row in rows],
+        metrics={metric: METRICS[metric].higher_is_better for metric in TABLE_METRICS},
+        by=by,
+        resamples=resamples,
+        level=LEVEL,
+    )
+    return Comparisons(tuple(differences), by, resamples, len(frames), len({scene for _, scene in frames}))
+
+
+def row_marks(comparisons: Comparisons, row: ScoreRow, metric: str) -> tuple[str, ...]:
+    """Keys of ``MARKS`` that a value has earned; none for bounds and published rows."""
+    if row.kind in ("bound", "published"):
+        return ()
+    found = {reference: comparisons.of(row.name, reference, metric) for reference in REFERENCES}
+    better = {reference: each.better for reference, each in found.items() if each is not None}
+    side = better.get(MEAN)
+    marks = () if side is None else ("above",) if side == "first" else ("below",)
+    return (*marks, *(name for name in (BEST_SINGLE, SEED_MEAN) if better.get(name) == "first"))
+
+
+def best_stack(scores: Scores) -> ScoreRow | None:
+    """The stack with the lowest REL, if there is a stack."""
+    return min((row for row in scores.rows if row.kind == "stack"), key=lambda row: row.scores["abs_rel"], default=None)
+
+
+def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
+    """What the numbers say, in plain sentences."""
+    best = best_stack(scores)
+    if best is None:
+        return ["There is no stack among these rows, so there is nothing to hold against the plain mean."]
+    stacks = [row for row in scores.rows if row.kind == "stack"]
+    sentences = [f"Of one stack, {best.title}, this is what {comparisons.images} test images say."]
+    if len(stacks) > 1:
+        sentences = [
+            f"Of {len(stacks)} stacks, {best.title} has the lowest REL on {comparisons.images} test images; "
+            "it is named best by these very images, which flatters it a little."
+        ]
+    compared = [(each, comparisons.against(best.name, each)) for each in REFERENCES if each != best.name]
+    sentences += [_verdict(REFERENCE_WORDS[name], found) for name, found in compared if found]
+    missing = [REFERENCE_WORDS[name] for name, found in compared if not found]
+    if missing:
+        sentences.append(f"There is no row for {_listed(missing)}, so nothing is said about it.")
+    sentences += [
+        f"{row.title} against the plain mean: {_counted(found)}."
+        for row in stacks
+        if row != best and (found := comparisons.against(row.name, MEAN))
+    ]
+    return sentences
+
+
+def resampling_sentence(comparisons: Comparisons) -> str:
+    """How intervals and p-values came about, and what they do not tell."""
+    unit = "whole scenes" if comparisons.by == "scene" else "single images (as if frames of a scene were independent)"
+    return (
+        f"Intervals and p-values: paired bootstrap, {comparisons.resamples:,} resamples of {unit}, "
+        f"{comparisons.images} images of {comparisons.scenes} scenes; p-values corrected over the "
+        f"{len(TABLE_METRICS)} metrics of a pair (Holm), significant below {LEVEL:g}. Repeated fits are averaged per "
+        "image first: intervals speak of other scenes, ± of other fits."
+    )
+
+
+def _turned(each: Difference) -> Difference:
+    better = {"first": "second", "second": "first"}.get(each.better or "")
+    return replace(
+        each,
+        first=each.second,
+        second=each.first,
+        difference=0.0 - each.difference,
+        low=0.0 - each.high,
+        high=0.0 - each.low,
+        better=better,
+    )
+
+
+def _leans(each: Difference) -> str:
+    """Which way a difference points, significant or not."""
+    if each.difference == 0:
+        return "equal"
+    return "better" if (each.difference > 0) == METRICS[each.metric].higher_is_better else "worse"
+
+
+def _verdict(reference: str, found: Sequence[Difference]) -> str:
+    wins = [METRICS[each.metric].label for each in found if each.better == "first"]
+    losses = [METRICS[each.metric].label for each in found if each.better == "second"]
+    unclear = [f"{METRICS[each.metric].label} ({_leans(each)})" for each in found if each.better is None]
+    parts = [f"better on {sum(_leans(each) == 'better' for each in found)} of {len(found)} metrics"]
+    parts.append(f"significantly on {len(wins)} ({_listed(wins)})" if wins else "significantly on none")
+    if losses:
+        parts.append(f"significantly worse on {len(losses)} ({_listed(losses)})")
+    text = f"Against {reference} it is {', '.join(parts)}."
+    return f"{text} Not significant: {_listed(unclear)}." if unclear else f"{text} No difference is left open."
+
+
+def _counted(found: Sequence[Difference]) -> str:
+    wins, losses = (sum(each.better == side for each in found) for side in ("first", "second"))
+    return f"significantly better on {wins}, worse on {losses}, open on {len(found) - wins - losses} metrics"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _per_image(
+    rows: Sequence[ScoreRow], images: Sequence[ImageScore]
+) -> tuple[list[tuple[str, str]], Float64[np.ndarray, "rows images metrics"]]:
+    """Frames with their scenes, and the scores of every row on them, repeats averaged."""
+    sums: dict[str, dict[tuple[str, str], list[list[float]]]] = {row.name: {} for row in rows}
+    for image in images:
+        if image.scores is not None and image.row in sums:
+            values = [image.scores[metric] for metric in TABLE_METRICS]
+            sums[image.row].setdefault((image.frame, image.scene), []).append(values)
+    frames = sorted(sums[rows[0].name]) if rows else []
+    table = np.zeros((len(rows), len(frames), len(TABLE_METRICS)))
+    for index, row in enumerate(rows):
+        found = sums[row.name]
+        if sorted(found) != frames or any(len(repeats) != row.repeats for repeats in found.values()):
+            odd = next((frame for frame, repeats in found.items() if len(repeats) != row.repeats), None)
+            raise ValueError(
+                f"row {row.name!r}: scores per image of {len(found)} images, expected the {len(frames)} of "
+                f"{rows[0].name!r}, {row.repeats} of each{f' (first: {odd[0]})' if odd else ''}; evaluate again"
+            )
+        for place, frame in enumerate(frames):
+            table[index, place] = np.mean(found[frame], axis=0)
+        means, expected = table[index].mean(axis=0), [row.scores[metric] for metric in TABLE_METRICS]
+        if frames and not np.allclose(means, expected, rtol=1e-6, atol=1e-9):
+            metric = TABLE_METRICS[int(np.abs(means - expected).argmax())]
+            raise ValueError(
+                f"row {row.name!r}: the mean of {metric} over images is {means[TABLE_METRICS.index(metric)]:.6g}, the "
+                f"table has {row.scores[metric]:.6g}: scores and scores per image are of different evaluations; "
+                "evaluate again"
+            )
+    return frames, table

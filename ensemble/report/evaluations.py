@@ -1,0 +1,146 @@
+"""Reads what evaluations wrote, and puts several side by side where that is fair."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ensemble.report.details import StackDetails, read_details
+from ensemble.report.gallery import Gallery, read_galleries
+from ensemble.report.scores import ImageScore, ScoreRow, Scores, read_per_image, read_scores
+from ensemble.runs import Outputs, Run
+from ensemble.setting_trees import SettingsError
+
+AGREEMENT = 1e-6
+"""Relative difference below which two evaluations of one row are the same."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that is known of the rows of one evaluation, or of several merged ones.
+
+    Attributes:
+        scores: The table.
+        images: Scores per row, repeat and image.
+        details: By name of the stack.
+        galleries: By name of the stack.
+    """
+
+    scores: Scores
+    images: tuple[ImageScore, ...]
+    details: Mapping[str, StackDetails]
+    galleries: Mapping[str, Gallery]
+
+
+def find_evaluation(where: Outputs, name: str) -> Run:
+    """The folder with scores that a person means: a folder, a report of an experiment, or a run.
+
+    Raises:
+        SettingsError: There is none of that name, or it was not evaluated.
+    """
+    for folder in (Path(name), where.report(name)):
+        if Run(folder).scores.is_file():
+            return Run(folder)
+    run = where.find_run(name)
+    if not run.scores.is_file():
+        raise SettingsError(
+            f"{run.folder}: not evaluated yet, there is no {run.scores.name}. Run: "
+            f"{where.command('meta', 'evaluate', name)} (a learner: {where.command('base', 'evaluate', 'LEARNER')})"
+        )
+    return run
+
+
+def read_evaluation(run: Run) -> Evaluation:
+    """Everything that an evaluation wrote to a folder; details and pictures may be missing."""
+    if not run.per_image.is_file():
+        raise ValueError(f"{run.folder}: {run.scores.name} without {run.per_image.name}; evaluate again")
+    return Evaluation(
+        scores=read_scores(run.scores),
+        images=read_per_image(run.per_image),
+        details=read_details(run.details).stacks if run.details.is_file() else {},
+        galleries={each.stack: each for each in read_galleries(run.gallery)} if run.gallery.is_file() else {},
+    )
+
+
+def merged(found: Sequence[tuple[str, Evaluation]]) -> Evaluation:
+    """Several evaluations as one; rows that stand in more than one of them are kept once.
+
+    Args:
+        found: Where each comes from, for messages; at least one.
+
+    Raises:
+        ValueError: Protocols or test images differ, or a row differs between two of them.
+    """
+    (first_name, first), *others = found
+    rows = {row.name: row for row in first.scores.rows}
+    origin = dict.fromkeys(rows, first_name)
+    images = list(first.images)
+    details, galleries = dict(first.details), dict(first.galleries)
+    for name, other in others:
+        _check_protocol(first_name, first, name, other)
+        for row in other.scores.rows:
+            if row.name in rows:
+                _check_agreement(origin[row.name], rows[row.name], name, row)
+        fresh = {row.name: row for row in other.scores.rows if row.name not in rows}
+        _check_repeated_images(images, [image for image in other.images if image.row not in fresh], name)
+        images += [image for image in other.images if image.row in fresh]
+        rows |= fresh
+        origin |= dict.fromkeys(fresh, name)
+        details = {**other.details, **details}
+        galleries = {**other.galleries, **galleries}
+    experiments = dict.fromkeys(each.scores.experiment for _, each in found)
+    scores = replace(first.scores, experiment=" + ".join(experiments), rows=tuple(rows.values()))
+    return Evaluation(scores, tuple(images), details, galleries)
+
+
+def _check_protocol(first_name: str, first: Evaluation, name: str, other: Evaluation) -> None:
+    wanted, given = first.scores.protocol, other.scores.protocol
+    differing = [
+        f"{key} is {wanted.get(key)!r} and {given.get(key)!r}"
+        for key in {**wanted, **given}
+        if wanted.get(key) != given.get(key)
+    ]
+    if differing:
+        raise ValueError(
+            f"{first_name} and {name} were scored under different protocols: {'; '.join(differing)}. "
+            "Report them one by one"
+        )
+    frames, theirs = ({(image.frame, image.scene) for image in each.images} for each in (first, other))
+    if frames != theirs:
+        odd = min(frames ^ theirs)[0]
+        raise ValueError(
+            f"{first_name} and {name} were scored on different images: {len(frames)} and {len(theirs)}, of which "
+            f"{len(frames & theirs)} are the same (first that is not: {odd}). Report them one by one"
+        )
+
+
+def _check_agreement(first_name: str, row: ScoreRow, name: str, other: ScoreRow) -> None:
+    differing = [
+        f"{metric} is {value:.6g} and {other.scores[metric]:.6g}"
+        for metric, value in row.scores.items()
+        if not math.isclose(value, other.scores.get(metric, math.nan), rel_tol=AGREEMENT, abs_tol=1e-9)
+    ]
+    if (row.kind, row.repeats) != (other.kind, other.repeats):
+        differing.append(f"{row.kind} of {row.repeats} fits and {other.kind} of {other.repeats}")
+    if differing:
+        raise ValueError(
+            f"row {row.name!r} differs between {first_name} and {name}: {'; '.join(differing)}. Evaluate both again "
+            "with the same learners, or give the runs names of their own"
+        )
+
+
+def _check_repeated_images(images: Sequence[ImageScore], others: Sequence[ImageScore], name: str) -> None:
+    known = {(image.row, image.frame, image.repeat): image for image in images}
+    for other in others:
+        image = known.get((other.row, other.frame, other.repeat))
+        same = image is not None and (image.scores is None) == (other.scores is None)
+        if image is not None and image.scores is not None and other.scores is not None:
+            same = all(
+                math.isclose(value, other.scores[metric], rel_tol=AGREEMENT, abs_tol=1e-9)
+                for metric, value in image.scores.items()
+            )
+        if not same:
+            raise ValueError(
+                f"{name}: row {other.row!r} has another score on {other.frame} than in the evaluations before it; "
+                "evaluate both again"
+            )

@@ -1,0 +1,268 @@
+"""The report as one HTML page that holds everything within itself and asks nobody for anything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ensemble.metrics import METRICS
+from ensemble.report.charts import Chart, Line, line_chart, steps
+from ensemble.report.comparisons import (
+    MARK_WORDS,
+    MARKS,
+    REFERENCE_WORDS,
+    Comparisons,
+    best_stack,
+    resampling_sentence,
+    row_marks,
+    summary,
+)
+from ensemble.report.details import BINS, SparsificationDetails, StackDetails, UncertaintyDetails, WeightDetails
+from ensemble.report.documents import COST_HEADINGS, cost_cells, costed, verdict
+from ensemble.report.evaluations import Evaluation
+from ensemble.report.panels import LARGEST_ERROR, draw_gallery
+from ensemble.report.published import PUBLISHED_NOTE
+from ensemble.report.scores import REFERENCES, TABLE_METRICS, TITLES, ScoreRow, Scores, headroom
+from ensemble.report.tables import HEADROOM_METRICS
+from ensemble.report.wording import (
+    best_values,
+    caption,
+    headings,
+    interval,
+    is_best,
+    millions,
+    number,
+    probability,
+    protocol_entries,
+    share,
+    shown_rows,
+)
+
+LOWEST_BAR = -1.0
+"""Head-room below which a bar is cut off; the number beside it is not."""
+
+
+def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bool) -> str:
+    """The whole page.
+
+    Args:
+        evaluation: Scores, and what there is of details and pictures.
+        comparisons: Of the same rows.
+        published: Show the published rows below ours.
+    """
+    scores = evaluation.scores
+    titles = {row.name: row.title for row in scores.rows}
+    best = best_stack(scores)
+    environment = Environment(
+        loader=PackageLoader("ensemble.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja").render(
+        experiment=scores.experiment,
+        summary=summary(scores, comparisons),
+        headings=headings(),
+        groups=_groups(scores, comparisons, published=published),
+        caption=caption(scores, published=False),
+        published_note=PUBLISHED_NOTE if published else "",
+        legend=[(MARKS[name], words) for name, words in MARK_WORDS.items()],
+        rooms=_rooms(scores),
+        differences=[
+            {"title": row.title, "open": row == best, "references": found}
+            for row in scores.rows
+            if row.kind == "stack" and (found := _differences(comparisons, row))
+        ],
+        pictures=[
+            draw_gallery(gallery, titles.get(name, name))
+            for name, gallery in _first(evaluation.galleries, best)
+            if gallery.images
+        ],
+        largest_error=share(LARGEST_ERROR),
+        weights=[(titles.get(name, name), _weight_charts(each)) for name, each in _found(evaluation, best)],
+        uncertainty=[
+            (titles.get(name, name), _uncertainty_charts(each.uncertainty))
+            for name, each in _found(evaluation, best)
+            if each.uncertainty is not None
+        ],
+        cost_headings=COST_HEADINGS,
+        costs=[(cost_cells(row), row.note) for row in costed(scores)],
+        protocol=protocol_entries(scores),
+        resampling=resampling_sentence(comparisons),
+    )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score in the main table."""
+
+    value: str
+    deviation: str
+    marks: str
+    words: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of head-room, its place as percent of the track."""
+
+    title: str
+    text: str
+    left: float
+    width: float
+    below: bool
+    cut: bool
+
+
+def _groups(scores: Scores, comparisons: Comparisons, *, published: bool) -> list[tuple[str, list[dict[str, Any]]]]:
+    best = best_values(scores.rows)
+    grouped = groupby(shown_rows(scores, published=published), key=lambda row: TITLES[row.kind])
+    return [
+        (
+            title,
+            [
+                {
+                    "title": row.title,
+                    "note": "; ".join(filter(None, [row.note, f"{row.repeats} fits" if row.repeats > 1 else ""])),
+                    "cells": [_cell(row, metric, comparisons, best) for metric in TABLE_METRICS],
+                    "parameters": millions(row.parameters),
+                }
+                for row in rows
+            ],
+        )
+        for title, rows in grouped
+    ]
+
+
+def _cell(row: ScoreRow, metric: str, comparisons: Comparisons, best: Mapping[str, str]) -> Cell:
+    marks = row_marks(comparisons, row, metric)
+    return Cell(
+        value=number(row.scores[metric]),
+        deviation="" if row.deviations is None else number(row.deviations[metric]),
+        marks="".join(MARKS[mark] for mark in marks),
+        words="; ".join(MARK_WORDS[mark] for mark in marks),
+        best=is_best(row, metric, best),
+    )
+
+
+def _rooms(scores: Scores) -> list[tuple[str, list[Bar], float]]:
+    """Per metric: its label, a bar per row, and where the plain mean stands on the track in percent."""
+    rows = [row for row in shown_rows(scores, published=False) if row.kind not in ("constant", "bound")]
+    found = []
+    for metric in HEADROOM_METRICS:
+        shares = headroom(scores, metric)
+        known = [(row, each) for row in rows if (each := shares[row.name]) is not None]
+        if not known:
+            continue
+        low = max(LOWEST_BAR, min(0.0, *(each for _, each in known), 0.0))
+        high = max(0.05, *(each for _, each in known), 0.05)
+        scale = 100 / (high - low)
+        bars = [
+            Bar(
+                title=row.title,
+                text=share(each),
+                left=(min(0.0, max(each, low)) - low) * scale,
+                width=abs(max(each, low)) * scale,
+                below=each < 0,
+                cut=each < low,
+            )
+            for row, each in known
+        ]
+        found.append((METRICS[metric].label, bars, -low * scale))
+    return found
+
+
+def _differences(comparisons: Comparisons, row: ScoreRow) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Per reference, one line per metric: label, difference, interval, p-value, verdict."""
+    return [
+        (
+            REFERENCE_WORDS[reference],
+            [
+                (
+                    METRICS[each.metric].label,
+                    number(each.difference, signed=True),
+                    interval(each.low, each.high),
+                    probability(each.p_holm),
+                    verdict(each),
+                )
+                for each in found
+            ],
+        )
+        for reference in REFERENCES
+        if (found := comparisons.against(row.name, reference))
+    ]
+
+
+def _first(found: Mapping[str, Any], best: ScoreRow | None) -> list[tuple[str, Any]]:
+    """By name of the stack, that of the best stack in front."""
+    return sorted(found.items(), key=lambda item: best is None or item[0] != best.name)
+
+
+def _found(evaluation: Evaluation, best: ScoreRow | None) -> Sequence[tuple[str, StackDetails]]:
+    return _first(evaluation.details, best)
+
+
+def _weight_charts(details: StackDetails) -> list[Chart]:
+    weights = details.weights
+    edges = [index / BINS for index in range(BINS + 1)]
+    shares = [[100 * count / max(1, sum(counts)) for count in counts] for counts in weights.counts]
+    named = list(enumerate(zip(weights.learners, shares, weights.mean_weights, strict=True)))
+    return [
+        line_chart(
+            "How often a learner gets which weight",
+            [Line(name, steps(edges, histogram), style) for style, (name, histogram, _) in named],
+            x_label="weight",
+            y_label="% of pixels",
+            note=_beyond(weights),
+        ),
+        line_chart(
+            "Mean weight by true depth",
+            [Line(name, steps(weights.depth_edges, means), style) for style, (name, _, means) in named],
+            x_label="true depth, metres",
+            y_label="mean weight",
+            note=f"{sum(weights.pixels):,} pixels; the plain mean gives each 1/{len(weights.learners)}.",
+        ),
+    ]
+
+
+def _beyond(weights: WeightDetails) -> str:
+    outside = [
+        f"{name} {below:,} below 0, {above:,} above 1"
+        for name, below, above in zip(weights.learners, weights.below, weights.above, strict=True)
+        if below or above
+    ]
+    return f"Pixels beyond the chart: {'; '.join(outside)}." if outside else ""
+
+
+def _uncertainty_charts(uncertainty: UncertaintyDetails) -> list[Chart]:
+    charts = [_sparsification_chart(metric, each) for metric, each in uncertainty.sparsification.items()]
+    reliability = uncertainty.reliability
+    points = tuple(zip(reliability.predicted, reliability.observed, strict=True))
+    largest = max((*reliability.predicted, *reliability.observed), default=1.0)
+    chart = line_chart(
+        "Reliability: does the predicted error come true?",
+        [Line("observed", (points,) if points else (), 0), Line("perfect", (((0.0, 0.0), (largest, largest)),), 5)],
+        x_label="predicted root mean squared error, metres",
+        y_label="observed, metres",
+        note=f"Expected normalised calibration error {reliability.ence:.3f}; {sum(reliability.pixels):,} pixels.",
+        dots=True,
+    )
+    return [*charts, chart]
+
+
+def _sparsification_chart(metric: str, curves: SparsificationDetails) -> Chart:
+    percent = [100 * fraction for fraction in curves.fractions]
+    named = (("by uncertainty", curves.by_uncertainty, 0), ("by true error: the best possible", curves.by_error, 5))
+    lines = [Line(label, (tuple(zip(percent, values, strict=True)),), style) for label, values, style in named]
+    label, unit = METRICS[metric].label, METRICS[metric].unit
+    return line_chart(
+        f"{label} of the pixels left when the least sure are taken away",
+        lines,
+        x_label="pixels taken away, %",
+        y_label=f"{label}{f', {unit}' if unit else ''}",
+        note=f"AUSE {curves.ause:.4f} (0 is perfect), AURG {curves.aurg:.4f} (above 0: better than chance).",
+    )

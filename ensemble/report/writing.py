@@ -1,0 +1,69 @@
+"""Makes every format of a report from the files of evaluations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ensemble.files import write_text
+from ensemble.report.comparisons import compare, summary
+from ensemble.report.documents import csv_report, json_report, markdown_report
+from ensemble.report.evaluations import merged, read_evaluation
+from ensemble.report.latex import latex_table
+from ensemble.report.page import html_page
+from ensemble.runs import Outputs, Run
+from ensemble.statistics import Resampling
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a report said, and where it is.
+
+    Attributes:
+        folder: Holds all files.
+        names: Of the files.
+        summary: Sentences.
+        json: Everything as text for other programs.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    summary: tuple[str, ...]
+    json: str
+
+
+def write_report(
+    runs: Sequence[Run],
+    where: Outputs,
+    *,
+    out: Path | None = None,
+    by: Resampling = "scene",
+    resamples: int = 10_000,
+    published: bool = True,
+) -> Written:
+    """Read evaluations, compare their rows, and write ``report.md``, ``.tex``, ``.csv`` and ``.html``.
+
+    Args:
+        runs: Folders with scores; of one protocol.
+        where: Where the reports of experiments are.
+        out: Folder to write to; that of a single run or else of the first experiment where absent.
+        by: What is drawn by the bootstrap.
+        resamples: How often.
+        published: Show the published rows below ours.
+
+    Raises:
+        ValueError: Files are damaged or missing, or the evaluations do not fit together.
+    """
+    evaluation = merged([(str(run.folder), read_evaluation(run)) for run in runs])
+    scores = evaluation.scores
+    comparisons = compare(scores, evaluation.images, by=by, resamples=resamples)
+    first = scores.experiment.split(" + ")[0]
+    folder = out or (runs[0].folder if len(runs) == 1 else where.report(first))
+    files = {
+        "report.md": markdown_report(scores, comparisons, published=published),
+        "report.tex": latex_table(scores, comparisons, published=published),
+        "report.csv": csv_report(scores, comparisons),
+        "report.html": html_page(evaluation, comparisons, published=published),
+    }
+    for name, text in files.items():
+        write_text(folder / name, text)
+    return Written(folder, tuple(files), tuple(summary(scores, comparisons)), json_report(scores, comparisons))
