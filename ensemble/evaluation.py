@@ -91,7 +91,7 @@ def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path 
     source = open_source(first.data)
     division = division_of(outputs, first.experiment, source, first.data)
     frames = test_frames(source, first.data)
-    cache_test_predictions(list({model.run.folder: model for model in models}.values()), outputs)
+    cache_test_predictions(list({model.key: model for model in models}.values()), outputs)
     rows = {
         key: open_rows(learner, outputs, source, frames, "test", division)
         for key, learner in entrants.level_zero().items()

@@ -105,9 +105,13 @@ def _asked(
     assigned = options.with_experiment(assigned, experiment)
     settings = stack_settings(inputs, learners=learners, **given, assignments=assigned, inherited=inherited)
 
+    from ensemble.joint import with_members
     from ensemble.networks import common_data
     from ensemble.rows import level_zero
 
+    if settings.mode != "frozen":
+        settings = with_members(settings, where, **given, assignments=assigned)
+        return where.meta_run(experiment, name or stack_name(settings)), settings
     wanted = {"rows": settings.rows, "level0": settings.level0, "root": given["root"], "options": words}
     learners_there = [level_zero(where, experiment, each, **wanted) for each in settings.learners]
     common_data([model for learner in learners_there for model in learner.models])

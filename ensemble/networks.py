@@ -183,10 +183,13 @@ def _imported_learner(
         raise ValueError(
             f"{run.folder}: {learner} {missing}: import its depth maps ({PLACEHOLDER} is their folder).\nRun: {again}"
         )
-    settings = stored_settings(ImportSettings, run.settings)
+    return imported_model(moved(stored_settings(ImportSettings, run.settings), root), run, read_roles(run))
+
+
+def imported_model(settings: ImportSettings, run: Run, roles: Mapping[str, ImportedRole]) -> TrainedLearner:
+    """One model of a learner whose depth maps were imported."""
     alignment = None if settings.alignment is None else settings.alignment.model_dump(mode="json")
-    made_by = fingerprint({"unit": settings.unit, "alignment": alignment})
-    return TrainedLearner(moved(settings, root), run, made_by, read_roles(run))
+    return TrainedLearner(settings, run, fingerprint({"unit": settings.unit, "alignment": alignment}), roles)
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.cache import PredictionReader, Role
-from ensemble.console import messages
 from ensemble.data.folds import read_folds
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
@@ -124,7 +123,6 @@ def cache_level_zero(
     """Fill the rows of a role that are missing; arguments as in ``cache_predictions``."""
     if role == "oof":
         for models in zip(*(learner.folds for learner in learners), strict=True):
-            messages.print(f"fold {models[0].settings.fold}")
             cache_predictions(models, outputs, role, frames, rebuild=rebuild, workers=workers)
     else:
         models = [model for learner in learners for model in learner.tested]

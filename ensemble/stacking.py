@@ -10,13 +10,12 @@ import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
-from base_learners import LEARNERS
 from ensemble.config import LearnerSettings, StackSettings
 from ensemble.config_files import moved, stored_settings
 from ensemble.console import progress
+from ensemble.data import open_source
 from ensemble.data.image_files import read_rgb
 from ensemble.data.transforms import resize_image
-from ensemble.data import open_source
 from ensemble.networks import (
     FOLDS,
     build_stack,
@@ -67,9 +66,10 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     again = outputs.command("meta", "fit", "--resume", str(run.folder))
     if not run.result.is_file():
         raise ValueError(f"{run.folder}: the fit is not complete.\nRun: {again}")
-    learners = level_zero_of(settings, outputs)
+    learners = level_zero_of(settings, outputs, run)
     division = division_of(outputs, settings.experiment, open_source(settings.data), settings.data)
-    differing = differing_sources(run, {**rests_on(learners), FOLDS: division.folds.fingerprint})
+    frozen = rests_on(learners) if settings.mode == "frozen" else {}
+    differing = differing_sources(run, {**frozen, FOLDS: division.folds.fingerprint})
     if differing:
         raise ValueError(
             f"{run.folder}: learners were trained anew since this fit ({'; '.join(differing)}).\nRun: {again} --fresh"
@@ -77,7 +77,7 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     check_same_frames(settings, learners)
     bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
     network = build_stack(bare)
-    load_network(network, run)
+    load_network(network, run, "" if settings.mode == "frozen" else "meta.")
     return Stack(run.folder.name, settings, run, learners, network.to(device_of(settings.training)))
 
 
@@ -117,13 +117,14 @@ def predict_images(stack: Stack, images: Sequence[Path], out: Path) -> list[Path
         raise ValueError(f"{len(doubled)} file names stand twice (first: {min(doubled)}); their results would collide")
     device = device_of(stack.settings.training)
     networks = [
-        [(model.settings, load_learner(model).to(device)) for model in learner.tested] for learner in stack.learners
+        [(model.network_settings, load_learner(model).to(device)) for model in learner.tested]
+        for learner in stack.learners
     ]
     written: list[Path] = []
     for path in progress(images, "predicting"):
         image = read_rgb(path)
         depth, weights = predict_image(stack, networks, image)
-        titles = [LEARNERS[name].title for name in stack.settings.learners]
+        titles = [learner.title for learner in stack.learners]
         written += save_prediction(out, path.stem, image, depth, weights, titles)
     return written
 

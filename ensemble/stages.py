@@ -15,23 +15,28 @@ from torch import Tensor
 from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.cache import Role
-from ensemble.config import LearnerSettings, Settings, StackSettings
-from ensemble.config_files import stored_settings
+from ensemble.config import LearnerSettings, ScoredSettings, Settings, StackSettings
+from ensemble.config_files import moved, stored_settings
 from ensemble.console import messages
 from ensemble.data import open_source
 from ensemble.data.loaders import Batch, FrameDataset
 from ensemble.data.source import Frame
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.files import write_text
+from ensemble.joint import live_task, own_losses
 from ensemble.metrics import EvalProtocol
 from ensemble.networks import (
     FOLDS,
+    TrainedLearner,
     build_learner,
     build_stack,
     common_data,
     differing_keys,
     differing_sources,
     frame_settings,
+    load_learner,
+    trained_learner,
+    weights_fingerprint,
 )
 from ensemble.prediction import division_of
 from ensemble.rows import LevelZero, cache_level_zero, level_zero, open_rows
@@ -110,7 +115,8 @@ def range_test(
 def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool = False, wandb: bool = False) -> Run:
     """Fit the meta-learner to the learners' cached predictions, or go on with its run where it stopped.
 
-    Rows that are missing are cached first: out-of-fold ones, or in-sample ones where the settings ask for them.
+    Rows that are missing are cached first: out-of-fold ones, or in-sample ones where the settings ask for them. With
+    mode ``finetune`` or ``joint`` nothing is cached: the learners are trained together with the meta-learner.
 
     Args:
         settings: Everything that decides the result.
@@ -124,7 +130,9 @@ def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool
     """
     if run.folder.name in (taken := {*LEARNERS, *COMBINERS}):
         raise ValueError(f"{run.folder}: the names {', '.join(sorted(taken))} mean something else; give another name")
-    learners = level_zero_of(settings, outputs)
+    if settings.mode != "frozen":
+        return _fit_live(settings, run, outputs, fresh=fresh, wandb=wandb)
+    learners = level_zero_of(settings, outputs, run)
     check_same_frames(settings, learners)
     source = open_source(settings.data)
     division = division_of(outputs, settings.experiment, source, settings.data)
@@ -157,12 +165,42 @@ def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool
     return run
 
 
+def _fit_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool, wandb: bool) -> Run:
+    """Train learners and meta-learner together: from the learners' finished runs, or all of them from the start."""
+    source = open_source(settings.data)
+    division = division_of(outputs, settings.experiment, source, settings.data)
+    sources = division.sources(source, None)
+    start: dict[str, TrainedLearner] = {}
+    if settings.mode == "finetune":
+        root = settings.data.root
+        start = {name: trained_learner(outputs, settings.experiment, name, root=root) for name in settings.learners}
+        check_same_frames(settings, [LevelZero((learner,)) for learner in start.values()])
+        sources |= {learner.key: learner.weights for learner in start.values()}
+    if begin(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
+        return run
+    frames = division.frames
+    parts = [FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation)]
+    how = "learners go on" if settings.mode == "finetune" else "learners from the start"
+    _announce(f"stack {settings.inputs} with {', '.join(settings.learners)} ({settings.mode}: {how})", frames, settings)
+    _preload(settings, *parts)
+    torch.manual_seed(settings.seed)
+
+    def make_task(steps: int) -> DepthTask:
+        if start:
+            networks = {name: load_learner(learner).train() for name, learner in start.items()}
+        else:
+            networks = {name: build_learner(settings.members[name]) for name in settings.learners}
+        protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
+        return live_task(settings, networks, build_stack(settings), steps=steps, protocol=protocol)
+
+    loggers = _wandb(settings, run.folder.name, run, enabled=wandb)
+    fit(make_task, parts[0], parts[1], settings.training, run, seed=settings.seed, loggers=loggers)
+    return run
+
+
 def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
     """A learner's network with its own loss recipe."""
-    recipe = LEARNERS[settings.learner].loss
-
-    def losses(prediction: Any, batch: Batch) -> Mapping[str, Tensor]:
-        return recipe(prediction, batch["depth"], batch["valid"], **settings.loss)
+    losses = own_losses(settings)
 
     return DepthTask(
         settings.learner,
@@ -201,9 +239,7 @@ def stack_task(settings: StackSettings, steps: int) -> DepthTask:
     )
 
 
-def protocol_of(
-    settings: LearnerSettings | StackSettings, split: str, *, flip_averaging: bool, size: tuple[int, int]
-) -> EvalProtocol:
+def protocol_of(settings: ScoredSettings, split: str, *, flip_averaging: bool, size: tuple[int, int]) -> EvalProtocol:
     """How frames of a split are scored, with a truth of so many rows and columns."""
     return EvalProtocol(
         split=split,
@@ -262,19 +298,25 @@ def _forget(run: Run) -> None:
         file.unlink(missing_ok=True)
 
 
-def level_zero_of(settings: StackSettings, outputs: Outputs) -> tuple[LevelZero, ...]:
-    """The learners that a stack weighs, with the models that it needs of each.
+def level_zero_of(settings: StackSettings, outputs: Outputs, run: Run) -> tuple[LevelZero, ...]:
+    """The learners that a stack weighs, with the models that it needs of each; its own where they were trained with it.
 
     Raises:
         ValueError: A model is not trained; the message holds the command that does it.
     """
+    if settings.mode != "frozen":
+        members = {name: moved(own, settings.data.root) for name, own in settings.members.items()}
+        return tuple(
+            LevelZero((TrainedLearner(own, run, weights_fingerprint(own, run), prefix=f"learners.{name}."),))
+            for name, own in members.items()
+        )
     wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
     return tuple(level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners)
 
 
 def rests_on(learners: Sequence[LevelZero]) -> dict[str, str]:
     """Fingerprints of the weights that a stack rests on."""
-    return {model.key: model.weights for learner in learners for model in learner.models}
+    return {key: made_from for learner in learners for key, made_from in learner.rests_on.items()}
 
 
 def check_same_frames(settings: StackSettings, learners: Sequence[LevelZero]) -> None:
@@ -296,6 +338,8 @@ def _with_influence(tree: dict[str, Any]) -> dict[str, Any]:
     result = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
     for section, key in WITHOUT_INFLUENCE:
         result[section].pop(key, None)
+    for name, member in result.get("members", {}).items():
+        result["members"][name] = _with_influence(member)
     return result
 
 

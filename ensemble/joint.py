@@ -1,0 +1,136 @@
+"""Learners trained together with the meta-learner: their losses beside that of the stack, each at its own rate.
+
+The published study found such training unstable, because learners of different quality pull at one gradient. So every
+learner's gradient norm is logged, is clipped by itself, and learning rates and loss weights are set per learner.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from base_learners import LEARNERS
+from base_learners.losses import scale_invariant_log_loss
+from ensemble.config import LearnerSettings, StackSettings
+from ensemble.config_files import learner_settings
+from ensemble.data.loaders import Batch
+from ensemble.metrics import EvalProtocol
+from ensemble.networks import trained_learner
+from ensemble.runs import Outputs
+from ensemble.training.live import META, LiveStack, Rates, live_groups, live_losses
+from ensemble.training.tasks import DepthTask, Losses
+from meta.inputs import assemble
+from meta.unet import MetaUNet
+
+LR_FACTORS = {"finetune": 0.1, "joint": 1.0}
+"""Learning rates of learners as multiples of their own, where the settings say nothing."""
+
+
+def with_members(
+    settings: StackSettings,
+    outputs: Outputs,
+    *,
+    kind: str | None = None,
+    root: Path | None = None,
+    config: Path | None = None,
+    assignments: Sequence[str] = (),
+) -> StackSettings:
+    """The settings of a stack with those of the learners that are trained with it; a frozen stack stays as it is.
+
+    ``finetune`` takes them from the learners' finished runs. ``joint`` takes them from the files and assignments that
+    would train the learners by themselves; of the assignments, those of the encoder hold for learners as well.
+
+    Args:
+        settings: Of the stack.
+        outputs: Where the learners' runs are.
+        kind: As in ``learner_settings``, likewise the others.
+        root: Folder of the copy of NYU Depth v2.
+        config: An experiment file.
+        assignments: ``section.key=value``.
+
+    Raises:
+        ValueError: A learner to go on with is not trained.
+    """
+    if settings.mode == "frozen":
+        return settings
+    members: dict[str, LearnerSettings] = {}
+    for name in settings.learners:
+        if settings.mode == "finetune":
+            trained = trained_learner(outputs, settings.experiment, name, root=settings.data.root)
+            members[name] = trained.network_settings
+        else:
+            own = [each for each in assignments if each.startswith(("encoder=", "encoder."))]
+            members[name] = learner_settings(name, kind=kind, root=root, config=config, assignments=own)
+        common = {"experiment": settings.experiment, "data": settings.data, "evaluation": settings.evaluation}
+        members[name] = members[name].model_copy(update=common)
+    return settings.model_copy(update={"members": members})
+
+
+def own_losses(settings: LearnerSettings) -> Losses:
+    """The loss recipe of a learner with its settings."""
+    recipe = LEARNERS[settings.learner].loss
+
+    def losses(prediction: Any, batch: Batch) -> Mapping[str, Tensor]:
+        return recipe(prediction, batch["depth"], batch["valid"], **settings.loss)
+
+    return losses
+
+
+def live_task(
+    settings: StackSettings,
+    networks: Mapping[str, nn.Module],
+    meta: MetaUNet,
+    *,
+    steps: int,
+    protocol: EvalProtocol,
+) -> DepthTask:
+    """Learners and meta-learner as one network that minimises the stack's loss and the weighted losses of the learners.
+
+    Args:
+        settings: With the settings of every learner among ``members``.
+        networks: By learner, in the order in which they are weighed.
+        meta: The meta-learner.
+        steps: Length of the cycle.
+        protocol: How validation frames are scored.
+    """
+    live = settings.live
+
+    def weigh(network: nn.Module, image: Tensor, depths: Tensor) -> Tensor:
+        seen = assemble(settings.inputs, image, depths, max_depth=settings.data.max_depth)
+        return meta.fuse(network(seen).float(), depths)
+
+    def stack_loss(depth: Tensor, batch: Batch) -> Tensor:
+        return scale_invariant_log_loss(depth, batch["depth"], batch["valid"], **settings.loss)
+
+    default = live.lr_factor if live.lr_factor is not None else LR_FACTORS[settings.mode]
+    rates = {
+        name: Rates(own.training.lr * live.lr_factors.get(name, default), own.training.encoder_lr_factor)
+        for name, own in settings.members.items()
+    }
+    rates[META] = Rates(settings.training.lr, settings.training.encoder_lr_factor)
+    network = LiveStack(
+        networks,
+        meta,
+        weigh=weigh,
+        statistics="frozen" if settings.mode == "finetune" else "live",
+        detach=live.detach,
+    )
+    return DepthTask(
+        f"meta {settings.inputs}, {settings.mode}",
+        network,
+        forward=lambda whole, batch: whole(batch["image"]),
+        losses=live_losses(
+            stack_loss,
+            {name: own_losses(own) for name, own in settings.members.items()},
+            loss_weights=live.loss_weights,
+        ),
+        depth=lambda answer: answer.depth,
+        settings=settings.training,
+        steps=steps,
+        seed=settings.seed,
+        protocol=protocol,
+        groups=lambda whole: live_groups(whole, rates=rates),
+        parts=network.parts,
+        clip=live.clip,
+    )
