@@ -23,14 +23,12 @@ class ImportedRole(Settings):
         content: Fingerprint of all maps as they were read, with their frames.
         frames: How many.
         median: Metres, over a sample of the pixels.
-        clipped: Pixels that the alignment put outside of the depth range and that were clipped into it.
     """
 
     folder: str
     content: str
     frames: int
     median: float
-    clipped: int = 0
 
 
 class _Record(Settings):
