@@ -99,7 +99,7 @@ def _show(diagnosis: "Diagnosis") -> None:
         counts = [f"{count} {kind}" for kind, count in diagnosis.files.items() if count]
         results.print(f"files: {', '.join(counts) or 'none missing, damaged or doubled'}\n")
     for finding in sorted(diagnosis.findings, key=lambda finding: finding.level):
-        _show_finding(finding)
+        _show_finding(finding, diagnosis.root)
     results.print()
     if diagnosis.command:
         sample = "" if diagnosis.full else ", as far as a sample tells (--full decodes every frame)"
@@ -109,8 +109,8 @@ def _show(diagnosis: "Diagnosis") -> None:
         results.print(f"Not ready to train: {errors} {'error' if errors == 1 else 'errors'}, see above.")
 
 
-def _show_finding(finding: "Finding") -> None:
-    """A finding, indented on a terminal; elsewhere on one line, so that it can be searched for."""
+def _show_finding(finding: "Finding", root: Path) -> None:
+    """A finding: on a terminal indented, with short paths; elsewhere on one line, so that it can be searched for."""
     from rich.table import Table
 
     if not results.is_terminal:
@@ -119,7 +119,7 @@ def _show_finding(finding: "Finding") -> None:
     row = Table.grid(padding=(0, 1))
     row.add_column(style="red" if finding.level == "error" else "cyan", width=len("error"))
     row.add_column(overflow="fold")
-    row.add_row(finding.level, finding.text)
+    row.add_row(finding.level, finding.text.replace(f"{root}/", ""))
     results.print(row)
 
 
@@ -140,6 +140,7 @@ def _table(diagnosis: "Diagnosis") -> "Table":
     for name in ("nearest", "median", "farthest"):
         depths = (getattr(report, name) for report in reports)
         table.add_row(f"{name} depth", *("-" if depth is None else f"{depth:.3f} m" for depth in depths))
+    table.add_row("depth scale", *(report.scale for report in reports))
     table.add_row("holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports))
     table.add_row("image border", *(report.border for report in reports))
     return table

@@ -60,6 +60,7 @@ class SplitReport:
         farthest: Largest depth.
         holes: Share of pixels without a measurement.
         border: Colour of the image border.
+        scale: ``metres`` where the depth is plausible, ``8-bit`` where it is in 255 steps, else ``wrong``.
     """
 
     frames: int
@@ -72,6 +73,7 @@ class SplitReport:
     farthest: float | None = None
     holes: float | None = None
     border: str = "unknown"
+    scale: Literal["unknown", "metres", "8-bit", "wrong"] = "unknown"
 
 
 @dataclass
@@ -203,25 +205,29 @@ def _judge_files(diagnosis: Diagnosis, problems: Sequence[Problem]) -> None:
 
 def _judge_depth(diagnosis: Diagnosis, split: Split, measured: Sequence[Measurements], copy: Copy) -> None:
     """What the decoded depth of a split says against training on it."""
-    medians = [one.median for one in measured if one.median is not None]
+    if not measured:
+        return
+    report = diagnosis.splits[split]
+    coarse = float(np.mean([one.coarse for one in measured if one.coarse is not None] or [0])) > 0.5
+    right = not coarse or (copy.eight_bits and split == "train")
     low, high = PLAUSIBLE_MEDIAN
-    if medians:
-        median = float(np.median(medians))
-        if not low <= median <= high:
-            text = f"{split}: median depth is {median:.3f} m, expected {low} .. {high} m"
-            diagnosis.error(f"{text}; {_likely_unit(median)}take the copy's original depth")
-    elif measured:
+    report.scale = ("8-bit" if coarse else "metres") if right else "wrong"
+    if report.median is None:
+        report.scale = "unknown"
         diagnosis.error(f"{split}: no decoded frame has a measurement; take the copy's original depth")
-    if empty := len(measured) - len(medians):
-        diagnosis.note(f"{split}: {empty} of {len(measured)} decoded frames have no measurement and teach nothing")
-    coarse = [one.coarse for one in measured if one.coarse is not None]
-    if coarse and np.mean(coarse) > 0.5 and not (copy.eight_bits and split == "train"):
+    elif not low <= report.median <= high:
+        report.scale = "wrong"
+        text = f"{split}: median depth is {report.median:.3f} m, expected {low} .. {high} m"
+        diagnosis.error(f"{text}; {_likely_unit(report.median)}take the copy's original depth")
+    if not right:
         text = f"{split}: depth has at most 256 different values per frame: 8-bit depth in a 16-bit file"
         diagnosis.error(f"{text}; take the original files")
-    if measured and (beyond := float(np.mean([one.beyond for one in measured]))) > 0.01:
+    if empty := sum(one.median is None for one in measured):
+        diagnosis.note(f"{split}: {empty} of {len(measured)} decoded frames have no measurement and teach nothing")
+    if (beyond := float(np.mean([one.beyond for one in measured]))) > 0.01:
         diagnosis.note(f"{split}: {beyond:.1%} of the measurements are 10 m or farther and will not be used")
-    if len({one.size for one in measured}) > 1:
-        diagnosis.note(f"{split}: frames have {len({one.size for one in measured})} different sizes")
+    if len(report.sizes) > 1:
+        diagnosis.note(f"{split}: frames have {len(report.sizes)} different sizes")
 
 
 def _likely_unit(median: float) -> str:
@@ -235,10 +241,14 @@ def _judge_copy(diagnosis: Diagnosis, copy: Copy) -> None:
     """What is worth knowing about this copy as such."""
     if copy.eight_bits:
         diagnosis.note("training depth has 255 steps of 39 mm and is in-filled: its scores differ from published ones")
-    for split, report in diagnosis.splits.items():
-        if report.published is not None and report.frames != report.published:
-            diagnosis.note(f"{split}: {report.frames} frames, the published copy has {report.published}")
     reports = diagnosis.splits.items()
+    other = [
+        f"{split} {report.frames}, published {report.published}"
+        for split, report in reports
+        if report.published is not None and report.frames != report.published
+    ]
+    if other:
+        diagnosis.note(f"not as many frames as in the published copy ({'; '.join(other)})")
     borders = [f"{report.border} in {split}" for split, report in reports if report.border in ("white", "black")]
     if borders:
         colours = ", ".join(borders)
@@ -259,6 +269,8 @@ def _judge_scenes(diagnosis: Diagnosis, frames: Sequence[Frame]) -> None:
     if shared := sorted(scenes["train"] & scenes["test"]):
         text = f"{len(shared)} scenes are in the training and in the test split ({first_of(shared)})"
         diagnosis.error(f"{text}; mend the copy, or set data.test=held-out")
+    elif any("@" in scene for scene in scenes["test"]) and not any("@" in scene for scene in scenes["train"]):
+        diagnosis.note("test scenes go by number and training scenes by name: whether they overlap cannot be told")
     if len(scenes["train"]) < 2:
         text = f"training split: found {len(scenes['train'])} scenes, expected at least 2 to validate on other scenes"
         diagnosis.error(f"{text}; complete the copy")

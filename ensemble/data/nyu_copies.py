@@ -158,7 +158,7 @@ COPIES: tuple[Copy, ...] = (
     Copy(
         "bts-sync",
         "BTS sync",
-        f"sync/<scene>/rgb_N.jpg, sync_depth_N.png; {LIST_FILES['train']}",
+        "sync/<scene>/rgb_N.jpg, sync_depth_N.png and a list file",
         lambda root: find_list_file(root, "train") is not None,
         _pairs,
         published={"train": (24231, 36253), "test": (654,)},
@@ -166,7 +166,7 @@ COPIES: tuple[Copy, ...] = (
     Copy(
         "bts-official",
         "BTS official_splits",
-        "official_splits/{train,test}/<scene>/rgb_N.jpg, sync_depth_N.png",
+        "official_splits/{train,test}/<scene>/rgb_N.jpg ...",
         _has("official_splits/*/*/rgb_*", "official_splits/*/*/sync_depth_*"),
         _pairs,
         published=_LABELED,
@@ -197,7 +197,7 @@ COPIES: tuple[Copy, ...] = (
     Copy(
         "densedepth",
         "DenseDepth / Kaggle nyu_data",
-        "data/nyu2_train.csv, nyu2_train/<scene>_out/N.jpg, N.png, nyu2_test/",
+        "data/nyu2_train.csv, nyu2_train/, nyu2_test/",
         _has(*(f"{base}nyu2_train{suffix}" for base in ("", "data/", "nyu_data/data/") for suffix in (".csv", ""))),
         _densedepth,
         published={"train": (50688,), "test": (654,)},
@@ -205,8 +205,8 @@ COPIES: tuple[Copy, ...] = (
     ),
     Copy(
         "huggingface",
-        "HuggingFace sayakpaul/nyu_depth_v2",
-        "data/train-NNNNNN.tar, val-NNNNNN.tar",
+        "HuggingFace (sayakpaul)",
+        "data/train-N.tar, val-N.tar",
         _has("data/train-??????.tar", "train-??????.tar", "data/val-??????.tar", "val-??????.tar"),
         _tars,
         published={"train": (47584,), "test": (654,)},
@@ -214,7 +214,7 @@ COPIES: tuple[Copy, ...] = (
     Copy(
         "fastdepth",
         "FastDepth / sparse-to-dense",
-        "train/<scene>/00001.h5, val/official/00001.h5",
+        "train/<scene>/N.h5, val/official/N.h5",
         _has(*(f"{base}{split}/*/*.h5" for base in ("", "nyudepthv2/", "nyu_depth_v2/") for split in ("train", "val"))),
         _fastdepth,
         published={"train": (47584,), "test": (654,)},

@@ -1,8 +1,9 @@
 """The copy of FastDepth and sparse-to-dense: one HDF5 file per frame, in-filled depth in metres.
 
-Verified against FastDepth's ``dataloaders/dataloader.py`` and users' code: keys ``rgb`` [3 h w] and ``depth`` [h w],
-``train/<scene>/00001.h5``, ``val/official/00001.h5``. From memory: the depth is float32 (float16 is read as well), and
-the numbers of the test files are indices into the labeled set, counted from 1.
+Verified against FastDepth's ``dataloaders/dataloader.py`` (keys ``rgb`` [3 h w] and ``depth`` [h w]) and the list of
+NLSPN, ``data_json/nyu.json``: folders are recordings with their part letters (``train/kitchen_0028a/00251.h5``), and
+test files are numbered as in the labeled set, counted from 1 (``val/official/00001.h5`` .. ``01449.h5``). From memory:
+the depth is float32; float16 is read as well.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ The copies differ in where a frame stands (two files, an index, a member of an a
 Both are the business of a reader, of which every kind of copy has one in a file of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ _NAMED = 3
 _WORDS: dict[ProblemKind, tuple[str, str]] = {
     "missing": ("missing files", "complete the copy, or take their lines out of its list"),
     "doubled": ("doubled frames", "expected every frame once, remove one of the two"),
-    "damaged": ("files that cannot be used", "take them from the copy's origin again"),
+    "damaged": ("files that cannot be used", "training would stop there"),
     "foreign": ("entries that lead out of the copy", "nothing outside of it is read, take the original files"),
 }
 
@@ -155,9 +155,6 @@ class Contents:
             text = "; ".join(tell(self.problems))
             raise ValueError(text if str(self.source.root) in text else f"{self.source.root}: {text}")
         return self.source
-
-
-ContentsOf = Callable[..., Contents]
 
 
 def tell(problems: Sequence[Problem]) -> list[str]:

@@ -4,8 +4,8 @@ The archives are listed once, when the copy is opened: 47,584 names take seconds
 archive by offset and size; nothing is unpacked.
 
 Verified against users' code: ``data/train-000000.tar`` .. ``-000011.tar`` and ``val-000000.tar``, ``val-000001.tar``,
-not compressed; test members are ``val/official/<number>.h5``. The folders of training members are from memory; the
-folder right above a file is taken for its scene, and what stands above it is not relied on.
+not compressed; test members are ``val/official/<number>.h5``. From memory: training members are
+``train/<scene>/<number>.h5``. The folder right above a file is taken for its scene; nothing above that is relied on.
 """
 
 import re

@@ -1,14 +1,18 @@
 """``python -m ensemble.data``: the doctor's verdicts on good and broken miniatures, and written rooms."""
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ensemble.config import RoomsSettings
@@ -147,6 +151,31 @@ def test_the_border_has_a_colour(copy: Path, value: int):
         image[:4], image[-4:], image[:, :4], image[:, -4:] = (value,) * 4
         Image.fromarray(image).save(path, quality=95)
     assert ask(copy)[1]["splits"]["train"]["border"] == {0: "black", 255: "white"}[value]
+
+
+def test_a_terminal_of_80_columns_shows_everything(copy: Path):
+    broken = copy / "official_splits" / "train" / "room_0001" / DEPTH
+    broken.write_bytes(broken.read_bytes()[:-20])
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, color_system=None, width=80, highlight=False, markup=False)
+    with mock.patch("ensemble.data.__main__.results", console):
+        result = runner.invoke(app, ["doctor", str(copy)])
+    lines = shown.getvalue().splitlines()
+    assert result.exit_code == 1
+    assert max(len(line) for line in lines[1:]) <= 80  # the first names the folder
+    assert any(re.fullmatch(r" frames +8 of 795 +4 of 654 *", line) for line in lines)
+    assert any(line.startswith("error files that cannot be used: 1") for line in lines)
+    assert f"room_0001/{DEPTH}" in shown.getvalue()
+    assert "files: 1 damaged" in lines
+    assert lines[-1] == "Not ready to train: 1 error, see above."
+
+
+def test_findings_in_a_pipe_stay_on_their_lines(copy: Path):
+    depth_files(copy)[0].unlink()
+    lines = runner.invoke(app, ["doctor", str(copy), "--full", "--workers", "1"]).stdout.splitlines()
+    (error,) = (line for line in lines if line.startswith("error: "))
+    assert str(depth_files(copy)[0].parent) in error
+    assert error.endswith("complete the copy, or take their lines out of its list")
 
 
 def test_a_missing_folder_is_no_copy(tmp_path: Path):

@@ -121,6 +121,7 @@ def test_the_doctor_passes_every_copy(case: tuple[Miniature, Path]):
     assert diagnosis.splits["train"].border == "white"
     assert diagnosis.splits["test"].border == ("black" if case[0].key == "bts-official" else "white")
     assert (diagnosis.splits["train"].holes == 0) == case[0].filled
+    assert {report.scale for report in diagnosis.splits.values()} == {"metres"}
     assert 1 < diagnosis.splits["train"].median < 6
     assert diagnosis.command == f"python -m ensemble.base train adabins --data nyu --root {_quoted(case[1])}"
 
@@ -191,6 +192,7 @@ def test_8_bit_training_depth_is_told_and_allowed_where_it_belongs(tmp_path: Pat
     diagnosis = diagnose(tmp_path, full=True)
     assert diagnosis.trainable, diagnosis.findings
     assert any("255 steps of 39 mm" in finding.text for finding in diagnosis.findings)
+    assert {split: report.scale for split, report in diagnosis.splits.items()} == {"train": "8-bit", "test": "metres"}
 
 
 def test_a_test_image_among_the_training_images_is_found(built: dict[str, Path], tmp_path: Path):
@@ -214,6 +216,8 @@ def test_a_wrong_unit_is_named(tmp_path: Path, factor: float, unit: str):
             del file["depth"]
             file["depth"] = depth
     with mock.patch("ensemble.data.nyu_fastdepth.FARTHEST", 1e6):
-        texts = [finding.text for finding in diagnose(tmp_path).findings if finding.level == "error"]
+        diagnosis = diagnose(tmp_path)
+    texts = [finding.text for finding in diagnosis.findings if finding.level == "error"]
     assert len(texts) == 2
+    assert {report.scale for report in diagnosis.splits.values()} == {"wrong"}
     assert all("median depth is" in text and unit in text for text in texts)

@@ -4,6 +4,7 @@ import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import h5py
 import miniatures
@@ -13,8 +14,10 @@ from miniatures import add_member, frame_h5, h5_name, image_bytes
 from scipy.io import savemat
 
 from ensemble.data.doctor import diagnose
+from ensemble.data.measurements import examine_all
 from ensemble.data.nyu_copies import open_nyu
-from ensemble.data.nyu_source import NyuSource
+from ensemble.data.nyu_source import Entry, NyuSource
+from ensemble.data.source import Frame
 
 
 def cuts(whole: bytes) -> list[int]:
@@ -65,6 +68,33 @@ def test_twenty_cuts_are_all_reported_before_training(tmp_path: Path, kind: str)
         if kind in ("mat", "splits.mat", "UniDepth", "tar"):
             with pytest.raises(ValueError, match=re.escape(str(path))):
                 open_nyu(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPG", "H5"])
+def test_files_outside_of_the_sample_are_looked_at_too(tmp_path: Path, kind: str):
+    build, name = ROW_9[kind]
+    build(tmp_path)
+    path = tmp_path / name.replace("kitchen_0028a", "office_0003").replace("00000", "00008").replace("00001", "00009")
+    whole = path.read_bytes()
+    with mock.patch("ensemble.data.doctor.QUICK_SAMPLE", 1):
+        assert diagnose(tmp_path).splits["train"].decoded == 1
+        assert errors(tmp_path) == []
+        for cut in cuts(whole):
+            path.write_bytes(whole[:cut])
+            assert any(str(path) in text for text in errors(tmp_path)), cut
+        path.write_bytes(b"\0" * len(whole))
+        assert any(str(path) in text for text in errors(tmp_path))
+
+
+def test_a_process_that_dies_ends_the_look_with_a_message(tmp_path: Path):
+    entries = tuple(Entry(Frame(f"room_0000/{number}", "room_0000", "train"), number) for number in range(4))
+    source = NyuSource(tmp_path, miniatures.DeadlyReader(), entries)
+    tasks = [(frame, True) for frame in source.frames]
+    with (
+        mock.patch("ensemble.data.measurements._WORTH_PROCESSES", 1),
+        pytest.raises(ValueError, match="a process that decodes frames was killed, .* run with fewer --workers"),
+    ):
+        list(examine_all(source, tasks, workers=2))
 
 
 def test_a_member_of_an_archive_that_was_cut_later_is_refused(tmp_path: Path):

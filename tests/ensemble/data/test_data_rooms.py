@@ -10,7 +10,7 @@ import pytest
 
 from ensemble.config import DataSettings, RoomsSettings
 from ensemble.data import open_source
-from ensemble.data.nyu import NyuSource
+from ensemble.data.nyu_copies import open_nyu
 from ensemble.data.room_camera import FOCAL_X, FOCAL_Y, Pose, draw_pose, ray_directions
 from ensemble.data.room_furniture import ALONG_WALLS, FREE_STANDING, ON_WALLS, Builder, carpet
 from ensemble.data.room_materials import Materials
@@ -203,7 +203,7 @@ def test_written_rooms_come_back_within_half_a_millimetre(tmp_path: Path):
     seen: list[tuple[int, int]] = []
     assert write_rooms(tmp_path / "out", settings, (48, 64), lambda done, total: seen.append((done, total))) == 10
     assert seen == [(done, 10) for done in range(1, 11)]
-    rooms, copy = RoomsSource(settings, (48, 64)), NyuSource.open(tmp_path / "out")
+    rooms, copy = RoomsSource(settings, (48, 64)), open_nyu(tmp_path / "out")
     assert {(frame.scene, frame.split) for frame in copy.frames} == {(f.scene, f.split) for f in rooms.frames}
     assert copy.frames[0].id == "room_0000/rgb_00000"
     by_place = {(frame.split, frame.scene, int(frame.id[-4:])): frame for frame in rooms.frames}
@@ -223,10 +223,10 @@ def test_rooms_that_were_cut_short_are_written_again(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt, match="after 1 of 10"):
         write_rooms(tmp_path, SMALL, (24, 32), stop)
     with pytest.raises(ValueError, match="expected a copy"):
-        NyuSource.open(tmp_path)
+        open_nyu(tmp_path)
     write_rooms(tmp_path, SMALL, (24, 32))
     assert [path.name for path in tmp_path.iterdir()] == ["official_splits"]
-    assert len(NyuSource.open(tmp_path).frames) == 10
+    assert len(open_nyu(tmp_path).frames) == 10
 
 
 def test_rooms_need_no_root():
