@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import lightning
 import torch
 from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor
@@ -19,7 +20,7 @@ from ensemble.config import LearnerSettings, ScoredSettings, Settings, StackSett
 from ensemble.config_files import moved, stored_settings
 from ensemble.console import messages
 from ensemble.data import open_source
-from ensemble.data.loaders import Batch, FrameDataset
+from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
 from ensemble.data.source import Frame
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.files import write_text
@@ -41,7 +42,7 @@ from ensemble.networks import (
 from ensemble.prediction import division_of
 from ensemble.rows import LevelZero, cache_level_zero, level_zero, open_rows
 from ensemble.runs import FULL, Outputs, Run, fold_model
-from ensemble.training.fit import fit, lr_range
+from ensemble.training.fit import MakeTask, fit, lr_range
 from ensemble.training.tasks import DepthTask
 from ensemble.training.tracking import wandb_logger
 from meta.fusion import COMBINERS
@@ -112,7 +113,17 @@ def range_test(
     )
 
 
-def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool = False, wandb: bool = False) -> Run:
+def fit_meta(
+    settings: StackSettings,
+    run: Run,
+    outputs: Outputs,
+    *,
+    fresh: bool = False,
+    wandb: bool = False,
+    loggers: Sequence[Logger] = (),
+    callbacks: Sequence[lightning.Callback] = (),
+    kept: KeptFrames | None = None,
+) -> Run:
     """Fit the meta-learner to the learners' cached predictions, or go on with its run where it stopped.
 
     Rows that are missing are cached first: out-of-fold ones, or in-sample ones where the settings ask for them. With
@@ -124,6 +135,9 @@ def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool
         outputs: Where the learners' runs and predictions are.
         fresh: Throw away what an earlier run with the same name has written.
         wandb: Track with Weights & Biases beside the log.
+        loggers: Further trackers.
+        callbacks: Further ones, for example to stop a fit early.
+        kept: Decoded frames that the fits of one process share.
 
     Raises:
         ValueError: Learners are not trained, rows are stale, or the run was begun with other settings.
@@ -131,14 +145,40 @@ def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool
     if run.folder.name in (taken := {*LEARNERS, *COMBINERS}):
         raise ValueError(f"{run.folder}: the names {', '.join(sorted(taken))} mean something else; give another name")
     if settings.mode != "frozen":
-        return _fit_live(settings, run, outputs, fresh=fresh, wandb=wandb)
+        prepared = _prepare_live(settings, run, outputs, fresh=fresh)
+    else:
+        prepared = _prepare_frozen(settings, run, outputs, fresh=fresh)
+    if prepared is None:
+        return run
+    make_task, training, validation = prepared
+    _preload(settings, training, validation, kept=kept)
+    torch.manual_seed(settings.seed)
+    fit(
+        make_task,
+        training,
+        validation,
+        settings.training,
+        run,
+        seed=settings.seed,
+        loggers=[*_wandb(settings, run.folder.name, run, enabled=wandb), *loggers],
+        callbacks=callbacks,
+    )
+    return run
+
+
+Prepared = tuple[MakeTask, FrameDataset, FrameDataset]
+"""What a fit needs: the task, frames to fit, frames to validate with."""
+
+
+def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool) -> Prepared | None:
+    """The meta-learner over rows of its learners; ``None`` where the run is complete."""
     learners = level_zero_of(settings, outputs, run)
     check_same_frames(settings, learners)
     source = open_source(settings.data)
     division = division_of(outputs, settings.experiment, source, settings.data)
     sources = {**rests_on(learners), FOLDS: division.folds.fingerprint}
     if begin(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
-        return run
+        return None
     frames = division.frames
     roles: tuple[tuple[Role, tuple[Frame, ...]], ...]
     roles = ((settings.rows, frames.fit), ("validation", frames.validation))
@@ -151,22 +191,11 @@ def fit_meta(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool
     kind = "out-of-fold" if settings.rows == "oof" else "in-sample: the learners were trained on these frames"
     title = f"stack {settings.inputs} over {', '.join(settings.learners)} (rows: {settings.rows}, {kind})"
     _announce(title, frames, settings)
-    _preload(settings, *parts)
-    torch.manual_seed(settings.seed)
-    fit(
-        lambda steps: stack_task(settings, steps),
-        parts[0],
-        parts[1],
-        settings.training,
-        run,
-        seed=settings.seed,
-        loggers=_wandb(settings, run.folder.name, run, enabled=wandb),
-    )
-    return run
+    return lambda steps: stack_task(settings, steps), parts[0], parts[1]
 
 
-def _fit_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool, wandb: bool) -> Run:
-    """Train learners and meta-learner together: from the learners' finished runs, or all of them from the start."""
+def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool) -> Prepared | None:
+    """Learners and meta-learner together: learners of finished runs, or all of them from the start."""
     source = open_source(settings.data)
     division = division_of(outputs, settings.experiment, source, settings.data)
     sources = division.sources(source, None)
@@ -177,13 +206,11 @@ def _fit_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: boo
         check_same_frames(settings, [LevelZero((learner,)) for learner in start.values()])
         sources |= {learner.key: learner.weights for learner in start.values()}
     if begin(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
-        return run
+        return None
     frames = division.frames
     parts = [FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation)]
     how = "learners go on" if settings.mode == "finetune" else "learners from the start"
     _announce(f"stack {settings.inputs} with {', '.join(settings.learners)} ({settings.mode}: {how})", frames, settings)
-    _preload(settings, *parts)
-    torch.manual_seed(settings.seed)
 
     def make_task(steps: int) -> DepthTask:
         if start:
@@ -193,9 +220,7 @@ def _fit_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: boo
         protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
         return live_task(settings, networks, build_stack(settings), steps=steps, protocol=protocol)
 
-    loggers = _wandb(settings, run.folder.name, run, enabled=wandb)
-    fit(make_task, parts[0], parts[1], settings.training, run, seed=settings.seed, loggers=loggers)
-    return run
+    return make_task, parts[0], parts[1]
 
 
 def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
@@ -351,10 +376,12 @@ def _announce(title: str, frames: TrainingFrames, settings: LearnerSettings | St
     )
 
 
-def _preload(settings: LearnerSettings | StackSettings, *datasets: FrameDataset) -> None:
+def _preload(
+    settings: LearnerSettings | StackSettings, *datasets: FrameDataset, kept: KeptFrames | None = None
+) -> None:
     if settings.data.preload:
         for dataset in datasets:
-            dataset.preload()
+            dataset.preload(kept)
 
 
 def _wandb(settings: LearnerSettings | StackSettings, name: str, run: Run, *, enabled: bool) -> list[Logger]:

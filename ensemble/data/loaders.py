@@ -22,6 +22,10 @@ Batch = dict[str, Any]
 """``image`` [b 3 h w], ``depth`` [b 1 h w] metres, ``valid`` [b 1 h w], ``frame`` (b ids), maybe ``predictions``."""
 
 
+KeptFrames = dict[str, dict[str, Tensor]]
+"""Decoded frames of several datasets of one process, by what decides them."""
+
+
 class DepthRows(Protocol):
     """Cached depth of one learner, read by frame id."""
 
@@ -56,12 +60,25 @@ class FrameDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.frames)
 
-    def preload(self) -> None:
+    def preload(self, kept: KeptFrames | None = None) -> None:
         """Decode every frame once and keep it; loader processes share what is kept.
 
         Images are resized in 8 bits, so keeping them in 8 bits changes nothing. One tensor holds all frames, because
         every tensor that is shared with a process costs an open file.
+
+        Args:
+            kept: What other datasets have decoded; the same frames are taken from there, others are added.
         """
+        if kept is not None:
+            decided = self.settings.model_dump_json(
+                include={"kind", "root", "size", "min_depth", "max_depth", "rooms", "split_seed", "test"}
+            )
+            key = "\n".join((decided, *(frame.id for frame in self.frames)))
+            if key not in kept:
+                self.preload()
+                kept[key] = self._kept
+            self._kept = kept[key]
+            return
         for index in range(len(self)):
             sample = self._decoded(index)
             sample["image"] = (sample["image"] * 255).round().to(torch.uint8)

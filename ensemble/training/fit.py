@@ -43,6 +43,7 @@ def fit(
     *,
     seed: int,
     loggers: Sequence[Logger] = (),
+    callbacks: Sequence[lightning.Callback] = (),
     now: Now = time.monotonic,
 ) -> None:
     """Train from the start, or go on from ``run.last`` as if the run had never stopped.
@@ -56,6 +57,7 @@ def fit(
         run: Files to write.
         seed: Order of frames and augmentation.
         loggers: Trackers beside the JSON Lines log.
+        callbacks: Further ones, called after those that keep checkpoints.
         now: The clock of a budget of seconds.
 
     Raises:
@@ -77,7 +79,7 @@ def fit(
         run,
         max_epochs=budget.max_epochs,  # with max_steps, Lightning resumes wrongly after a whole epoch
         check_val_every_n_epoch=settings.validate_every,
-        callbacks=[budget, keep, EpochLines(task.name, settings.select), *_progress_bar()],
+        callbacks=[budget, keep, EpochLines(task.name, settings.select), *callbacks, *_progress_bar()],
         logger=[JsonLinesLogger(run.log, done), *loggers],
     )
     workers = affordable_workers(training.settings.workers)

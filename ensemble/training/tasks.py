@@ -158,11 +158,13 @@ class DepthTask(lightning.LightningModule):
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the scores of one batch of whole frames."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Add the scores of one batch of whole frames; callbacks get them with the ids of the frames."""
         depth = self._depth(self._answer(self.network, batch)).float()
         *compared, counts = prepare(depth, batch["depth"], batch["valid"], protocol=self._protocol)
-        self.validation_scores.update(image_scores(*compared), counts)
+        scores = image_scores(*compared)
+        self.validation_scores.update(scores, counts)
+        return {"frame": batch["frame"], **scores}
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean over validation frames of every metric."""
