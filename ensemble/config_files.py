@@ -27,7 +27,11 @@ SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")
 LEARNER_SECTIONS = ("encoder", "network", "loss", "training", "evaluation")
 META_SECTIONS = (*LEARNER_SECTIONS, "rows", "level0", "mode", "live")
 FILE_SECTIONS = (*SHARED_SECTIONS, "encoder", "training", "learners", "meta")
-CHOICES = {"network.interpolate": ("before", "after")}
+CHOICES = {
+    "network.interpolate": ("before", "after"),
+    "network.weights": ("softmax", "softmax+bias", "free"),
+    "network.space": ("depth", "log"),
+}
 """Texts that a keyword argument of a network may be."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,6 +42,24 @@ class StackRow:
         return self.first.name
 
 
+class Predicted(NamedTuple):
+    """One entrant's depth of a frame.
+
+    Attributes:
+        name: Of the row.
+        repeat: Which of its repeats.
+        depth: Metres, [1 1 h w].
+        maps: Of a stack's meta-learner, [1 maps h w].
+        learners: Depths [1 k h w] that a stack has fused.
+    """
+
+    name: str
+    repeat: int
+    depth: Tensor
+    maps: Tensor | None = None
+    learners: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class Entrants:
     """Everything that is scored but constants and bounds.
@@ -67,10 +86,8 @@ class Entrants:
         """Whether a stack weighs other models than those that are scored by themselves."""
         return [models_of(each) for each in stack.first.learners] != [models_of(each) for each in self.learners]
 
-    def predictions(
-        self, frame: Frame, image: Tensor, rows: Mapping[Models, DepthRows]
-    ) -> Iterator[tuple[str, int, Tensor]]:
-        """Name of a row, which of its repeats, and depth [1 1 h w] at the working size.
+    def predictions(self, frame: Frame, image: Tensor, rows: Mapping[Models, DepthRows]) -> Iterator["Predicted"]:
+        """Everybody's depth of a frame at the working size.
 
         Args:
             frame: Which.
@@ -79,20 +96,21 @@ class Entrants:
         """
         depths = read_depths(self.learners, rows, frame)
         by_name = {learner.name: depths[:, index : index + 1] for index, learner in enumerate(self.learners)}
-        yield from ((name, 0, depth) for name, depth in by_name.items())
+        yield from (Predicted(name, 0, depth) for name, depth in by_name.items())
         if self.ladder is None:
             return
-        yield "best-single", 0, by_name[self.ladder.best]
+        yield Predicted("best-single", 0, by_name[self.ladder.best])
         if self.seed_models is not None:
-            yield "seed-mean", 0, read_depths([self.seed_models], rows, frame)
-        yield from ((name, 0, combine(depths)) for name, combine in COMBINERS.items())
-        yield from ((name, 0, each.combine(depths)) for name, each in self.ladder.combiners.items())
+            yield Predicted("seed-mean", 0, read_depths([self.seed_models], rows, frame))
+        yield from (Predicted(name, 0, combine(depths)) for name, combine in COMBINERS.items())
+        yield from (Predicted(name, 0, each.combine(depths)) for name, each in self.ladder.combiners.items())
         for stack in self.stacks:
             own = read_depths(stack.first.learners, rows, frame)
             if self.own_learners(stack):
-                yield f"mean of {stack.name}", 0, COMBINERS["mean"](own)
+                yield Predicted(f"mean of {stack.name}", 0, COMBINERS["mean"](own))
             for repeat, fitted in enumerate(stack.repeats):
-                yield stack.name, repeat, fitted.network.fuse(checked_maps(fitted, image, own), own)
+                maps = checked_maps(fitted, image, own)
+                yield Predicted(stack.name, repeat, fitted.network.fuse(maps, own), maps, own)
 
 
 def gather(stacks: Sequence[Stack], outputs: Outputs) -> Entrants:

@@ -17,15 +17,30 @@ from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.entrants import Entrants, Models, checked_maps, gather, read_depths
 from ensemble.files import write_text
+from ensemble.importing import import_depth
+from ensemble.judging import StackJudge, calibration_of, doubt
 from ensemble.networks import TrainedLearner, common_data, differing_keys
 from ensemble.pictures import GridRow, picture_grid
 from ensemble.prediction import division_of
-from ensemble.report import SCHEMA, Scores, markdown_table, write_per_image, write_scores
+from ensemble.report import (
+    SCHEMA,
+    Details,
+    Gallery,
+    GalleryImage,
+    Scores,
+    markdown_table,
+    ranked_frames,
+    write_details,
+    write_galleries,
+    write_per_image,
+    write_scores,
+)
 from ensemble.rows import LevelZero, cache_level_zero, open_rows
 from ensemble.runs import Outputs, Run
 from ensemble.score_table import ScoreTable
 from ensemble.stacking import Stack
 from ensemble.stages import protocol_of
+from ensemble.survey import Asked
 from meta.fusion import oracle_convex, oracle_pick
 
 BOUNDS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -78,6 +93,12 @@ def cache_test_predictions(
     cache_level_zero(models, outputs, "test", frames, rebuild=rebuild, workers=workers)
 
 
+def import_test_depth(asked: Asked, outputs: Outputs) -> None:
+    """Take depth maps of all test frames into the cache, as ``import_depth`` does for frames of training."""
+    data = asked.settings.data
+    import_depth(asked, outputs, test_frames(open_source(data), data))
+
+
 @torch.inference_mode()
 def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path | None) -> Scores:
     first = entrants.learners[0].tested[0].settings
@@ -99,6 +120,15 @@ def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path 
     size = source.read(frames[0]).depth.shape
     protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=(size[0], size[1]))
     table = ScoreTable(protocol)
+    judges = {
+        stack.name: StackJudge(
+            stack.first,
+            calibration_of(stack.first, outputs),
+            tuple(learner.title for learner in stack.first.learners),
+            protocol,
+        )
+        for stack in entrants.stacks
+    }
     log_mean = mean_log_depth(source, division.frames.fit, first)
     in_pictures = {int(index) for index in np.linspace(0, len(frames) - 1, min(PICTURE_FRAMES, len(frames)))}
     grid = []
@@ -106,14 +136,15 @@ def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path 
         raw = source.read(frame)
         working = bring_to_size(raw, first.data.size)
         depths = {(CONSTANT, 0): log_mean}
-        depths |= {
-            (name, repeat): depth for name, repeat, depth in entrants.predictions(frame, working["image"][None], rows)
-        }
+        for predicted in entrants.predictions(frame, working["image"][None], rows):
+            depths[predicted.name, predicted.repeat] = predicted.depth
+            if predicted.repeat == 0 and predicted.maps is not None and predicted.learners is not None:
+                judges[predicted.name].add(raw, predicted.maps, predicted.learners)
         full = {cell: _enlarged(depth, raw.depth.shape) for cell, depth in depths.items()}
         full |= _bounds(entrants, full, raw.depth, raw.valid)
         table.add(frame, raw, full)
         if entrants.stacks and index in in_pictures:
-            grid.append(_grid_row(frame, working, first.data, entrants, rows))
+            grid.append(_grid_row(frame, working, first.data, entrants.stacks[-1].first, rows))
     scores = Scores(
         schema=SCHEMA,
         experiment=first.experiment,
@@ -124,7 +155,12 @@ def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path 
     write_text(out.table, markdown_table(scores))
     write_per_image(table.images, out.per_image)
     if pictures is not None:
-        picture_grid(grid, pictures, [learner.title for learner in entrants.learners])
+        titles = tuple(learner.title for learner in entrants.learners)
+        picture_grid(grid, pictures, titles)
+        stacks = {name: judge.details() for name, judge in judges.items()}
+        write_details(Details(schema=SCHEMA, stacks=stacks), out.details)
+        by_id = {frame.id: frame for frame in frames}
+        write_galleries([_gallery(judge, table, by_id, source, rows, titles) for judge in judges.values()], out.gallery)
     return scores
 
 
@@ -180,9 +216,8 @@ def _bounds(
 
 
 def _grid_row(
-    frame: Frame, sample: Mapping[str, Tensor], data: DataSettings, entrants: Entrants, rows: Mapping[Models, DepthRows]
+    frame: Frame, sample: Mapping[str, Tensor], data: DataSettings, stack: Stack, rows: Mapping[Models, DepthRows]
 ) -> GridRow:
-    stack = entrants.stacks[-1].first
     depths = read_depths(stack.learners, rows, frame)
     maps = checked_maps(stack, sample["image"][None], depths)
     valid = sample["valid"] & valid_depth(sample["depth"], data.min_depth, data.max_depth)
@@ -195,3 +230,26 @@ def _grid_row(
         weights=maps[0, : depths.shape[1]].numpy(),
         stack=stack.network.fuse(maps, depths)[0, 0].numpy(),
     )
+
+
+def _gallery(
+    judge: StackJudge,
+    table: ScoreTable,
+    frames: Mapping[str, Frame],
+    source: FrameSource,
+    rows: Mapping[Models, DepthRows],
+    titles: tuple[str, ...],
+) -> Gallery:
+    """The best, the median and the worst frame of a stack with everything that is known of them."""
+    stack = judge.stack
+    data = stack.settings.data
+    images = []
+    for ranked in ranked_frames(table.images, stack.name):
+        frame = frames[ranked.frame]
+        working = bring_to_size(source.read(frame), data.size)
+        depths = read_depths(stack.learners, rows, frame)
+        maps = checked_maps(stack, working["image"][None], depths)
+        error = judge.calibration.apply(doubt(stack, maps, depths))
+        row = _grid_row(frame, working, data, stack, rows)
+        images.append(GalleryImage(ranked.rank, ranked.score, row, error[0, 0].numpy()))
+    return Gallery(stack.name, titles, tuple(images))

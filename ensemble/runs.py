@@ -100,10 +100,16 @@ class Run:
         return self.folder / "pictures.png"
 
     @property
+    def uncertainty(self) -> Path:
+        """How large an error goes with a disagreement of the learners (JSON)."""
+        return self.folder / "uncertainty.json"
+
+    @property
     def written(self) -> tuple[Path, ...]:
         """Every file that the run writes, what claims to be complete first and the settings last."""
         return (
-            *(self.result, self.scores, self.table, self.per_image, self.details, self.gallery, self.pictures),
+            *(self.result, self.uncertainty, self.scores, self.table, self.per_image, self.details),
+            *(self.gallery, self.pictures),
             *(self.lr_range, self.last, self.best, self.log, self.sources, self.settings),
         )
 

@@ -1,0 +1,135 @@
+"""What the rows of a table say beside their scores: titles, notes, and what a predictor costs."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ensemble.config import StackSettings
+from ensemble.entrants import Entrants, StackRow
+from ensemble.networks import load_learner
+from ensemble.profiling import profile_network
+from ensemble.report import Kind
+from ensemble.rows import LevelZero
+from ensemble.runs import Run, stack_name
+from meta.fusion import COMBINERS
+from meta.inputs import channel_count
+
+WEIGHTED = {"inverse-variance": "inverse variance", "global": "global weights", "depth-range": "weights by depth range"}
+
+REPEATS = 5
+"""Timed passes of a network."""
+
+
+def title_of(settings: StackSettings, name: str) -> str:
+    """A stack's name for people: what it sees, and in what it differs from the default; a name of its own as it is."""
+    words = [f"stack {settings.inputs}"]
+    words += [{"finetune": "fine-tuned", "joint": "joint"}[settings.mode]] if settings.mode != "frozen" else []
+    words += ["in-sample rows"] if settings.mode == "frozen" and settings.rows == "fit" else []
+    words += ["mean of folds"] if settings.level0 == "folds" else []
+    own = not name.startswith(stack_name(settings))
+    return f"{name} ({', '.join(words)})" if own else ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a row says beside its scores; costs are those of one image at the working size, without flip averaging.
+
+    Attributes:
+        kind: What sort of predictor it is.
+        title: For people.
+        note: Likewise.
+        parameters: Its own; of a stack, those of the meta-learner.
+        mul_adds: Likewise.
+        milliseconds: From image to depth, everything that is needed for it.
+        seconds: Its own training; of repeats, the mean.
+    """
+
+    kind: Kind
+    title: str
+    note: str = ""
+    parameters: int | None = None
+    mul_adds: int | None = None
+    milliseconds: float | None = None
+    seconds: float | None = None
+
+
+def descriptions_of(entrants: Entrants) -> dict[str, Description]:
+    """What every row says beside its scores; networks are timed on one image."""
+    found = {"mean log depth": Description("constant", "mean log depth map")}
+    for learner in entrants.learners:
+        found[learner.name] = _learner(learner, "learner", learner.title)
+    if entrants.ladder is None:
+        return found
+    ladder = entrants.ladder
+    together = _sum(found[learner.name].milliseconds for learner in entrants.learners)
+    on_rows = f"{'out-of-fold' if ladder.rows == 'oof' else 'in-sample'} rows"
+    best = found[ladder.best]
+    found["best-single"] = replace(
+        best, kind="combiner", title=f"best single ({best.title})", note=f"chosen on {on_rows}"
+    )
+    if entrants.seed_models is not None:
+        count = len(entrants.seed_models.tested)
+        row = _learner(entrants.seed_models, "combiner", f"mean of {count} seeds of {best.title}")
+        found["seed-mean"] = replace(row, note=f"{count} full fits, the cost of {count} learners")
+    for name in COMBINERS:
+        found[name] = Description("combiner", name, milliseconds=together)
+    for name in ladder.combiners:
+        found[name] = Description("fitted", WEIGHTED[name], f"fitted to {on_rows}", milliseconds=together)
+    for stack in entrants.stacks:
+        found |= _stack_rows(stack)
+    return {**found, **{name: Description("bound", name) for name in ("oracle pick", "oracle convex")}}
+
+
+def _stack_rows(stack: StackRow) -> dict[str, Description]:
+    first = stack.first
+    learners = [_learner(learner, "learner", learner.title) for learner in first.learners]
+    together = _sum(learner.milliseconds for learner in learners)
+    channels = channel_count(first.settings.inputs, len(learners))
+    cost = profile_network(first.network, first.settings.data.size, device="cpu", channels=channels, repeats=REPEATS)
+    seeds = ", ".join(str(repeat.settings.seed) for repeat in stack.repeats)
+    return {
+        f"mean of {stack.name}": Description(
+            "combiner", f"mean of the learners of {stack.name}", milliseconds=together
+        ),
+        stack.name: Description(
+            "stack",
+            title_of(first.settings, stack.name),
+            f"seeds {seeds}" if len(stack.repeats) > 1 else "",
+            cost.parameters,
+            cost.mul_adds,
+            None if together is None else together + cost.milliseconds,
+            _mean(_training_seconds(repeat.run) for repeat in stack.repeats),
+        ),
+    }
+
+
+def _learner(learner: LevelZero, kind: Kind, title: str) -> Description:
+    """Costs of all models whose mean is a learner's depth."""
+    if any(model.is_import for model in learner.tested):
+        return Description(kind, title, "imported depth maps")
+    size = learner.tested[0].settings.data.size
+    costs = [profile_network(load_learner(model), size, device="cpu", repeats=REPEATS) for model in learner.tested]
+    return Description(
+        kind,
+        title,
+        "",
+        sum(cost.parameters for cost in costs),
+        sum(cost.mul_adds for cost in costs),
+        sum(cost.milliseconds for cost in costs),
+        _sum(_training_seconds(model.run) for model in learner.tested),
+    )
+
+
+def _training_seconds(run: Run) -> float | None:
+    return json.loads(run.result.read_text(encoding="utf-8")).get("seconds")
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else float(sum(value for value in known if value is not None))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    total = _sum(known)
+    return None if total is None else total / len(known)

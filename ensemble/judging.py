@@ -1,0 +1,156 @@
+"""What a stack's weights and its uncertainty are like on frames of known depth; the latter is calibrated beforehand."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ensemble.cache import Role
+from ensemble.data.source import RawFrame
+from ensemble.files import write_text
+from ensemble.ladder import PIXELS_PER_FRAME, training_rows
+from ensemble.metrics import EvalProtocol, prepare
+from ensemble.networks import weights_fingerprint
+from ensemble.report import (
+    ReliabilityDetails,
+    SparsificationDetails,
+    StackDetails,
+    UncertaintyDetails,
+    WeightStatistics,
+)
+from ensemble.runs import Outputs
+from ensemble.stacking import Stack, stack_maps
+from ensemble.uncertainty import (
+    Calibration,
+    Reliability,
+    Sparsification,
+    calibrate,
+    disagreement,
+    sparsification_curves,
+)
+
+SCHEMA = 1
+
+
+def shares_of(stack: Stack, maps: Tensor) -> Tensor:
+    """Weights [b k h w] as shares of the learners' disagreement; free weights count by their size, whatever the sign."""
+    weights = maps[:, : len(stack.learners)]
+    if stack.network.weights != "free":
+        return weights
+    size = weights.abs()
+    return size / size.sum(dim=1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny)
+
+
+def doubt(stack: Stack, maps: Tensor, depths: Tensor) -> Tensor:
+    """Weighted disagreement [b 1 h w] of the learners about the fused depth, in metres, not calibrated."""
+    return disagreement(shares_of(stack, maps), depths, stack.network.fuse(maps, depths))
+
+
+def calibration_of(stack: Stack, outputs: Outputs) -> Calibration:
+    """How large an error goes with a disagreement, learnt on rows that the learners never saw.
+
+    That is out-of-fold rows, or validation scenes where the stack was not fitted to any. It is computed once and kept
+    in the stack's run, with the fingerprint of the weights that it belongs to.
+    """
+    path = stack.run.uncertainty
+    role: Role = "oof" if stack.learners[0].folds else "validation"
+    belongs_to = weights_fingerprint(stack.settings, stack.run)
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if (kept.get("schema"), kept.get("weights"), kept.get("rows")) == (SCHEMA, belongs_to, role):
+            return Calibration.from_plain(kept["calibration"])
+    found = _calibrated(stack, outputs, role)
+    content = {"schema": SCHEMA, "rows": role, "weights": belongs_to, "calibration": found.to_plain()}
+    write_text(path, json.dumps(content, indent=1) + "\n")
+    return found
+
+
+@torch.inference_mode()
+def _calibrated(stack: Stack, outputs: Outputs, role: Role) -> Calibration:
+    rng = np.random.default_rng(0)
+    found: list[np.ndarray] = []
+    errors: list[np.ndarray] = []
+    for row in training_rows(stack.learners, outputs, stack.settings, role):
+        valid = np.flatnonzero(row.valid.numpy())
+        chosen = rng.choice(valid, min(PIXELS_PER_FRAME, len(valid)), replace=False)
+        maps = stack_maps(stack, row.image, row.depths)
+        error = stack.network.fuse(maps, row.depths) - row.target
+        found.append(doubt(stack, maps, row.depths).flatten().numpy()[chosen])
+        errors.append(error.flatten().numpy()[chosen] ** 2)
+    return calibrate(np.concatenate(found), np.concatenate(errors))
+
+
+@dataclass
+class StackJudge:
+    """Sums up what a stack's weights and uncertainty are like, frame by frame, at the size of the truth.
+
+    Attributes:
+        stack: The fit that is judged.
+        calibration: Of its disagreement.
+        titles: Of its learners.
+        protocol: Which pixels count.
+    """
+
+    stack: Stack
+    calibration: Calibration
+    titles: tuple[str, ...]
+    protocol: EvalProtocol
+    weights: WeightStatistics = field(init=False)
+    reliability: Reliability = field(init=False, default_factory=Reliability)
+    curves: dict[str, list[Sparsification]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.weights = WeightStatistics(self.titles)
+
+    def add(self, raw: RawFrame, maps: Tensor, depths: Tensor) -> None:
+        """Add one frame.
+
+        Args:
+            raw: The truth.
+            maps: Of the stack, [1 maps h w] at the working size.
+            depths: Of its learners, [1 k h w] in metres.
+        """
+        size = raw.depth.shape
+        parts = [self.stack.network.fuse(maps, depths), doubt(self.stack, maps, depths), maps[:, : depths.shape[1]]]
+        whole = F.interpolate(torch.cat(parts, dim=1), size, mode="bilinear", align_corners=False)
+        target, known = (torch.from_numpy(array)[None, None] for array in (raw.depth, raw.valid))
+        predicted, truth, valid, _ = prepare(whole[:, :1], target, known, protocol=self.protocol)
+        if not valid.any():
+            return
+        raw_doubt = whole[:, 1:2]
+        self.reliability.add(predicted, truth, valid, sigma=self.calibration.apply(raw_doubt))
+        found = sparsification_curves(predicted[0], truth[0], valid[0], uncertainty=raw_doubt[0])
+        for metric, curve in found.items():
+            self.curves.setdefault(metric, []).append(curve)
+        self.weights.update(whole[0, 2:].numpy(), truth[0, 0].numpy(), valid[0, 0].numpy())
+
+    def details(self) -> StackDetails:
+        """What was added so far."""
+        diagram = self.reliability.diagram()
+        reliability = ReliabilityDetails(
+            predicted=tuple(each.predicted for each in diagram),
+            observed=tuple(each.observed for each in diagram),
+            pixels=tuple(each.pixels for each in diagram),
+            ence=self.reliability.calibration_error(),
+        )
+        sparsification = {metric: _mean_curve(curves) for metric, curves in self.curves.items()}
+        uncertainty = UncertaintyDetails(sparsification=sparsification, reliability=reliability)  # type: ignore[arg-type]
+        return StackDetails(weights=self.weights.compute(), uncertainty=uncertainty)
+
+
+def _mean_curve(curves: list[Sparsification]) -> SparsificationDetails:
+    by: Mapping[str, np.ndarray] = {
+        name: np.mean([np.asarray(getattr(curve, name)) for curve in curves], axis=0)
+        for name in ("by_uncertainty", "by_error")
+    }
+    return SparsificationDetails(
+        fractions=tuple(map(float, curves[0].fractions)),
+        by_uncertainty=tuple(by["by_uncertainty"].tolist()),
+        by_error=tuple(by["by_error"].tolist()),
+        ause=float(np.mean([curve.ause for curve in curves])),
+        aurg=float(np.mean([curve.aurg for curve in curves])),
+    )
