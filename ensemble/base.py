@@ -1,15 +1,18 @@
-"""``python -m ensemble.base``: train, cache, score and measure the base learners."""
+"""``python -m ensemble.base``: train, import, cache, score and measure the base learners."""
 
 import json
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ensemble import options
-from ensemble.config import LearnerSettings
+from ensemble.config import NAME, ImportSettings, LearnerSettings
 from ensemble.config_files import experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.console import messages, results
+from ensemble.imported import learners_of, settings_beside
 from ensemble.runs import FULL, Outputs, fold_model, outputs, seed_model
 from ensemble.setting_trees import SettingsError, check_name
 
@@ -150,10 +153,10 @@ def cache(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Write the depth of every frame of a role to the cache; goes on where an earlier call stopped."""
-    for learner in learners:
-        check_name(learner, known_learners(), "learner")
-    check_name(role, ROLES, "role")
     name = experiment_name(kind=data, root=root, config=config, assignments=options.with_experiment(None, experiment))
+    for learner in learners:
+        check_name(learner, learners_of(outputs(cache_dir), name), "learner")
+    check_name(role, ROLES, "role")
 
     from ensemble.data.folds import read_folds
     from ensemble.evaluation import cache_test_predictions
@@ -180,6 +183,51 @@ def cache(
             cache_predictions(trained, where, ROLES[role], rebuild=rebuild, workers=many)
 
 
+@app.command("import")
+def import_(
+    name: Annotated[str, typer.Argument(help="What the learner is to be called.", metavar="NAME")],
+    folder: Annotated[
+        Path, typer.Argument(help="Depth maps called by frame, or one HDF5 file with a dataset per frame.")
+    ],
+    role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold; fills all folds).")],
+    unit: Annotated[
+        str | None, typer.Option(help="m or mm. Default: whole numbers are millimetres, real ones metres.")
+    ] = None,
+    align_on: Annotated[
+        str | None,
+        typer.Option(metavar="fit", help="Depth has no scale: fit one scale and shift on rows of training."),
+    ] = None,
+    relative: Annotated[bool, typer.Option("--relative", help="The maps have no scale; wants --align-on fit.")] = False,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="These maps are by the model of this fold alone. Default: the full fit.")
+    ] = None,
+    data: options.Data = None,
+    root: options.Root = None,
+    config: options.Config = None,
+    experiment: options.Experiment = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw the rows of this role away first.")] = False,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """Take depth maps from elsewhere into the cache as a learner: 16-bit PNG, .npy, .npz or HDF5 of any size."""
+    check_name(role, ROLES, "role")
+    if align_on not in (None, "fit"):
+        raise SettingsError(f"--align-on {align_on}: expected fit; scale and shift come from rows of training alone")
+    if unit is not None:
+        check_name(unit, ("m", "mm"), "unit")
+    where = outputs(cache_dir)
+    settings = _import_settings(where, name, unit, fold, data=data, root=root, config=config, experiment=experiment)
+    if not folder.exists():
+        raise SettingsError(f"{folder}: there is no such folder or file")
+
+    from ensemble.evaluation import import_test_depth
+    from ensemble.importing import check_free_name, import_depth
+    from ensemble.survey import Asked
+
+    check_free_name(name)
+    asked = Asked(settings, folder, ROLES[role], align=align_on is not None, relative=relative, rebuild=rebuild)
+    (import_test_depth if role == "test" else import_depth)(asked, where)
+
+
 @app.command()
 def evaluate(
     learner: Learner,
@@ -192,8 +240,8 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Score a learner on the test frames."""
-    check_name(learner, known_learners(), "learner")
     name = experiment_name(kind=data, root=root, config=config, assignments=options.with_experiment(None, experiment))
+    check_name(learner, learners_of(outputs(cache_dir), name), "learner")
 
     from ensemble.evaluation import evaluate_learner
     from ensemble.networks import trained_learner
@@ -268,6 +316,39 @@ def job_lines(
         *cached,
         "# then: " + where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *words),
     ]
+
+
+def _import_settings(
+    where: Outputs,
+    name: str,
+    unit: str | None,
+    fold: int | None,
+    *,
+    data: str | None,
+    root: Path | None,
+    config: Path | None,
+    experiment: str | None,
+) -> ImportSettings:
+    """Settings of an import; frames are those of the learners that the experiment has.
+
+    Raises:
+        SettingsError: The name cannot be that of a learner, or is taken.
+    """
+    assigned = options.with_experiment(None, experiment)
+    chosen = experiment_name(kind=data, root=root, config=config, assignments=assigned)
+    if not re.fullmatch(NAME, name) or name in known_learners():
+        raise SettingsError(
+            f"{name!r}: expected letters, digits and . _ + -, and not the name of a learner of ours "
+            f"({', '.join(known_learners())})"
+        )
+    if where.meta_run(chosen, name).settings.is_file():
+        raise SettingsError(f"{name!r}: a fit of the meta-learner goes by this name in {chosen}; choose another one")
+    beside = settings_beside(where, chosen)
+    if beside is None:
+        beside = learner_settings(known_learners()[0], kind=data, root=root, config=config, assignments=assigned)
+    tree = {"experiment": chosen, "learner": name, "fold": fold, "unit": unit}
+    settings = ImportSettings.model_validate({**tree, "data": beside.data, "evaluation": beside.evaluation})
+    return moved(settings, root)
 
 
 def _caching_words(words: Sequence[str]) -> list[str]:

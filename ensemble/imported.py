@@ -61,8 +61,15 @@ def settings_beside(outputs: Outputs, experiment: str) -> LearnerSettings | Impo
     for name in learners_of(outputs, experiment):
         run = outputs.learner_run(experiment, name)
         if run.settings.is_file():
-            return stored_settings(LearnerSettings if name in known_learners() else ImportSettings, run.settings)
+            return learner_settings_of(run)
     return None
+
+
+def learner_settings_of(run: Run) -> LearnerSettings | ImportSettings:
+    """The settings of one model of a learner, whether a network of ours or imported."""
+    if run.folder.parent.name in known_learners():
+        return stored_settings(LearnerSettings, run.settings)
+    return stored_settings(ImportSettings, run.settings)
 
 
 def read_roles(run: Run) -> dict[str, ImportedRole]:
@@ -86,7 +93,13 @@ def write_roles(run: Run, roles: Mapping[str, ImportedRole]) -> None:
 
 
 def import_command(
-    outputs: Outputs, settings: ImportSettings, role: str, *, model: str = FULL, folder: Path | str | None = None
+    outputs: Outputs,
+    settings: ImportSettings,
+    role: str,
+    *,
+    model: str = FULL,
+    folder: Path | str | None = None,
+    align: bool = False,
 ) -> str:
     """The command line that imports the maps of a role again, from the folder that they came from.
 
@@ -94,11 +107,12 @@ def import_command(
         outputs: Where rows are.
         settings: Of the learner.
         role: Which frames.
-        model: Whose rows; all folds are filled at once where the role is ``oof``.
-        folder: Where the maps lie; the folder of another role or a placeholder where nobody has said.
+        model: Whose rows; the full fit stands for all folds at once where the role is ``oof``.
+        folder: Where the maps lie; a placeholder where nobody has said.
+        align: Whether scale and shift are asked for; in any case they are where the settings hold them.
     """
     words = [settings.learner, str(folder or PLACEHOLDER), "--role", role]
     words += ["--unit", settings.unit] if settings.unit is not None else []
-    words += ["--align-on", "fit"] if settings.alignment is not None else []
-    words += model_options(model) if role != "oof" else ()
+    words += ["--align-on", "fit"] if align or settings.alignment is not None else []
+    words += model_options(model)
     return outputs.command("base", "import", *words, "--experiment", settings.experiment)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ensemble import options
-from ensemble.config import NAME, LearnerSettings, StackSettings
+from ensemble.config import NAME, StackSettings
 from ensemble.config_files import (
     experiment_name,
     known_inputs,
@@ -18,6 +18,7 @@ from ensemble.config_files import (
     stored_settings,
 )
 from ensemble.console import messages, results
+from ensemble.imported import learner_settings_of, learners_of
 from ensemble.runs import Outputs, Run, outputs, stack_name
 from ensemble.setting_trees import SettingsError, check_name
 
@@ -86,16 +87,17 @@ def _asked(
     where: Outputs, inputs: str, learners: tuple[str, ...], assigned: list[str], name: str | None, given: dict[str, Any]
 ) -> tuple[Run, StackSettings]:
     """The run that options name, and its settings; frames are those of the learners' runs."""
-    for learner in learners:
-        check_name(learner, known_learners(), "learner")
     experiment = experiment_name(**given, assignments=assigned)
-    if name is not None and (not re.fullmatch(NAME, name) or name in known_learners()):
+    known = learners_of(where, experiment)
+    for learner in learners:
+        check_name(learner, known, "learner")
+    if name is not None and (not re.fullmatch(NAME, name) or name in known):
         raise SettingsError(f"--name {name!r}: expected letters, digits and . _ + -, and not the name of a learner")
     words = options.repeated(given["kind"], given["root"], given["config"])
     first = where.learner_run(experiment, learners[0])
     inherited = None
     if first.settings.is_file():
-        own = stored_settings(LearnerSettings, first.settings)
+        own = learner_settings_of(first)
         if given["kind"] not in (None, own.data.kind):
             raise SettingsError(
                 f"--data {given['kind']}: the learners of {experiment} were trained on {own.data.kind}; leave it out"
@@ -103,13 +105,17 @@ def _asked(
         given["kind"] = own.data.kind
         inherited = own.model_dump(mode="json", include={"data", "evaluation"})
     assigned = options.with_experiment(assigned, experiment)
-    settings = stack_settings(inputs, learners=learners, **given, assignments=assigned, inherited=inherited)
+    settings = stack_settings(
+        inputs, learners=learners, **given, assignments=assigned, inherited=inherited, imported=known
+    )
 
     from ensemble.joint import with_members
     from ensemble.networks import common_data
     from ensemble.rows import level_zero
 
     if settings.mode != "frozen":
+        for learner in settings.learners:
+            check_name(learner, known_learners(), f"network to train (--training {settings.mode})")
         settings = with_members(settings, where, **given, assignments=assigned)
         return where.meta_run(experiment, name or stack_name(settings)), settings
     wanted = {"rows": settings.rows, "level0": settings.level0, "root": given["root"], "options": words}

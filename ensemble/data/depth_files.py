@@ -121,7 +121,7 @@ def as_metres(numbers: Shaped[np.ndarray, "h w"], unit: Literal["m", "mm"] | Non
 
 def _from_numpy(path: Path) -> np.ndarray:
     if path.suffix.lower() == ".npy":
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # a map cannot claim more than the file holds
+        return np.lib.format.open_memmap(path, mode="r")  # a map cannot claim more than the file holds
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if len(members) != 1 or members[0].file_size > LARGEST_MEMBER_BYTES:

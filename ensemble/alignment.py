@@ -1,0 +1,94 @@
+"""Whether imported depth is in metres, proved on rows of training; or the scale and shift that make it so."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ensemble.config import Alignment, ImportSettings
+from ensemble.console import messages
+from ensemble.imported import PLACEHOLDER, ImportedRole
+from ensemble.runs import Outputs
+from ensemble.survey import Asked, Survey
+
+LIKELY_RATIO = 2.0
+"""How far the median of truth over depth may be from 1, either way, before depth counts as without a scale."""
+
+LIKELY_CHANGE = 4.0
+"""How many times larger or smaller depth may be, in the median, on test frames than on frames of training."""
+
+Stored = Mapping[str, tuple[ImportSettings, dict[str, ImportedRole]]]
+"""Settings and roles of every model that was imported under a name."""
+
+
+def alignment_of(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey) -> Alignment | None:
+    """Scale and shift of the learner; ``None`` where its depth is proved to be metres.
+
+    Raises:
+        ValueError: Depth has no scale and none is asked to be fitted, or there is nothing to fit it to.
+    """
+    known = {role for _, roles in stored.values() for role in roles}
+    recorded = next((old.alignment for old, _ in stored.values() if old.alignment is not None), None)
+    if not asked.align:
+        if asked.relative:
+            raise ValueError(
+                f"{asked.place}: depth without a scale (--relative) cannot be weighed against metres; fit one scale "
+                f"and shift on rows of training.\nRun: {asked.command(outputs, align=True)}"
+            )
+        _check_scale(asked, outputs, stored, survey)
+        return None
+    if recorded is not None and not (asked.rebuild and asked.role == recorded.role):
+        return recorded
+    if asked.role not in ("fit", "oof") or asked.settings.fold is not None:
+        first = replace(
+            asked, role="oof", settings=asked.settings.model_copy(update={"fold": None}), place=Path(PLACEHOLDER)
+        )
+        raise ValueError(
+            f"{asked.place}: --align-on fit takes scale and shift from the rows of training, of which "
+            f"{asked.settings.learner} has none yet ({', '.join(sorted(known)) or 'nothing'} imported). "
+            f"First\nRun: {first.command(outputs)}"
+        )
+    return _fitted(asked.place, asked.role, survey)
+
+
+def _fitted(place: Path, role: Literal["fit", "oof"], survey: Survey) -> Alignment:
+    """Least squares on depth over all sampled pixels: one scale and one shift."""
+    columns = np.stack([survey.depths, np.ones_like(survey.depths)], axis=1)
+    if len(columns) < 2 or np.ptp(survey.depths) == 0:
+        raise ValueError(f"{place}: depth is the same at all {len(columns)} pixels with a truth; nothing can be fitted")
+    scale, shift = np.linalg.lstsq(columns, survey.truth)[0].tolist()
+    if scale <= 0:
+        raise ValueError(
+            f"{place}: the fitted scale is {scale:g}: what is near has the larger numbers, as in inverse depth or "
+            "disparity; write depth that grows with the distance"
+        )
+    messages.print(
+        f"alignment: {scale:.6g} x depth + {shift:.6g} m, from {len(columns)} pixels of {survey.frames} {role} frames"
+    )
+    return Alignment(scale=scale, shift=shift, role=role, pixels=len(columns), frames=survey.frames)
+
+
+def _check_scale(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey) -> None:
+    """Refuse depth that is off by a factor: from the truth of training, or on test frames from that of training."""
+    if asked.role == "test":
+        medians = [entry.median for _, roles in stored.values() for role, entry in roles.items() if role != "test"]
+        if not medians:
+            first = replace(asked, role="validation", place=Path(PLACEHOLDER))
+            raise ValueError(
+                f"{asked.place}: whether depth is in metres is proved on frames of training, the truth of test frames "
+                f"is never read for it. Import those first\nRun: {first.command(outputs)}"
+            )
+        ratio = float(np.median(medians) / np.median([*survey.median.values()]))
+        limit, against = LIKELY_CHANGE, "depth on frames of training"
+    else:
+        if not len(survey.truth):
+            raise ValueError(f"{asked.place}: no {asked.role} frame has a valid pixel to prove the unit with")
+        ratio, limit, against = float(np.median(survey.truth / survey.depths)), LIKELY_RATIO, "truth"
+    if not 1 / limit <= ratio <= limit:
+        raise ValueError(
+            f"{asked.place}: the {against} is {ratio:.3g} times the depth (median over {len(survey.median)} "
+            f"{asked.role} frames), so it is not in metres; fit one scale and shift on rows of training.\n"
+            f"Run: {asked.command(outputs, align=True)}"
+        )

@@ -1,0 +1,190 @@
+"""Depth maps from elsewhere become the rows of a learner: proved to be metres, brought to size, kept in the cache.
+
+Frames to test on come from ``ensemble.evaluation`` alone; their truth is read nowhere here.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ensemble.alignment import Stored, alignment_of
+from ensemble.cache import PredictionWriter
+from ensemble.config import ImportSettings
+from ensemble.config_files import stored_settings
+from ensemble.console import messages, progress
+from ensemble.data import open_source
+from ensemble.data.depth_files import DepthFile, as_metres, find_depth_maps, read_numbers
+from ensemble.data.source import Frame, FrameSource
+from ensemble.files import write_text
+from ensemble.imported import ImportedRole, read_roles, write_roles
+from ensemble.networks import differing_keys, frame_settings, imported_model
+from ensemble.prediction import Division, division_of, identity_of
+from ensemble.runs import FULL, Outputs, Run, fold_model
+from ensemble.setting_trees import SettingsError
+from ensemble.survey import Asked, Survey, model_of, resized, survey_maps
+from meta.combiners import FITTED_COMBINERS
+from meta.fusion import COMBINERS
+
+
+def check_free_name(name: str) -> None:
+    """Refuse a name that stands for another row of the tables.
+
+    Raises:
+        SettingsError: It is that of a combiner or of a bound.
+    """
+    taken = {*COMBINERS, *FITTED_COMBINERS, "best-single", "seed-mean", "oracle"}
+    if name in taken:
+        raise SettingsError(f"{name!r}: {', '.join(sorted(taken))} are other rows of the tables; choose another name")
+
+
+def import_depth(asked: Asked, outputs: Outputs, frames: Sequence[Frame] | None = None) -> None:
+    """Check all depth maps of a role, then put them into the cache as rows of a learner; goes on where it stopped.
+
+    Args:
+        asked: What to import.
+        outputs: Where to write.
+        frames: To test on; ``None`` for roles of training, whose frames follow from the settings.
+
+    Raises:
+        ValueError: A map is missing, doubled, damaged or of another size, depth is not in metres or has no scale, or
+            the role was imported from other maps; the message holds the command that mends it.
+    """
+    settings, data = asked.settings, asked.settings.data
+    source = open_source(data)
+    division = division_of(outputs, settings.experiment, source, data)
+    models = _frames_by_model(asked, division, frames)
+    every = [frame for part in models.values() for frame in part]
+    others = {frame.id for frame in source.frames} - {frame.id for frame in every}
+    files = find_depth_maps(
+        asked.place, [frame.id for frame in every], others=others, what=asked.role, mend=asked.command(outputs)
+    )
+    stored = _stored(asked, outputs)
+    survey = survey_maps(asked, outputs, source, models, files)
+    alignment = alignment_of(asked, outputs, stored, survey)
+    settings = settings.model_copy(update={"alignment": alignment})
+    _record(settings, outputs, source, division, stored)
+    for model, part in models.items():
+        _store(replace(asked, settings=settings), outputs, source, division, model, part, files, survey)
+
+
+def _frames_by_model(asked: Asked, division: Division, frames: Sequence[Frame] | None) -> dict[str, tuple[Frame, ...]]:
+    """The frames of each model whose rows are imported: all folds at once where the role is ``oof``."""
+    fold = asked.settings.fold
+    if frames is not None:
+        return {model_of(fold): tuple(frames)}
+    if asked.role == "oof":
+        folds = range(division.folds.count) if fold is None else (fold,)
+        return {fold_model(each): division.of_role("oof", each) for each in folds}
+    return {model_of(fold): division.of_role(asked.role, fold)}
+
+
+def _stored(asked: Asked, outputs: Outputs) -> dict[str, tuple[ImportSettings, dict[str, ImportedRole]]]:
+    """Settings and roles of every model that was imported under this name.
+
+    Raises:
+        SettingsError: It was imported with other settings, or some rows with and some without an alignment.
+    """
+    settings = asked.settings
+    folder = outputs.learner_run(settings.experiment, settings.learner).folder.parent
+    runs = [Run(path.parent) for path in sorted(folder.glob("*/settings.json"))]
+    stored = {run.folder.name: (stored_settings(ImportSettings, run.settings), read_roles(run)) for run in runs}
+    aligned = {old.alignment is not None for old, roles in stored.values() if set(roles) - {asked.role}}
+    for old, _ in stored.values():
+        differing = differing_keys(frame_settings(old.data), frame_settings(settings.data), "data.")
+        differing += [f"--unit: {old.unit} against {settings.unit}"] if old.unit != settings.unit else []
+        if aligned - {asked.align}:
+            differing.append(f"--align-on fit: {next(iter(aligned))} against {asked.align}")
+        if differing:
+            raise SettingsError(
+                f"{folder}: {settings.learner} was imported with something else ({'; '.join(differing)}). "
+                "Import all its roles alike, or give it another name; to start over, remove this folder"
+            )
+    return stored
+
+
+def _record(
+    settings: ImportSettings,
+    outputs: Outputs,
+    source: FrameSource,
+    division: Division,
+    stored: Stored,
+) -> None:
+    """Put the learner on record, and a new alignment on all its models: rows made with another one are stale then."""
+    if FULL not in stored:
+        _begin(settings.model_copy(update={"fold": None}), outputs, source, division, {})
+    for model, (old, _) in stored.items():
+        if old.alignment != settings.alignment:
+            run = outputs.learner_run(settings.experiment, settings.learner, model)
+            _write(run.settings, old.model_copy(update={"alignment": settings.alignment}))
+
+
+def _begin(
+    settings: ImportSettings,
+    outputs: Outputs,
+    source: FrameSource,
+    division: Division,
+    roles: Mapping[str, ImportedRole],
+) -> None:
+    run = outputs.learner_run(settings.experiment, settings.learner, model_of(settings.fold))
+    write_text(run.sources, json.dumps(division.sources(source, settings.fold), indent=2) + "\n")
+    write_roles(run, roles)
+    _write(run.settings, settings)
+
+
+def _write(path: Path, settings: ImportSettings) -> None:
+    write_text(path, json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
+
+
+def _store(
+    asked: Asked,
+    outputs: Outputs,
+    source: FrameSource,
+    division: Division,
+    model: str,
+    frames: Sequence[Frame],
+    files: Mapping[str, DepthFile],
+    survey: Survey,
+) -> None:
+    """Write the rows of one model that are not there yet."""
+    data, alignment = asked.settings.data, asked.settings.alignment
+    fold = None if model == FULL else int(model.removeprefix("fold-"))
+    settings = asked.settings.model_copy(update={"fold": fold})
+    run = outputs.learner_run(settings.experiment, settings.learner, model)
+    roles: dict[str, ImportedRole] = {}
+    with suppress(ValueError):
+        roles = read_roles(run)
+    median = float(np.median([survey.median[frame.id] for frame in frames]))
+    entry = ImportedRole(
+        folder=str(asked.place.absolute()), content=survey.content[model], frames=len(frames), median=median
+    )
+    roles = {**roles, asked.role: entry}
+    learner = imported_model(settings, run, roles)
+    clipped = 0
+    with PredictionWriter(
+        outputs.predictions(settings.experiment, settings.learner, asked.role, model),
+        identity_of(learner, source, frames, asked.role, division.folds),
+        [frame.id for frame in frames],
+        size=data.size,
+        max_depth=data.max_depth,
+        rebuild=asked.rebuild,
+        mend=asked.command(outputs),
+    ) as writer:
+        _begin(settings, outputs, source, division, roles)
+        missing = set(writer.missing())
+        for frame in progress([frame for frame in frames if frame.id in missing], "importing"):
+            metres = as_metres(read_numbers(files[frame.id]), settings.unit)
+            if alignment is not None:
+                aligned = alignment.scale * metres.astype(np.float64) + alignment.shift
+                metres = np.clip(aligned, data.min_depth, data.max_depth).astype(np.float32)
+                clipped += int(np.count_nonzero(metres != aligned.astype(np.float32)))
+            writer.append(frame.id, resized(metres, data.size))
+    there = len(frames) - len(missing)
+    messages.print(
+        f"{asked.role}: {len(missing)} frames imported as {settings.learner}/{model}"
+        + (f", {there} were there" if there else "")
+        + (f"; {clipped} pixels clipped into {data.min_depth:g} .. {data.max_depth:g} m" if clipped else "")
+    )

@@ -1,0 +1,188 @@
+"""What depth maps from elsewhere say before one of them is believed: their size, their unit, their scale."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, Float64
+from torch import Tensor
+
+from ensemble.cache import Role
+from ensemble.config import DataSettings, ImportSettings
+from ensemble.console import progress
+from ensemble.data.depth_files import DepthFile, as_metres, read_numbers
+from ensemble.data.source import Frame, FrameSource
+from ensemble.data.transforms import bring_to_size, valid_depth
+from ensemble.imported import import_command
+from ensemble.runs import FULL, Outputs, fold_model
+
+LIKELY_METRES = (0.1, 20.0)
+"""Median depth of an indoor frame; outside of it the unit is in doubt."""
+
+SAME_ASPECT = 0.01
+"""Relative difference of two ratios of height to width that is put down to rounding."""
+
+ALIGNED_FRAMES, ALIGNED_PIXELS = 1000, 500
+"""Frames, spread evenly, and valid pixels of each, that are held against the truth of training."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An import as it was asked for.
+
+    Attributes:
+        settings: Of the learner; its alignment is decided by the rows.
+        place: Folder of depth maps, or one HDF5 file.
+        role: What the frames are.
+        align: Fit a scale and a shift, or use those that were fitted to rows of training before.
+        relative: The user says that the maps have no scale.
+        rebuild: Throw the rows of this role away first.
+    """
+
+    settings: ImportSettings
+    place: Path
+    role: Role
+    align: bool = False
+    relative: bool = False
+    rebuild: bool = False
+
+    def command(self, outputs: Outputs, *, align: bool = False) -> str:
+        """This import as a command line.
+
+        Args:
+            outputs: Where rows are.
+            align: Ask for scale and shift even if this import does not.
+        """
+        return import_command(
+            outputs,
+            self.settings,
+            self.role,
+            model=model_of(self.settings.fold),
+            folder=self.place,
+            align=align or self.align,
+        )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What all maps of a role say before one of them is stored.
+
+    Attributes:
+        content: Fingerprint of the maps, by model.
+        median: Of the depth of every frame, as read.
+        depths: Sampled pixels with a truth; empty where no truth may be read.
+        truth: Metres at these pixels.
+        frames: Number of frames that were sampled.
+    """
+
+    content: Mapping[str, str]
+    median: Mapping[str, float]
+    depths: Float64[np.ndarray, " n"]
+    truth: Float64[np.ndarray, " n"]
+    frames: int
+
+
+def model_of(fold: int | None) -> str:
+    """The model that rows belong to: that of a fold, or the full fit."""
+    return FULL if fold is None else fold_model(fold)
+
+
+def survey_maps(
+    asked: Asked,
+    outputs: Outputs,
+    source: FrameSource,
+    models: Mapping[str, Sequence[Frame]],
+    files: Mapping[str, DepthFile],
+) -> Survey:
+    """Look at every map: size, finite numbers, unit; and at a sample of the truth where the role is one of training."""
+    data, every = asked.settings.data, [frame for part in models.values() for frame in part]
+    sizes = {data.size, source.read_image(every[0]).shape[:2]}
+    spread = np.linspace(0, len(every) - 1, min(ALIGNED_FRAMES, len(every))).astype(int)
+    compared = set() if asked.role == "test" else {every[index].id for index in spread}
+    digests = {model: hashlib.sha256() for model in models}
+    owner = {frame.id: model for model, part in models.items() for frame in part}
+    rng, medians = np.random.default_rng(0), {}
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    for frame in progress(every, "checking"):
+        numbers = read_numbers(files[frame.id])
+        head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
+        digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
+        metres = as_metres(numbers, asked.settings.unit)
+        _check_map(metres, f"{files[frame.id]} (frame {frame.id})", sizes, positive=not asked.align)
+        medians[frame.id] = float(np.median(metres[::4, ::4]))
+        if not asked.align:
+            _check_unit(metres, medians[frame.id], frame, asked, outputs, whole=numbers.dtype.kind in "ui")
+        if frame.id in compared:
+            pairs.append(_sampled(resized(metres, data.size), source, frame, data, rng))
+    depths, truth = (np.concatenate([pair[side] for pair in pairs] or [np.empty(0)]) for side in (0, 1))
+    return Survey({model: digest.hexdigest() for model, digest in digests.items()}, medians, depths, truth, len(pairs))
+
+
+def _check_map(metres: Float32[np.ndarray, "h w"], where: str, sizes: set[tuple[int, ...]], *, positive: bool) -> None:
+    bad = int(np.count_nonzero(~np.isfinite(metres)))
+    if bad:
+        raise ValueError(
+            f"{where}: {bad} of {metres.size} pixels are NaN or infinite; expected depth everywhere, nothing is "
+            "repaired here"
+        )
+    holes = int(np.count_nonzero(metres <= 0))
+    if holes and positive:
+        raise ValueError(
+            f"{where}: {holes} of {metres.size} pixels are 0 or negative; expected the predicted depth of every pixel, "
+            "holes are for measurements"
+        )
+    height, width = metres.shape
+    if not any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes):
+        known = " or ".join(sorted(f"{rows}x{columns}" for rows, columns in sizes))
+        raise ValueError(
+            f"{where}: {height}x{width} pixels have another shape than the frames ({known}); expected the whole frame "
+            "at any size, neither cropped nor stretched"
+        )
+
+
+def _check_unit(
+    metres: Float32[np.ndarray, "h w"], median: float, frame: Frame, asked: Asked, outputs: Outputs, *, whole: bool
+) -> None:
+    """Refuse depth that cannot be metres of an indoor frame."""
+    low, high = LIKELY_METRES
+    millimetres = asked.settings.unit == "mm" or (asked.settings.unit is None and whole)
+    where = f"{asked.place}: frame {frame.id}"
+    if not low <= median <= high:
+        problem = f"{where} has a median depth of {median:g} m where {low:g} .. {high:g} m is likely"
+        if (median < low) != millimetres:
+            raise ValueError(
+                f"{problem}; depth without a scale wants one fitted on rows of training.\n"
+                f"Run: {asked.command(outputs, align=True)}"
+            )
+        other, looks = ("m", "metres") if millimetres else ("mm", "millimetres")
+        again = replace(asked, settings=asked.settings.model_copy(update={"unit": other}))
+        raise ValueError(f"{problem}: it looks like {looks}.\nRun: {again.command(outputs)}")
+    largest = float(metres.max())
+    if largest > asked.settings.data.max_depth:
+        raise ValueError(
+            f"{where} reaches {largest:g} m, expected at most data.max_depth, "
+            f"{asked.settings.data.max_depth:g} m; clip it yourself if that is meant"
+        )
+
+
+def resized(metres: Float32[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "rows columns"]:
+    """Bilinear, corners not aligned, without smoothing: as predictions are brought to the size of the truth."""
+    tensor = torch.from_numpy(metres)[None, None]
+    if tensor.shape[-2:] != size:
+        tensor = F.interpolate(tensor, size, mode="bilinear", align_corners=False)
+    return tensor[0, 0].numpy()
+
+
+def _sampled(
+    metres: np.ndarray, source: FrameSource, frame: Frame, data: DataSettings, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and truth at some valid pixels of a frame of training."""
+    sample = bring_to_size(source.read(frame), data.size)
+    inside: Tensor = sample["valid"] & valid_depth(sample["depth"], data.min_depth, data.max_depth)
+    valid = np.flatnonzero(inside.numpy())
+    chosen = rng.choice(valid, min(ALIGNED_PIXELS, len(valid)), replace=False)
+    return metres.ravel()[chosen].astype(np.float64), sample["depth"].numpy().ravel()[chosen].astype(np.float64)
