@@ -41,8 +41,12 @@ def opened(content: Path | bytes, where: str) -> Iterator[h5py.File]:
         ValueError: It cannot be opened, is cut short, or what is read in the block is damaged or points outside.
     """
     try:
-        # No content at all would make a new file.
-        file = h5py.File(content, "r") if isinstance(content, Path) else h5py.File.in_memory(content or b"\0")
+        # Locks are of no use to readers and fail on some network disks; no content at all would make a new file.
+        file = (
+            h5py.File(content, "r", locking="best-effort")
+            if isinstance(content, Path)
+            else h5py.File.in_memory(content or b"\0")
+        )
     except PARSE_ERRORS as error:
         raise ValueError(f"{where}: damaged or cut short ({error}); expected an HDF5 file, fetch it again") from error
     try:

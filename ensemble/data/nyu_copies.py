@@ -50,6 +50,8 @@ def recognise(root: Path) -> Copy:
     Raises:
         ValueError: It holds none; the known layouts and what was found are named.
     """
+    if root.is_file():
+        raise ValueError(f"{root}: is a file; expected the folder that holds it, give {root.parent}")
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder; expected a copy of NYU Depth v2, set data.root or NYU_ROOT")
     found = copies_in(root)

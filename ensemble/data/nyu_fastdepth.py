@@ -121,7 +121,7 @@ def rgb_of(file: h5py.File) -> UInt8[np.ndarray, "h w 3"]:
 def depth_of(file: h5py.File) -> Float32[np.ndarray, "h w"]:
     """The depth of a frame's file, in metres."""
     check_members(file)
-    return plausible_metres(read_all(member(file, "depth"), "depth").astype(np.float32), "depth")
+    return plausible_metres(read_all(member(file, "depth"), "depth").astype(np.float32, copy=False), "depth")
 
 
 def plausible_metres(depth: Float32[np.ndarray, "h w"], name: str) -> Float32[np.ndarray, "h w"]:
@@ -130,9 +130,10 @@ def plausible_metres(depth: Float32[np.ndarray, "h w"], name: str) -> Float32[np
     Raises:
         ValueError: Values are not finite, negative, or too far for a room.
     """
-    broken = int((~np.isfinite(depth)).sum()) + int((depth < 0).sum())
-    if broken:
+    low, high = float(depth.min(initial=0)), float(depth.max(initial=0))  # not a number where one value is none
+    if not (low >= 0 and np.isfinite(high)):
+        broken = int((~np.isfinite(depth) | (depth < 0)).sum())
         raise ValueError(f"'{name}' has {broken} values that are negative or not finite, expected metres")
-    if depth.size and depth.max() > FARTHEST:
-        raise ValueError(f"'{name}' reaches {depth.max():.0f}, expected metres: these may be millimetres")
+    if high > FARTHEST:
+        raise ValueError(f"'{name}' reaches {high:.0f}, expected metres: these may be millimetres")
     return depth

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from ensemble.data.nyu_source import Problem
 
+_LONGEST_NAME = 255
+
 
 class ListedPair(NamedTuple):
     """A line of a list: image and depth, relative to a folder that the copy decides."""
@@ -61,4 +63,5 @@ def leads_outside(name: str, *, parts: int = 2) -> bool:
         parts: Fewest parts that a proper name has.
     """
     path = PurePosixPath(name.lstrip("/"))
-    return ".." in path.parts or "\\" in name or ":" in name or "\0" in name or len(path.parts) < parts
+    too_long = any(len(part.encode("utf-8", "surrogateescape")) > _LONGEST_NAME for part in path.parts)
+    return too_long or ".." in path.parts or any(sign in name for sign in "\\:\0") or len(path.parts) < parts

@@ -1,17 +1,21 @@
 """Every copy of NYU Depth v2 in miniature: recognised, read to the same metres, and passed by the doctor (row 13)."""
 
+import hashlib
 import json
 import multiprocessing
+import os
 import pickle
 import re
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from unittest import mock
 
 import h5py
 import miniatures
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from miniatures import FOLDERS, MINIATURES, TEST, TRAIN, Miniature, content
 from typer.testing import CliRunner
 
@@ -21,6 +25,7 @@ from ensemble.data.__main__ import app
 from ensemble.data.doctor import diagnose
 from ensemble.data.held_out import test_frames as frames_to_score
 from ensemble.data.nyu_copies import open_nyu, recognise
+from ensemble.data.nyu_lists import read_lines
 from ensemble.data.source import FrameSource
 from ensemble.data.splits import scene_of_folder, training_frames
 
@@ -178,6 +183,29 @@ def test_all_known_layouts_are_named(tmp_path: Path):
         "d-*.pgm",
     ):
         assert name in str(caught.value)
+
+
+def test_a_file_is_answered_with_its_folder(built: dict[str, Path]):
+    with pytest.raises(ValueError, match="is a file; expected the folder that holds it"):
+        open_nyu(built["unidepth"] / "nyuv2.hdf5")
+
+
+def test_fingerprints_of_older_caches_still_hold(built: dict[str, Path]):
+    source = open_nyu(built["sync"])
+    frame = source.frames[0]
+    folder = built["sync"] / "sync" / "kitchen_0028a"
+    sizes = [(folder / name).stat().st_size for name in ("rgb_00000.jpg", "sync_depth_00000.png")]
+    lines = f"nyu 1\ntrain kitchen_0028a/rgb_00000 {sizes[0]} {sizes[1]}\n"
+    assert source.describe([frame]) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+@given(st.lists(st.text(alphabet="/.\\:ab \n\0,\u2028~", max_size=30), max_size=4), st.sampled_from([None, ","]))
+def test_no_list_leads_out_of_its_folder(lines: list[str], separator: str | None):
+    pairs, _ = read_lines("\n".join(lines), "list", separator=separator)
+    root = PurePosixPath("/copies/nyu")
+    for path in (path for pair in pairs for path in pair):
+        assert PurePosixPath(os.path.normpath(root / path)).is_relative_to(root)
+        assert not set("\\:\0") & set(str(path))
 
 
 def test_copies_that_were_put_together_are_told(built: dict[str, Path], tmp_path: Path):

@@ -92,7 +92,7 @@ def test_a_process_that_dies_ends_the_look_with_a_message(tmp_path: Path):
     tasks = [(frame, True) for frame in source.frames]
     with (
         mock.patch("ensemble.data.measurements._WORTH_PROCESSES", 1),
-        pytest.raises(ValueError, match="a process that decodes frames was killed, .* run with fewer --workers"),
+        pytest.raises(ValueError, match="a process that decodes frames was killed"),
     ):
         list(examine_all(source, tasks, workers=2))
 
