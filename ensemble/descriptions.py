@@ -1,13 +1,14 @@
 """What the rows of a table say beside their scores: titles, notes, and what a predictor costs."""
 
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ensemble.config import StackSettings
+from ensemble.config import LearnerSettings, StackSettings
 from ensemble.entrants import Entrants, StackRow
-from ensemble.networks import load_learner
-from ensemble.profiling import profile_network
+from ensemble.networks import build_learner
+from ensemble.profiling import Profile, profile_network
 from ensemble.report import Kind
 from ensemble.rows import LevelZero
 from ensemble.runs import Run, stack_name
@@ -16,7 +17,7 @@ from meta.inputs import channel_count
 
 WEIGHTED = {"inverse-variance": "inverse variance", "global": "global weights", "depth-range": "weights by depth range"}
 
-REPEATS = 5
+REPEATS = 3
 """Timed passes of a network."""
 
 
@@ -87,10 +88,9 @@ def _stack_rows(stack: StackRow) -> dict[str, Description]:
     channels = channel_count(first.settings.inputs, len(learners))
     cost = profile_network(first.network, first.settings.data.size, device="cpu", channels=channels, repeats=REPEATS)
     seeds = ", ".join(str(repeat.settings.seed) for repeat in stack.repeats)
+    mean = f"mean of the learners of {stack.name}"
     return {
-        f"mean of {stack.name}": Description(
-            "combiner", f"mean of the learners of {stack.name}", milliseconds=together
-        ),
+        f"mean of {stack.name}": Description("combiner", mean, milliseconds=together),
         stack.name: Description(
             "stack",
             title_of(first.settings, stack.name),
@@ -107,8 +107,7 @@ def _learner(learner: LevelZero, kind: Kind, title: str) -> Description:
     """Costs of all models whose mean is a learner's depth."""
     if any(model.is_import for model in learner.tested):
         return Description(kind, title, "imported depth maps")
-    size = learner.tested[0].settings.data.size
-    costs = [profile_network(load_learner(model), size, device="cpu", repeats=REPEATS) for model in learner.tested]
+    costs = [_cost(_Built(model.network_settings)) for model in learner.tested]
     return Description(
         kind,
         title,
@@ -118,6 +117,28 @@ def _learner(learner: LevelZero, kind: Kind, title: str) -> Description:
         sum(cost.milliseconds for cost in costs),
         _sum(_training_seconds(model.run) for model in learner.tested),
     )
+
+
+class _Built:
+    """How a network is built, whatever its weights: models that are built alike cost the same and are timed once."""
+
+    def __init__(self, settings: LearnerSettings) -> None:
+        self.settings = settings
+        parts = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
+        self._key = json.dumps([parts, settings.data.size], sort_keys=True)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Built) and self._key == other._key
+
+
+@functools.cache
+def _cost(built: _Built) -> Profile:
+    bare = built.settings.encoder.model_copy(update={"weights": "none"})
+    network = build_learner(built.settings.model_copy(update={"encoder": bare}))
+    return profile_network(network, built.settings.data.size, device="cpu", repeats=REPEATS)
 
 
 def _training_seconds(run: Run) -> float | None:

@@ -37,7 +37,7 @@ SCHEMA = 1
 
 
 def shares_of(stack: Stack, maps: Tensor) -> Tensor:
-    """Weights [b k h w] as shares of the learners' disagreement; free weights count by their size, whatever the sign."""
+    """Weights [b k h w] as shares that sum to one; free weights count by their size, whatever the sign."""
     weights = maps[:, : len(stack.learners)]
     if stack.network.weights != "free":
         return weights
