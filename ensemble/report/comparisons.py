@@ -129,7 +129,7 @@ def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
     if missing:
         sentences.append(f"There is no row for {_listed(missing)}, so nothing is said about it.")
     sentences += [
-        f"{row.title} against the plain mean: {_counted(found)}."
+        f"Also against the plain mean: {row.title} is {_counted(found)}."
         for row in stacks
         if row != best and (found := comparisons.against(row.name, MEAN))
     ]
@@ -171,12 +171,24 @@ def _verdict(reference: str, found: Sequence[Difference]) -> str:
     wins = [METRICS[each.metric].label for each in found if each.better == "first"]
     losses = [METRICS[each.metric].label for each in found if each.better == "second"]
     unclear = [f"{METRICS[each.metric].label} ({_leans(each)})" for each in found if each.better is None]
-    parts = [f"better on {sum(_leans(each) == 'better' for each in found)} of {len(found)} metrics"]
-    parts.append(f"significantly on {len(wins)} ({_listed(wins)})" if wins else "significantly on none")
+    ahead = sum(_leans(each) == "better" for each in found)
+    parts = [f"better on {_share(ahead, len(found))} metrics", _significantly("", wins, len(found))]
     if losses:
-        parts.append(f"significantly worse on {len(losses)} ({_listed(losses)})")
+        parts.append(_significantly("worse ", losses, len(found)))
     text = f"Against {reference} it is {', '.join(parts)}."
-    return f"{text} Not significant: {_listed(unclear)}." if unclear else f"{text} No difference is left open."
+    return f"{text} Not significant: {_listed(unclear)}." if unclear else text
+
+
+def _significantly(how: str, metrics: Sequence[str], count: int) -> str:
+    if not metrics:
+        return f"significantly {how}on none"
+    if len(metrics) == count:
+        return f"significantly {how}on every one"
+    return f"significantly {how}on {len(metrics)} ({_listed(metrics)})"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"all {whole}" if part == whole else f"{part} of {whole}" if part else f"none of {whole}"
 
 
 def _counted(found: Sequence[Difference]) -> str:

@@ -71,8 +71,8 @@ def ranked_frames(images: Iterable[ImageScore], row: str) -> tuple[RankedFrame, 
     ranked = sorted((sum(scores) / len(scores), frame) for frame, scores in found.items())
     if not ranked:
         return ()
-    places = {0: "best", len(ranked) - 1: "worst", (len(ranked) - 1) // 2: "median"}
-    places = {0: "best", **places} if len(ranked) < 3 else places
+    middle, last = (len(ranked) - 1) // 2, len(ranked) - 1
+    places = {middle: "median"} | {last: "worst"} | {0: "best"}  # of one or two frames, what is said last holds
     return tuple(RankedFrame(places[place], ranked[place][1], ranked[place][0]) for place in sorted(places))
 
 
@@ -117,7 +117,7 @@ def read_galleries(path: Path) -> tuple[Gallery, ...]:
         ValueError: The file is not such a file, or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             index = json.loads(str(file["index"]))
             if index["schema"] != SCHEMA:
                 raise ValueError(f"schema {index['schema']} found, {SCHEMA} expected")

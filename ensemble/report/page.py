@@ -73,7 +73,7 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
         rooms=_rooms(scores),
         differences=[
             {"title": row.title, "open": row == best, "references": found}
-            for row in scores.rows
+            for row in sorted(scores.rows, key=lambda row: row != best)
             if row.kind == "stack" and (found := _differences(comparisons, row))
         ],
         pictures=[

@@ -63,9 +63,17 @@ class ColourBar:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All strips of one stack; a kind of panel has one scale in all of them."""
+    """All strips of one stack; a kind of panel has one scale in all of them.
+
+    Attributes:
+        stack: Its name for people.
+        columns: Panels side by side where there is room, so that a learner's weights stand below its depth.
+        strips: One per frame.
+        bars: One per kind of panel.
+    """
 
     stack: str
+    columns: int
     strips: tuple[Strip, ...]
     bars: tuple[ColourBar, ...]
 
@@ -90,7 +98,7 @@ def draw_gallery(gallery: Gallery, title: str) -> Pictures:
         weight_unit(len(gallery.learners)): weight_scale(len(gallery.learners), spread),
     }
     strips = [_strip(image, gallery, near, far, spread, sure) for image in gallery.images]
-    return Pictures(title, tuple(strips), _bars(scales))
+    return Pictures(title, len(gallery.learners) + 3, tuple(strips), _bars(scales))
 
 
 def relative_error_colours(
