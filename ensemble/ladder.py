@@ -69,12 +69,13 @@ class Ladder:
 
 
 def training_rows(
-    learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings, role: Role
+    learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings, role: Role, *, fill: bool = True
 ) -> Iterator[TrainingRow]:
-    """Every frame of a role of training with its cached rows; missing ones are cached first."""
+    """Every frame of a role of training with its cached rows; missing ones are cached first, unless told not to."""
     source = open_source(settings.data)
     division = division_of(outputs, settings.experiment, source, settings.data)
-    cache_level_zero(learners, outputs, role, workers=settings.data.workers)
+    if fill:
+        cache_level_zero(learners, outputs, role, workers=settings.data.workers)
     frames = division.frames.validation if role == "validation" else division.frames.fit
     rows = [open_rows(learner, outputs, source, frames, role, division) for learner in learners]
     for frame in progress(frames, f"reading {role} rows"):
@@ -119,9 +120,7 @@ def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSetti
     return Ladder(role, best, scores, {name: make(depths, target) for name, make in FITTED_COMBINERS.items()})
 
 
-def scores_of(
-    depths: Float[Tensor, "1 k h w"], row: TrainingRow, settings: ScoredSettings
-) -> dict[str, np.ndarray]:
+def scores_of(depths: Float[Tensor, "1 k h w"], row: TrainingRow, settings: ScoredSettings) -> dict[str, np.ndarray]:
     """Every metric of every depth map of a frame of training, at the working size."""
     protocol = protocol_of(
         settings,

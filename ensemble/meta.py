@@ -13,12 +13,13 @@ from ensemble.config_files import (
     experiment_name,
     known_inputs,
     known_learners,
+    learner_settings,
     moved,
     stack_settings,
     stored_settings,
 )
 from ensemble.console import messages, results
-from ensemble.imported import learner_settings_of, learners_of
+from ensemble.imported import learner_settings_of, learners_of, settings_beside
 from ensemble.runs import Outputs, Run, outputs, stack_name
 from ensemble.setting_trees import SettingsError, check_name
 
@@ -162,6 +163,46 @@ def evaluate(
         messages.print(f"scores, scores per image and pictures: {folder}")
 
 
+@app.command("compare-subsets")
+def compare(
+    learners: Annotated[str, typer.Option(help="Two or more.")] = ",".join(DEFAULT_LEARNERS),
+    data: options.Data = None,
+    root: options.Root = None,
+    config: options.Config = None,
+    experiment: options.Experiment = None,
+    cache_dir: options.CacheDir = None,
+    as_json: options.Json = False,
+) -> None:
+    """All subsets of learners under the cheap combiners, on out-of-fold rows: which learner earns its place."""
+    where = outputs(cache_dir)
+    assigned = options.with_experiment(None, experiment)
+    name = experiment_name(kind=data, root=root, config=config, assignments=assigned)
+    chosen = tuple(dict.fromkeys(learner.strip() for learner in learners.split(",")))
+    for learner in chosen:
+        check_name(learner, learners_of(where, name), "learner")
+    if len(chosen) < 2:
+        raise SettingsError(f"--learners {learners}: expected two or more different learners, such as adabins,bts")
+
+    from ensemble.rows import with_all_folds
+    from ensemble.subsets import compare_subsets, subset_table
+
+    words = options.repeated(data, root, config)
+    beside = settings_beside(where, name) or learner_settings(
+        known_learners()[0], kind=data, root=root, config=config, assignments=assigned
+    )
+    found = with_all_folds(where, name, chosen, folds=beside.data.folds, root=root, options=words)
+    comparison = compare_subsets(found, where, found[0].tested[0].settings)
+    if as_json:
+        results.print_json(data=comparison.to_plain())
+    else:
+        results.print(subset_table(comparison))
+        results.print()
+        for place in comparison.places:
+            results.print(place.sentence)
+        if comparison.few_scenes:
+            messages.print(f"{comparison.scenes} scenes: with fewer than about 20, intervals are too narrow")
+
+
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A fit of the meta-learner.")],
@@ -169,16 +210,17 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Depth of photographs: 16-bit PNG in millimetres, .npy in metres, a coloured picture and the weight maps."""
+    """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""
     where = outputs(cache_dir)
     found = where.find_run(run)
     for image in images:
         if not image.is_file():
             raise SettingsError(f"{image}: there is no such file")
 
-    from ensemble.stacking import load_stack, predict_images
+    from ensemble.photographs import predict_images
+    from ensemble.stacking import load_stack
 
-    written = predict_images(load_stack(found, where), images, out)
+    written = predict_images(load_stack(found, where), where, images, out)
     messages.print(f"{len(images)} images, {len(written)} files in {out}")
 
 

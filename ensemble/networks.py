@@ -74,7 +74,7 @@ class TrainedLearner:
         if isinstance(self.settings, ImportSettings):
             raise ValueError(
                 f"{self.name} was imported as depth maps: there is no network of it to run, train or measure; "
-                "leave it out of --learners, or import its maps of these images"
+                "leave it out of --learners"
             )
         return self.settings
 

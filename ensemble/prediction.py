@@ -185,15 +185,8 @@ def cache_predictions(
     check_trained_frames(trained, source, division)
     if frames is None:
         frames = division.of_role(role, trained[0].settings.fold)
-    for learner in (each for each in trained if each.is_import):
-        if rebuild:
-            raise ValueError(
-                f"{learner.name} was imported and has no network to compute rows with: --rebuild works on the import.\n"
-                f"Run: {_filling(outputs, learner, role)} --rebuild"
-            )
-        open_predictions(learner, outputs, source, frames, role, division.folds)
-        messages.print(f"{role}: all {len(frames)} frames of {learner.name}/{learner.model} were imported")
-    trained = [learner for learner in trained if not learner.is_import]
+    _check_imported([each for each in trained if each.is_import], outputs, source, frames, role, division, rebuild)
+    trained = [each for each in trained if not each.is_import]
     if not trained:
         return
     with ExitStack() as stack:
@@ -224,6 +217,27 @@ def cache_predictions(
             for frame_id, row in zip(ids, depth, strict=True):
                 if frame_id in missing[name]:
                     writers[name].append(frame_id, row.numpy())
+
+
+def _check_imported(
+    learners: Sequence[TrainedLearner],
+    outputs: Outputs,
+    source: FrameSource,
+    frames: Sequence[Frame],
+    role: Role,
+    division: Division,
+    rebuild: bool,
+) -> None:
+    """Rows that were imported are all there, or are refused: there is no network to compute them with."""
+    for learner in learners:
+        if rebuild:
+            raise ValueError(
+                f"{learner.name} was imported and has no network to compute rows with: --rebuild works on the import.\n"
+                f"Run: {_filling(outputs, learner, role)} --rebuild"
+            )
+        open_predictions(learner, outputs, source, frames, role, division.folds)
+    if names := ", ".join(f"{each.name}/{each.model}" for each in learners):
+        messages.print(f"{role}: all {len(frames)} frames of {names} are there as imported")
 
 
 def open_predictions(

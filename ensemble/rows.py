@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from base_learners import LEARNERS
 from ensemble.cache import PredictionReader, Role
 from ensemble.data.folds import read_folds
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
+from ensemble.imported import PLACEHOLDER
 from ensemble.networks import TrainedLearner, trained_learner
 from ensemble.prediction import Division, cache_predictions, open_predictions
-from ensemble.runs import Outputs, fold_model
+from ensemble.runs import FULL, Outputs, fold_model
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,48 @@ def level_zero(
         for fold in range(read_folds(outputs.folds(experiment)).count)
     )
     return LevelZero((full,) if level0 == "full" else folds, folds if rows == "oof" else ())
+
+
+def with_all_folds(
+    outputs: Outputs,
+    experiment: str,
+    learners: Sequence[str],
+    *,
+    folds: int,
+    root: Path | None = None,
+    options: Sequence[str] = (),
+) -> tuple[LevelZero, ...]:
+    """Learners with the models of all folds.
+
+    Args:
+        outputs: Where runs are.
+        experiment: Which experiment.
+        learners: Names.
+        folds: Number of folds to train where the experiment has not decided it yet.
+        root: Where the copy of NYU Depth v2 is now.
+        options: Of the command line that trains them as the others were.
+
+    Raises:
+        ValueError: Models are missing; the message names them all and holds the commands that train them.
+    """
+    path = outputs.folds(experiment)
+    count = read_folds(path).count if path.is_file() else folds
+    models = [FULL, *(fold_model(fold) for fold in range(count))]
+    missing: list[str] = []
+    commands: list[str] = []
+    for name in learners:
+        lacking = [model for model in models if not outputs.learner_run(experiment, name, model).result.is_file()]
+        missing += [f"{name}/{model}" for model in lacking]
+        words = ["train", name, "--folds", str(count), *options] if name in LEARNERS else []
+        words = words or ["import", name, PLACEHOLDER, "--role", "oof"]
+        commands += ["Run: " + outputs.command("base", *words, "--experiment", experiment)] if lacking else []
+    if missing:
+        raise ValueError(
+            f"{path.parent}: {len(missing)} models are missing (first: {missing[0]}); out-of-fold rows want those of "
+            "all folds.\n" + "\n".join(commands)
+        )
+    found = (level_zero(outputs, experiment, name, rows="oof", level0="full", root=root) for name in learners)
+    return tuple(found)
 
 
 def cache_level_zero(

@@ -1,0 +1,306 @@
+"""Which learner earns its place: all subsets of learners, combined by rules with few weights, on out-of-fold rows.
+
+Weights are fitted on the rows of the other folds and scored on the fold that was left out. No test frame is read.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from rich import box
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from ensemble.config import ScoredSettings
+from ensemble.data import open_source
+from ensemble.ladder import CHOSEN_BY, training_rows
+from ensemble.metrics import METRICS, pixel_errors
+from ensemble.prediction import division_of
+from ensemble.rows import LevelZero
+from ensemble.runs import Outputs
+from ensemble.stages import protocol_of
+from ensemble.statistics import holm, paired_differences
+from meta.combiners import FITTED_COMBINERS, Combiner
+from meta.fusion import COMBINERS
+
+SHOWN = ("abs_rel", "rmse", "d1")
+"""Metrics of the table; the first one chooses."""
+
+ALONE = "alone"
+"""Stands for the combiner of a single learner."""
+
+FITTED_PIXELS = 20_000
+"""Valid pixels that weights are fitted to, equally many of every frame."""
+
+LEAST_PIXELS = 50
+"""Of a frame, however many frames there are."""
+
+LEVEL = 0.05
+"""Corrected p-values below it decide."""
+
+ENOUGH_SCENES = 20
+"""With fewer the bootstrap's intervals are too narrow."""
+
+Subset = tuple[str, ...]
+Verdict = Literal["earns its place", "does not earn its place", "does harm"]
+
+
+@dataclass(frozen=True)
+class SubsetScore:
+    """One subset under one combiner.
+
+    Attributes:
+        learners: Of the subset.
+        combiner: Name in the tables; ``ALONE`` for a single learner.
+        scores: Metric -> mean over frames.
+    """
+
+    learners: Subset
+    combiner: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the best combination of all learners loses without one of them.
+
+    Attributes:
+        learner: Which is left out.
+        combiner: The best one of those that are left.
+        difference: Mean of ``CHOSEN_BY`` over frames, without the learner minus with it; above 0 it is missed.
+        low: Lower end of the 95 % interval, by paired bootstrap over scenes.
+        high: Upper end.
+        p_holm: Of the difference, corrected over the learners.
+        verdict: What follows.
+    """
+
+    learner: str
+    combiner: str
+    difference: float
+    low: float
+    high: float
+    p_holm: float
+    verdict: Verdict
+
+    @property
+    def sentence(self) -> str:
+        """The verdict for people."""
+        label = METRICS[CHOSEN_BY].label
+        how = {"earns its place": "rises", "does harm": "falls"}.get(self.verdict, "changes")
+        size = f"{abs(self.difference):.4f}" if how != "changes" else f"{self.difference:+.4f}"
+        sign = -1 if self.verdict == "does harm" else 1
+        low, high = sorted((sign * self.low, sign * self.high))
+        interval = f"95 % interval {low:.4f} to {high:.4f}, p {self.p_holm:.4f} after Holm"
+        return f"{self.learner} {self.verdict}: without it {label} {how} by {size} ({interval})."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All subsets of some learners.
+
+    Attributes:
+        experiment: Its name.
+        frames: Number of frames that were scored.
+        scenes: Number of their scenes.
+        scores: Every subset under every combiner.
+        places: One entry per learner.
+    """
+
+    experiment: str
+    frames: int
+    scenes: int
+    scores: tuple[SubsetScore, ...]
+    places: tuple[Place, ...]
+
+    @property
+    def few_scenes(self) -> bool:
+        """Whether there are too few scenes to trust the intervals."""
+        return self.scenes < ENOUGH_SCENES
+
+    @property
+    def best(self) -> tuple[SubsetScore, ...]:
+        """Every subset under its best combiner, single learners first."""
+        found: dict[Subset, SubsetScore] = {}
+        for each in self.scores:
+            known = found.setdefault(each.learners, each)
+            if each.scores[CHOSEN_BY] < known.scores[CHOSEN_BY]:
+                found[each.learners] = each
+        return tuple(found.values())
+
+    def to_plain(self) -> dict[str, Any]:
+        """Numbers, strings and lists, ready for JSON."""
+        return {
+            "experiment": self.experiment,
+            "rows": "oof",
+            "frames": self.frames,
+            "scenes": self.scenes,
+            "subsets": [asdict(each) for each in self.scores],
+            "best": [asdict(each) for each in self.best],
+            "places": [{**asdict(each), "sentence": each.sentence} for each in self.places],
+        }
+
+
+def compare_subsets(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Comparison:
+    """Score all subsets of learners under all cheap combiners, and ask of each learner whether it is missed.
+
+    Args:
+        learners: Two or more, each with the models of all folds.
+        outputs: Where rows are.
+        settings: Data and protocol.
+
+    Raises:
+        ValueError: Fewer than two learners, or rows are missing; the message holds the command that mends it.
+    """
+    names = [learner.name for learner in learners]
+    if len(names) < 2:
+        raise ValueError(f"compare-subsets: {len(names)} learner ({', '.join(names)}), expected 2 or more")
+    division = division_of(outputs, settings.experiment, open_source(settings.data), settings.data)
+    fitted = _fit(learners, outputs, settings, division.folds.fold_of, len(division.frames.fit))
+    protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
+    found: dict[tuple[Subset, str], list[list[float]]] = {}
+    scenes: list[str] = []
+    for row in training_rows(learners, outputs, settings, "oof", fill=False):
+        scored = protocol.mask(row.target, row.valid)[0, 0]
+        if not scored.any():
+            continue
+        scenes.append(row.frame.scene)
+        fold = division.folds.fold_of[row.frame.scene]
+        pixels, target = row.depths[:, :, scored][:, :, None], row.target[0, 0][scored][None, None, None]
+        for subset in _subsets(len(names)):
+            named = tuple(names[index] for index in subset)
+            depths = _combined(pixels[:, list(subset)], fitted.get((subset, fold), {}))
+            maps = torch.cat(list(depths.values())).clamp(protocol.min_depth, protocol.max_depth)
+            for combiner, scores in zip(depths, _scores(maps, target), strict=True):
+                found.setdefault((named, combiner), []).append(scores)
+    arrays = {cell: np.array(scores) for cell, scores in found.items()}
+    scores = [
+        SubsetScore(subset, combiner, dict(zip(SHOWN, array.mean(axis=0).tolist(), strict=True)))
+        for (subset, combiner), array in arrays.items()
+    ]
+    comparison = Comparison(settings.experiment, len(scenes), len(set(scenes)), tuple(scores), ())
+    chosen = {each.learners: each for each in comparison.best}
+    per_frame = {
+        subset: (each.combiner, arrays[subset, each.combiner][:, SHOWN.index(CHOSEN_BY)])
+        for subset, each in chosen.items()
+    }
+    return Comparison(
+        settings.experiment, len(scenes), len(set(scenes)), tuple(scores), _places(names, per_frame, scenes)
+    )
+
+
+def subset_table(comparison: Comparison) -> Table:
+    """Every subset with its best combiner, for a terminal of 80 columns or more."""
+    best = comparison.best
+    table = Table(
+        title=Text(f"{comparison.experiment}: subsets of learners", style="bold italic"),
+        box=box.HORIZONTALS,
+        padding=(0, 1),
+        pad_edge=False,
+        caption=Text(
+            f"Out-of-fold rows, {comparison.frames} frames of {comparison.scenes} scenes. Weights are fitted on the "
+            f"other folds; of each subset the best of {len(COMBINERS) + len(FITTED_COMBINERS)} combiners by "
+            f"{METRICS[CHOSEN_BY].label} is shown.",
+            style="dim",
+        ),
+        caption_justify="left",
+    )
+    table.add_column("learners")
+    table.add_column("best combiner", no_wrap=True)
+    for metric in SHOWN:
+        arrow = "↑" if METRICS[metric].higher_is_better else "↓"
+        table.add_column(f"{METRICS[metric].label} {arrow}", justify="right", no_wrap=True)
+    winners = {
+        metric: (max if METRICS[metric].higher_is_better else min)(f"{each.scores[metric]:.4f}" for each in best)
+        for metric in SHOWN
+    }
+    size = 0
+    for each in sorted(best, key=lambda each: (len(each.learners), each.scores[CHOSEN_BY])):
+        if len(each.learners) != size:
+            table.add_section()
+        size = len(each.learners)
+        cells = [(metric, f"{each.scores[metric]:.4f}") for metric in SHOWN]
+        numbers = [Text(cell, style="bold" if cell == winners[metric] else "") for metric, cell in cells]
+        table.add_row(" + ".join(each.learners), each.combiner, *numbers)
+    return table
+
+
+def _subsets(learners: int) -> Iterator[tuple[int, ...]]:
+    for size in range(1, learners + 1):
+        yield from combinations(range(learners), size)
+
+
+def _fit(
+    learners: Sequence[LevelZero],
+    outputs: Outputs,
+    settings: ScoredSettings,
+    fold_of: Mapping[str, int],
+    frames: int,
+) -> dict[tuple[tuple[int, ...], int], dict[str, Combiner]]:
+    """Weights of every subset for every fold, from pixels of the other folds."""
+    rng, wanted = np.random.default_rng(0), max(LEAST_PIXELS, FITTED_PIXELS // frames)
+    depths: list[np.ndarray] = []
+    truth: list[np.ndarray] = []
+    folds: list[np.ndarray] = []
+    for row in training_rows(learners, outputs, settings, "oof"):
+        valid = np.flatnonzero(row.valid.numpy())
+        chosen = rng.choice(valid, min(wanted, len(valid)), replace=False)
+        depths.append(row.depths[0].flatten(1).numpy()[:, chosen].T)
+        truth.append(row.target.flatten().numpy()[chosen])
+        folds.append(np.full(len(chosen), fold_of[row.frame.scene]))
+    pixels, target, left_out = (np.concatenate(each) for each in (depths, truth, folds))
+    several = [subset for subset in _subsets(len(learners)) if len(subset) > 1]
+    return {
+        (subset, fold): {
+            name: make(pixels[left_out != fold][:, list(subset)], target[left_out != fold])
+            for name, make in FITTED_COMBINERS.items()
+        }
+        for fold in sorted(set(fold_of.values()))
+        for subset in several
+    }
+
+
+def _combined(depths: Float[Tensor, "1 k 1 n"], fitted: Mapping[str, Combiner]) -> dict[str, Float[Tensor, "1 1 1 n"]]:
+    """The depth of a subset under every combiner."""
+    if depths.shape[1] == 1:
+        return {ALONE: depths}
+    plain = {name: combine(depths) for name, combine in COMBINERS.items()}
+    return plain | {name: each.combine(depths) for name, each in fitted.items()}
+
+
+def _scores(maps: Float[Tensor, "b 1 1 n"], target: Float[Tensor, "1 1 1 n"]) -> list[list[float]]:
+    """The shown metrics of every map over pixels that all are valid."""
+    truth = target.expand(maps.shape)
+    errors = pixel_errors(maps, truth, torch.ones_like(truth, dtype=torch.bool))
+    return torch.stack([METRICS[metric].formula(errors) for metric in SHOWN], dim=1).tolist()
+
+
+def _places(
+    names: Sequence[str],
+    per_frame: Mapping[Subset, tuple[str, Float64[np.ndarray, " frames"]]],
+    scenes: Sequence[str],
+) -> tuple[Place, ...]:
+    """What the combination of all loses without each learner; p-values are corrected over the learners."""
+    _, together = per_frame[tuple(names)]
+    found = []
+    for name in names:
+        combiner, without = per_frame[tuple(each for each in names if each != name)]
+        pair = np.stack([without, together])[:, :, None]
+        metrics = {CHOSEN_BY: METRICS[CHOSEN_BY].higher_is_better}
+        (difference,) = paired_differences(pair, scenes, rows=("without", "with"), metrics=metrics)
+        found.append((name, combiner, difference))
+    corrected = holm(np.array([difference.p for *_, difference in found]))
+    return tuple(
+        Place(name, combiner, each.difference, each.low, each.high, float(p), _verdict(each.difference, float(p)))
+        for (name, combiner, each), p in zip(found, corrected, strict=True)
+    )
+
+
+def _verdict(difference: float, p: float) -> Verdict:
+    if p >= LEVEL or difference == 0:
+        return "does not earn its place"
+    return "earns its place" if difference > 0 else "does harm"
