@@ -95,6 +95,11 @@ class Run:
         return self.folder / "gallery.npz"
 
     @property
+    def reports(self) -> tuple[Path, ...]:
+        """The report in every format: Markdown, LaTeX, CSV, HTML."""
+        return tuple(self.folder / f"report.{suffix}" for suffix in ("md", "tex", "csv", "html"))
+
+    @property
     def pictures(self) -> Path:
         """Picture grid of some test frames."""
         return self.folder / "pictures.png"
@@ -110,7 +115,7 @@ class Run:
         return (
             *(self.result, self.uncertainty, self.scores, self.table, self.per_image, self.details),
             *(self.gallery, self.pictures),
-            *(self.lr_range, self.last, self.best, self.log, self.sources, self.settings),
+            *(*self.reports, self.lr_range, self.last, self.best, self.log, self.sources, self.settings),
         )
 
     @property

@@ -7,7 +7,6 @@ from ensemble.report.details import (
     StackDetails,
     UncertaintyDetails,
     WeightDetails,
-    WeightStatistics,
     read_details,
     write_details,
 )
@@ -19,6 +18,7 @@ from ensemble.report.gallery import (
     read_galleries,
     write_galleries,
 )
+from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics
 from ensemble.report.published import PUBLISHED, PUBLISHED_NOTE
 from ensemble.report.scores import (
     BEST_SINGLE,
@@ -48,6 +48,7 @@ __all__ = [
     "SparsificationDetails",
     "StackDetails",
     "UncertaintyDetails",
+    "UncertaintyStatistics",
     "WeightDetails",
     "WeightStatistics",
     "read_details",

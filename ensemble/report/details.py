@@ -1,11 +1,8 @@
 """What is known of a stack beyond its scores: whom it trusts, where, and how sure it can be (``details.json``)."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-from jaxtyping import Bool, Float
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
@@ -15,8 +12,8 @@ from ensemble.report.scores import CHECKED, SCHEMA, first_mistake
 BINS = 20
 """Of a histogram of weights, over 0 to 1."""
 
-DEPTH_EDGES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-"""Metres between the ranges of true depth."""
+JudgedMetric = Literal["rmse", "abs_rel"]
+"""Metrics that an uncertainty is judged by."""
 
 Counts = tuple[Annotated[int, Field(ge=0)], ...]
 
@@ -111,7 +108,7 @@ class UncertaintyDetails:
         reliability: In metres.
     """
 
-    sparsification: dict[Literal["rmse", "abs_rel"], SparsificationDetails]
+    sparsification: dict[JudgedMetric, SparsificationDetails]
     reliability: ReliabilityDetails
 
 
@@ -139,70 +136,6 @@ class Details:
         """Refuses other versions."""
         if self.schema != SCHEMA:
             raise ValueError(f"schema {self.schema} found, {SCHEMA} expected; evaluate again")
-
-
-class WeightStatistics:
-    """Sums up weights frame by frame.
-
-    Args:
-        learners: Names for people, in the order of the weights.
-        depth_edges: Metres between ranges of true depth, ascending; pixels outside of all count in the histogram alone.
-
-    Raises:
-        ValueError: Edges do not ascend.
-    """
-
-    def __init__(self, learners: Sequence[str], depth_edges: Sequence[float] = DEPTH_EDGES) -> None:
-        self._learners, self._edges = tuple(learners), np.asarray(depth_edges, dtype=np.float64)
-        if len(self._edges) < 2 or (np.diff(self._edges) <= 0).any():
-            raise ValueError(f"weights by depth: edges {list(depth_edges)}, expected two or more, ascending")
-        self._counts = np.zeros((len(learners), BINS), dtype=np.int64)
-        self._beyond = np.zeros((2, len(learners)), dtype=np.int64)
-        self._sums = np.zeros((len(learners), len(self._edges) - 1))
-        self._pixels = np.zeros(len(self._edges) - 1, dtype=np.int64)
-
-    def update(
-        self, weights: Float[np.ndarray, "k h w"], truth: Float[np.ndarray, "h w"], valid: Bool[np.ndarray, "h w"]
-    ) -> None:
-        """Add the valid pixels of a frame.
-
-        Args:
-            weights: One map per learner.
-            truth: Metres.
-            valid: Pixels that count.
-
-        Raises:
-            ValueError: Weights of another number of learners, or NaN at a valid pixel.
-        """
-        if len(weights) != len(self._learners):
-            raise ValueError(f"weights of {len(weights)} learners, expected those of {', '.join(self._learners)}")
-        chosen, depth = weights[:, valid].astype(np.float64), truth[valid].astype(np.float64)
-        if not (np.isfinite(chosen).all() and np.isfinite(depth).all()):
-            raise ValueError("weights or truth are NaN or infinite at a valid pixel; nothing is repaired here")
-        self._beyond += [(chosen < 0).sum(axis=1), (chosen > 1).sum(axis=1)]
-        ranges = np.searchsorted(self._edges, depth, side="right") - 1
-        inside = (ranges >= 0) & (ranges < len(self._pixels))
-        self._pixels += np.bincount(ranges[inside], minlength=len(self._pixels))
-        for index, weight in enumerate(chosen):
-            self._counts[index] += np.histogram(weight, bins=BINS, range=(0.0, 1.0))[0]
-            self._sums[index] += np.bincount(ranges[inside], weight[inside], minlength=len(self._pixels))
-
-    def compute(self) -> WeightDetails:
-        """What was added so far."""
-        below, above = self._beyond.tolist()
-        means = [
-            [total / pixels if pixels else None for total, pixels in zip(sums, self._pixels.tolist(), strict=True)]
-            for sums in self._sums.tolist()
-        ]
-        return WeightDetails(
-            learners=self._learners,
-            counts=tuple(map(tuple, self._counts.tolist())),
-            below=tuple(below),
-            above=tuple(above),
-            depth_edges=tuple(self._edges.tolist()),
-            pixels=tuple(self._pixels.tolist()),
-            mean_weights=tuple(map(tuple, means)),
-        )
 
 
 _DETAILS = TypeAdapter(Details)

@@ -58,12 +58,14 @@ def write_report(
     comparisons = compare(scores, evaluation.images, by=by, resamples=resamples)
     first = scores.experiment.split(" + ")[0]
     folder = out or (runs[0].folder if len(runs) == 1 else where.report(first))
-    files = {
-        "report.md": markdown_report(scores, comparisons, published=published),
-        "report.tex": latex_table(scores, comparisons, published=published),
-        "report.csv": csv_report(scores, comparisons),
-        "report.html": html_page(evaluation, comparisons, published=published),
-    }
-    for name, text in files.items():
-        write_text(folder / name, text)
-    return Written(folder, tuple(files), tuple(summary(scores, comparisons)), json_report(scores, comparisons))
+    texts = (
+        markdown_report(scores, comparisons, published=published),
+        latex_table(scores, comparisons, published=published),
+        csv_report(scores, comparisons),
+        html_page(evaluation, comparisons, published=published),
+    )
+    files = Run(folder).reports
+    for path, text in zip(files, texts, strict=True):
+        write_text(path, text)
+    names = tuple(path.name for path in files)
+    return Written(folder, names, tuple(summary(scores, comparisons)), json_report(scores, comparisons))

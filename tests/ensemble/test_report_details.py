@@ -16,6 +16,7 @@ from ensemble.report import (
     ImageScore,
     ScoreRow,
     Scores,
+    UncertaintyStatistics,
     WeightStatistics,
     headroom,
     markdown_table,
@@ -26,6 +27,7 @@ from ensemble.report import (
     write_details,
     write_galleries,
 )
+from ensemble.uncertainty import ReliabilityBin, sparsification
 
 
 def row(name, kind="combiner", value=0.5, **changes) -> ScoreRow:
@@ -111,6 +113,26 @@ def test_weight_statistics_by_hand():
     assert found.pixels == (1, 3, 0)
     assert found.mean_weights[0] == pytest.approx((0.01, (0.5 + 1.0 + 1.25) / 3, None))
     assert found.mean_weights[1] == pytest.approx((0.99, (0.5 + 0.0 - 0.25) / 3, None))
+
+
+def test_uncertainty_statistics_are_means_over_images():
+    statistics = UncertaintyStatistics()
+    with pytest.raises(ValueError, match="no image with valid pixels"):
+        statistics.compute([], 0.0)
+    rng = np.random.default_rng(0)
+    images = [(rng.uniform(0.0, 1.0, 50), rng.uniform(0.1, 1.0, 50)) for _ in range(3)]
+    found = [{"rmse": sparsification(e**2, u, root=True), "abs_rel": sparsification(e, u)} for e, u in images]
+    for each in found:
+        statistics.update(each)
+    bins = [ReliabilityBin(10, 0.5, 0.6), ReliabilityBin(30, 0.9, 0.8)]
+    computed = statistics.compute(bins, 0.11)
+    rmse = computed.sparsification["rmse"]
+    np.testing.assert_allclose(rmse.by_error, np.mean([each["rmse"].by_error for each in found], axis=0))
+    assert rmse.ause == pytest.approx(np.trapezoid(np.subtract(rmse.by_uncertainty, rmse.by_error), rmse.fractions))
+    assert computed.sparsification["abs_rel"].aurg == pytest.approx(np.mean([each["abs_rel"].aurg for each in found]))
+    assert (computed.reliability.pixels, computed.reliability.observed) == ((10, 30), (0.6, 0.8))
+    with pytest.raises(ValueError, match="images differ in the shares"):
+        statistics.update({"rmse": sparsification(images[0][0], images[0][1], (0.0, 0.5))})
 
 
 def test_weight_statistics_refuse_what_they_cannot_count():
