@@ -16,6 +16,7 @@ from ensemble.colours import (
     depth_limits,
     depth_scale,
     error_colours,
+    error_scale,
     weight_colours,
     weight_scale,
     weight_spread,
@@ -54,14 +55,17 @@ def save_prediction(
     depth: Float[np.ndarray, "h w"],
     weights: Float[np.ndarray, "k h w"],
     learners: Sequence[str],
+    *,
+    uncertainty: Float[np.ndarray, "h w"] | None = None,
 ) -> tuple[Path, ...]:
-    """Everything that is known of one image: metres twice, and two pictures.
+    """Everything that is known of one image: metres twice, two pictures, and the expected error where it is given.
 
     Writes ``NAME_depth_mm.png`` (16-bit millimetres), ``NAME_depth.npy`` (float32 metres), ``NAME_depth_colour.png``
-    (image, depth and its scale) and ``NAME_weights.png`` (a panel per learner).
+    (image, depth and its scale) and ``NAME_weights.png`` (a panel per learner); with the expected error in metres also
+    ``NAME_uncertainty.npy`` and ``NAME_uncertainty_colour.png``.
 
     Returns:
-        The four paths in this order.
+        The paths in this order.
 
     Raises:
         ValueError: ``name`` is not a plain file name, other learners than named, or a depth beyond 16 bits.
@@ -74,9 +78,7 @@ def save_prediction(
         out_dir / f"{name}{end}" for end in ("_depth_mm.png", "_depth.npy", "_depth_colour.png", "_weights.png")
     )
     save_depth_png(millimetres, depth)
-    buffer = io.BytesIO()
-    np.save(buffer, depth.astype(np.float32), allow_pickle=False)
-    write_bytes(metres, buffer.getvalue())
+    _save_array(metres, depth)
     near, far = depth_limits(depth)
     scale = depth_scale(near, far)
     _write_panels(colour, (image, depth_colours(depth, near, far)), ("image", "depth"), scale, "metres", bar_from=1)
@@ -84,7 +86,22 @@ def save_prediction(
     panels = tuple(weight_colours(weight, len(learners), spread) for weight in weights)
     titles = tuple(f"{learner}, mean {weight.mean():.2f}" for learner, weight in zip(learners, weights, strict=True))
     _write_panels(maps, panels, titles, weight_scale(len(learners), spread), weight_unit(len(learners)))
-    return millimetres, metres, colour, maps
+    written = (millimetres, metres, colour, maps)
+    if uncertainty is None:
+        return written
+    array, picture = (out_dir / f"{name}{end}" for end in ("_uncertainty.npy", "_uncertainty_colour.png"))
+    _save_array(array, uncertainty)
+    largest = max(float(np.quantile(uncertainty, 0.99)), 1e-3)
+    nothing = np.zeros_like(uncertainty)
+    shown = error_colours(uncertainty, nothing, np.isfinite(uncertainty), largest=largest)
+    _write_panels(picture, (image, shown), ("image", "expected error"), error_scale(largest), "metres", bar_from=1)
+    return *written, array, picture
+
+
+def _save_array(path: Path, values: Float[np.ndarray, "h w"]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, values.astype(np.float32), allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
 
 
 def learning_rate_curve(path: Path, rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> None:

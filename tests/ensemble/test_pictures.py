@@ -130,6 +130,17 @@ def test_prediction_files(tmp_path):
         assert three.height == two.height
 
 
+def test_expected_errors_are_written_beside_the_depth(tmp_path):
+    row = grid_row()
+    expected = np.linspace(0.1, 0.9, row.stack.size, dtype=np.float32).reshape(row.stack.shape)
+    paths = save_prediction(tmp_path, "hall", row.image, row.stack, row.weights, LEARNERS, uncertainty=expected)
+    assert [path.name for path in paths[4:]] == ["hall_uncertainty.npy", "hall_uncertainty_colour.png"]
+    assert np.array_equal(np.load(paths[4], allow_pickle=False), expected)
+    with Image.open(paths[5]) as picture, Image.open(paths[2]) as depth:
+        assert picture.size == depth.size
+        assert len(set(picture.convert("RGB").getdata())) > 50
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "../a"])
 def test_prediction_names_stay_in_their_folder(tmp_path, name):
     row = grid_row()
