@@ -54,7 +54,9 @@ class Folds:
 
     def _check(self, fold: int | None) -> None:
         if fold is not None and self.count < 2:
-            raise ValueError("folds: all frames to fit are of one scene, so no model can leave it out; give more scenes")
+            raise ValueError(
+                "folds: all frames to fit are of one scene, so no model can leave it out; give more scenes"
+            )
         if fold is not None and not 0 <= fold < self.count:
             raise ValueError(f"fold {fold}: expected 0 to {self.count - 1}")
 
