@@ -1,0 +1,413 @@
+"""Depth maps from elsewhere join the stack as a learner, or are refused with the command that mends it."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import h5py
+import numpy as np
+import pytest
+from command_lines import Answer, Job, call, contents, done
+from foreign_maps import FORMATS, Maps, noisy_maps, save_npy, source_of
+from PIL import Image
+
+from ensemble.data import open_source
+from ensemble.data.rooms import RoomsSource
+from ensemble.prediction import division_of
+from ensemble.rows import level_zero, open_rows
+from ensemble.runs import Outputs
+
+ROLES = ("oof", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    config: Path
+    maps: Mapping[str, Maps]
+    train: Path
+    test: Path
+
+    def of(self, role: str) -> Path:
+        return self.test if role == "test" else self.train
+
+    def take(self, cache: Path, folder: Path, role: str, *words: object, name: str = "other") -> Answer:
+        return call("base", "import", name, folder, "--role", role, *words, *self.given(cache))
+
+    def take_all(self, cache: Path, *words: object, name: str = "other") -> None:
+        for role in ROLES:
+            answer = self.take(cache, self.of(role), role, *words, name=name)
+            assert answer.status == 0, answer.err
+
+    def given(self, cache: Path) -> tuple[object, ...]:
+        return ("--config", self.config, "--cache-dir", cache)
+
+
+@pytest.fixture(scope="session")
+def foreign(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Foreign:
+    folder = tmp_path_factory.mktemp("foreign")
+    maps = {split: noisy_maps(source_of(tiny), split, noise=0.05, seed=1) for split in ("train", "test")}
+    return Foreign(tiny, maps, *(save_npy(folder / split, maps[split]) for split in ("train", "test")))
+
+
+@pytest.fixture
+def copy(foreign: Foreign, tmp_path: Path) -> Path:
+    """The maps of the training split, to be spoilt."""
+    return shutil.copytree(foreign.train, tmp_path / "maps")
+
+
+def rows_of(cache: Path, role: str) -> dict[str, np.ndarray]:
+    where = Outputs(cache)
+    learner = level_zero(where, "tiny", "other", rows="oof", level0="full")
+    settings = learner.tested[0].settings
+    source = open_source(settings.data)
+    division = division_of(where, "tiny", source, settings.data)
+    frames = division.frames.fit if role == "oof" else division.frames.validation
+    rows = open_rows(learner, where, source, frames, role, division)  # pyright: ignore[reportArgumentType]
+    return {frame.id: rows.read(frame.id) for frame in frames}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_kind_of_file_gives_the_same_rows(foreign: Foreign, tmp_path: Path, kind: str):
+    place = FORMATS[kind](tmp_path / "maps", foreign.maps["train"])
+    cache = tmp_path / "cache"
+    for role in ("oof", "validation"):
+        answer = foreign.take(cache, place, role)
+        assert answer.status == 0, answer.err
+    found = rows_of(cache, "oof") | rows_of(cache, "validation")
+    assert set(found) == set(foreign.maps["train"])
+    tolerance = 0.0002 + (0.0005 if kind in ("png", "flat whole millimetres") else 0)
+    for name, metres in found.items():
+        assert metres.shape == (48, 64)
+        np.testing.assert_allclose(metres, foreign.maps["train"][name], atol=tolerance, rtol=0)
+    folds = json.loads((cache / "runs/tiny/folds.json").read_text())
+    stored = {path.parent.name for path in (cache / "predictions/tiny/other/oof").rglob("*.h5")}
+    assert stored == {f"fold-{fold}" for fold in range(folds["folds"])}
+
+
+def test_other_sizes_are_resized_bilinearly(foreign: Foreign, tmp_path: Path):
+    coarse = {name: metres[::2, ::2].copy() for name, metres in foreign.maps["train"].items()}
+    assert foreign.take(tmp_path / "cache", save_npy(tmp_path / "maps", coarse), "validation").status == 0
+    assert foreign.take(tmp_path / "cache", foreign.train, "oof").status == 0
+    for name, row in rows_of(tmp_path / "cache", "validation").items():
+        small = coarse[name].astype(np.float64)
+        between = 0.75 * small[:, :-1] + 0.25 * small[:, 1:]  # of columns 1, 3, 5 ... in the middle of two
+        expected = 0.75 * between[:-1] + 0.25 * between[1:]
+        np.testing.assert_allclose(row[1:-1:2, 1:-1:2], expected, atol=0.0002, rtol=0)
+
+
+def drop(folder: Path, first: Path) -> None:
+    first.unlink()
+
+
+def add_stranger(folder: Path, first: Path) -> None:
+    shutil.copy(first, folder / "room_9999__0000.npy")
+
+
+def double(folder: Path, first: Path) -> None:
+    shutil.copy(first, folder / f"{first.parent.name}__{first.name}")
+
+
+def changed(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path, Path], None]:
+    def spoil(folder: Path, first: Path) -> None:
+        np.save(first, change(np.load(first)))
+
+    return spoil
+
+
+def with_pixel(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(metres: np.ndarray) -> np.ndarray:
+        metres[3, 4] = value
+        return metres
+
+    return change
+
+
+def eight_bits(folder: Path, first: Path) -> None:
+    Image.fromarray((np.load(first) * 25).astype(np.uint8)).save(first.with_suffix(".png"))
+    first.unlink()
+
+
+def pickled(folder: Path, first: Path) -> None:
+    np.save(first, np.array([[{}]], dtype=object), allow_pickle=True)
+
+
+def cut_short(folder: Path, first: Path) -> None:
+    first.write_bytes(first.read_bytes()[:400])
+
+
+def two_arrays(folder: Path, first: Path) -> None:
+    np.savez(first.with_suffix(".npz"), a=np.load(first), b=np.load(first))
+    first.unlink()
+
+
+def external_link(folder: Path, first: Path) -> None:
+    with h5py.File(folder.parent / "outside.h5", "w") as outside:
+        outside["depth"] = np.load(first)
+    with h5py.File(first.with_suffix(".h5"), "w") as file:
+        file["depth"] = h5py.ExternalLink("../../outside.h5", "/depth")
+    first.unlink()
+
+
+def virtual_dataset(folder: Path, first: Path) -> None:
+    metres = np.load(first)
+    with h5py.File(folder.parent / "outside.h5", "w") as outside:
+        outside["depth"] = metres
+    layout = h5py.VirtualLayout(metres.shape, metres.dtype)
+    layout[:] = h5py.VirtualSource(str(folder.parent / "outside.h5"), "depth", metres.shape)
+    with h5py.File(first.with_suffix(".h5"), "w") as file:
+        file.create_virtual_dataset("depth", layout)
+    first.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (drop, "1 of 6 oof frames have no depth map (first: {id})"),
+        (add_stranger, "1 depth maps are called by no frame of the data"),
+        (double, "1 of 6 oof frames have more than one depth map"),
+        (changed(with_pixel(np.nan)), "(frame {id}): 1 of 3072 pixels are NaN or infinite"),
+        (changed(with_pixel(np.inf)), "(frame {id}): 1 of 3072 pixels are NaN or infinite"),
+        (changed(with_pixel(0)), "(frame {id}): 1 of 3072 pixels are 0 or negative"),
+        (changed(with_pixel(-1)), "(frame {id}): 1 of 3072 pixels are 0 or negative"),
+        (changed(with_pixel(11)), "frame {id} reaches 11 m, expected at most data.max_depth, 10 m"),
+        (changed(lambda metres: metres[None]), "expected a depth map of height x width"),
+        (changed(lambda metres: metres[:, 4:]), "48x60 pixels have another shape than the frames (48x64)"),
+        (changed(lambda metres: metres.astype(np.uint8)), "expected depth of 16 bits or more, found uint8"),
+        (changed(lambda metres: metres > 1), "expected real numbers (metres) or whole ones (millimetres), found bool"),
+        (changed(lambda metres: metres * 1000), "frame {id} has a median depth of"),
+        (eight_bits, "expected a 16-bit PNG"),
+        (pickled, "damaged or not as expected"),
+        (cut_short, "damaged or not as expected"),
+        (two_arrays, "2 arrays of"),
+        (external_link, "'depth' is a soft or external link; nothing outside of the file is read"),
+        (virtual_dataset, "'depth' is a virtual dataset, which reads other files"),
+    ],
+)
+def test_what_is_no_prediction_of_every_frame_is_refused(
+    foreign: Foreign, copy: Path, tmp_path: Path, spoil: Callable[[Path, Path], None], expected: str
+):
+    division = foreign.take(tmp_path / "asked", foreign.train, "oof")
+    assert division.status == 0
+    frame_id = next(iter(rows_of_oof(tmp_path / "asked")))
+    spoil(copy, copy / f"{frame_id}.npy")
+    answer = foreign.take(tmp_path / "cache", copy, "oof")
+    assert answer.status == 1
+    assert expected.format(id=frame_id) in answer.err
+    assert not list((tmp_path / "cache").rglob("*.h5"))
+    assert not (tmp_path / "cache/runs/tiny/other").exists()
+
+
+def rows_of_oof(cache: Path) -> list[str]:
+    """Frames of the first fold."""
+    with h5py.File(next((cache / "predictions/tiny/other/oof/fold-0").glob("*.h5"))) as file:
+        return [name.decode() for name in file["frame"][:]]  # pyright: ignore
+
+
+def test_missing_maps_come_with_the_command_that_goes_on(foreign: Foreign, copy: Path, tmp_path: Path):
+    victim = next(path for path in sorted(copy.rglob("*.npy")))
+    kept = victim.read_bytes()
+    words = ("base", "import", "other", copy, "--role")
+    for role in ("oof", "validation"):
+        victim.unlink()
+        answer = call(*words, role, *foreign.given(tmp_path / "cache"))
+        victim.write_bytes(kept)
+        if answer.status:
+            assert f"{victim.parent.name}/{victim.stem}" in answer.err
+            done(*answer.advised)
+            return
+    pytest.fail("no role missed the map")
+
+
+def test_millimetres_are_told_and_mended(foreign: Foreign, tmp_path: Path):
+    in_mm = {name: metres * 1000 for name, metres in foreign.maps["train"].items()}
+    folder = save_npy(tmp_path / "maps", in_mm)
+    answer = foreign.take(tmp_path / "cache", folder, "validation")
+    assert answer.status == 1
+    assert "it looks like millimetres" in answer.err
+    assert tuple(answer.advised[answer.advised.index("--unit") :][:2]) == ("--unit", "mm")
+    done(*answer.advised)
+    assert foreign.take(tmp_path / "cache", folder, "oof", "--unit", "mm").status == 0
+    for name, row in rows_of(tmp_path / "cache", "validation").items():
+        np.testing.assert_allclose(row, foreign.maps["train"][name], atol=0.0002)
+    answer = foreign.take(tmp_path / "cache", foreign.train, "oof")
+    assert answer.status == 2
+    assert "--unit: mm against None" in answer.err
+    whole = {name: np.rint(metres).astype(np.uint16) for name, metres in foreign.maps["train"].items()}
+    answer = foreign.take(tmp_path / "cache", save_npy(tmp_path / "whole", whole), "oof", name="whole")
+    assert "it looks like metres" in answer.err
+    assert "--unit" in answer.advised
+
+
+def test_depth_without_a_scale_wants_one_of_training(foreign: Foreign, tmp_path: Path):
+    cache, folder = tmp_path / "cache", tmp_path / "relative"
+    for split in ("train", "test"):
+        save_npy(folder / split, {name: (metres - 0.5) / 8 for name, metres in foreign.maps[split].items()})
+    refused = foreign.take(cache, folder / "train", "oof")
+    assert refused.status == 1
+    assert "so it is not in metres" in refused.err
+    assert "--align-on" in refused.advised
+    answer = foreign.take(cache, foreign.train, "oof", "--relative")
+    assert answer.status == 1
+    assert "(--relative) cannot be weighed against metres" in answer.err
+    for role in ("validation", "test"):
+        early = foreign.take(cache, folder / ("test" if role == "test" else "train"), role, "--align-on", "fit")
+        assert early.status == 1
+        assert "takes scale and shift from the rows of training" in early.err
+        assert early.advised[:5] == ["base", "import", "other", "DIR", "--role"]
+    done(*refused.advised)
+    stored = json.loads((cache / "runs/tiny/other/full/settings.json").read_text())["alignment"]
+    ids = [frame for fold in (0, 1) for frame in frames_of(cache, fold)]
+    truth = {frame.id: source_of(foreign.config).read(frame).depth for frame in source_of(foreign.config).frames[:8]}
+    relative = np.concatenate([np.load(folder / f"train/{name}.npy").ravel() for name in ids])
+    scale, shift = np.polyfit(relative.astype(np.float64), np.concatenate([truth[name].ravel() for name in ids]), 1)
+    assert stored["scale"] == pytest.approx(scale, rel=0.02)
+    assert stored["shift"] == pytest.approx(shift, abs=0.05)
+    assert stored["frames"] == 6
+    read = RoomsSource.read
+
+    def never_test(source, frame):
+        assert frame.split != "test", "test truth was read"
+        return read(source, frame)
+
+    with mock.patch.object(RoomsSource, "read", never_test):
+        for role in ("validation", "test"):
+            split = "test" if role == "test" else "train"
+            assert foreign.take(cache, folder / split, role, "--align-on", "fit").status == 0
+    for name, row in rows_of(cache, "validation").items():
+        expected = stored["scale"] * np.load(folder / f"train/{name}.npy") + stored["shift"]
+        np.testing.assert_allclose(row, expected.clip(0.001, 10), atol=0.0002)
+    assert "REL" in done("base", "evaluate", "other", *foreign.given(cache)).out
+    answer = foreign.take(cache, foreign.train, "validation")
+    assert answer.status == 2
+    assert "--align-on fit: True against False" in answer.err
+
+
+def frames_of(cache: Path, fold: int) -> list[str]:
+    with h5py.File(next((cache / f"predictions/tiny/other/oof/fold-{fold}").glob("*.h5"))) as file:
+        return [name.decode() for name in file["frame"][:]]  # pyright: ignore
+
+
+def test_inverse_depth_is_refused(foreign: Foreign, tmp_path: Path):
+    folder = save_npy(tmp_path / "maps", {name: 1 / metres for name, metres in foreign.maps["train"].items()})
+    answer = foreign.take(tmp_path / "cache", folder, "oof", "--align-on", "fit")
+    assert answer.status == 1
+    assert "inverse depth or disparity" in answer.err
+
+
+def test_a_new_scale_makes_the_other_roles_stale(foreign: Foreign, tmp_path: Path):
+    cache, align = tmp_path / "cache", ("--align-on", "fit")
+    foreign.take_all(cache, *align)
+    other = save_npy(tmp_path / "maps", {name: metres / 2 for name, metres in foreign.maps["train"].items()})
+    refused = foreign.take(cache, other, "oof", *align)
+    assert refused.status == 1
+    assert "stale: weights changed: stored" in refused.err
+    assert refused.advised[-1] == "--rebuild"
+    done(*refused.advised)
+    for role in ("validation", "test"):
+        stale = call("base", "cache", "other", "--role", role, *foreign.given(cache))
+        assert "stale: weights changed" in stale.err
+        assert "--align-on" in stale.advised
+        done(*stale.advised)
+        done("base", "cache", "other", "--role", role, *foreign.given(cache))
+
+
+def test_test_maps_come_after_maps_of_training_and_in_their_unit(foreign: Foreign, tmp_path: Path):
+    cache = tmp_path / "cache"
+    answer = foreign.take(cache, foreign.test, "test")
+    assert answer.status == 1
+    assert "the truth of test frames is never read for it" in answer.err
+    assert foreign.take(cache, foreign.train, "validation").status == 0
+    small = save_npy(tmp_path / "small", {name: metres / 8 for name, metres in foreign.maps["test"].items()})
+    answer = foreign.take(cache, small, "test")
+    assert answer.status == 1
+    assert "times the depth" in answer.err
+    done("base", "import", "other", foreign.test, "--role", "test", *foreign.given(cache))
+
+
+def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    foreign.take_all(cache)
+    given = ("--config", job.config, "--cache-dir", cache)
+    done("meta", "fit", "--inputs", "rgb+d", "--learners", "adabins,other", *given)
+    stack = "meta-rgb+d-adabins-other"
+    told = json.loads(done("meta", "evaluate", stack, "--json", "--cache-dir", cache).out)
+    rows = {row["name"]: row for row in told["rows"]}
+    assert {"adabins", "other", "mean", "global", stack} <= set(rows)
+    assert rows["other"]["parameters"] is None
+    assert rows["adabins"]["parameters"] > 0
+    assert rows["other"]["scores"]["abs_rel"] < 0.1 < rows["adabins"]["scores"]["abs_rel"]
+    done("meta", "compare-subsets", "--learners", "adabins,other", *given)
+    assert "of other/full are there as imported" in done("base", "cache", "other", "--role", "test", *given).err
+
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(tmp_path / "photo.png")
+    words = ("meta", "predict", stack, tmp_path / "photo.png", "--out", tmp_path / "out", "--cache-dir", cache)
+    answer = call(*words)
+    assert answer.status == 1
+    assert "other was imported as depth maps: there is no network of it" in answer.err
+    answer = call("base", "cache", "other", "--role", "test", "--rebuild", *given)
+    assert "--rebuild works on the import" in answer.err
+    done(*answer.advised)
+    answer = call("meta", "fit", "--inputs", "d", "--learners", "bts,other", "--training", "joint", *given)
+    assert answer.status == 2
+    assert "unknown network to train" in answer.err
+    answer = call("meta", "fit", "--inputs", "d", "--learners", "bts,othr", *given)
+    assert answer.status == 2
+    assert "did you mean 'other'? Known: adabins, bts, ldrn, other" in answer.err
+    answer = call("meta", "fit", "--inputs", "d", "--learners", "bts,other", "--name", "other", *given)
+    assert answer.status == 2
+
+    other = save_npy(tmp_path / "maps", {name: metres * 0.99 for name, metres in foreign.maps["train"].items()})
+    assert foreign.take(cache, other, "validation", "--rebuild").status == 0
+    answer = call("meta", "evaluate", stack, "--cache-dir", cache)
+    assert answer.status == 1
+    assert "weights of other/full" in answer.err
+    done(*answer.advised)
+
+
+def test_a_role_that_was_not_imported_is_asked_for(job: Job, foreign: Foreign, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    given = ("--config", job.config, "--cache-dir", cache)
+    for role in ("oof", "validation"):
+        assert foreign.take(cache, foreign.train, role).status == 0
+    answer = call("base", "evaluate", "other", *given)
+    assert answer.status == 1
+    assert "4 of 4 test frames have no prediction" in answer.err
+    assert answer.advised[:6] == ["base", "import", "other", "DIR", "--role", "test"]
+    shutil.rmtree(cache / "runs/tiny/other/fold-1")
+    answer = call("meta", "fit", "--inputs", "d", "--learners", "bts,other", *given)
+    assert answer.status == 1
+    assert answer.advised[:6] == ["base", "import", "other", "DIR", "--role", "oof"]
+
+
+def test_an_import_goes_on_where_it_was(foreign: Foreign, tmp_path: Path):
+    cache = tmp_path / "cache"
+    assert foreign.take(cache, foreign.train, "oof").status == 0
+    before = contents(cache)
+    answer = foreign.take(cache, foreign.train, "oof")
+    assert "0 frames imported as other/fold-0, 4 were there" in answer.err
+    assert contents(cache) == before
+    shutil.rmtree(cache / "predictions/tiny/other/oof/fold-1")
+    answer = foreign.take(cache, foreign.train, "oof")
+    assert "2 frames imported as other/fold-1" in answer.err
+    assert contents(cache) == before
+
+
+def test_maps_by_the_model_of_one_fold(foreign: Foreign, tmp_path: Path):
+    for fold in (0, 1):
+        assert foreign.take(tmp_path / "cache", foreign.train, "oof", "--fold", fold).status == 0
+    assert foreign.take(tmp_path / "all", foreign.train, "oof").status == 0
+    assert contents(tmp_path / "cache/predictions") == contents(tmp_path / "all/predictions")
+
+
+def test_names_that_mean_something_else_are_refused(job: Job, foreign: Foreign):
+    for name in ("adabins", "mean", "global", "seed-mean", "meta-d", "a,b", "../up"):
+        answer = foreign.take(job.cache, foreign.train, "oof", name=name)
+        assert answer.status == 2, name
+        assert repr(name) in answer.err
+    for words in (("--unit", "cm"), ("--align-on", "test")):
+        assert foreign.take(job.cache, foreign.train, "oof", *words).status == 2
+    assert foreign.take(job.cache, foreign.train / "none", "oof").status == 2
+    assert foreign.take(job.cache, foreign.train, "training").status == 2
