@@ -78,6 +78,7 @@ class DataSettings(Settings):
     Attributes:
         kind: ``rooms`` generates scenes; ``nyu`` reads a copy of NYU Depth v2 from disk.
         root: Folder of the copy (``nyu`` only).
+        infilled: Take depth whose holes were filled where a copy has both kinds (the labelled set), not the measured one.
         size: Height and width that every frame is brought to; predictions are cached at this size.
         border: Rows and columns (top, left, bottom, right, in pixels of a 480x640 frame) that training crops stay in.
         crop: Height and width of a training crop, in pixels of ``size``; the whole frame where absent.
@@ -96,6 +97,7 @@ class DataSettings(Settings):
 
     kind: Literal["rooms", "nyu"] = "rooms"
     root: Path | None = None
+    infilled: bool = False
     size: ImageSize = (480, 640)
     border: tuple[int, int, int, int] | None = None
     crop: ImageSize | None = None

@@ -23,6 +23,7 @@ app = typer.Typer(help="Copies of NYU Depth v2 and generated rooms.", no_args_is
 def doctor(
     root: Annotated[Path, typer.Argument(help="Folder of the copy.")],
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
+    infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -34,6 +35,7 @@ def doctor(
         diagnosis = diagnose(
             root,
             full=full,
+            infilled=infilled,
             workers=workers,
             on_frame=lambda done, total: progress.update(task, completed=done, total=total),
         )

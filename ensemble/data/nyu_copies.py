@@ -112,7 +112,7 @@ def from_settings(settings: DataSettings) -> NyuSource:
             "data.kind=nyu: expected the folder of a copy of NYU Depth v2 in data.root (--root DIR) "
             "or in the environment variable NYU_ROOT, found neither"
         )
-    return open_nyu(Path(root))
+    return open_nyu(Path(root), infilled=settings.infilled)
 
 
 def _has(*patterns: str) -> Callable[[Path], bool]:
