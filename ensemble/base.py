@@ -1,6 +1,5 @@
 """``python -m ensemble.base``: train, import, cache, score and measure the base learners."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,9 +93,10 @@ def jobs(
         name: learner_settings(name, kind=data, root=root, config=config, assignments=assigned) for name in chosen
     }
     words = [*options.repeated(data, root, config), *(word for each in assigned for word in ("--set", each))]
-    count = next(iter(settings.values())).data.folds
-    repeats = [seed for seed in options.parse_seeds(seeds) if seed != next(iter(settings.values())).seed]
-    for line in job_lines(where, chosen, words, folds=count, seeds=repeats):
+    first = settings[chosen[0]]
+    trained = [*options.repeated(data, root, config), "--experiment", first.experiment]
+    repeats = [seed for seed in options.parse_seeds(seeds) if seed != first.seed]
+    for line in job_lines(where, chosen, words, trained, folds=first.data.folds, seeds=repeats):
         results.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -283,14 +283,21 @@ def profile(
 
 
 def job_lines(
-    where: Outputs, learners: Sequence[str], words: Sequence[str], *, folds: int, seeds: Sequence[int]
+    where: Outputs,
+    learners: Sequence[str],
+    words: Sequence[str],
+    trained_words: Sequence[str],
+    *,
+    folds: int,
+    seeds: Sequence[int],
 ) -> list[str]:
     """Commands that train and cache everything that out-of-fold stacking needs; comments say what waits for what.
 
     Args:
         where: Where the commands write.
         learners: Whose models.
-        words: Options that choose the settings.
+        words: Options that choose the settings of training.
+        trained_words: Options that name the trained experiment; what learners were trained with is in their runs.
         folds: Number of folds.
         seeds: Of further full fits.
     """
@@ -303,18 +310,16 @@ def job_lines(
     trained += [
         where.command("base", "train", learner, "--seeds", str(seed), *words) for learner in learners for seed in seeds
     ]
-    caching = _caching_words(words)
-    cached = [where.command("base", "cache", *learners, "--role", role, *caching) for role in ("validation", "test")]
-    cached += [
-        where.command("base", "cache", *learners, "--role", "oof", "--fold", str(fold), *caching)
-        for fold in range(folds)
-    ]
+    roles = [("--role", role) for role in ("validation", "test")]
+    roles += [("--role", "oof", "--fold", str(fold)) for fold in range(folds)]
+    cached = [where.command("base", "cache", *learners, *role, *trained_words) for role in roles]
     return [
         f"# {len(trained)} trainings, independent of each other",
         *trained,
         f"# {len(cached)} passes of caching, independent of each other; they wait for all trainings",
         *cached,
-        "# then: " + where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *words),
+        "# then: "
+        + where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *trained_words),
     ]
 
 
@@ -349,17 +354,6 @@ def _import_settings(
     tree = {"experiment": chosen, "learner": name, "fold": fold, "unit": unit}
     settings = ImportSettings.model_validate({**tree, "data": beside.data, "evaluation": beside.evaluation})
     return moved(settings, root)
-
-
-def _caching_words(words: Sequence[str]) -> list[str]:
-    """The options of caching among those of training: which experiment, not how it is trained."""
-    kept: list[str] = []
-    for option, value in zip(words[::2], words[1::2], strict=True):
-        if option != "--set":
-            kept += [option, value]
-        elif value.startswith("experiment="):
-            kept += ["--experiment", json.loads(value.removeprefix("experiment="))]
-    return kept
 
 
 def _with_folds(folds: int | None) -> list[str]:
