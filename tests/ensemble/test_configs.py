@@ -23,6 +23,7 @@ def test_no_file_is_left_out():
     known = {*EXPERIMENTS, *(config_folder() / "data" / f"{kind}.yaml" for kind in ("rooms", "nyu"))}
     known |= {config_folder() / "base" / f"{name}.yaml" for name in known_learners()}
     known |= {config_folder() / "meta" / f"{name}.yaml" for name in known_inputs()}
+    known |= set((config_folder() / "study").glob("*.yaml"))  # tests/ensemble/studies loads them
     assert set(config_folder().rglob("*.yaml")) == known
 
 

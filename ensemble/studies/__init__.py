@@ -1,0 +1,1 @@
+"""Studies with Optuna: questions with few answers, numbers that are tuned for each, equal budget for all of them."""

@@ -1,0 +1,140 @@
+"""The arms of a study: every combination of answers to its questions, and the settings that each stands for."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ensemble.config import StackSettings
+from ensemble.config_files import experiment_name, stack_settings
+from ensemble.imported import learners_of, settings_beside
+from ensemble.runs import Outputs
+from ensemble.setting_trees import SettingsError
+from ensemble.studies.files import ALIASES, WORD, NumberSettings, StudySettings
+
+CHOSEN = ("inputs", "learners")
+"""Settings that are chosen before files are read, because other files belong to them."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination of answers.
+
+    Attributes:
+        name: Of its folder and of its part of the storage.
+        answers: Question -> answer.
+    """
+
+    name: str
+    answers: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return ", ".join(f"{question} {_shown(answer)}" for question, answer in self.answers.items())
+
+
+def arms_of(study: StudySettings) -> tuple[Arm, ...]:
+    """All arms, in the order of questions and answers.
+
+    Raises:
+        SettingsError: Two arms would go by the same name.
+    """
+    found = []
+    for answers in itertools.product(*study.questions.values()):
+        name = WORD.sub("+", "-".join(_shown(answer) for answer in answers)).strip("+-.") or "arm"
+        found.append(Arm(name, dict(zip(study.questions, answers, strict=True))))
+    names = [arm.name for arm in found]
+    if doubled := {name for name in names if names.count(name) > 1}:
+        raise SettingsError(f"{study.name}: {len(doubled)} names stand for several arms (first: {min(doubled)})")
+    return tuple(found)
+
+
+def numbers_of(study: StudySettings, arm: Arm) -> dict[str, NumberSettings]:
+    """What is tuned in an arm."""
+    return {
+        key: number
+        for key, number in study.numbers.items()
+        if all(
+            _listed(arm.answers[question]) in [_listed(answer) for answer in answers]
+            for question, answers in number.only.items()
+        )
+    }
+
+
+def lowest_numbers(study: StudySettings, arm: Arm) -> dict[str, Any]:
+    """One value of every tuned setting, for a look at an arm before anything is drawn."""
+    return {
+        key: number.choices[0] if number.choices is not None else int(number.low or 0) if number.whole else number.low
+        for key, number in numbers_of(study, arm).items()
+    }
+
+
+def assigned(study: StudySettings, arm: Arm, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting -> value of one trial; answers win over what the study sets, tuned numbers over both."""
+    answers = {ALIASES.get(question, question): answer for question, answer in arm.answers.items()}
+    return {**study.set, **answers, **study.budget.assignments, "training.select": study.metric, **numbers}
+
+
+def experiment_of(study: StudySettings, arm: Arm) -> str:
+    """The experiment whose learners an arm weighs."""
+    named = assigned(study, arm, {}).get("experiment")
+    return experiment_name(config=study.config, assignments=_written({"experiment": named} if named else {}))
+
+
+def settings_of(
+    study: StudySettings,
+    arm: Arm,
+    numbers: Mapping[str, Any],
+    outputs: Outputs,
+    *,
+    root: Path | None = None,
+    seed: int | None = None,
+) -> StackSettings:
+    """The settings of one trial; frames are those of the learners' runs where there are any.
+
+    Args:
+        study: The study.
+        arm: One of its arms.
+        numbers: Tuned setting -> value.
+        outputs: Where the learners' runs are.
+        root: Where the copy of NYU Depth v2 is now.
+        seed: In place of the study's own.
+
+    Raises:
+        SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
+    """
+    given = assigned(study, arm, numbers)
+    chosen = {key: given.pop(key) for key in CHOSEN if key in given}
+    experiment = given["experiment"] = experiment_of(study, arm)
+    if seed is not None:
+        given["seed"] = seed
+    beside = settings_beside(outputs, experiment)
+    try:
+        settings = stack_settings(
+            chosen.get("inputs", "rgb+d"),
+            learners=chosen.get("learners"),
+            kind=None if beside is None else beside.data.kind,
+            root=root,
+            config=study.config,
+            assignments=_written(given),
+            inherited=None if beside is None else beside.model_dump(mode="json", include={"data", "evaluation"}),
+            imported=learners_of(outputs, experiment),
+        )
+    except SettingsError as error:
+        raise SettingsError(f"{study.name}, arm {arm.name}: {error}") from error
+    return settings
+
+
+def _written(given: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in given.items()]
+
+
+def _shown(answer: Any) -> str:
+    return "+".join(map(str, answer)) if isinstance(answer, list | tuple) else str(answer)
+
+
+def _listed(answer: Any) -> Any:
+    return list(answer) if isinstance(answer, tuple) else answer

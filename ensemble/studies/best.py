@@ -1,0 +1,75 @@
+"""The best setting of a study as an experiment file of its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from optuna.storages import BaseStorage
+
+from ensemble.config import StackSettings
+from ensemble.config_files import stored_settings
+from ensemble.files import write_text
+from ensemble.runs import Outputs
+from ensemble.setting_trees import SettingsError, check_name
+from ensemble.studies.arms import arms_of
+from ensemble.studies.files import StudySettings
+from ensemble.studies.folders import study_folder
+from ensemble.studies.records import Trial, best_of, trials_of
+
+WRITTEN = ("encoder", "network", "loss", "training", "rows", "level0", "mode", "live")
+"""Sections of a fit that an experiment file may hold below ``meta``."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial and what it was fitted with."""
+
+    trial: Trial
+    settings: StackSettings
+    told: str
+
+
+def write_best(study: StudySettings, storage: BaseStorage, outputs: Outputs, file: Path, *, arm: str | None) -> Best:
+    """Write the settings of the best trial.
+
+    Args:
+        study: The study.
+        storage: Where its trials are.
+        outputs: Where its runs are.
+        file: To write.
+        arm: Only of this arm.
+
+    Raises:
+        SettingsError: There is no such arm, or no trial of it is complete.
+    """
+    if arm is not None:
+        check_name(arm, [each.name for each in arms_of(study)], f"arm of {study.name}")
+    trial = best_of(study, [each for each in trials_of(study, storage) if arm in (None, each.arm)])
+    if trial is None:
+        raise SettingsError(f"{study.name}: no trial is complete yet that keeps to the constraints")
+    run = study_folder(outputs, study.name).trial(trial.arm, trial.folder)
+    settings = stored_settings(StackSettings, run.settings)
+    told = ", ".join(f"{name} {value:.4g}" for name, value in zip(study.objectives, trial.values, strict=True))
+    tree = settings.model_dump(mode="json")
+    content = {
+        "experiment": settings.experiment,
+        "seed": settings.seed,
+        "data": tree["data"],
+        "evaluation": tree["evaluation"],
+        "meta": {key: tree[key] for key in WRITTEN},
+    }
+    members = {
+        name: {key: own[key] for key in ("encoder", "network", "loss", "training")}
+        for name, own in tree["members"].items()
+    }
+    if members:
+        content["learners"] = members
+    head = f"# {study.name}: trial {trial.number} of {trial.arm}, {told} on the validation scenes.\n"
+    write_text(file, head + yaml.safe_dump(content, sort_keys=False))
+    return Best(trial, settings, told)
+
+
+def best_command(found: Best, outputs: Outputs, file: Path) -> str:
+    """The command line that fits the best setting."""
+    words = ["--inputs", found.settings.inputs, "--learners", ",".join(found.settings.learners)]
+    return outputs.command("meta", "fit", *words, "--config", str(file), "--name", "best")

@@ -1,0 +1,62 @@
+"""What a whole stack costs at test time: its learners and its meta-learner on one frame of the working size."""
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from ensemble.config import LearnerSettings, StackSettings
+from ensemble.networks import build_learner, build_stack
+from ensemble.prediction import device_of
+from ensemble.profiling import Profile, profile_network
+from ensemble.rows import level_zero
+from ensemble.runs import Outputs
+from meta.inputs import channel_count
+
+
+@dataclass
+class Costs:
+    """Measures networks once per process and sums them up.
+
+    Attributes:
+        outputs: Where the learners' runs are.
+    """
+
+    outputs: Outputs
+    _measured: dict[str, Profile] = field(default_factory=dict)
+
+    def of(self, settings: StackSettings) -> dict[str, float]:
+        """Parameters, multiply-adds, milliseconds and frames a second of a stack."""
+        profiles = [self._profile(own.model_dump_json(), own) for own in self._learners(settings)]
+        bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
+        channels = channel_count(settings.inputs, len(settings.learners))
+        key = f"{settings.inputs} {len(settings.learners)} {bare.encoder} {bare.network} {bare.data.size}"
+        if key not in self._measured:
+            self._measured[key] = _measure(build_stack(bare), settings, channels)
+        profiles.append(self._measured[key])
+        milliseconds = sum(profile.milliseconds for profile in profiles)
+        return {
+            "parameters": float(sum(profile.parameters for profile in profiles)),
+            "mul_adds": float(sum(profile.mul_adds for profile in profiles)),
+            "milliseconds": milliseconds,
+            "frames_per_second": 1000 / milliseconds,
+        }
+
+    def _learners(self, settings: StackSettings) -> list[LearnerSettings]:
+        """Settings of every network below the meta-learner that predicts at test time; imports cost nothing here."""
+        if settings.mode != "frozen":
+            return list(settings.members.values())
+        wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
+        found = [level_zero(self.outputs, settings.experiment, name, **wanted) for name in settings.learners]
+        return [model.network_settings for each in found for model in each.tested if not model.is_import]
+
+    def _profile(self, key: str, settings: LearnerSettings) -> Profile:
+        if key not in self._measured:
+            bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
+            self._measured[key] = _measure(build_learner(bare), settings, 3)
+        return self._measured[key]
+
+
+def _measure(network: nn.Module, settings: LearnerSettings | StackSettings, channels: int) -> Profile:
+    return profile_network(
+        network, settings.data.size, device=device_of(settings.training), channels=channels, repeats=5
+    )

@@ -1,0 +1,330 @@
+"""A study as a YAML file: what is asked, what is tuned, at which budget, judged by what; unknown keys are errors."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from ensemble.config import Name, Positive, Settings, TrainingSettings
+from ensemble.setting_trees import SettingsError, nearest, read_yaml
+
+METRICS = get_args(TrainingSettings.model_fields["select"].annotation)
+"""Scores on the validation scenes that can be an objective."""
+
+COSTS = {"parameters": False, "mul_adds": False, "milliseconds": False, "frames_per_second": True}
+"""Costs of a whole stack that can be an objective, and whether more is better."""
+
+ALIASES = {"training": "mode", "weights": "network.weights"}
+"""Questions that have a shorter name than their setting."""
+
+Percent = Annotated[int, Field(ge=1, le=99)]
+PositiveNumber = Annotated[float, Field(gt=0)]
+
+
+class NumberSettings(Settings):
+    """One tuned setting: a range, or a list of choices.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value.
+        log: Whether values are drawn evenly in their logarithm.
+        whole: Whether only whole numbers are meant.
+        step: Distance of neighbouring values.
+        choices: Values instead of a range; lists are allowed, for example widths of a decoder.
+        only: Arms in which it is tuned: question -> answers; every arm where absent.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    whole: bool = False
+    step: PositiveNumber | None = None
+    choices: Annotated[tuple[Any, ...], Field(min_length=2)] | None = None
+    only: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _range_or_choices(self) -> Self:
+        if (self.choices is None) == (self.low is None) or (self.low is None) != (self.high is None):
+            raise ValueError("expected low and high, or choices")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"the range must ascend, found {self.low:g} .. {self.high:g}")
+        if self.log and (self.low is None or self.low <= 0 or self.step is not None):
+            raise ValueError("log needs low above 0 and no step")
+        if self.whole and any(value is not None and value % 1 for value in (self.low, self.high, self.step)):
+            raise ValueError("whole: expected whole numbers for low, high and step")
+        return self
+
+
+class BudgetSettings(Settings):
+    """What every trial may spend, the same in every arm; exactly one of the three.
+
+    Attributes:
+        steps: Optimiser steps.
+        seconds: Seconds of training.
+        gpu_seconds: Seconds of training on one GPU; arms are refused where there is none.
+    """
+
+    steps: Positive | None = None
+    seconds: PositiveNumber | None = None
+    gpu_seconds: PositiveNumber | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(value is not None for value in (self.steps, self.seconds, self.gpu_seconds)) != 1:
+            raise ValueError("expected exactly one of steps, seconds and gpu_seconds")
+        return self
+
+    @property
+    def unit(self) -> str:
+        """Name of the one that is given."""
+        return next(name for name in BudgetSettings.model_fields if getattr(self, name) is not None)
+
+    @property
+    def amount(self) -> float:
+        """How much of it a trial may spend."""
+        return getattr(self, self.unit)
+
+    @property
+    def assignments(self) -> dict[str, Any]:
+        """The settings of a run that it stands for."""
+        if self.steps is not None:
+            return {"training.max_steps": self.steps, "training.max_seconds": None}
+        device = {"training.device": "cuda"} if self.gpu_seconds is not None else {}
+        return {"training.max_steps": None, "training.max_seconds": self.amount, **device}
+
+
+class SamplerSettings(Settings):
+    """How numbers are drawn within an arm.
+
+    Attributes:
+        kind: ``tpe`` learns from the trials of the arm, ``random`` does not.
+        seed: Of the draws; the n-th draw of an arm follows from it alone where one worker runs.
+        startup: Random trials of an arm before TPE begins.
+    """
+
+    kind: Literal["tpe", "random"] = "tpe"
+    seed: Annotated[int, Field(ge=0)] = 0
+    startup: Annotated[int, Field(ge=1)] = 5
+
+
+class PrunerSettings(Settings):
+    """Which trials are stopped early, judged against trials of their own arm at the same share of the budget.
+
+    Attributes:
+        kind: ``median`` stops what is worse than the median, ``hyperband`` halves again and again.
+        startup: Finished trials of an arm before the median counts.
+        warmup: Percent of the budget that every trial may spend.
+        reduction: Of hyperband: one in so many goes on.
+    """
+
+    kind: Literal["none", "median", "hyperband"] = "none"
+    startup: Annotated[int, Field(ge=1)] = 4
+    warmup: Percent = 30
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
+class ConstraintSettings(Settings):
+    """Limits on the cost of a whole stack: learners and meta-learner on one frame of the working size.
+
+    Attributes:
+        parameters: Most parameters.
+        mul_adds: Most multiply-adds.
+        milliseconds: Longest time for one frame on the device of training.
+    """
+
+    parameters: PositiveNumber | None = None
+    mul_adds: PositiveNumber | None = None
+    milliseconds: PositiveNumber | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Those that are given."""
+        return {key: value for key, value in self.model_dump().items() if value is not None}
+
+
+class StorageSettings(Settings):
+    """How long workers wait for the storage and for each other.
+
+    Attributes:
+        timeout: Seconds that a worker waits for a storage that is down before it gives up.
+        heartbeat: Seconds between two signs of life of a running trial (SQLite and PostgreSQL).
+        grace: Seconds without a sign of life after which a trial counts as dead.
+        max_retry: How often a dead trial is run again.
+    """
+
+    timeout: PositiveNumber = 300.0
+    heartbeat: Positive = 15
+    grace: Positive = 60
+    max_retry: Annotated[int, Field(ge=0)] = 3
+
+    @model_validator(mode="after")
+    def _grace_is_longer(self) -> Self:
+        if self.grace <= self.heartbeat:
+            raise ValueError(f"grace {self.grace} s must be longer than heartbeat {self.heartbeat} s")
+        return self
+
+
+class PreparedSettings(Settings):
+    """Learners that are trained before the first trial where they are missing.
+
+    Attributes:
+        experiment: Under which name; that of the study's experiment file where absent.
+        set: Settings of all its learners, as with ``--set``.
+        learners: Settings of single learners on top: learner -> settings.
+    """
+
+    experiment: Name | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+    learners: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class StudySettings(Settings):
+    """A whole study.
+
+    Attributes:
+        name: Of the study and of its folder.
+        about: What it asks, in one sentence.
+        config: Experiment file, relative to the study file.
+        set: Settings of every trial, as with ``--set``.
+        questions: Setting -> answers; every combination of answers is an arm.
+        numbers: Settings that are tuned within every arm.
+        objective: A metric on the validation scenes, or a list of one metric and costs.
+        budget: Of a trial.
+        trials: Trials of every arm.
+        sampler: How numbers are drawn.
+        pruner: Which trials are stopped early.
+        constraints: Limits on cost.
+        storage: Patience.
+        prepare: Experiments whose learners are trained first where they are missing; none where absent.
+    """
+
+    name: Name
+    about: str = ""
+    config: Path | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+    questions: Annotated[dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]
+    numbers: dict[str, NumberSettings] = Field(default_factory=dict)
+    objective: str | tuple[str, ...] = "abs_rel"
+    budget: BudgetSettings
+    trials: Positive = 12
+    sampler: SamplerSettings = SamplerSettings()
+    pruner: PrunerSettings = PrunerSettings()
+    constraints: ConstraintSettings = ConstraintSettings()
+    storage: StorageSettings = StorageSettings()
+    prepare: tuple[PreparedSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _objectives(self) -> Self:
+        known = [*METRICS, *COSTS]
+        for name in self.objectives:
+            if name not in known:
+                raise ValueError(f"objective: there is no {name!r}; {nearest(name, known)}")
+        metrics = [name for name in self.objectives if name in METRICS]
+        if len(metrics) != 1 or len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"objective: expected one metric and any costs, found {', '.join(self.objectives)}")
+        if len(self.objectives) > 1 and self.pruner.kind != "none":
+            raise ValueError("pruner: several objectives cannot be pruned by one of them; set pruner.kind to none")
+        return self
+
+    @model_validator(mode="after")
+    def _answers_differ(self) -> Self:
+        for question, answers in self.questions.items():
+            if len({json.dumps(answer) for answer in answers}) < len(answers):
+                raise ValueError(f"questions.{question}: an answer stands there twice")
+        for key, number in self.numbers.items():
+            for question, answers in number.only.items():
+                for answer in answers:
+                    if _listed(answer) not in [_listed(known) for known in self.questions.get(question, ())]:
+                        raise ValueError(f"numbers.{key}.only: no arm answers {question} with {answer!r}")
+        return self
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of all objectives."""
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
+
+    @property
+    def metric(self) -> str:
+        """The objective that is a score on the validation scenes."""
+        return next(name for name in self.objectives if name in METRICS)
+
+
+def read_study(
+    path: Path,
+    *,
+    config: Path | None = None,
+    assignments: Mapping[str, Any] | None = None,
+    trials: int | None = None,
+) -> StudySettings:
+    """The study in a YAML file.
+
+    Args:
+        path: The file.
+        config: Experiment file that takes the place of that of the study.
+        assignments: Settings on top of those of the study.
+        trials: Trials of every arm, in place of those of the file.
+
+    Raises:
+        SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
+    """
+    tree = read_yaml(path)
+    if config is not None:
+        tree["config"] = str(config.absolute())
+    elif isinstance(tree.get("config"), str):
+        tree["config"] = str((path.absolute().parent / tree["config"]).resolve())
+    if trials is not None:
+        tree["trials"] = trials
+    if assignments and isinstance(tree.get("set", {}), dict):
+        tree["set"] = {**tree.get("set", {}), **assignments}
+    try:
+        return StudySettings.model_validate_json(json.dumps(tree, default=str), strict=True)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
+
+
+def study_tree(study: StudySettings) -> dict[str, Any]:
+    """The study as plain data."""
+    return study.model_dump(mode="json")
+
+
+def _explain(problem: Any) -> str:
+    where = [str(part) for part in problem["loc"]]
+    path = ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: there is no such key; {nearest(where[-1], _known_keys(where[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{path}: is missing"
+    if problem["type"] == "value_error":
+        return f"{path or 'the study'}: {problem['msg'].removeprefix('Value error, ')}"
+    expected = problem["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+    return f"{path}: expected {expected}, found {problem.get('input')!r}"
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    """Keys of the section of a study that lies below some parents."""
+    owner: Any = StudySettings
+    for parent in parents:
+        if isinstance(owner, type) and issubclass(owner, BaseModel):
+            owner = owner.model_fields[parent].annotation
+        else:
+            owner = next(part for part in get_args(owner) if isinstance(part, type) and issubclass(part, BaseModel))
+    return list(owner.model_fields)
+
+
+def _listed(answer: Any) -> Any:
+    return list(answer) if isinstance(answer, tuple) else answer
+
+
+def plain_number(value: Any) -> Any:
+    """A tuned value as a study file would spell it: six significant digits, whole where it is whole."""
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.6g}")
+    return value
+
+
+WORD = re.compile(r"[^A-Za-z0-9.+_-]+")
+"""What cannot stand in the name of a folder."""

@@ -1,0 +1,80 @@
+"""The name of every file of a study; the rest of the room asks here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ensemble.config_files import stored_settings
+from ensemble.runs import Outputs, Run
+from ensemble.setting_trees import SettingsError, nearest
+from ensemble.studies.files import StudySettings
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Everything that a study writes.
+
+    Attributes:
+        folder: ``cache/studies/<name>``.
+    """
+
+    folder: Path
+
+    @property
+    def settings(self) -> Path:
+        """The study as it was last started (JSON)."""
+        return self.folder / "study.json"
+
+    @property
+    def database(self) -> Path:
+        """Trials, where no other storage is named (SQLite)."""
+        return self.folder / "study.db"
+
+    @property
+    def workers(self) -> Path:
+        """What workers print."""
+        return self.folder / "workers"
+
+    @property
+    def comparison(self) -> Path:
+        """What ``compare`` writes."""
+        return self.folder / "compare"
+
+    def trial(self, arm: str, number: int | str) -> Run:
+        """The run of one trial."""
+        return Run(self.folder / "trials" / arm / str(number))
+
+    def repeat(self, arm: str, budget: str, seed: int) -> Run:
+        """The best setting of an arm, fitted once more."""
+        return Run(self.folder / "repeats" / arm / budget / f"from-seed-{seed}")
+
+
+def outcome_file(run: Run) -> Path:
+    """What a trial found, written before the storage is told (JSON)."""
+    return run.folder / "outcome.json"
+
+
+def scores_file(run: Run) -> Path:
+    """Scores of every validation frame where a run was best (JSON)."""
+    return run.folder / "validation.json"
+
+
+def study_folder(outputs: Outputs, name: str) -> StudyFolder:
+    """The folder of a study."""
+    return StudyFolder(outputs.root / "studies" / name)
+
+
+def known_studies(outputs: Outputs) -> list[str]:
+    """Names of the studies that were started below a folder for outputs."""
+    return sorted(path.parent.name for path in (outputs.root / "studies").glob("*/study.json"))
+
+
+def started_study(outputs: Outputs, name: str) -> StudySettings:
+    """A study as it was last started.
+
+    Raises:
+        SettingsError: There is no study of that name.
+    """
+    known = known_studies(outputs)
+    if name not in known:
+        raise SettingsError(f"{outputs.root / 'studies'}: there is no study {name!r}; {nearest(name, known)}")
+    return stored_settings(StudySettings, study_folder(outputs, name).settings)

@@ -1,0 +1,166 @@
+"""Before the first trial: every arm must be possible here, and the learners that it weighs must be there."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from base_learners import LEARNERS
+from ensemble.cache import Role
+from ensemble.cache.identity import LockedCacheError
+from ensemble.config import LearnerSettings, StackSettings
+from ensemble.config_files import learner_settings
+from ensemble.console import messages
+from ensemble.data import open_source
+from ensemble.networks import build_stack
+from ensemble.prediction import division_of
+from ensemble.rows import cache_level_zero, level_zero
+from ensemble.runs import FULL, Outputs, fold_model, model_options
+from ensemble.setting_trees import SettingsError
+from ensemble.stages import train_learner
+from ensemble.studies.arms import Arm, arms_of, lowest_numbers, settings_of
+from ensemble.studies.files import PreparedSettings, StudySettings
+from ensemble.studies.trials import Laboratory, study_settings
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A model of a learner that an arm rests on."""
+
+    experiment: str
+    learner: str
+    model: str
+
+
+def check_arms(laboratory: Laboratory) -> None:
+    """Refuse a study before its first trial where an arm is impossible, whatever numbers are drawn.
+
+    Raises:
+        SettingsError: Settings contradict each other, or this device cannot run an arm.
+    """
+    for arm in arms_of(laboratory.study):
+        settings = settings_of(
+            laboratory.study,
+            arm,
+            lowest_numbers(laboratory.study, arm),
+            laboratory.outputs,
+            root=laboratory.root,
+        )
+        where = f"{laboratory.study.name}, arm {arm.name}"
+        on_gpu = settings.training.device != "cpu" and torch.cuda.is_available()
+        if settings.training.device == "cuda" and not on_gpu:
+            asked = "budget.gpu_seconds" if laboratory.study.budget.gpu_seconds is not None else "training.device cuda"
+            raise SettingsError(f"{where}: {asked} needs a CUDA device, and torch finds none here")
+        if settings.training.precision == "16-mixed" and not on_gpu:
+            raise SettingsError(f"{where}: training.precision 16-mixed needs a GPU; set it to bf16-mixed")
+        foreign = [name for name in settings.learners if name not in LEARNERS]
+        if settings.mode != "frozen" and foreign:
+            raise SettingsError(f"{where}: {', '.join(foreign)} came as depth maps and cannot be trained; leave it out")
+        bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
+        try:
+            build_stack(bare)
+        except (ValueError, RuntimeError) as error:
+            raise SettingsError(f"{where}: the meta-learner cannot be built: {error}") from error
+
+
+def prepare(laboratory: Laboratory) -> None:
+    """Train learners that the study says how to train, and cache the rows that its arms read.
+
+    Raises:
+        SettingsError: Learners are missing, and the study does not say how to train them; the message does.
+    """
+    study, outputs = laboratory.study, laboratory.outputs
+    for prepared in study.prepare:
+        for settings in _to_train(laboratory, prepared):
+            train_learner(settings, outputs)
+    missing = [
+        needed for arm in arms_of(study) for needed in _needed(laboratory, arm) if not _is_there(needed, outputs)
+    ]
+    if missing:
+        commands = dict.fromkeys(_command(study, needed, outputs) for needed in missing)
+        raise SettingsError(
+            f"{study.name}: {len(commands)} models of learners are not trained "
+            f"(first: {missing[0].learner}/{missing[0].model} of {missing[0].experiment}).\n"
+            + "\n".join(f"Run: {command}" for command in commands)
+        )
+    for arm in arms_of(study):
+        settings = study_settings(laboratory, arm, lowest_numbers(study, arm))
+        source = open_source(settings.data)
+        division = division_of(outputs, settings.experiment, source, settings.data)
+        if settings.training.batch_size > len(division.frames.fit):
+            raise SettingsError(
+                f"{study.name}, arm {arm.name}: training.batch_size is {settings.training.batch_size}, but there are "
+                f"{len(division.frames.fit)} training frames"
+            )
+        if settings.mode == "frozen":
+            _cache(settings, outputs)
+
+
+def _cache(settings: StackSettings, outputs: Outputs) -> None:
+    """Fill the rows of a frozen arm; where another machine is at it, wait for it."""
+    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
+    learners = [level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners]
+    roles: tuple[Role, ...] = (settings.rows, "validation")
+    for role in roles:
+        while True:
+            try:
+                cache_level_zero(learners, outputs, role, workers=settings.data.workers)
+                break
+            except LockedCacheError as error:
+                messages.print(str(error))
+                time.sleep(5)
+
+
+def _needed(laboratory: Laboratory, arm: Arm) -> Iterator[Needed]:
+    """The models that an arm rests on."""
+    study, outputs = laboratory.study, laboratory.outputs
+    settings = settings_of(study, arm, lowest_numbers(study, arm), outputs, root=laboratory.root)
+    if settings.mode == "joint":
+        return
+    folds = settings.mode == "frozen" and (settings.rows == "oof" or settings.level0 == "folds")
+    models = [FULL, *(fold_model(fold) for fold in range(settings.data.folds if folds else 0))]
+    for learner in settings.learners:
+        for model in models:
+            yield Needed(settings.experiment, learner, model)
+
+
+def _is_there(needed: Needed, outputs: Outputs) -> bool:
+    return outputs.learner_run(needed.experiment, needed.learner, needed.model).result.is_file()
+
+
+def _command(study: StudySettings, needed: Needed, outputs: Outputs) -> str:
+    config = ("--config", str(study.config)) if study.config is not None else ()
+    if outputs.learner_run(needed.experiment, needed.learner, needed.model).settings.is_file():
+        folder = outputs.learner_run(needed.experiment, needed.learner, needed.model).folder
+        return outputs.command("base", "train", needed.learner, "--resume", str(folder))
+    which = model_options(needed.model)
+    return outputs.command("base", "train", needed.learner, *which, *config, "--experiment", needed.experiment)
+
+
+def _to_train(laboratory: Laboratory, prepared: PreparedSettings) -> list[LearnerSettings]:
+    """Settings of every model that a section ``prepare`` stands for and that is not trained yet."""
+    study, outputs = laboratory.study, laboratory.outputs
+    found: list[LearnerSettings] = []
+    for needed in dict.fromkeys(each for arm in arms_of(study) for each in _needed(laboratory, arm)):
+        given = {**prepared.set, **_flat(prepared.learners.get(needed.learner, {}))}
+        if prepared.experiment is not None:
+            given["experiment"] = prepared.experiment
+        settings = learner_settings(
+            needed.learner,
+            root=laboratory.root,
+            config=study.config,
+            assignments=[f"{key}={json.dumps(value)}" for key, value in given.items()],
+        )
+        if settings.experiment == needed.experiment and not _is_there(needed, outputs):
+            fold = None if needed.model == FULL else int(needed.model.removeprefix("fold-"))
+            found.append(settings.model_copy(update={"fold": fold}))
+    return found
+
+
+def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found

@@ -1,0 +1,77 @@
+"""A table of what a study has behind it and before it."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ensemble.report.wording import duration, number
+from ensemble.studies.arms import arms_of
+from ensemble.studies.files import StudySettings
+from ensemble.studies.records import Trial, best_of
+
+COUNTED = ("running", "complete", "pruned", "failed")
+
+
+def progress_table(study: StudySettings, trials: Sequence[Trial], *, workers: int = 1) -> Table:
+    """Running, complete, pruned and failed trials of every arm, its best value, and the time that is left.
+
+    Args:
+        study: The study.
+        trials: Of all arms.
+        workers: Processes that share the rest.
+    """
+    table = Table(
+        title=Text(study.name, style="bold italic"),
+        box=box.HORIZONTALS,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        caption=Text(remaining_sentence(study, trials, workers=workers), style="dim"),
+        caption_justify="left",
+    )
+    table.add_column("arm")
+    for heading in ("done", "running", "complete", "pruned", "failed", f"best {study.metric}"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    at = study.objectives.index(study.metric)
+    for arm in arms_of(study):
+        own = [trial for trial in trials if trial.arm == arm.name]
+        states = Counter(trial.state for trial in own)
+        best = best_of(study, own)
+        done = sum(trial.finished for trial in own)
+        table.add_row(
+            Text(arm.name),
+            f"{done}/{study.trials}",
+            *(str(states[state]) for state in COUNTED),
+            "-" if best is None else f"{number(best.values[at])} (#{best.number})",
+        )
+    return table
+
+
+def remaining(study: StudySettings, trials: Sequence[Trial]) -> int:
+    """Trials that are still to be finished."""
+    done = Counter(trial.arm for trial in trials if trial.finished)
+    return sum(max(0, study.trials - done[arm.name]) for arm in arms_of(study))
+
+
+def remaining_sentence(study: StudySettings, trials: Sequence[Trial], *, workers: int) -> str:
+    """How many trials are left, and how long they may take."""
+    left = remaining(study, trials)
+    timed = [trial.seconds for trial in trials if trial.state in ("complete", "pruned") and trial.seconds]
+    words = f"{left} trials left" if left else "all trials finished"
+    if left and timed:
+        words += f", about {duration(left * sum(timed) / len(timed) / max(1, workers))} with {workers} worker(s)"
+    return f"{words}. Budget of a trial: {study.budget.amount:g} {study.budget.unit.replace('_', ' ')}."
+
+
+def trial_line(study: StudySettings, trial: Trial) -> str:
+    """One finished trial in one line."""
+    if trial.state == "complete":
+        told = ", ".join(
+            f"{name} {number(value)}" for name, value in zip(study.objectives, trial.values, strict=True)
+        ) + ("" if trial.feasible else ", over a limit")
+    else:
+        told = f"{trial.state}: {trial.reason}"
+    return f"  {time.strftime('%H:%M:%S')}  {trial.arm} #{trial.number}  {told}  ({duration(trial.seconds)})"

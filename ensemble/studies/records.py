@@ -1,0 +1,168 @@
+"""What the storage knows of a study, as plain records, and whether it is still the same study."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from ensemble.metrics import METRICS
+from ensemble.setting_trees import SettingsError
+from ensemble.studies.arms import Arm, arms_of
+from ensemble.studies.files import COSTS, StudySettings, study_tree
+
+SURPLUS, REASON, SPENT, SECONDS, FOLDER = "surplus", "reason", "spent", "seconds", "folder"
+"""Names of what trials tell beside their values."""
+
+DEFINITION, SAMPLER, VERSION = "definition", "sampler", "optuna"
+"""Names of what an arm's part of the storage tells."""
+
+MAY_CHANGE = ("about", "config", "trials", "storage", "prepare")
+"""Keys of a study file that change no trial."""
+
+State = Literal["waiting", "running", "complete", "pruned", "failed", "lost"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        arm: Name of its arm.
+        number: Within the arm.
+        state: ``failed`` has a reason of its own; ``lost`` was killed from outside and does not count.
+        values: Of the objectives, where it is complete.
+        numbers: Tuned setting -> value.
+        reason: Why it was pruned or failed.
+        spent: Of the budget.
+        seconds: Wall time.
+        feasible: Whether it keeps to all constraints.
+        folder: Of its run, relative to the trials of its arm.
+        ended: Seconds since the epoch.
+        frozen: As Optuna keeps it.
+    """
+
+    arm: str
+    number: int
+    state: State
+    values: tuple[float, ...]
+    numbers: Mapping[str, Any]
+    reason: str
+    spent: float
+    seconds: float
+    feasible: bool
+    folder: str
+    ended: float | None
+    frozen: FrozenTrial = field(repr=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it will not be run again."""
+        return self.state in ("complete", "pruned", "failed")
+
+
+def part_name(study: StudySettings, arm: Arm) -> str:
+    """Name of an arm's part of the storage; samplers and pruners see one part, never two arms together."""
+    return f"{study.name}/{arm.name}"
+
+
+def directions(study: StudySettings) -> list[Literal["maximize", "minimize"]]:
+    """Of the objectives."""
+    return ["maximize" if is_higher_better(name) else "minimize" for name in study.objectives]
+
+
+def is_higher_better(objective: str) -> bool:
+    """Whether more of an objective is better."""
+    return COSTS[objective] if objective in COSTS else METRICS[objective].higher_is_better
+
+
+def open_part(study: StudySettings, arm: Arm, storage: BaseStorage) -> optuna.Study:
+    """An arm's part of the storage, made where it is missing.
+
+    Raises:
+        SettingsError: It holds trials of another study of this name.
+    """
+    part = optuna.create_study(
+        study_name=part_name(study, arm), storage=storage, directions=directions(study), load_if_exists=True
+    )
+    asked = defined(study)
+    if part.user_attrs.get(DEFINITION) == asked:
+        return part
+    if DEFINITION in part.user_attrs and part.get_trials(deepcopy=False):
+        differing = _differing(part.user_attrs[DEFINITION], asked)
+        raise SettingsError(
+            f"{study.name}: the study file was changed after trials exist ({'; '.join(differing)}). "
+            "Change it back, or give the study another name"
+        )
+    part.set_user_attr(DEFINITION, asked)
+    part.set_user_attr(SAMPLER, study.sampler.model_dump(mode="json"))
+    part.set_user_attr(VERSION, optuna.__version__)
+    return part
+
+
+def defined(study: StudySettings) -> dict[str, Any]:
+    """What must not change while a study has trials."""
+    return {key: value for key, value in study_tree(study).items() if key not in MAY_CHANGE}
+
+
+def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:
+    """Every trial of every arm that has been begun."""
+    known = set(optuna.get_all_study_names(storage))
+    found: list[Trial] = []
+    for arm in arms_of(study):
+        if part_name(study, arm) in known:
+            part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
+            found += records(arm, part)
+    return found
+
+
+def records(arm: Arm, part: optuna.Study) -> list[Trial]:
+    """The trials of one arm, without those that were one too many."""
+    trials = part.get_trials(deepcopy=False)
+    return [_record(arm.name, trial) for trial in trials if not trial.user_attrs.get(SURPLUS)]
+
+
+def best_of(study: StudySettings, trials: Iterable[Trial]) -> Trial | None:
+    """The complete trial that is best in the metric and keeps to the constraints; ``None`` where there is none."""
+    at = study.objectives.index(study.metric)
+    sign = -1 if is_higher_better(study.metric) else 1
+    found = [trial for trial in trials if trial.state == "complete" and trial.feasible]
+    return min(found, key=lambda trial: (sign * trial.values[at], trial.number), default=None)
+
+
+def _record(arm: str, trial: FrozenTrial) -> Trial:
+    attributes = trial.user_attrs
+    states: dict[TrialState, State] = {
+        TrialState.WAITING: "waiting",
+        TrialState.RUNNING: "running",
+        TrialState.COMPLETE: "complete",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed" if REASON in attributes else "lost",
+    }
+    return Trial(
+        arm=arm,
+        number=trial.number,
+        state=states[trial.state],
+        values=tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
+        numbers=trial.params,
+        reason=attributes.get(REASON, ""),
+        spent=attributes.get(SPENT, 0.0),
+        seconds=attributes.get(SECONDS, 0.0),
+        feasible=all(value <= 0 for value in trial.constraints.values()),
+        folder=attributes.get(FOLDER, str(trial.number)),
+        ended=None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
+        frozen=trial,
+    )
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Sequence[str]:
+    found: list[str] = []
+    for key in sorted({*before, *now}):
+        left, right = before.get(key), now.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            found += _differing(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found.append(f"{prefix}{key}: {left!r} against {right!r}")
+    return found

@@ -1,0 +1,163 @@
+"""Starts worker processes, shows how far the study is, and says how it ended."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from optuna.storages import BaseStorage
+from rich.live import Live
+
+from ensemble.console import messages
+from ensemble.files import write_text
+from ensemble.studies.arms import arms_of
+from ensemble.studies.files import StudySettings
+from ensemble.studies.preparing import check_arms, prepare
+from ensemble.studies.progress import progress_table, remaining, trial_line
+from ensemble.studies.records import Trial, open_part, trials_of
+from ensemble.studies.storage import open_storage, patiently, shown_url
+from ensemble.studies.trials import Laboratory
+from ensemble.studies.workers import DOWN_STATUS, adopt_lost, is_hopeless, work
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the storage."""
+
+
+def begin_study(laboratory: Laboratory) -> BaseStorage:
+    """Check, prepare and write down a study; nothing is drawn yet.
+
+    Raises:
+        SettingsError: It is not the study that has trials under this name, or an arm is impossible.
+        StorageDownError: The storage does not answer.
+    """
+    study = laboratory.study
+    check_arms(laboratory)
+    storage = open_storage(laboratory.url, study.storage)
+    for arm in arms_of(study):
+        open_part(study, arm, storage)
+    prepare(laboratory)
+    write_text(laboratory.folder.settings, study.model_dump_json(indent=2) + "\n")
+    if adopted := adopt_lost(laboratory, storage):
+        messages.print(f"{adopted} outcomes that could not be told before are in {shown_url(laboratory.url)} now")
+    return storage
+
+
+def run_study(laboratory: Laboratory, *, workers: int, timeout: float | None = None) -> int:
+    """Run the trials that are still to be run; returns the exit status.
+
+    Args:
+        laboratory: The study and what its trials share.
+        workers: Processes; 0 runs them in this one, without a table.
+        timeout: Seconds after which no trial is begun.
+    """
+    study = laboratory.study
+    storage = begin_study(laboratory)
+    before = trials_of(study, storage)
+    messages.print(
+        f"{study.name}: {len(arms_of(study))} arms, {remaining(study, before)} of "
+        f"{len(arms_of(study)) * study.trials} trials to run, in {shown_url(laboratory.url)}"
+    )
+    deadline = None if timeout is None else time.time() + timeout
+    if workers == 0:
+        work(laboratory, deadline=deadline)
+        statuses = [0]
+    else:
+        statuses = _watch(laboratory, storage, _start(laboratory, workers, deadline), before)
+    after = patiently(lambda: trials_of(study, storage), laboratory.url, timeout=study.storage.timeout)
+    messages.print(progress_table(study, after, workers=max(1, workers)))
+    return _conclusion(study, after, statuses, timeout)
+
+
+def _start(laboratory: Laboratory, workers: int, deadline: float | None) -> list[tuple[subprocess.Popen[str], Path]]:
+    """Worker processes and what they print to; an address with a password is no business of a process list."""
+    cores = max(1, (os.cpu_count() or 1) // workers)
+    environment = {"OMP_NUM_THREADS": str(cores), **os.environ}
+    laboratory.folder.workers.mkdir(parents=True, exist_ok=True)
+    begun: list[tuple[subprocess.Popen[str], Path]] = []
+    for index in range(workers):
+        given = {
+            "study": laboratory.study.model_dump_json(),
+            "cache": str(laboratory.outputs.root),
+            "named": laboratory.outputs.named,
+            "url": laboratory.url,
+            "root": None if laboratory.root is None else str(laboratory.root),
+            "wandb": laboratory.wandb,
+            "index": index,
+            "deadline": deadline,
+        }
+        log = laboratory.folder.workers / f"{os.uname().nodename}-{os.getpid()}-{index}.log"
+        with log.open("w", encoding="utf-8") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ensemble.studies.workers"],
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=stream,
+                text=True,
+                env=environment,
+            )
+        _hand_over(process.stdin, given)
+        begun.append((process, log))
+    return begun
+
+
+def _hand_over(stream: IO[str] | None, given: dict[str, object]) -> None:
+    if stream is not None:
+        with stream:
+            stream.write(json.dumps(given))
+
+
+def _watch(
+    laboratory: Laboratory,
+    storage: BaseStorage,
+    begun: Sequence[tuple[subprocess.Popen[str], Path]],
+    before: Sequence[Trial],
+) -> list[int]:
+    """Show how far the study is until all workers have ended; returns their exit statuses."""
+    study = laboratory.study
+    told = {(trial.arm, trial.number) for trial in before if trial.finished}
+    ended: dict[int, int] = {}
+    with Live(console=messages, transient=True, auto_refresh=False) as live:
+        while len(ended) < len(begun):
+            time.sleep(LOOK_SECONDS)
+            trials = patiently(lambda: trials_of(study, storage), laboratory.url, timeout=study.storage.timeout + 60)
+            for trial in trials:
+                if trial.finished and (trial.arm, trial.number) not in told:
+                    told.add((trial.arm, trial.number))
+                    messages.print(trial_line(study, trial))
+            if messages.is_terminal:
+                live.update(progress_table(study, trials, workers=len(begun) - len(ended)), refresh=True)
+            for process, log in begun:
+                if process.pid not in ended and (status := process.poll()) is not None:
+                    ended[process.pid] = status
+                    if status:
+                        messages.print(_last_words(status, log))
+    return list(ended.values())
+
+
+def _last_words(status: int, log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if status < 0:
+        return f"a worker was killed by signal {-status}; what it ran is run again ({log})"
+    return next((line for line in reversed(lines) if line.startswith("error: ")), f"a worker failed: {log}")
+
+
+def _conclusion(study: StudySettings, trials: Sequence[Trial], statuses: Sequence[int], timeout: float | None) -> int:
+    """The exit status, and why the study is not finished where it is not."""
+    left = remaining(study, trials)
+    for arm in arms_of(study):
+        own = [trial for trial in trials if trial.arm == arm.name]
+        if is_hopeless(own):
+            messages.print(f"error: arm {arm.name} was left after {len(own)} failed trials: {own[-1].reason}")
+    if not left:
+        return 0
+    if DOWN_STATUS in statuses:
+        return DOWN_STATUS
+    if timeout is not None and not any(statuses):
+        messages.print(f"time is over with {left} trials left; run the same command to go on")
+        return 0
+    messages.print(f"{left} trials are left; run the same command to go on")
+    return 1

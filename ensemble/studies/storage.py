@@ -1,0 +1,234 @@
+"""Where trials are kept: SQLite for one machine, PostgreSQL for several, a journal file where neither can be had."""
+
+import contextlib
+import importlib.util
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import optuna
+import sqlalchemy.exc
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from ensemble.console import messages
+from ensemble.setting_trees import SettingsError
+from ensemble.studies.files import StorageSettings
+
+Answer = TypeVar("Answer")
+
+DOWN = (
+    optuna.exceptions.StorageInternalError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.InvalidRequestError,
+)
+"""What Optuna raises where a database does not answer."""
+
+CREATING_TOGETHER = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.OperationalError)
+"""What workers that create the tables of an empty database at the same moment get."""
+
+ATTEMPTS = 5
+JOURNAL = "journal:"
+
+
+class StorageDownError(OSError):
+    """The storage of a study does not answer."""
+
+
+class PatientStorage(RDBStorage):
+    """A database whose heartbeats outlive an outage; a trial goes on meanwhile."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """A sign of life of a running trial, left out where the database is down."""
+        with contextlib.suppress(*DOWN):
+            super().record_heartbeat(trial_id)
+
+
+def storage_url(asked: str | None, database: Path) -> str:
+    """The address of a storage: what was asked for, else a SQLite file.
+
+    Raises:
+        SettingsError: It is of a kind that is not known.
+    """
+    if asked is None:
+        return f"sqlite:///{database.absolute()}"
+    for short in ("postgresql://", "postgres://"):
+        if asked.startswith(short):
+            return f"postgresql+psycopg://{asked.removeprefix(short)}"
+    if asked.startswith(("sqlite:///", "postgresql+", JOURNAL)):
+        return asked
+    raise SettingsError(
+        f"--storage {asked!r}: expected postgresql://USER@HOST/DATABASE, sqlite:///FILE or {JOURNAL}FILE"
+    )
+
+
+def shown_url(url: str) -> str:
+    """A storage's address without a password."""
+    return url if url.startswith(JOURNAL) else sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+
+
+def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
+    """The storage at an address; made where it is a file that is not there.
+
+    Args:
+        url: As ``storage_url`` returns it.
+        settings: Signs of life and retries.
+
+    Raises:
+        StorageDownError: It does not answer.
+        SettingsError: What it needs is not installed.
+        ValueError: It is damaged.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if url.startswith(JOURNAL):
+        path = Path(url.removeprefix(JOURNAL))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mend_journal(path)
+        return JournalStorage(JournalFileBackend(str(path)))
+    if url.startswith("postgresql") and importlib.util.find_spec("psycopg") is None:
+        raise SettingsError("--storage: psycopg is not installed; run: pip install 'stackdepth[postgresql]'")
+    parsed = sqlalchemy.engine.make_url(url)
+    connecting: dict[str, int] = {"connect_timeout": 5}
+    if parsed.get_backend_name() == "sqlite":
+        connecting = {"timeout": 60}
+        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+    for attempt in range(ATTEMPTS):
+        try:
+            with quiet():
+                return PatientStorage(
+                    url,
+                    engine_kwargs={"pool_pre_ping": True, "connect_args": connecting},
+                    heartbeat_interval=settings.heartbeat,
+                    grace_period=settings.grace,
+                    heartbeat_stale_trial_callback=retry(settings),
+                )
+        except CREATING_TOGETHER as error:
+            if attempt == ATTEMPTS - 1 or (not isinstance(error, sqlalchemy.exc.IntegrityError) and _refused(error)):
+                raise _down(url, error) from error
+            time.sleep(0.2 * (attempt + 1))
+        except DOWN as error:
+            raise _down(url, error) from error
+        except sqlalchemy.exc.DatabaseError as error:
+            raise ValueError(
+                f"{shown_url(url)}: is no storage of studies ({_first_line(error)}); name another file with --storage, "
+                "or move this one away"
+            ) from error
+    raise StorageDownError(f"{shown_url(url)}: the storage does not answer")
+
+
+class RunAgain(RetryHeartbeatStaleTrialCallback):
+    """Puts a dead trial in line once more, without its note of who ran it."""
+
+    def __call__(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        """Put it in line, unless that was done often enough."""
+        trial.user_attrs = {}
+        super().__call__(study, trial)
+
+
+def retry(settings: StorageSettings) -> RunAgain:
+    """Puts a dead trial in line once more, at most so many times."""
+    with quiet():
+        return RunAgain(max_retry=settings.max_retry)
+
+
+def answers(storage: BaseStorage) -> bool:
+    """Whether a storage is up."""
+    try:
+        storage.get_all_studies()
+    except DOWN:
+        return False
+    return True
+
+
+def patiently(
+    action: Callable[[], Answer], url: str, *, timeout: float, pause: float = 1.0, kept: str = "nothing is lost"
+) -> Answer:
+    """Do something with a storage; while it is down, wait and do it again.
+
+    Args:
+        action: May be done again.
+        url: Of the storage.
+        timeout: Seconds to wait.
+        pause: Seconds between two attempts.
+        kept: What is safe, for the message.
+
+    Raises:
+        StorageDownError: It stayed down.
+    """
+    give_up = time.monotonic() + timeout
+    told = False
+    while True:
+        try:
+            return action()
+        except DOWN as error:
+            if time.monotonic() >= give_up:
+                raise _down(url, error, f" for {timeout:g} s; {kept}. Run the same command when it is back") from error
+            if not told:
+                messages.print(f"{shown_url(url)}: the storage does not answer; waiting up to {timeout:g} s")
+                told = True
+            time.sleep(pause)
+
+
+def mend_journal(path: Path) -> int:
+    """Cut off a last line that a killed writer has not finished.
+
+    Returns:
+        Bytes that were cut off.
+
+    Raises:
+        ValueError: A line before the last one is damaged: what follows cannot be trusted.
+    """
+    if not path.is_file():
+        return 0
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()  # nobody else is in the middle of a line
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+        whole = next((at for at, line in enumerate(lines) if not _is_whole(line)), len(lines))
+        if whole < len(lines) - 1:
+            raise ValueError(
+                f"{path}: line {whole + 1} of {len(lines)} is damaged, and others follow: refused. "
+                "Restore the file from a copy, or begin with another one"
+            )
+        torn = sum(map(len, lines[whole:]))
+        if torn:
+            with path.open("r+b") as journal:
+                journal.truncate(sum(map(len, lines[:whole])))
+            messages.print(f"{path}: the last line was never finished; {torn} bytes cut off")
+        return torn
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Optuna's remarks that something may still change are not for the person who runs a study."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _refused(error: Exception) -> bool:
+    """Whether it is the connection that failed, and not the creation of a table that another worker has made."""
+    return "already exists" not in str(error)
+
+
+def _down(url: str, error: Exception, more: str = ". Start it, or name another one with --storage") -> StorageDownError:
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
+    return StorageDownError(f"{shown_url(url)}: the storage does not answer ({_first_line(cause)}){more}")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+    return text[0][:160]

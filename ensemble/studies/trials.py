@@ -1,0 +1,286 @@
+"""One trial: numbers drawn for an arm, the fit of the stack, and what it found, kept in a file before it is told."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from lightning.pytorch.loggers import WandbLogger
+from optuna.storages import RetryHeartbeatStaleTrialCallback
+
+from ensemble.cache.identity import LockedCacheError
+from ensemble.cache.lock import StoreLock
+from ensemble.config import StackSettings
+from ensemble.data.loaders import KeptFrames
+from ensemble.files import write_text
+from ensemble.joint import with_members
+from ensemble.runs import Outputs, Run
+from ensemble.stages import WANDB_PROJECT, fit_meta
+from ensemble.studies.arms import Arm, assigned, numbers_of, settings_of
+from ensemble.studies.costs import Costs
+from ensemble.studies.files import COSTS, NumberSettings, StudySettings, plain_number
+from ensemble.studies.folders import StudyFolder, outcome_file, study_folder
+from ensemble.studies.records import FOLDER, REASON, SECONDS, SPENT, SURPLUS, records
+from ensemble.studies.storage import StorageDownError, patiently, quiet
+from ensemble.studies.watching import KeepScores, ReportValues
+from ensemble.training.tracking import wandb_logger
+
+WORKER = "worker"
+"""Name of the trial's note of who runs it."""
+
+FAILURES = (FloatingPointError, ValueError, MemoryError, torch.OutOfMemoryError)
+"""What makes a trial a failed one; everything else stops the worker."""
+
+
+class SurplusError(Exception):
+    """Another worker has begun the last trial that was asked for."""
+
+
+class TrialFailedError(Exception):
+    """A trial that failed by its own fault: training went NaN, or its settings do not fit."""
+
+
+@dataclass
+class Laboratory:
+    """What the trials of one worker share.
+
+    Attributes:
+        study: The study.
+        outputs: Where runs and predictions are.
+        url: Of the storage.
+        root: Where the copy of NYU Depth v2 is now.
+        wandb: Track every trial with Weights & Biases as well.
+        frames: Decoded once per worker.
+        gave_up: Why the worker stops, where the storage stayed down.
+    """
+
+    study: StudySettings
+    outputs: Outputs
+    url: str
+    root: Path | None = None
+    wandb: bool = False
+    frames: KeptFrames = field(default_factory=dict)
+    gave_up: StorageDownError | None = None
+
+    @property
+    def folder(self) -> StudyFolder:
+        """Of the study."""
+        return study_folder(self.outputs, self.study.name)
+
+    @property
+    def costs(self) -> Costs:
+        """Measures every network once."""
+        return self._costs
+
+    def __post_init__(self) -> None:
+        self._costs = Costs(self.outputs)
+
+
+def run_trial(laboratory: Laboratory, arm: Arm, trial: optuna.Trial) -> tuple[float, ...]:
+    """Fit one stack and judge it; what was found is written to a file before the storage is told.
+
+    Raises:
+        SurplusError: There are enough trials of this arm.
+        TrialPruned: It was given up.
+        TrialFailedError: Training went NaN, or the settings do not fit; the message names learner and step.
+        StorageDownError: The storage stayed down; the outcome is kept in the trial's folder.
+    """
+    study = laboratory.study
+    _claim(study, arm, trial)
+    numbers = {key: _drawn(trial, key, number) for key, number in numbers_of(study, arm).items()}
+    with _folder(laboratory, arm, trial) as run:
+        found = read_outcome(run) or _fitted(laboratory, arm, trial, numbers, run)
+        patiently(
+            lambda: tell_attributes(trial, found),
+            laboratory.url,
+            timeout=study.storage.timeout,
+            kept=f"the outcome of trial {trial.number} of {arm.name} is kept in {outcome_file(run)}",
+        )
+    if found["state"] == "pruned":
+        raise optuna.TrialPruned(found["reason"])
+    if found["state"] == "failed":
+        raise TrialFailedError(found["reason"])
+    return tuple(found["values"])
+
+
+def study_settings(
+    laboratory: Laboratory, arm: Arm, numbers: Mapping[str, Any], *, seed: int | None = None
+) -> StackSettings:
+    """The settings of a trial with those of the learners that are trained with it."""
+    study, outputs, root = laboratory.study, laboratory.outputs, laboratory.root
+    settings = settings_of(study, arm, numbers, outputs, root=root, seed=seed)
+    given = [f"{key}={json.dumps(value)}" for key, value in assigned(study, arm, numbers).items()]
+    kind = settings.data.kind
+    return with_members(settings, outputs, kind=kind, root=root, config=study.config, assignments=given)
+
+
+def tell_attributes(trial: optuna.Trial, found: Mapping[str, Any]) -> None:
+    """Tell the storage everything about a trial but its values."""
+    for key, value in found["attributes"].items():
+        trial.set_user_attr(key, value)
+    for key, value in found["constraints"].items():
+        if key not in trial.constraints:
+            trial.set_constraint(key, value)
+
+
+def distribution_of(number: NumberSettings) -> optuna.distributions.BaseDistribution:
+    """The distribution that a tuned setting is drawn from."""
+    if number.choices is not None:
+        return optuna.distributions.CategoricalDistribution([_plain(choice) for choice in number.choices])
+    low, high = number.low or 0.0, number.high or 0.0
+    if number.whole:
+        return optuna.distributions.IntDistribution(int(low), int(high), log=number.log, step=int(number.step or 1))
+    return optuna.distributions.FloatDistribution(low, high, log=number.log, step=number.step)
+
+
+def spelt(number: NumberSettings, value: Any) -> Any:
+    """A drawn value as a setting."""
+    if number.choices is None:
+        return plain_number(value)
+    return next(choice for choice in number.choices if _plain(choice) == value)
+
+
+def _drawn(trial: optuna.Trial, key: str, number: NumberSettings) -> Any:
+    distribution = distribution_of(number)
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return spelt(number, trial.suggest_categorical(key, distribution.choices))
+    if isinstance(distribution, optuna.distributions.IntDistribution):
+        low, high = distribution.low, distribution.high
+        return spelt(number, trial.suggest_int(key, low, high, log=distribution.log, step=distribution.step))
+    low, high = number.low or 0.0, number.high or 0.0
+    return spelt(number, trial.suggest_float(key, low, high, log=number.log, step=number.step))
+
+
+def _plain(choice: Any) -> Any:
+    """A choice as Optuna can keep it: lists as JSON."""
+    return choice if choice is None or isinstance(choice, bool | int | float | str) else json.dumps(choice)
+
+
+def _claim(study: StudySettings, arm: Arm, trial: optuna.Trial) -> None:
+    """Say who runs the trial.
+
+    Raises:
+        SurplusError: As many as were asked for were begun before it.
+    """
+    ahead = [each for each in records(arm, trial.study) if each.number < trial.number and each.state != "lost"]
+    if len(ahead) >= study.trials:
+        trial.set_user_attr(SURPLUS, True)
+        raise SurplusError
+    trial.set_user_attr(WORKER, this_process())
+
+
+def this_process() -> list[str]:
+    """Host, number and start of this process."""
+    return [socket.gethostname(), str(os.getpid()), process_start(os.getpid())]
+
+
+def process_start(pid: int) -> str:
+    """When a process began, in ticks since the machine did; empty where it is gone or that cannot be told."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+@contextmanager
+def _folder(laboratory: Laboratory, arm: Arm, trial: optuna.Trial) -> Iterator[Run]:
+    """The run of a trial; one that was killed goes on in the folder of its first attempt, unless that is in use."""
+    with quiet():
+        frozen = trial.study.get_trials(deepcopy=False)[trial.number]
+        first = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
+    names = [str(trial.number)] if first is None else [str(first), f"{first}-again-{trial.number}"]
+    for name in names:
+        run = laboratory.folder.trial(arm.name, name)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        lock = StoreLock(run.folder)
+        try:
+            lock.acquire()
+        except LockedCacheError:
+            if name == names[-1]:
+                raise
+            continue
+        try:
+            yield run
+        finally:
+            lock.release()
+        return
+
+
+def _fitted(
+    laboratory: Laboratory, arm: Arm, trial: optuna.Trial, numbers: Mapping[str, Any], run: Run
+) -> dict[str, Any]:
+    """Fit a stack; the outcome as it stands in the trial's file."""
+    study, started = laboratory.study, time.monotonic()
+    prune = study.pruner.kind != "none"
+    report, trackers = ReportValues(trial, study.metric, prune=prune), _trackers(laboratory, arm, trial, run, numbers)
+    found: dict[str, Any] = {"state": "failed", "values": [], "reason": "", "constraints": {}, "number": trial.number}
+    spent = 0.0
+    try:
+        settings = study_settings(laboratory, arm, numbers)
+        costs = _costs(laboratory, settings)
+        found["constraints"] = {key: costs[key] - limit for key, limit in study.constraints.limits.items()}
+        over = [key for key, value in found["constraints"].items() if value > 0]
+        if over:
+            limits = study.constraints.limits
+            told = ", ".join(f"{key} {costs[key]:.4g}, at most {limits[key]:.4g}" for key in over)
+            raise optuna.TrialPruned(f"over the limit before training: {told}")
+        fit_meta(
+            settings,
+            run,
+            laboratory.outputs,
+            callbacks=[KeepScores(run), report],
+            loggers=trackers,
+            kept=laboratory.frames,
+        )
+        result = json.loads(run.result.read_text(encoding="utf-8"))
+        measured = {**costs, study.metric: result["best"]}
+        spent = result["budget"]["spent"]
+        found |= {"state": "complete", "values": [measured[name] for name in study.objectives]}
+    except optuna.TrialPruned as stop:
+        found |= {"state": "pruned", "reason": str(stop)}
+        spent = report.spent
+    except FAILURES as error:
+        found["reason"] = str(error) or type(error).__name__
+        spent = report.spent
+    finally:
+        for tracker in trackers:
+            tracker.experiment.finish()
+    found["attributes"] = {
+        SPENT: spent,
+        SECONDS: round(time.monotonic() - started, 2),
+        FOLDER: run.folder.name,
+        **({REASON: found["reason"]} if found["reason"] else {}),
+    }
+    write_text(outcome_file(run), json.dumps(found, indent=2) + "\n")
+    return found
+
+
+def _costs(laboratory: Laboratory, settings: StackSettings) -> dict[str, float]:
+    wanted = {*laboratory.study.constraints.limits, *(name for name in laboratory.study.objectives if name in COSTS)}
+    return laboratory.costs.of(settings) if wanted else {}
+
+
+def _trackers(
+    laboratory: Laboratory, arm: Arm, trial: optuna.Trial, run: Run, numbers: Mapping[str, Any]
+) -> list[WandbLogger]:
+    if not laboratory.wandb:
+        return []
+    study = laboratory.study
+    name = f"{arm.name}-{trial.number}"
+    told = {"arm": arm.name, **assigned(study, arm, numbers)}
+    tracker = wandb_logger(WANDB_PROJECT, name, study.name, run.folder, told)
+    return [tracker] if isinstance(tracker, WandbLogger) else []
+
+
+def read_outcome(run: Run) -> dict[str, Any] | None:
+    """What an earlier attempt at the same trial has found and could not tell."""
+    if not outcome_file(run).is_file():
+        return None
+    return json.loads(outcome_file(run).read_text(encoding="utf-8"))

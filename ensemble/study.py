@@ -1,0 +1,186 @@
+"""``python -m ensemble.study``: run studies, compare their arms, and take the best setting of all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble import options
+from ensemble.config_files import config_folder
+from ensemble.console import messages, results
+from ensemble.runs import outputs
+from ensemble.setting_trees import SettingsError, parse_assignments
+from ensemble.studies.arms import arms_of, experiment_of, lowest_numbers, settings_of
+from ensemble.studies.files import read_study
+from ensemble.studies.folders import known_studies, started_study, study_folder
+
+app = options.application("Studies: questions with a few answers, tuned at equal budget, on one machine or many.")
+
+DOWN_STATUS = 3
+
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="STACKDEPTH_STORAGE",
+        help="postgresql://USER@HOST/DATABASE, sqlite:///FILE or journal:FILE. Default: a file of the study.",
+    ),
+]
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study that was started.")]
+
+
+@contextmanager
+def storage_may_be_down() -> Iterator[None]:
+    """End with one line and exit status 3 where the storage does not answer."""
+    from ensemble.studies.storage import StorageDownError
+
+    try:
+        yield
+    except StorageDownError as error:
+        messages.print(f"error: {error}", style="red")
+        raise typer.Exit(DOWN_STATUS) from error
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A study (YAML), or the name of one in configs/study.")],
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials of every arm, finished ones counted.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs the trials in this one.")] = 1,
+    storage: Storage = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many seconds.")] = None,
+    prepare_only: Annotated[
+        bool, typer.Option("--prepare", help="Train and cache what is missing, then stop.")
+    ] = False,
+    root: options.Root = None,
+    config: options.Config = None,
+    assignments: options.Assignments = None,
+    experiment: options.Experiment = None,
+    wandb: options.Wandb = False,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """Run the trials of a study that are still to be run; again after a stop, or beside others on other machines."""
+    where = outputs(cache_dir)
+    given = _flat(parse_assignments(options.with_experiment(assignments, experiment)))
+    study = read_study(_found(file), config=config, assignments=given, trials=trials)
+    for arm in arms_of(study):  # a mistake is told before anything heavy is imported
+        settings_of(study, arm, lowest_numbers(study, arm), where, root=root)
+        experiment_of(study, arm)
+
+    from ensemble.studies.running import begin_study, run_study
+    from ensemble.studies.storage import storage_url
+    from ensemble.studies.trials import Laboratory
+
+    url = storage_url(storage, study_folder(where, study.name).database)
+    laboratory = Laboratory(study, where, url, root=root, wandb=wandb)
+    with storage_may_be_down():
+        if prepare_only:
+            begin_study(laboratory)
+            messages.print(f"{study.name}: everything is there that its trials need")
+            return
+        status = run_study(laboratory, workers=workers, timeout=timeout)
+    if status:
+        raise typer.Exit(status)
+    messages.print(f"next: {where.command('study', 'compare', study.name)}")
+
+
+@app.command()
+def show(study: Study, storage: Storage = None, cache_dir: options.CacheDir = None) -> None:
+    """How far a study is: every arm with its trials and its best value."""
+    where = outputs(cache_dir)
+    settings = started_study(where, study)
+
+    from ensemble.studies.progress import progress_table
+    from ensemble.studies.records import trials_of
+    from ensemble.studies.storage import open_storage, storage_url
+
+    with storage_may_be_down():
+        opened = open_storage(storage_url(storage, study_folder(where, study).database), settings.storage)
+        results.print(progress_table(settings, trials_of(settings, opened)))
+
+
+@app.command("list")
+def list_studies(cache_dir: options.CacheDir = None) -> None:
+    """Names of the studies that were started here, and what they ask."""
+    where = outputs(cache_dir)
+    names = known_studies(where)
+    for name in names:
+        results.print(f"{name:<24} {started_study(where, name).about}", soft_wrap=True)
+    if not names:
+        ready = ", ".join(sorted(path.stem for path in (config_folder() / "study").glob("*.yaml")))
+        messages.print(f"no study was started below {where.root}; ready ones: {ready}")
+
+
+@app.command()
+def best(
+    study: Study,
+    write: Annotated[Path, typer.Option(metavar="FILE", help="Experiment file (YAML) to write.")],
+    arm: Annotated[str | None, typer.Option(help="Of this arm; of all where absent.")] = None,
+    storage: Storage = None,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """Write the best setting as an experiment file that ``ensemble.meta fit --config FILE`` runs."""
+    where = outputs(cache_dir)
+    settings = started_study(where, study)
+
+    from ensemble.studies.best import best_command, write_best
+    from ensemble.studies.storage import open_storage, storage_url
+
+    with storage_may_be_down():
+        opened = open_storage(storage_url(storage, study_folder(where, study).database), settings.storage)
+        found = write_best(settings, opened, where, write, arm=arm)
+    messages.print(f"{study}: trial {found.trial.number} of {found.trial.arm}, {found.told}")
+    results.print(f"Run: {best_command(found, where, write)}", soft_wrap=True)
+
+
+@app.command()
+def compare(
+    studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Studies that were started.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to. Default: that of the first study.")] = None,
+    seeds: options.Seeds = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="500steps|300seconds", help="Of the repeats; that of a trial where absent.")
+    ] = None,
+    storage: Storage = None,
+    root: options.Root = None,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """Compare the arms on the validation scenes; with --seeds after fitting the best of every arm from each of them."""
+    where = outputs(cache_dir)
+    asked = [started_study(where, name) for name in studies]
+    wanted = options.parse_seeds(seeds)
+    if budget is not None and not wanted:
+        raise SettingsError("--budget is that of the repeats: give --seeds as well")
+    options.parse_budget(budget)
+
+    from ensemble.studies.comparison import compare_studies
+    from ensemble.studies.pages import arm_table, write_comparison
+    from ensemble.studies.storage import storage_url
+    from ensemble.studies.trials import Laboratory
+
+    with storage_may_be_down():
+        laboratories = [
+            Laboratory(study, where, storage_url(storage, study_folder(where, study.name).database), root=root)
+            for study in asked
+        ]
+        found = compare_studies(laboratories, seeds=wanted, budget=budget)
+    folder = out or study_folder(where, studies[0]).comparison
+    written = write_comparison(found, folder)
+    results.print(arm_table(found))
+    messages.print(f"{', '.join(written)}: {folder}")
+
+
+def _found(file: Path) -> Path:
+    ready = config_folder() / "study" / f"{file.name}.yaml"
+    return ready if not file.is_file() and file.parent == Path() and ready.is_file() else file
+
+
+def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+if __name__ == "__main__":
+    options.run(app)
