@@ -39,7 +39,8 @@ def alignment_of(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey)
             )
         _check_scale(asked, outputs, stored, survey)
         return None
-    if recorded is not None and not (asked.rebuild and asked.role == recorded.role):
+    again = asked.rebuild and asked.settings.fold is None and recorded is not None and asked.role == recorded.role
+    if recorded is not None and not again:
         return recorded
     if asked.role not in ("fit", "oof") or asked.settings.fold is not None:
         first = replace(
