@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64
@@ -54,12 +55,14 @@ class Comparisons:
 
     def of(self, row: str, reference: str, metric: str) -> Difference | None:
         """``row`` minus ``reference``, whichever way round it was compared; absent where it was not."""
-        for each in self.differences:
-            if each.metric == metric and (each.first, each.second) == (row, reference):
-                return each
-            if each.metric == metric and (each.first, each.second) == (reference, row):
-                return _turned(each)
-        return None
+        if (each := self._by_pair.get((row, reference, metric))) is not None:
+            return each
+        turned = self._by_pair.get((reference, row, metric))
+        return None if turned is None else _turned(turned)
+
+    @cached_property
+    def _by_pair(self) -> dict[tuple[str, str, str], Difference]:
+        return {(each.first, each.second, each.metric): each for each in self.differences}
 
     def against(self, row: str, reference: str) -> list[Difference]:
         """``row`` minus ``reference`` on every metric of the table; empty where the pair was not compared."""

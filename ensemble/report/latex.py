@@ -42,7 +42,8 @@ def latex_table(scores: Scores, comparisons: Comparisons | None, *, published: b
         r"% needs \usepackage{booktabs}",
         r"\begin{table*}",
         r"\centering",
-        r"\small",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{2.5pt}",
         rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         r"\toprule",
         _line(header),
@@ -54,6 +55,10 @@ def latex_table(scores: Scores, comparisons: Comparisons | None, *, published: b
             lines.append(
                 _line([escaped(row.title), *cells, escaped(share(room.get(row.name))), millions(row.parameters)])
             )
+            if row.deviations is not None:
+                box = "" if comparisons is None else _beside("")
+                spread = [rf"\scriptsize {number(row.deviations[metric])}{box}" for metric in TABLE_METRICS]
+                lines.append(_line([rf"\quad\scriptsize $\pm$ of {row.repeats} fits", *spread, "", ""]))
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_caption(scores, comparisons, published=published)}}}"]
     return "\n".join([*lines, r"\end{table*}", ""])
 
@@ -61,10 +66,15 @@ def latex_table(scores: Scores, comparisons: Comparisons | None, *, published: b
 def _cell(row: ScoreRow, metric: str, comparisons: Comparisons | None, *, bold: bool) -> str:
     value = number(row.scores[metric])
     text = rf"\textbf{{{value}}}" if bold else value
-    if row.deviations is not None:
-        text += rf"{{\scriptsize$\pm${number(row.deviations[metric])}}}"
-    marks = row_marks(comparisons, row, metric) if comparisons is not None else ()
-    return f"{text}$^{{{''.join(_MARKS[mark] for mark in marks)}}}$" if marks else text
+    if comparisons is None:
+        return text
+    marks = "".join(_MARKS[mark] for mark in row_marks(comparisons, row, metric))
+    return text + _beside(f"$^{{{marks}}}$" if marks else "")
+
+
+def _beside(marks: str) -> str:
+    """A box of one width, so that the digits before it stand below each other."""
+    return rf"\makebox[1.4em][l]{{{marks}}}"
 
 
 def _caption(scores: Scores, comparisons: Comparisons | None, *, published: bool) -> str:

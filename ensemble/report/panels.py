@@ -117,7 +117,7 @@ def data_uri(picture: Rgb, *, photograph: bool = False) -> str:
         image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.BOX)
     buffer = io.BytesIO()
     kind = "jpeg" if photograph else "png"
-    image.save(buffer, format=kind, **({"quality": 85} if photograph else {"optimize": True}))
+    image.save(buffer, format=kind, **({"quality": 85} if photograph else {}))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -229,7 +229,9 @@ def test_latex_is_well_formed(evaluation, comparisons):
     assert r"50 \% of A\_B \& \{C\} \#1 \textasciitilde{}\textasciicircum{}\textbackslash{} \$x\$" in text
     columns = re.search(r"\\begin\{tabular\}\{(l r*|lr*)\}", text)[1]
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
-    assert len(body) == 1 + len(ROWS) + 9
+    assert len(body) == 1 + len(ROWS) + 2 + 9  # two rows have deviations below them
+    spread = next(line for line in body if r"$\pm$ of 3 fits" in line)
+    assert number(row_of(evaluation.scores, "meta-d").deviations["d1"]) in spread
     assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in body} == {len(columns)}
     plain = re.sub(r"\\[\\&%$#_{}]", "", text)
     assert plain.count("{") == plain.count("}")
