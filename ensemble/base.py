@@ -224,7 +224,15 @@ def import_(
     from ensemble.survey import Asked
 
     check_free_name(name)
-    asked = Asked(settings, folder, ROLES[role], align=align_on is not None, relative=relative, rebuild=rebuild)
+    asked = Asked(
+        settings,
+        folder,
+        ROLES[role],
+        align=align_on is not None,
+        relative=relative,
+        rebuild=rebuild,
+        options=tuple(options.repeated(data, root, config)),
+    )
     (import_test_depth if role == "test" else import_depth)(asked, where)
 
 

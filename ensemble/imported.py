@@ -1,6 +1,6 @@
 """Learners whose depth came from elsewhere: which an experiment has, and the record of what was taken in for each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -100,6 +100,7 @@ def import_command(
     model: str = FULL,
     folder: Path | str | None = None,
     align: bool = False,
+    options: Sequence[str] = (),
 ) -> str:
     """The command line that imports the maps of a role again, from the folder that they came from.
 
@@ -110,9 +111,10 @@ def import_command(
         model: Whose rows; the full fit stands for all folds at once where the role is ``oof``.
         folder: Where the maps lie; a placeholder where nobody has said.
         align: Whether scale and shift are asked for; in any case they are where the settings hold them.
+        options: Of the command line that choose data and experiment file.
     """
     words = [settings.learner, str(folder or PLACEHOLDER), "--role", role]
     words += ["--unit", settings.unit] if settings.unit is not None else []
     words += ["--align-on", "fit"] if align or settings.alignment is not None else []
     words += model_options(model)
-    return outputs.command("base", "import", *words, "--experiment", settings.experiment)
+    return outputs.command("base", "import", *words, *options, "--experiment", settings.experiment)

@@ -41,6 +41,7 @@ class Asked:
         align: Fit a scale and a shift, or use those that were fitted to rows of training before.
         relative: The user says that the maps have no scale.
         rebuild: Throw the rows of this role away first.
+        options: Of the command line that chose data and experiment file, for commands in messages.
     """
 
     settings: ImportSettings
@@ -49,6 +50,7 @@ class Asked:
     align: bool = False
     relative: bool = False
     rebuild: bool = False
+    options: tuple[str, ...] = ()
 
     def command(self, outputs: Outputs, *, align: bool = False) -> str:
         """This import as a command line.
@@ -64,6 +66,7 @@ class Asked:
             model=model_of(self.settings.fold),
             folder=self.place,
             align=align or self.align,
+            options=self.options,
         )
 
 
