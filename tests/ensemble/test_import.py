@@ -14,8 +14,8 @@ from command_lines import Answer, Job, call, contents, done
 from foreign_maps import FORMATS, Maps, noisy_maps, save_npy, source_of
 from PIL import Image
 
+from ensemble import survey
 from ensemble.data import open_source
-from ensemble.data.rooms import RoomsSource
 from ensemble.prediction import division_of
 from ensemble.rows import level_zero, open_rows
 from ensemble.runs import Outputs
@@ -266,16 +266,11 @@ def test_depth_without_a_scale_wants_one_of_training(foreign: Foreign, tmp_path:
     assert stored["scale"] == pytest.approx(scale, rel=0.02)
     assert stored["shift"] == pytest.approx(shift, abs=0.05)
     assert stored["frames"] == 6
-    read = RoomsSource.read
-
-    def never_test(source, frame):
-        assert frame.split != "test", "test truth was read"
-        return read(source, frame)
-
-    with mock.patch.object(RoomsSource, "read", never_test):
+    with mock.patch.object(survey, "_sampled", wraps=survey._sampled) as truth_read:
         for role in ("validation", "test"):
             split = "test" if role == "test" else "train"
             assert foreign.take(cache, folder / split, role, "--align-on", "fit").status == 0
+    assert {one.args[2].split for one in truth_read.call_args_list} == {"train"}
     for name, row in rows_of(cache, "validation").items():
         expected = stored["scale"] * np.load(folder / f"train/{name}.npy") + stored["shift"]
         np.testing.assert_allclose(row, expected.clip(0.001, 10), atol=0.0002)
