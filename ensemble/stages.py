@@ -16,6 +16,7 @@ from torch import Tensor
 from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.cache import Role
+from ensemble.cache.lock import StoreLock
 from ensemble.config import LearnerSettings, ScoredSettings, Settings, StackSettings
 from ensemble.config_files import moved, stored_settings
 from ensemble.console import messages
@@ -315,12 +316,13 @@ def _forget(run: Run) -> None:
     """Remove every file of a run; pictures of test frames and scores of former weights must not outlive them.
 
     Raises:
-        ValueError: There are several of us, who would remove each other's files.
+        ValueError: There are several of us, who would remove each other's files, or somebody is training this run.
     """
     if PROCESSES > 1:
         raise ValueError(f"--fresh does not work with {PROCESSES} processes; remove the folder {run.folder} yourself")
-    for file in run.written:
-        file.unlink(missing_ok=True)
+    with StoreLock(run.folder):
+        for file in run.written:
+            file.unlink(missing_ok=True)
 
 
 def level_zero_of(settings: StackSettings, outputs: Outputs, run: Run) -> tuple[LevelZero, ...]:

@@ -62,6 +62,14 @@ class StoreLock:
             self._descriptor = None
             _held.discard(self._key)
 
+    def __enter__(self) -> "StoreLock":
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def _lock_file(self) -> int:
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

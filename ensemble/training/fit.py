@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import lightning
@@ -15,6 +16,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
+from ensemble.cache.lock import StoreLock
 from ensemble.config import TrainingSettings
 from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
@@ -61,49 +63,52 @@ def fit(
         now: The clock of a budget of seconds.
 
     Raises:
-        ValueError: The batch does not fit the frames or the processes, or the checkpoint is damaged.
+        ValueError: The batch does not fit the frames or the processes, the checkpoint is damaged, or another process
+            is training this run.
     """
     process, processes = _place()
-    if process == 0:
-        remove_leftovers(run.folder)
-    batches = _training_batches(training, settings, seed)
-    steps_per_epoch = len(batches) // settings.accumulate
-    budget = Budget(settings, steps_per_epoch, now=now)
-    task = _prepared(make_task(budget.steps), settings)
-    if budget.unit == "seconds":
-        task.rate = _cycle_in_time(budget, settings)
-    done = _progress(run, batches, steps_per_epoch)
-    keep = KeepCheckpoints(run, settings, budget)
-    trainer = _trainer(
-        settings,
-        run,
-        max_epochs=budget.max_epochs,  # with max_steps, Lightning resumes wrongly after a whole epoch
-        check_val_every_n_epoch=settings.validate_every,
-        callbacks=[budget, keep, EpochLines(task.name, settings.select), *callbacks, *_progress_bar()],
-        logger=[JsonLinesLogger(run.log, done), *loggers],
-    )
-    workers = affordable_workers(training.settings.workers)
-    train_loader = loader(training, batches, workers=workers)
-    per_process = settings.batch_size // settings.accumulate // processes
-    order = OrderedBatches(len(validation), per_process, process=process, processes=processes)
-    validation_loader = loader(validation, order, workers=workers)
-    with warnings.catch_warnings():
-        _silence_expected()
-        trainer.fit(task, train_loader, validation_loader, ckpt_path=run.last if done else None)
-        if keep.validated_step != trainer.global_step:
-            trainer.validate(task, validation_loader, verbose=False)
-        trainer.save_checkpoint(run.last)
-    if trainer.is_global_zero:
-        result = {
-            "metric": settings.select,
-            "best": keep.best,
-            "best_step": keep.best_step,
-            "steps": trainer.global_step,
-            "budget": budget.record(trainer.global_step),
-            "seconds": round(keep.seconds, 1),
-            "device": str(trainer.strategy.root_device),
-        }
-        write_text(run.result, json.dumps(result, indent=2) + "\n")
+    with ExitStack() as held:
+        if process == 0:
+            held.enter_context(StoreLock(run.folder))
+            remove_leftovers(run.folder)
+        batches = _training_batches(training, settings, seed)
+        steps_per_epoch = len(batches) // settings.accumulate
+        budget = Budget(settings, steps_per_epoch, now=now)
+        task = _prepared(make_task(budget.steps), settings)
+        if budget.unit == "seconds":
+            task.rate = _cycle_in_time(budget, settings)
+        done = _progress(run, batches, steps_per_epoch)
+        keep = KeepCheckpoints(run, settings, budget)
+        trainer = _trainer(
+            settings,
+            run,
+            max_epochs=budget.max_epochs,  # with max_steps, Lightning resumes wrongly after a whole epoch
+            check_val_every_n_epoch=settings.validate_every,
+            callbacks=[budget, keep, EpochLines(task.name, settings.select), *callbacks, *_progress_bar()],
+            logger=[JsonLinesLogger(run.log, done), *loggers],
+        )
+        workers = affordable_workers(training.settings.workers)
+        train_loader = loader(training, batches, workers=workers)
+        per_process = settings.batch_size // settings.accumulate // processes
+        order = OrderedBatches(len(validation), per_process, process=process, processes=processes)
+        validation_loader = loader(validation, order, workers=workers)
+        with warnings.catch_warnings():
+            _silence_expected()
+            trainer.fit(task, train_loader, validation_loader, ckpt_path=run.last if done else None)
+            if keep.validated_step != trainer.global_step:
+                trainer.validate(task, validation_loader, verbose=False)
+            trainer.save_checkpoint(run.last)
+        if trainer.is_global_zero:
+            result = {
+                "metric": settings.select,
+                "best": keep.best,
+                "best_step": keep.best_step,
+                "steps": trainer.global_step,
+                "budget": budget.record(trainer.global_step),
+                "seconds": round(keep.seconds, 1),
+                "device": str(trainer.strategy.root_device),
+            }
+            write_text(run.result, json.dumps(result, indent=2) + "\n")
 
 
 def lr_range(

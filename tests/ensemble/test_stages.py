@@ -10,6 +10,7 @@ from command_lines import LEARNER_NAMES, Job, call, contents, done
 
 from ensemble import prediction, stages
 from ensemble.cache import PredictionWriter
+from ensemble.cache.lock import StoreLock
 from ensemble.config_files import learner_settings
 from ensemble.data.folds import read_folds
 from ensemble.data.held_out import test_frames as scored_frames
@@ -56,7 +57,10 @@ def test_what_training_caches_with_knows_no_test_frames(job: Job, tmp_path: Path
     ("moved", "told"),
     [
         (("room_0004", "room_0005"), "this experiment was divided otherwise: found"),
-        (("room_0001/rgb_00001.jpg", "room_0001/sync_depth_00001.png"), "bts was trained on other frames than there are now"),
+        (
+            ("room_0001/rgb_00001.jpg", "room_0001/sync_depth_00001.png"),
+            "bts was trained on other frames than there are now",
+        ),
     ],
 )
 def test_a_copy_that_grew_is_not_tested_on_by_learners_that_saw_it(
@@ -180,3 +184,20 @@ def test_rows_are_depth_of_the_trained_network(job: Job):
         views = network(image).depth, network(image.flip(-1)).depth.flip(-1)
     expected = ((views[0] + views[1]) / 2)[0, 0].numpy()
     assert np.abs(rows.read(frames[1].id) - expected).max() <= 10 / 65535
+
+
+def test_a_run_that_is_being_trained_is_left_alone(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    run = Outputs(cache).learner_run("tiny", "bts")
+    run.result.unlink()
+    before = contents(run.folder)
+    again = ("base", "train", "bts", "--config", job.config, "--cache-dir", cache)
+    with StoreLock(run.folder):
+        for words in ((), ("--fresh",)):
+            answer = call(*again, *words)
+            assert answer.status == 1
+            assert "is being written by this process" in answer.err
+            assert {name: data for name, data in contents(run.folder).items() if name != "writer.lock"} == {
+                name: data for name, data in before.items() if name != "writer.lock"
+            }
+    done(*again)
