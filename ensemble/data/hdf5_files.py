@@ -15,12 +15,12 @@ from h5py import h5d, h5g, h5l, h5o, h5r, h5z  # pyright: ignore[reportAttribute
 
 PARSE_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError)
 LARGEST_MEMBER_BYTES = 1 << 28
-_LZF = 32000
+_LZF, _BITSHUFFLE, _ZSTD = 32000, 32008, 32015
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HEAD_BYTES, _ADDRESS_BYTES = 64, 8
 _SUPERBLOCKS = {0: (13, 24, 40), 1: (13, 28, 44), 2: (9, 12, 28), 3: (9, 12, 28)}
 """By version, where the first bytes tell the width of addresses, the base address and the end of the file."""
-_FILTERS = {h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32, _LZF}
+_FILTERS = {h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32, _LZF, _BITSHUFFLE, _ZSTD}
 
 
 class ForeignError(ValueError):

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ensemble.config import DataSettings
-from ensemble.data.source import Frame, FrameSource
-from ensemble.data.transforms import augment, bring_to_size, valid_depth
+from ensemble.data.source import Frame, FrameSource, RowSource
+from ensemble.data.transforms import changed, draw_change, pixels_at_size, unit_image, valid_depth
 
 Batch = dict[str, Any]
 """``image`` [b 3 h w], ``depth`` [b 1 h w] metres, ``valid`` [b 1 h w], ``frame`` (b ids), maybe ``predictions``."""
@@ -56,6 +56,8 @@ class FrameDataset(Dataset[Batch]):
         self.settings = settings
         self.predictions = dict(predictions or {})
         self._kept: dict[str, Tensor] = {}
+        by_rows = isinstance(source, RowSource) and source.size == tuple(settings.size)
+        self._row_source = source if by_rows else None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -63,8 +65,8 @@ class FrameDataset(Dataset[Batch]):
     def preload(self, kept: KeptFrames | None = None) -> None:
         """Decode every frame once and keep it; loader processes share what is kept.
 
-        Images are resized in 8 bits, so keeping them in 8 bits changes nothing. One tensor holds all frames, because
-        every tensor that is shared with a process costs an open file.
+        Images are resized in 8 bits and kept so. One tensor holds all frames, because every tensor that is shared
+        with a process costs an open file.
 
         Args:
             kept: What other datasets have decoded; the same frames are taken from there, others are added.
@@ -81,7 +83,6 @@ class FrameDataset(Dataset[Batch]):
             return
         for index in range(len(self)):
             sample = self._decoded(index)
-            sample["image"] = (sample["image"] * 255).round().to(torch.uint8)
             if not self._kept:
                 self._kept = {key: values.new_empty((len(self), *values.shape)) for key, values in sample.items()}
             for key, values in sample.items():
@@ -89,29 +90,42 @@ class FrameDataset(Dataset[Batch]):
 
     def sample(self, index: int) -> dict[str, Tensor]:
         """A whole frame at the working size, with the learners' predictions where there are any."""
-        if self._kept:
-            sample = {key: values[index] for key, values in self._kept.items()}
-            sample["image"] = sample["image"].float() / 255
-        else:
-            sample = self._decoded(index)
-        frame = self.frames[index]
-        if self.predictions:
-            rows = [torch.from_numpy(rows.read(frame.id)) for rows in self.predictions.values()]
-            sample["predictions"] = torch.stack(rows)
-        return sample
+        sample = self._with_predictions(index)
+        return {**sample, "image": unit_image(sample["image"])}
 
     def __getitem__(self, draws: Sequence[tuple[int, int | None]]) -> Batch:
         """A batch of (index, seed of the augmentation) pairs; a frame without a seed is left as it is."""
-        samples = []
-        for index, seed in draws:
-            sample = self.sample(index)
-            samples.append(sample if seed is None else augment(sample, self.settings, np.random.default_rng(seed)))
-        batch: Batch = {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+        samples = [self.sample(index) if seed is None else self._augmented(index, seed) for index, seed in draws]
+        # The collation of torch puts a batch straight into memory that loader processes share.
+        batch: Batch = {key: default_collate([sample[key] for sample in samples]) for key in samples[0]}
         batch["frame"] = [self.frames[index].id for index, _ in draws]
         return batch
 
-    def _decoded(self, index: int) -> dict[str, Tensor]:
-        sample = bring_to_size(self.source.read(self.frames[index]), self.settings.size)
+    def _augmented(self, index: int, seed: int) -> dict[str, Tensor]:
+        """A changed frame, of which no more is read than the change needs."""
+        change = draw_change(self.settings, np.random.default_rng(seed))
+        rows = change.area_read(self.settings.size).slices[0]
+        return changed(self._with_predictions(index, rows), change)
+
+    def _with_predictions(self, index: int, rows: slice | None = None) -> dict[str, Tensor]:
+        if self._kept:
+            sample = {key: values[index] for key, values in self._kept.items()}
+        else:
+            sample = self._decoded(index, rows)
+        frame = self.frames[index]
+        if self.predictions:
+            predicted = [torch.from_numpy(each.read(frame.id)) for each in self.predictions.values()]
+            sample["predictions"] = torch.stack(predicted)
+        return sample
+
+    def _decoded(self, index: int, rows: slice | None = None) -> dict[str, Tensor]:
+        """A frame of the working size, its image in 8 bits; other rows than those asked for may be empty."""
+        frame, size = self.frames[index], self.settings.size
+        if rows is None or self._row_source is None:
+            raw = self.source.read(frame)
+        else:
+            raw = self._row_source.read_rows(frame, rows)
+        sample = pixels_at_size(raw, size)
         inside = valid_depth(sample["depth"], self.settings.min_depth, self.settings.max_depth)
         return {**sample, "valid": sample["valid"] & inside}
 

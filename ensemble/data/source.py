@@ -85,6 +85,20 @@ class FrameSource(Protocol):
         ...
 
 
+@runtime_checkable
+class RowSource(FrameSource, Protocol):
+    """A source that can read a part of a frame in less time than all of it."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every frame."""
+        ...
+
+    def read_rows(self, frame: Frame, rows: slice) -> RawFrame:
+        """A frame of its full size that is filled in these rows; others may be black and not valid."""
+        ...
+
+
 def fingerprint(lines: Iterable[str]) -> str:
     """Hexadecimal digest of text lines; the same lines in another order give another one."""
     digest = hashlib.sha256()
