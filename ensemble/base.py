@@ -244,25 +244,30 @@ def evaluate(
     config: options.Config = None,
     experiment: options.Experiment = None,
     published: options.Published = False,
+    protocol: options.Protocols = None,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
     """Score a learner on the test frames."""
+    protocols = options.parse_protocols(protocol)
     name = experiment_name(kind=data, root=root, config=config, assignments=options.with_experiment(None, experiment))
     check_name(learner, learners_of(outputs(cache_dir), name), "learner")
 
     from ensemble.evaluation import evaluate_learner
     from ensemble.networks import trained_learner
-    from ensemble.report import score_table, scores_json
+    from ensemble.report import protocols_json, protocols_table, read_protocols, score_table, scores_json
 
     where = outputs(cache_dir)
     trained = trained_learner(where, name, learner, root=root, options=options.repeated(data, root, config))
-    scores = evaluate_learner(trained, where)
+    scores = evaluate_learner(trained, where, protocols)
+    run = where.learner_run(name, learner)
     if as_json:
-        results.print_json(scores_json(scores))
-    else:
-        results.print(score_table(scores, published=published))
-        messages.print(f"scores, and scores per image: {where.learner_run(name, learner).folder}")
+        results.print_json(protocols_json(read_protocols(run.protocols)) if protocols else scores_json(scores))
+        return
+    results.print(score_table(scores, published=published))
+    if protocols:
+        results.print(protocols_table(read_protocols(run.protocols)))
+    messages.print(f"scores, and scores per image: {run.folder}")
 
 
 @app.command()

@@ -15,26 +15,34 @@ from ensemble.data.held_out import test_frames
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
+from ensemble.descriptions import descriptions_of
 from ensemble.entrants import Entrants, Models, checked_maps, gather, read_depths
 from ensemble.files import write_text
 from ensemble.importing import import_depth
 from ensemble.judging import StackJudge, calibration_of, doubt
+from ensemble.metrics import EvalProtocol
 from ensemble.networks import TrainedLearner, common_data, differing_keys
 from ensemble.pictures import GridRow, picture_grid
 from ensemble.prediction import division_of
+from ensemble.protocols import OURS, PROTOCOLS
 from ensemble.report import (
     SCHEMA,
     Details,
     Gallery,
     GalleryImage,
+    ProtocolComparison,
+    ProtocolScores,
     Scores,
     markdown_table,
+    protocols_markdown,
     ranked_frames,
     write_details,
     write_galleries,
     write_per_image,
+    write_protocols,
     write_scores,
 )
+from ensemble.report.protocol_scores import SCHEMA as PROTOCOLS_SCHEMA
 from ensemble.rows import LevelZero, cache_level_zero, open_rows
 from ensemble.runs import Outputs, Run
 from ensemble.score_table import ScoreTable
@@ -60,12 +68,18 @@ CONSTANT_FRAMES = 200
 PICTURE_FRAMES = 5
 
 
-def evaluate_learner(learner: TrainedLearner, outputs: Outputs) -> Scores:
-    """Score one learner on the test frames, from its cached rows; missing ones are cached first."""
-    return _evaluate(Entrants((LevelZero((learner,)),)), outputs, learner.run, pictures=None)
+def evaluate_learner(learner: TrainedLearner, outputs: Outputs, protocols: Sequence[str] = ()) -> Scores:
+    """Score one learner on the test frames, from its cached rows; missing ones are cached first.
+
+    Args:
+        learner: Which.
+        outputs: Where its predictions are.
+        protocols: Names of published protocols that the same rows are scored under as well.
+    """
+    return _evaluate(Entrants((LevelZero((learner,)),)), outputs, learner.run, pictures=None, protocols=protocols)
 
 
-def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path) -> Scores:
+def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path, protocols: Sequence[str] = ()) -> Scores:
     """Score stacks beside their learners, the rungs of the ladder and the bounds; writes scores and pictures.
 
     Fits that differ in nothing but their seed share a row.
@@ -74,13 +88,14 @@ def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path) -> 
         stacks: Fits of the meta-learner to the same learners.
         outputs: Where the learners' predictions are.
         folder: Where scores, per-image scores and the picture grid go.
+        protocols: Names of published protocols that the same rows are scored under as well.
 
     Raises:
         ValueError: The stacks weigh different learners, or frames or rows do not fit together.
     """
     check_same_protocol([(stack.name, stack.settings) for stack in stacks])
     out = Run(folder)
-    return _evaluate(gather(stacks, outputs), outputs, out, pictures=out.pictures)
+    return _evaluate(gather(stacks, outputs), outputs, out, pictures=out.pictures, protocols=protocols)
 
 
 def cache_test_predictions(
@@ -100,7 +115,9 @@ def import_test_depth(asked: Asked, outputs: Outputs) -> None:
 
 
 @torch.inference_mode()
-def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path | None) -> Scores:
+def _evaluate(
+    entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path | None, protocols: Sequence[str]
+) -> Scores:
     first = entrants.learners[0].tested[0].settings
     models = [model for learner in entrants.level_zero().values() for model in learner.tested]
     check_same_protocol(
@@ -120,6 +137,8 @@ def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path 
     size = source.read(frames[0]).depth.shape
     protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=(size[0], size[1]))
     table = ScoreTable(protocol)
+    applied = {name: PROTOCOLS[name].applied(protocol) for name in protocols}
+    others = {each: ScoreTable(each, per_image=False) for each in applied.values()}
     judges = {
         stack.name: StackJudge(
             stack.first,
@@ -142,16 +161,23 @@ def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path 
                 judges[predicted.name].add(raw, predicted.maps, predicted.learners)
         full = {cell: _enlarged(depth, raw.depth.shape) for cell, depth in depths.items()}
         full |= _bounds(entrants, full, raw.depth, raw.valid)
-        table.add(frame, raw, full)
+        for each in (table, *others.values()):
+            each.add(frame, raw, full)
         if entrants.stacks and index in in_pictures:
             grid.append(_grid_row(frame, working, first.data, entrants.stacks[-1].first, rows))
-    scores = Scores(
-        schema=SCHEMA,
-        experiment=first.experiment,
-        protocol=table.protocol.model_dump(mode="json"),
-        rows=tuple(table.rows(entrants)),
-    )
+    described = descriptions_of(entrants)
+
+    def finished(each: ScoreTable) -> Scores:
+        protocol = each.protocol.model_dump(mode="json")
+        return Scores(SCHEMA, first.experiment, protocol, tuple(each.rows(described)))
+
+    scores = finished(table)
+    for older in (out.protocols, out.protocols_table):  # of an earlier evaluation, with other scores
+        older.unlink(missing_ok=True)
     write_scores(scores, out.scores)
+    if applied:
+        published = {name: finished(others[each]) for name, each in applied.items()}
+        _write_protocols(out, protocol, scores, published, first.data)
     write_text(out.table, markdown_table(scores))
     write_per_image(table.images, out.per_image)
     if pictures is not None:
@@ -162,6 +188,25 @@ def _evaluate(entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path 
         by_id = {frame.id: frame for frame in frames}
         write_galleries([_gallery(judge, table, by_id, source, rows, titles) for judge in judges.values()], out.gallery)
     return scores
+
+
+def _write_protocols(
+    out: Run, ours: EvalProtocol, scores: Scores, published: Mapping[str, Scores], data: DataSettings
+) -> None:
+    """Put scores under published protocols beside ours."""
+    columns = {
+        name: ProtocolScores(
+            scores=each,
+            source=PROTOCOLS[name].source,
+            remembered=PROTOCOLS[name].remembered,
+            departures=PROTOCOLS[name].departures(ours, infilled=data.infilled),
+            other_flip=PROTOCOLS[name].flip_averaging != ours.flip_averaging,
+        )
+        for name, each in published.items()
+    }
+    comparison = ProtocolComparison(PROTOCOLS_SCHEMA, {OURS: ProtocolScores(scores), **columns})
+    write_protocols(comparison, out.protocols)
+    write_text(out.protocols_table, protocols_markdown(comparison))
 
 
 def check_same_protocol(named: Sequence[tuple[str, ScoredSettings]]) -> None:

@@ -142,25 +142,29 @@ def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One or more fits to the same learners.")],
     root: options.Root = None,
     published: options.Published = False,
+    protocol: options.Protocols = None,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
     """Score stacks on the test frames beside their learners, the fixed combiners and the bounds."""
     where = outputs(cache_dir)
+    protocols = options.parse_protocols(protocol)
     found = list(dict.fromkeys(each for run in runs for each in where.repeats(where.find_run(run))))
 
     from ensemble.evaluation import evaluate_stacks
-    from ensemble.report import score_table, scores_json
+    from ensemble.report import protocols_json, protocols_table, read_protocols, score_table, scores_json
     from ensemble.stacking import load_stack
 
     stacks = [load_stack(run, where, root=root) for run in found]
     folder = found[0].folder if len(found) == 1 else where.report(stacks[0].settings.experiment)
-    scores = evaluate_stacks(stacks, where, folder)
+    scores = evaluate_stacks(stacks, where, folder, protocols)
     if as_json:
-        results.print_json(scores_json(scores))
-    else:
-        results.print(score_table(scores, published=published))
-        messages.print(f"scores, scores per image and pictures: {folder}")
+        results.print_json(protocols_json(read_protocols(Run(folder).protocols)) if protocols else scores_json(scores))
+        return
+    results.print(score_table(scores, published=published))
+    if protocols:
+        results.print(protocols_table(read_protocols(Run(folder).protocols)))
+    messages.print(f"scores, scores per image and pictures: {folder}")
 
 
 @app.command("compare-subsets")

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from ensemble.console import messages
-from ensemble.setting_trees import SettingsError
+from ensemble.protocols import PROTOCOLS
+from ensemble.setting_trees import SettingsError, check_name
 
 Data = Annotated[
     str | None,
@@ -35,6 +36,14 @@ Wandb = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Published = Annotated[bool, typer.Option("--published", help="Print the published rows below (other data, no match).")]
+Protocols = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        metavar="NAME[,NAME...]",
+        help=f"Score the same rows by published rules as well: {', '.join(PROTOCOLS)}, or all.",
+    ),
+]
 
 
 def application(help_text: str) -> typer.Typer:
@@ -91,6 +100,20 @@ def parse_seeds(text: str | None) -> list[int]:
     if not all(word.isdecimal() for word in words) or len({int(word) for word in words}) < len(words):
         raise SettingsError(f"--seeds {text!r}: expected different whole numbers such as 0,1,2")
     return [int(word) for word in words]
+
+
+def parse_protocols(text: str | None) -> tuple[str, ...]:
+    """Names out of ``bts,fastdepth``, each once; none where the option is absent.
+
+    Raises:
+        SettingsError: A name is not that of a published protocol.
+    """
+    words = [word.strip() for word in text.split(",")] if text is not None else []
+    if words == ["all"]:
+        return tuple(PROTOCOLS)
+    for word in words:
+        check_name(word, PROTOCOLS, "protocol")
+    return tuple(dict.fromkeys(words))
 
 
 def parse_budget(text: str | None) -> list[str]:

@@ -85,6 +85,16 @@ class Run:
         return self.folder / "per_image.csv"
 
     @property
+    def protocols(self) -> Path:
+        """The same rows under published protocols as well (JSON)."""
+        return self.folder / "protocols.json"
+
+    @property
+    def protocols_table(self) -> Path:
+        """The same as tables for a document (Markdown)."""
+        return self.folder / "protocols.md"
+
+    @property
     def details(self) -> Path:
         """Weights and uncertainty of every stack on the test frames (JSON)."""
         return self.folder / "details.json"
@@ -114,7 +124,7 @@ class Run:
         """Every file that the run writes, what claims to be complete first and the settings last."""
         return (
             *(self.result, self.uncertainty, self.scores, self.table, self.per_image, self.details),
-            *(self.gallery, self.pictures),
+            *(self.protocols, self.protocols_table, self.gallery, self.pictures),
             *(*self.reports, self.lr_range, self.last, self.best, self.log, self.sources, self.settings),
         )
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ensemble.data.source import Frame, RawFrame
-from ensemble.descriptions import descriptions_of
-from ensemble.entrants import Entrants
-from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, image_scores, prepare
+from ensemble.descriptions import Description
+from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, pixel_errors, prepare
+from ensemble.pooling import PixelSums
 from ensemble.report import ImageScore, ScoreRow
 from ensemble.statistics import mean_and_deviation
 
@@ -21,15 +21,17 @@ class ScoreTable:
 
     Args:
         protocol: How they are made.
+        per_image: Whether to keep the scores of every image.
 
     Attributes:
         images: One entry per row, repeat and frame.
     """
 
-    def __init__(self, protocol: EvalProtocol) -> None:
+    def __init__(self, protocol: EvalProtocol, *, per_image: bool = True) -> None:
         self.protocol = protocol
         self.images: list[ImageScore] = []
-        self._sums: dict[Cell, ScoreSums] = {}
+        self._per_image = per_image
+        self._sums: dict[Cell, ScoreSums | PixelSums] = {}
 
     def add(self, frame: Frame, raw: RawFrame, predictions: Mapping[Cell, Tensor]) -> None:
         """Score one frame.
@@ -44,18 +46,33 @@ class ScoreTable:
         *compared, counts = prepare(
             torch.cat(list(predictions.values())), target.expand(shape), valid.expand(shape), protocol=self.protocol
         )
-        scores = image_scores(*compared)
-        scored = bool(compared[2].any())
+        if self.protocol.relative_to == "prediction":  # every other metric is the same both ways
+            compared = [compared[1], compared[0], compared[2]]
+        errors = pixel_errors(*compared)
+        scores = {name: metric.formula(errors) for name, metric in METRICS.items()}
+        log_ratios = errors.mean(errors.log_ratio)
+        pixels = int(errors.pixels[0])
         for index, (name, repeat) in enumerate(predictions):
             own = {metric: values[index : index + 1] for metric, values in scores.items()}
-            sums = self._sums.setdefault((name, repeat), ScoreSums())
-            sums.update(own, Counts(*(count[index : index + 1] for count in counts)))
             known = {metric: float(value) for metric, value in own.items()}
-            self.images.append(ImageScore(name, frame.id, frame.scene, known if scored else None, repeat))
+            sums = self._sums.setdefault((name, repeat), self._empty())
+            if isinstance(sums, PixelSums):
+                met = {kind: int(count[index]) for kind, count in counts._asdict().items()}
+                sums.update(known, pixels=pixels, mean_log_ratio=float(log_ratios[index]), **met)
+            else:
+                sums.update(own, Counts(*(count[index : index + 1] for count in counts)))
+            if self._per_image:
+                self.images.append(ImageScore(name, frame.id, frame.scene, known if pixels else None, repeat))
 
-    def rows(self, entrants: Entrants) -> list[ScoreRow]:
-        """One row per name, in the order in which they were added; repeats are averaged."""
-        described = descriptions_of(entrants)
+    def _empty(self) -> ScoreSums | PixelSums:
+        return ScoreSums() if self.protocol.averaging == "image" else PixelSums()
+
+    def rows(self, described: Mapping[str, Description]) -> list[ScoreRow]:
+        """One row per name, in the order in which they were added; repeats are averaged.
+
+        Args:
+            described: From ``descriptions_of``.
+        """
         repeats: dict[str, list[dict[str, int | float]]] = {}
         for (name, _), sums in self._sums.items():
             repeats.setdefault(name, []).append(sums.compute())

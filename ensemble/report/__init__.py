@@ -19,6 +19,15 @@ from ensemble.report.gallery import (
     write_galleries,
 )
 from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics
+from ensemble.report.protocol_scores import (
+    ProtocolComparison,
+    ProtocolScores,
+    protocols_json,
+    protocols_markdown,
+    protocols_table,
+    read_protocols,
+    write_protocols,
+)
 from ensemble.report.published import PUBLISHED, PUBLISHED_NOTE
 from ensemble.report.scores import (
     BEST_SINGLE,
@@ -59,6 +68,13 @@ __all__ = [
     "ranked_frames",
     "read_galleries",
     "write_galleries",
+    "ProtocolComparison",
+    "ProtocolScores",
+    "protocols_json",
+    "protocols_markdown",
+    "protocols_table",
+    "read_protocols",
+    "write_protocols",
     "PUBLISHED",
     "PUBLISHED_NOTE",
     "BEST_SINGLE",

@@ -266,7 +266,7 @@ def test_the_protocol_is_frozen_and_survives_json() -> None:
     with pytest.raises(ValueError, match="frozen"):
         original.crop = "none"
     with pytest.raises(ValueError, match="averaging"):
-        protocol(averaging="pixel")
+        protocol(averaging="scene")
     with pytest.raises(ValueError, match=r"min_depth 10\.0 m must be below max_depth 10\.0 m"):
         protocol(min_depth=10.0)
 

@@ -1,0 +1,154 @@
+"""Evaluation protocols of published work, to score cached rows as they did; ``docs/protocols.md`` compares them.
+
+No torch here: the command lines check names before they import it.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ensemble.config import Settings
+
+if TYPE_CHECKING:
+    from ensemble.metrics import EvalProtocol
+
+Crop = Literal["eigen", "none", "densedepth", "fastdepth"]
+Averaging = Literal["image", "pixel"]
+Pixels = Literal["range", "measured"]
+Divisor = Literal["truth", "prediction"]
+
+OURS = "ours"
+"""Name of the protocol that ``scores.json`` is made under."""
+
+
+class PublishedProtocol(Settings):
+    """How a published repository scores depth on NYU Depth v2.
+
+    Attributes:
+        source: Repository, file and commit that was read.
+        remembered: What could not be read there, and so is from memory or from other repositories; empty for nothing.
+        crop: As in ``EvalProtocol``, like the next six.
+        min_depth: Metres.
+        max_depth: Metres.
+        pixels: Which pixels count.
+        clip: Whether predictions are clipped to the depth range.
+        averaging: Over images or over pixels.
+        relative_to: What relative errors are divided by.
+        flip_averaging: Whether predictions are averaged with those of the mirrored image. Cached rows were made with
+            it or without; a protocol never changes that, it is noted beside the scores.
+        truth: Which depth of the labelled set is the truth.
+        beyond: What scores from cached rows cannot follow.
+    """
+
+    source: str
+    remembered: str = ""
+    crop: Crop
+    min_depth: Annotated[float, Field(gt=0)] = 1e-3
+    max_depth: Annotated[float, Field(gt=0)] = 10.0
+    pixels: Pixels = "range"
+    clip: bool = True
+    averaging: Averaging = "image"
+    relative_to: Divisor = "truth"
+    flip_averaging: bool
+    truth: Literal["measured", "in-filled"]
+    beyond: tuple[str, ...] = ()
+
+    def applied(self, rows: "EvalProtocol") -> "EvalProtocol":
+        """The protocol for the same frames and rows; flip averaging stays what it was when they were cached.
+
+        Args:
+            rows: Under which the rows are scored by ourselves.
+        """
+        rules = ("crop", "min_depth", "max_depth", "pixels", "clip", "averaging", "relative_to")
+        changed = {name: getattr(self, name) for name in rules}
+        return type(rows).model_validate({**rows.model_dump(), **changed})
+
+    def departures(self, rows: "EvalProtocol", *, infilled: bool) -> tuple[str, ...]:
+        """Where scores of these rows under this protocol are made otherwise than in the publication.
+
+        Args:
+            rows: Under which the rows are scored by ourselves.
+            infilled: Whether their truth was asked to be in-filled depth.
+        """
+        found = []
+        if self.flip_averaging != rows.flip_averaging:
+            published, here = ("with", "without") if self.flip_averaging else ("without", "with")
+            found.append(f"published {published} flip averaging, these rows were made {here} it")
+        if (self.truth == "in-filled") != infilled:
+            found.append(f"published on {self.truth} depth; scored here on the depth that the test frames have")
+        if rows.size != (480, 640):
+            height, width = rows.size
+            found.append(f"defined for frames of 480x640, scaled to {height}x{width}")
+        return (*found, *self.beyond)
+
+
+PROTOCOLS: Mapping[str, PublishedProtocol] = {
+    "bts": PublishedProtocol(
+        source="github.com/cleinc/bts, pytorch/bts_eval.py at 094fe243",
+        remembered="that its scores are made with --eigen_crop --max_depth_eval 10, as its README says; the defaults "
+        "of the script are no crop and 80 m",
+        crop="eigen",
+        flip_averaging=False,
+        truth="measured",
+        beyond=("NaN and infinite predictions become 0.001 and 10 m there; here they are refused",),
+    ),
+    "adabins": PublishedProtocol(
+        source="github.com/shariqfarooq123/AdaBins, evaluate.py and args_test_nyu.txt at 3db726c0",
+        crop="eigen",
+        flip_averaging=True,
+        truth="measured",
+        beyond=(
+            "the predictions of the image and of its mirror are clipped before they are averaged there, here after",
+            "predictions of half the size are enlarged with corners aligned there; here rows of the working size are "
+            "enlarged without",
+            "NaN and infinite predictions become 0.001 and 10 m there; here they are refused",
+        ),
+    ),
+    "lapdepth": PublishedProtocol(
+        source="github.com/tjqansthd/LapDepth-release, calculate_error.py, trainer.py and datasets/datasets_list.py "
+        "at 9f38cc0f",
+        remembered="that its AverageMeter gives every batch the same weight (logger.py was not to be had)",
+        crop="eigen",
+        flip_averaging=True,
+        truth="measured",
+        beyond=(
+            "the network sees rows 42:474 and columns 40:616 of a test image there, here all of it",
+            "scores are averaged over batches of 24 there, so that the 6 images of the last one of 654 weigh four "
+            "times as much; here every image weighs the same",
+        ),
+    ),
+    "densedepth": PublishedProtocol(
+        source="github.com/ialhashim/DenseDepth, utils.py at 5433d3e6 (evaluate, compute_errors) and evaluate.py at "
+        "856be820",
+        remembered="the crop, 20 to 459 and 24 to 615 with both ends: it stands in eigen_test_crop.npy of "
+        "nyu_test.zip, which was not to be had; repositories that build on this one write these numbers",
+        crop="densedepth",
+        min_depth=0.1,
+        pixels="measured",
+        averaging="pixel",
+        relative_to="prediction",
+        flip_averaging=True,
+        truth="in-filled",
+        beyond=(
+            "the two predictions of half the size are clipped before they are enlarged and averaged there, here after",
+            "evaluate.py drops frames that fill no batch (2 of 654 at its batch size of 4); here all are scored",
+            "Tensorflow/evaluate.py of the same repository averages over images and divides by the truth",
+        ),
+    ),
+    "fastdepth": PublishedProtocol(
+        source="github.com/dwofk/fast-depth, metrics.py, main.py and dataloaders/{nyu,transforms}.py at 83eeed5f",
+        remembered="how scipy.misc.imresize rounds sizes (down) and which pixels its nearest takes (by centres)",
+        crop="fastdepth",
+        pixels="measured",
+        clip=False,
+        flip_averaging=False,
+        truth="in-filled",
+        beyond=(
+            "the network sees the image of 224x224 pixels there; here rows of the whole frame are sampled at them",
+            "pixels count there where truth or prediction is positive, also without a truth; here where it is measured",
+            "RMSE in millimetres there, in metres here",
+        ),
+    ),
+}
+"""By the name that ``--protocol`` takes."""
