@@ -49,19 +49,26 @@ def train(
     wandb: options.Wandb = False,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Train a learner, or go on where its run stopped; with --folds, the models of all folds and the full fit."""
+    """Train a learner, or go on where its run stopped; with --folds, the models of all folds and the full fit.
+
+    --resume RUN with --seeds or --fold trains further models with the settings of a full fit.
+    """
     where = outputs(cache_dir)
     if resume is None:
         assignments = [*options.with_experiment(assignments, experiment), *_with_folds(folds)]
         settings = learner_settings(learner, kind=data, root=root, config=config, assignments=assignments)
         models = _models(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
-        if assignments or config or data or experiment or fresh or seeds or (folds, fold) != (None, None):
+        if assignments or config or data or experiment or fresh or folds is not None:
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         check_name(learner, known_learners(), "learner")
         model, settings = _settings_of(where, resume, learner)
         settings = moved(settings, root)
         models = {model: settings}
+        if seeds or fold is not None:
+            if model != FULL:
+                raise SettingsError(f"--resume {resume}: --seeds and --fold repeat a full fit, this is {model}")
+            models = _models(settings, folds=None, fold=fold, seeds=options.parse_seeds(seeds))
     _say_data(settings)
 
     from ensemble.stages import train_learner

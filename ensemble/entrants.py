@@ -188,9 +188,9 @@ def _seed_models(best: LevelZero, count: int, outputs: Outputs) -> LevelZero | N
     runs = {seed: outputs.learner_run(*where[1:], seed_model(seed)) for seed in wanted}
     missing = [seed for seed, run in runs.items() if not run.result.is_file()]
     if missing:
-        command = outputs.command(
-            "base", "train", best.name, "--seeds", ",".join(map(str, missing)), "--experiment", settings.experiment
-        )
+        moved = ("--root", str(root)) if root is not None else ()
+        repeat = ("--resume", str(full.run.folder), "--seeds", ",".join(map(str, missing)), *moved)
+        command = outputs.command("base", "train", best.name, *repeat)
         messages.print(
             f"no row seed-mean: {count} seeds of the best single learner cost as much as {count} learners.\n"
             f"Run: {command}",

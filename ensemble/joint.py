@@ -35,6 +35,7 @@ def with_members(
     root: Path | None = None,
     config: Path | None = None,
     assignments: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> StackSettings:
     """The settings of a stack with those of the learners that are trained with it; a frozen stack stays as it is.
 
@@ -48,6 +49,7 @@ def with_members(
         root: Folder of the copy of NYU Depth v2.
         config: An experiment file.
         assignments: ``section.key=value``.
+        options: Of the command line that trains a learner that is missing.
 
     Raises:
         ValueError: A learner to go on with is not trained.
@@ -57,7 +59,7 @@ def with_members(
     members: dict[str, LearnerSettings] = {}
     for name in settings.learners:
         if settings.mode == "finetune":
-            trained = trained_learner(outputs, settings.experiment, name, root=settings.data.root)
+            trained = trained_learner(outputs, settings.experiment, name, root=settings.data.root, options=options)
             members[name] = trained.network_settings
         else:
             own = [each for each in assignments if each.startswith(("encoder=", "encoder."))]

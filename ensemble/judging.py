@@ -37,12 +37,16 @@ SCHEMA = 1
 
 
 def shares_of(stack: Stack, maps: Tensor) -> Tensor:
-    """Weights [b k h w] as shares that sum to one; free weights count by their size, whatever the sign."""
+    """Weights [b k h w] as shares that sum to one; free weights count by their size, whatever the sign.
+
+    Where all of them are 0, the learners share equally.
+    """
     weights = maps[:, : len(stack.learners)]
     if stack.network.weights != "free":
         return weights
     size = weights.abs()
-    return size / size.sum(dim=1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny)
+    total = size.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, size / total, 1 / len(stack.learners))
 
 
 def doubt(stack: Stack, maps: Tensor, depths: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ def _asked(
     if settings.mode != "frozen":
         for learner in settings.learners:
             check_name(learner, known_learners(), f"network to train (--training {settings.mode})")
-        settings = with_members(settings, where, **given, assignments=assigned)
+        settings = with_members(settings, where, **given, assignments=assigned, options=words)
         return where.meta_run(experiment, name or stack_name(settings)), settings
     wanted = {"rows": settings.rows, "level0": settings.level0, "root": given["root"], "options": words}
     learners_there = [level_zero(where, experiment, each, **wanted) for each in settings.learners]

@@ -156,8 +156,10 @@ def trained_learner(
     if is_import(outputs, experiment, learner) or (not run.settings.is_file() and learner not in LEARNERS):
         return _imported_learner(outputs, experiment, learner, model, root=root)
     if not run.settings.is_file():
-        which = model_options(model)
-        again = outputs.command("base", "train", learner, *which, *options, "--experiment", experiment)
+        full = outputs.learner_run(experiment, learner)
+        like_full = ("--resume", str(full.folder)) if full.settings.is_file() and model != FULL else ()
+        how = like_full or (*options, "--experiment", experiment)
+        again = outputs.command("base", "train", learner, *model_options(model), *how)
         raise ValueError(f"{run.folder}: {learner} was not trained.\nRun: {again}")
     settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:

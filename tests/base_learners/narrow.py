@@ -9,7 +9,7 @@ from base_learners import LEARNERS
 from base_learners.encoder import build_encoder
 
 WIDTHS = (48, 32, 24, 16, 16)
-NARROW: dict[str, dict[str, Any]] = {
+NARROW: dict[str, dict[str, Any]] = {  # a learner that is not here is tested as wide as it is
     "adabins": {
         "widths": WIDTHS,
         "embedding": 16,
@@ -29,7 +29,7 @@ NARROW: dict[str, dict[str, Any]] = {
 
 def narrow_network(name: str, *, seed: int = 0, encoder: str = "ghostnet_050", **changes: Any) -> nn.Module:
     torch.manual_seed(seed)
-    return LEARNERS[name].network(build_encoder(encoder), **{**NARROW[name], **changes})
+    return LEARNERS[name].network(build_encoder(encoder), **{**NARROW.get(name, {}), **changes})
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
