@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Arm:
     """
 
     name: str
-    answers: Mapping[str, Any]
+    answers: Mapping[str, Any] = field(hash=False)
 
     @property
     def title(self) -> str:

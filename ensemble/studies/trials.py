@@ -198,8 +198,9 @@ def _folder(laboratory: Laboratory, arm: Arm, trial: optuna.Trial) -> Iterator[R
     names = [str(trial.number)] if first is None else [str(first), f"{first}-again-{trial.number}"]
     for name in names:
         run = laboratory.folder.trial(arm.name, name)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        lock = StoreLock(run.folder)
+        claim = run.folder / "claim"
+        claim.mkdir(parents=True, exist_ok=True)
+        lock = StoreLock(claim)  # beside that of the fit, which ends with it
         try:
             lock.acquire()
         except LockedCacheError:

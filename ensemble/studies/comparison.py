@@ -1,0 +1,312 @@
+"""The arms of studies side by side, on validation scenes only: the best of each, intervals, what went wrong."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import TrialState
+
+from ensemble.config import StackSettings
+from ensemble.config_files import stored_settings
+from ensemble.data import open_source
+from ensemble.data.loaders import FrameDataset
+from ensemble.metrics import METRICS, image_scores
+from ensemble.metrics import prepare as prepared
+from ensemble.prediction import division_of
+from ensemble.rows import level_zero, open_rows
+from ensemble.runs import Outputs, Run
+from ensemble.setting_trees import SettingsError, parse_assignments
+from ensemble.stages import fit_meta, protocol_of
+from ensemble.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
+from ensemble.studies.arms import Arm, arms_of, numbers_of
+from ensemble.studies.files import BudgetSettings, StudySettings
+from ensemble.studies.folders import scores_file
+from ensemble.studies.records import Trial, best_of, directions, trials_of
+from ensemble.studies.storage import open_storage
+from ensemble.studies.trials import Laboratory, distribution_of, spelt, study_settings
+from ensemble.studies.watching import KeepScores
+
+ImageScores = Mapping[str, float]
+"""Frame -> score."""
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """The best setting of one arm.
+
+    Attributes:
+        study: Name of its study.
+        arm: Which arm.
+        best: Its best trial; ``None`` where none is complete.
+        value: Mean over validation frames of the metric: of that trial, or of its repeats.
+        low: Lower end of the 95 % interval over scenes; absent where there are fewer than two scenes.
+        high: Upper end.
+        deviation: Over repeats.
+        repeats: Fits that ``value`` is the mean of.
+        plain_mean: The same metric of the plain mean of its learners' cached depth; frozen arms have it.
+        learners_seconds: Training time of the learners that it rests on; none for joint training.
+        trials: All of its trials.
+        numbers: Tuned setting -> value of the best trial.
+    """
+
+    study: str
+    arm: Arm
+    best: Trial | None
+    value: float | None
+    low: float | None
+    high: float | None
+    deviation: float | None
+    repeats: int
+    plain_mean: float | None
+    learners_seconds: float
+    trials: tuple[Trial, ...]
+    numbers: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the row."""
+        return f"{self.study}/{self.arm.name}"
+
+    @property
+    def spent(self) -> float:
+        """Budget of all trials together."""
+        return sum(trial.spent for trial in self.trials)
+
+    def count(self, state: str) -> int:
+        """Trials of a state."""
+        return sum(trial.state == state for trial in self.trials)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that the pages tell.
+
+    Attributes:
+        studies: What was compared.
+        metric: Objective on the validation scenes.
+        arms: Every arm.
+        differences: Every pair of arms; empty where there are fewer than two scenes.
+        scenes: Number of validation scenes.
+        frames: Number of validation frames.
+        merged: Study -> all its trials as one study of Optuna, questions among the parameters.
+        budget: Of a trial, and of the repeats where there are any, in words.
+    """
+
+    studies: tuple[StudySettings, ...]
+    metric: str
+    arms: tuple[ArmResult, ...]
+    differences: tuple[Difference, ...]
+    scenes: int
+    frames: int
+    merged: Mapping[str, optuna.Study]
+    budget: str
+
+
+@dataclass
+class _Scored:
+    """An arm with the scores of its frames."""
+
+    result: ArmResult
+    scores: dict[str, float] = field(default_factory=dict)
+    scene_of: dict[str, str] = field(default_factory=dict)
+
+
+def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int], budget: str | None) -> Comparison:
+    """Compare all arms of some studies.
+
+    Args:
+        laboratories: The studies.
+        seeds: Fit the best setting of every arm from each of them first; the trials themselves count where absent.
+        budget: Of these repeats, ``500steps`` or ``300seconds``.
+
+    Raises:
+        SettingsError: Metrics differ, or the arms were scored on different frames.
+        StorageDownError: A storage does not answer.
+    """
+    studies = tuple(laboratory.study for laboratory in laboratories)
+    metrics = {study.metric for study in studies}
+    if len(metrics) > 1:
+        raise SettingsError(f"studies with different metrics cannot be compared: {', '.join(sorted(metrics))}")
+    metric = metrics.pop()
+    scored: list[_Scored] = []
+    merged: dict[str, optuna.Study] = {}
+    for laboratory in laboratories:
+        storage = open_storage(laboratory.url, laboratory.study.storage)
+        trials = trials_of(laboratory.study, storage)
+        merged[laboratory.study.name] = merged_study(laboratory.study, trials)
+        for arm in arms_of(laboratory.study):
+            own = tuple(trial for trial in trials if trial.arm == arm.name)
+            scored.append(_arm(laboratory, arm, own, seeds=seeds, budget=budget))
+    arms, differences, scenes, frames = _with_intervals(scored, metric)
+    first = studies[0].budget
+    told = f"{first.amount:g} {first.unit.replace('_', ' ')} a trial"
+    if seeds:
+        told += f"; {len(seeds)} repeats of {budget or 'the same budget'} from seeds {', '.join(map(str, seeds))}"
+    return Comparison(studies, metric, arms, differences, scenes, frames, merged, told)
+
+
+def merged_study(study: StudySettings, trials: Sequence[Trial]) -> optuna.Study:
+    """All arms as one study of Optuna in memory, with the questions among its parameters."""
+    whole = optuna.create_study(study_name=study.name, directions=directions(study))
+    arms = {arm.name: arm for arm in arms_of(study)}
+    choices = {question: [_shown(answer) for answer in answers] for question, answers in study.questions.items()}
+    for trial in trials:
+        if trial.state not in ("complete", "pruned"):
+            continue
+        arm = arms[trial.arm]
+        asked = {question: _shown(answer) for question, answer in arm.answers.items() if len(choices[question]) > 1}
+        distributions = {key: optuna.distributions.CategoricalDistribution(choices[key]) for key in asked}
+        tuned = {key: distribution_of(number) for key, number in numbers_of(study, arm).items() if key in trial.numbers}
+        complete = trial.state == "complete"
+        whole.add_trial(
+            optuna.create_trial(
+                state=TrialState.COMPLETE if complete else TrialState.PRUNED,
+                values=trial.values if complete else None,
+                params={**asked, **trial.numbers},
+                distributions={**distributions, **tuned},
+                intermediate_values=trial.frozen.intermediate_values,
+                constraints=trial.frozen.constraints,
+            )
+        )
+    return whole
+
+
+def _arm(
+    laboratory: Laboratory, arm: Arm, trials: tuple[Trial, ...], *, seeds: Sequence[int], budget: str | None
+) -> _Scored:
+    study = laboratory.study
+    best = best_of(study, trials)
+    numbers = (
+        {}
+        if best is None
+        else {
+            key: spelt(number, best.numbers[key])
+            for key, number in numbers_of(study, arm).items()
+            if key in best.numbers
+        }
+    )
+    empty = ArmResult(study.name, arm, best, None, None, None, None, 0, None, 0.0, trials, numbers)
+    if best is None:
+        return _Scored(empty)
+    first = laboratory.folder.trial(arm.name, best.folder)
+    runs = [first] if not seeds else [_repeat(laboratory, arm, numbers, seed, budget) for seed in seeds]
+    settings = stored_settings(StackSettings, first.settings)
+    each = [_scores(run, study.metric) for run in runs]
+    scores = {frame: sum(found[frame] for found in each) / len(each) for frame in each[0]}
+    source = open_source(settings.data)
+    validation = division_of(laboratory.outputs, settings.experiment, source, settings.data).frames.validation
+    spread = mean_and_deviation([sum(found.values()) / len(found) for found in each])
+    result = replace(
+        empty,
+        value=spread.mean,
+        deviation=spread.deviation,
+        repeats=spread.repeats,
+        plain_mean=_plain_mean(settings, laboratory.outputs, study.metric) if settings.mode == "frozen" else None,
+        learners_seconds=_learners_seconds(settings, laboratory.outputs),
+    )
+    return _Scored(result, scores, {frame.id: frame.scene for frame in validation})
+
+
+def _repeat(laboratory: Laboratory, arm: Arm, numbers: Mapping[str, Any], seed: int, budget: str | None) -> Run:
+    """The best setting of an arm, fitted once more from another seed."""
+    study = laboratory.study
+    if budget is not None:
+        amount = next(unit for unit in ("steps", "seconds") if budget.endswith(unit))
+        (value,) = parse_assignments([f"value={budget.removesuffix(amount)}"]).values()
+        asked = BudgetSettings(steps=value) if amount == "steps" else BudgetSettings(seconds=value)
+        laboratory = replace(laboratory, study=study.model_copy(update={"budget": asked}))
+    settings = study_settings(laboratory, arm, numbers, seed=seed)
+    unit = laboratory.study.budget
+    run = laboratory.folder.repeat(arm.name, f"{unit.amount:g}{unit.unit}", seed)
+    return fit_meta(settings, run, laboratory.outputs, callbacks=[KeepScores(run)], kept=laboratory.frames)
+
+
+def _scores(run: Run, metric: str) -> dict[str, float]:
+    """Scores of every validation frame where a run was best.
+
+    Raises:
+        SettingsError: The run's folder is not here.
+    """
+    try:
+        found = json.loads(scores_file(run).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{scores_file(run)}: cannot be read ({error}); compare where the trials were run, or give --seeds to fit "
+            "the best settings here"
+        ) from error
+    return {frame: scores[metric] for frame, scores in found.items()}
+
+
+def _with_intervals(
+    scored: Sequence[_Scored], metric: str
+) -> tuple[tuple[ArmResult, ...], tuple[Difference, ...], int, int]:
+    """The arms with intervals, and every pair of them."""
+    there = [each for each in scored if each.result.value is not None]
+    if not there:
+        return tuple(each.result for each in scored), (), 0, 0
+    frames = sorted(there[0].scores)
+    for each in there:
+        if sorted(each.scores) != frames:
+            raise SettingsError(
+                f"{each.result.name} was scored on other validation frames than {there[0].result.name}; "
+                "compare studies of the same data"
+            )
+    groups = [there[0].scene_of[frame] for frame in frames]
+    table = np.array([[each.scores[frame] for frame in frames] for each in there])[..., None]
+    if len(set(groups)) < 2:
+        return tuple(each.result for each in scored), (), len(set(groups)), len(frames)
+    means = resampled_means(table, groups)[..., 0]
+    ends = dict(zip([each.result.name for each in there], np.percentile(means, (2.5, 97.5), axis=0).T, strict=True))
+    arms = tuple(
+        replace(each.result, low=float(ends[each.result.name][0]), high=float(ends[each.result.name][1]))
+        if each.result.name in ends
+        else each.result
+        for each in scored
+    )
+    differences: list[Difference] = []
+    if len(there) > 1:
+        names = [each.result.name for each in there]
+        better = {metric: METRICS[metric].higher_is_better}
+        differences = paired_differences(table, groups, rows=names, metrics=better)
+    return arms, tuple(differences), len(set(groups)), len(frames)
+
+
+def _plain_mean(settings: StackSettings, outputs: Outputs, metric: str) -> float:
+    """The metric of the mean of the learners' cached depth, over the validation frames."""
+    source = open_source(settings.data)
+    division = division_of(outputs, settings.experiment, source, settings.data)
+    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
+    learners = [level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners]
+    frames = division.frames.validation
+    rows = {each.name: open_rows(each, outputs, source, frames, "validation", division) for each in learners}
+    dataset = FrameDataset(source, frames, settings.data, rows)
+    protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
+    found: list[float] = []
+    for index in range(len(dataset)):
+        sample = dataset.sample(index)
+        mean = sample["predictions"].mean(dim=0, keepdim=True)[None]
+        *compared, _ = prepared(mean, sample["depth"][None], sample["valid"][None], protocol=protocol)
+        score = image_scores(*compared)[metric]
+        found += [float(score[0])] if torch.isfinite(score[0]) else []
+    return sum(found) / len(found)
+
+
+def _learners_seconds(settings: StackSettings, outputs: Outputs) -> float:
+    """Training time of the learners that a stack rests on."""
+    if settings.mode == "joint":
+        return 0.0
+    rests: list[Run] = []
+    for name in settings.learners:
+        rows = settings.rows if settings.mode == "frozen" else "fit"
+        level0 = settings.level0 if settings.mode == "frozen" else "full"
+        found = level_zero(outputs, settings.experiment, name, rows=rows, level0=level0, root=settings.data.root)
+        rests += [model.run for model in found.models if not model.is_import]
+    return sum(json.loads(run.result.read_text(encoding="utf-8")).get("seconds", 0.0) for run in rests)
+
+
+def _shown(answer: Any) -> Any:
+    return "+".join(map(str, answer)) if isinstance(answer, list | tuple) else answer

@@ -1,0 +1,143 @@
+"""Pictures of a study: Optuna's own where it has them, and the best value over the budget that was spent."""
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+import optuna
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from optuna.visualization import matplotlib as drawn
+
+from ensemble.metrics import METRICS
+from ensemble.studies.comparison import ArmResult, Comparison
+from ensemble.studies.files import StudySettings
+from ensemble.studies.records import is_higher_better
+
+WIDTH, HEIGHT, DPI = 8.0, 4.6, 110
+ENOUGH = 2
+"""Complete trials that Optuna's pictures need."""
+
+BACKEND = "agg"
+
+
+def best_over_budget(arm: ArmResult, at: int, *, higher: bool) -> list[tuple[float, float]]:
+    """Budget that an arm had spent after each of its trials, and its best value then.
+
+    Args:
+        arm: With its trials.
+        at: Which objective.
+        higher: Whether more is better.
+    """
+    spent, best = 0.0, None
+    points: list[tuple[float, float]] = []
+    for trial in sorted((each for each in arm.trials if each.finished), key=lambda each: each.ended or 0.0):
+        spent += trial.spent
+        if trial.state == "complete" and trial.feasible:
+            value = trial.values[at]
+            best = value if best is None else (max if higher else min)(best, value)
+        if best is not None:
+            points.append((spent, best))
+    return points
+
+
+def budget_picture(found: Comparison) -> bytes:
+    """The best value of every arm over the budget that it has spent (PNG)."""
+    figure, axes = _canvas()
+    units = {study.budget.unit.replace("_", " ") for study in found.studies}
+    for arm in found.arms:
+        study = next(each for each in found.studies if each.name == arm.study)
+        at = study.objectives.index(found.metric)
+        points = best_over_budget(arm, at, higher=METRICS[found.metric].higher_is_better)
+        if points:
+            label = arm.arm.name if len(found.studies) == 1 else arm.name
+            axes.step(*zip(*points, strict=True), where="post", marker=".", label=label)
+    axes.set_xlabel(f"budget spent by the arm, {' or '.join(sorted(units))}")
+    axes.set_ylabel(f"best {METRICS[found.metric].label} so far, validation scenes")
+    if axes.lines:
+        axes.legend(frameon=False)
+    return _png(figure)
+
+
+def study_pictures(study: StudySettings, merged: optuna.Study) -> dict[str, bytes]:
+    """What Optuna draws of all arms together, by name; a picture that needs more than there is, is left out."""
+    complete = merged.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(complete) < ENOUGH:
+        return {}
+    at, metric = study.objectives.index(study.metric), METRICS[study.metric].label
+    given: dict[str, Any] = {"target_name": metric}
+    if len(study.objectives) > 1:
+        given["target"] = lambda trial: trial.values[at]
+    varied = [name for name in merged_parameters(complete) if len({str(each.params[name]) for each in complete}) > 1]
+    pictures: dict[str, bytes] = {}
+    if len({each.values[at] for each in complete}) > 1 and varied:
+        pictures["importances"] = _drawn(lambda: drawn.plot_param_importances(merged, params=varied, **given))
+    if varied:
+        pictures["parallel"] = _drawn(lambda: drawn.plot_parallel_coordinate(merged, params=varied, **given), wide=True)
+        pictures["slices"] = _drawn(lambda: drawn.plot_slice(merged, params=varied, **given), wide=True)
+    if len(study.objectives) in (2, 3):
+        names = list(study.objectives)
+        pictures["pareto"] = _drawn(lambda: drawn.plot_pareto_front(merged, target_names=names))
+    return pictures
+
+
+def pareto_front(study: StudySettings, merged: optuna.Study) -> list[dict[str, Any]]:
+    """Trials that no other trial beats in every objective, with their values and parameters."""
+    if len(study.objectives) == 1:
+        return []
+    at, sign = 0, 1 if is_higher_better(study.objectives[0]) else -1
+    front = sorted(merged.best_trials, key=lambda trial: -sign * trial.values[at])
+    return [{**dict(zip(study.objectives, trial.values, strict=True)), **trial.params} for trial in front]
+
+
+def importances(study: StudySettings, merged: optuna.Study) -> dict[str, float]:
+    """How much every parameter decides the metric; empty where trials are too few."""
+    complete = merged.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    at = study.objectives.index(study.metric)
+    varied = [name for name in merged_parameters(complete) if len({str(each.params[name]) for each in complete}) > 1]
+    if len(complete) < ENOUGH or not varied or len({each.values[at] for each in complete}) < ENOUGH:
+        return {}
+    target = (lambda trial: trial.values[at]) if len(study.objectives) > 1 else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optuna.importance.get_param_importances(merged, params=varied, target=target)
+
+
+def merged_parameters(trials: list[optuna.trial.FrozenTrial]) -> list[str]:
+    """Parameters that every trial has."""
+    shared = set.intersection(*(set(trial.params) for trial in trials)) if trials else set[str]()
+    return sorted(shared)
+
+
+def _drawn(draw: Callable[[], Axes | np.ndarray], *, wide: bool = False) -> bytes:
+    """A picture by Optuna (PNG); its remarks about drawing are not for the reader."""
+    with warnings.catch_warnings(), matplotlib.rc_context({"font.size": 9}):
+        warnings.simplefilter("ignore")
+        matplotlib.use(BACKEND)
+        axes = draw()
+        first = axes if isinstance(axes, Axes) else axes.ravel()[0]
+        figure = first.get_figure()
+        if not isinstance(figure, Figure):
+            raise ValueError("a picture by Optuna has no figure; expected one")
+        figure.set_size_inches(WIDTH * (1.5 if wide else 1.0), HEIGHT)
+        return _png(figure)
+
+
+def _canvas() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure, axes
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
+    pyplot.close(figure)
+    return stream.getvalue()

@@ -1,0 +1,274 @@
+"""A comparison of studies as a table for the terminal, Markdown, CSV, pictures and one HTML page."""
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ensemble.files import write_bytes, write_text
+from ensemble.metrics import METRICS
+from ensemble.report.documents import verdict
+from ensemble.report.tables import markdown_grid
+from ensemble.report.wording import duration, interval, number, probability
+from ensemble.studies.comparison import ArmResult, Comparison
+from ensemble.studies.drawings import budget_picture, importances, pareto_front, study_pictures
+
+CSV_COLUMNS = (
+    *("study", "arm", "metric", "value", "low", "high", "deviation", "repeats", "plain_mean", "trial", "complete"),
+    *("pruned", "failed", "budget_spent", "seconds", "learners_seconds", "settings"),
+)
+CAPTIONS = {
+    "importances": "Importance of every parameter for the metric (PED-ANOVA)",
+    "parallel": "All complete trials, parameters side by side",
+    "slices": "The metric over every parameter",
+    "pareto": "Trials that no other beats in every objective",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture within a page."""
+
+    name: str
+    caption: str
+    source: str
+
+
+def arm_table(found: Comparison) -> Table:
+    """The arms for a terminal."""
+    table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    table.caption = Text(" ".join(_notes(found)), style="dim")
+    headings, lines = arm_lines(found)
+    table.add_column(headings[0])
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
+
+
+def arm_lines(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the arms, best first."""
+    metric = METRICS[found.metric]
+    arrow = "↑" if metric.higher_is_better else "↓"
+    units = {study.budget.unit.replace("_", " ") for study in found.studies}
+    headings = ["arm", f"{metric.label} {arrow}", "95 % interval", "plain mean", "trials", "pruned", "failed"]
+    headings += [f"spent ({' or '.join(sorted(units))})", "learners"]
+    sign = -1 if metric.higher_is_better else 1
+    ordered = sorted(found.arms, key=lambda arm: (arm.value is None, sign * (arm.value or 0.0)))
+    return headings, [_cells(found, arm) for arm in ordered]
+
+
+def write_comparison(found: Comparison, folder: Path) -> list[str]:
+    """Write compare.md, compare.csv, pictures and compare.html; the names of the files."""
+    pictures: dict[str, bytes] = {"budget.png": budget_picture(found)}
+    for study in found.studies:
+        for name, content in study_pictures(study, found.merged[study.name]).items():
+            pictures[f"{study.name}-{name}.png"] = content
+    files = {
+        "compare.md": markdown_page(found, sorted(pictures)).encode(),
+        "compare.csv": csv_page(found).encode(),
+        "compare.html": html_page(found, pictures).encode(),
+        **pictures,
+    }
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    write_text(folder / "importances.json", json.dumps(_importances(found), indent=2) + "\n")
+    return [*files, "importances.json"]
+
+
+def markdown_page(found: Comparison, pictures: Sequence[str]) -> str:
+    """The comparison for a document."""
+    headings, lines = arm_lines(found)
+    parts = [f"# {', '.join(study.name for study in found.studies)}"]
+    parts += [study.about for study in found.studies if study.about]
+    parts += [markdown_grid(headings, lines), " ".join(_notes(found))]
+    parts += ["## Best settings", markdown_grid(["arm", "trial", "settings"], _best_lines(found))]
+    if found.differences:
+        parts += ["## Differences", markdown_grid(DIFFERENCE_HEADINGS, difference_lines(found))]
+    for study in found.studies:
+        if decided := importances(study, found.merged[study.name]):
+            rows = [[name, f"{value:.2f}"] for name, value in decided.items()]
+            parts += [f"## Importances: {study.name}", markdown_grid(["parameter", "importance"], rows)]
+        if front := pareto_front(study, found.merged[study.name]):
+            parts += [f"## Pareto front: {study.name}", markdown_grid(*_front_table(front))]
+    if ended := ended_lines(found):
+        parts += ["## Pruned and failed trials", markdown_grid(ENDED_HEADINGS, ended)]
+    parts += ["## Pictures", "\n".join(f"![{name.removesuffix('.png')}]({name})" for name in pictures)]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def csv_page(found: Comparison) -> str:
+    """One line per arm; what does not exist stays empty."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for arm in found.arms:
+        measured = {
+            "value": arm.value,
+            "low": arm.low,
+            "high": arm.high,
+            "deviation": arm.deviation,
+            "plain_mean": arm.plain_mean,
+        }
+        writer.writerow(
+            {
+                "study": arm.study,
+                "arm": arm.arm.name,
+                "metric": found.metric,
+                "repeats": arm.repeats,
+                **{key: "" if value is None else repr(value) for key, value in measured.items()},
+                "trial": "" if arm.best is None else arm.best.number,
+                **{state: arm.count(state) for state in ("complete", "pruned", "failed")},
+                "budget_spent": repr(arm.spent),
+                "seconds": repr(sum(trial.seconds for trial in arm.trials)),
+                "learners_seconds": repr(arm.learners_seconds),
+                "settings": json.dumps(dict(arm.numbers)),
+            }
+        )
+    return stream.getvalue()
+
+
+def html_page(found: Comparison, pictures: dict[str, bytes]) -> str:
+    """The whole comparison as one page that asks nobody for anything."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader("ensemble.studies", "."), PackageLoader("ensemble.report", ".")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    headings, lines = arm_lines(found)
+    decided = _importances(found)
+    drawn = {name: _uri(content) for name, content in pictures.items()}
+    studies = [
+        {
+            "name": study.name,
+            "about": study.about,
+            "importances": [[name, f"{value:.2f}"] for name, value in decided[study.name].items()],
+            "front": _front_table(front) if (front := pareto_front(study, found.merged[study.name])) else None,
+            "pictures": [
+                Picture(name, caption, drawn[f"{study.name}-{name}.png"])
+                for name, caption in CAPTIONS.items()
+                if f"{study.name}-{name}.png" in drawn
+            ],
+            "sampler": f"{study.sampler.kind}, seed {study.sampler.seed}; pruner {study.pruner.kind}",
+        }
+        for study in found.studies
+    ]
+    return environment.get_template("compare.html.jinja").render(
+        title=", ".join(study.name for study in found.studies),
+        headings=headings,
+        lines=lines,
+        notes=_notes(found),
+        budget=drawn["budget.png"],
+        best=_best_lines(found),
+        difference_headings=DIFFERENCE_HEADINGS,
+        differences=difference_lines(found),
+        ended_headings=ENDED_HEADINGS,
+        ended=ended_lines(found),
+        studies=studies,
+    )
+
+
+DIFFERENCE_HEADINGS = ["first against second", "difference", "95 % interval", "p", "first is"]
+ENDED_HEADINGS = ["trial", "state", "spent", "reason"]
+
+
+def difference_lines(found: Comparison) -> list[list[str]]:
+    """Every pair of arms."""
+    return [
+        [
+            f"{_short(found, each.first)} against {_short(found, each.second)}",
+            number(each.difference, signed=True),
+            interval(each.low, each.high),
+            probability(each.p_holm),
+            verdict(each),
+        ]
+        for each in found.differences
+    ]
+
+
+def ended_lines(found: Comparison) -> list[list[str]]:
+    """Pruned and failed trials with their reasons."""
+    return [
+        [f"{_short(found, arm.name)} #{trial.number}", trial.state, f"{trial.spent:g}", trial.reason]
+        for arm in found.arms
+        for trial in arm.trials
+        if trial.state in ("pruned", "failed")
+    ]
+
+
+def _cells(found: Comparison, arm: ArmResult) -> list[str]:
+    value = "-" if arm.value is None else number(arm.value)
+    if arm.deviation is not None:
+        value += f" ± {number(arm.deviation)}"
+    ends = "-" if arm.low is None or arm.high is None else f"{number(arm.low)} .. {number(arm.high)}"
+    return [
+        _short(found, arm.name),
+        value,
+        ends,
+        "-" if arm.plain_mean is None else number(arm.plain_mean),
+        str(sum(trial.finished for trial in arm.trials)),
+        str(arm.count("pruned")),
+        str(arm.count("failed")),
+        f"{arm.spent:g}",
+        duration(arm.learners_seconds) if arm.learners_seconds else "-",
+    ]
+
+
+def _best_lines(found: Comparison) -> list[list[str]]:
+    return [
+        [
+            _short(found, arm.name),
+            "-" if arm.best is None else f"#{arm.best.number}",
+            "; ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in numbers)
+            if (numbers := list(arm.numbers.items()))
+            else "-",
+        ]
+        for arm in found.arms
+    ]
+
+
+def _notes(found: Comparison) -> list[str]:
+    notes = [f"Budget: {found.budget}.", f"{found.frames} validation frames of {found.scenes} scenes."]
+    if found.scenes >= 2:
+        notes.append("Intervals and p-values: paired bootstrap over scenes, 10,000 resamples.")
+    else:
+        notes.append("Fewer than two validation scenes: no intervals.")
+    if any(arm.repeats > 1 for arm in found.arms):
+        notes.append("± is the standard deviation over the repeats.")
+    else:
+        notes.append("A best trial was chosen on these scenes, so its value flatters; give --seeds to fit it again.")
+    notes.append("Learners: time that training the learners below took beforehand, not part of the budget.")
+    return notes
+
+
+def _importances(found: Comparison) -> dict[str, dict[str, float]]:
+    return {study.name: importances(study, found.merged[study.name]) for study in found.studies}
+
+
+def _front_table(front: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    keys = list(dict.fromkeys(key for row in front for key in row))
+    cells = [
+        [f"{row[key]:.4g}" if isinstance(row.get(key), float) else str(row.get(key, "-")) for key in keys]
+        for row in front
+    ]
+    return keys, cells
+
+
+def _short(found: Comparison, name: str) -> str:
+    return name.partition("/")[2] if len(found.studies) == 1 else name
+
+
+def _uri(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

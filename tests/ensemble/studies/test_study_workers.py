@@ -1,0 +1,290 @@
+"""Workers: they run what is left, count what failed, and lose nothing when they or the storage die."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import optuna
+import pytest
+from study_actors import ended, found, instant, kill, outages, start, toy, value_of, wait_for, work_here
+
+from ensemble.config import TrainingSettings
+from ensemble.setting_trees import SettingsError
+from ensemble.studies import workers
+from ensemble.studies.arms import arms_of
+from ensemble.studies.folders import outcome_file
+from ensemble.studies.records import open_part
+from ensemble.studies.storage import StorageDownError, mend_journal, open_storage
+from ensemble.studies.watching import ReportValues
+from ensemble.training.budget import Budget
+
+JOURNAL_LINES = b'{"op_code":0}\n{"op_code":1}\n'
+
+
+def test_every_arm_gets_its_trials_and_a_study_that_goes_on_draws_what_it_would_have_drawn(tmp_path: Path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    whole = toy(tmp_path / "whole")
+    work_here(whole)
+    trials = found(whole)
+    assert Counter(trial.arm for trial in trials) == {"d": 3, "rgb": 3}
+    assert all(trial.state == "complete" and trial.spent == 2 for trial in trials)
+    work_here(toy(tmp_path / "cut", trials=1))
+    cut = toy(tmp_path / "cut")
+    assert len(found(cut)) == 2
+    work_here(cut)
+    assert ended(found(cut)) == ended(trials)
+    work_here(cut)
+    assert len(found(cut)) == 6  # target minus finished is nothing
+
+
+def test_what_is_stored_with_a_study(tmp_path: Path):
+    laboratory = toy(tmp_path, sampler={"seed": 7})
+    work_here(laboratory)
+    arm = arms_of(laboratory.study)[0]
+    part = open_part(laboratory.study, arm, open_storage(laboratory.url, laboratory.study.storage))
+    assert part.user_attrs["optuna"] == optuna.__version__
+    assert part.user_attrs["sampler"] == {"kind": "tpe", "seed": 7, "startup": 5}
+
+
+def test_a_study_file_that_was_changed_after_trials_exist_is_refused_with_the_keys(tmp_path: Path):
+    work_here(toy(tmp_path))
+    changed = toy(tmp_path, budget={"steps": 3}, sampler={"seed": 1})
+    with pytest.raises(
+        SettingsError, match=r"budget\.steps: 2 against 3; sampler\.seed: 0 against 1; sampler\.startup"
+    ):
+        work_here(changed)
+    work_here(toy(tmp_path, trials=4))  # more of the same is no change
+    assert len(found(changed)) == 8
+
+
+def test_a_trial_that_goes_nan_is_failed_with_learner_and_step_and_the_study_goes_on(tmp_path: Path):
+    def diverge(settings, run):
+        if settings.inputs == "rgb" and run.folder.name == "1":
+            raise FloatingPointError("meta rgb: at step 7 the loss is not finite (silog nan)")
+
+    laboratory = toy(tmp_path)
+    work_here(laboratory, instant(before=diverge))
+    states = Counter((trial.arm, trial.state) for trial in found(laboratory))
+    assert states == {("d", "complete"): 3, ("rgb", "complete"): 2, ("rgb", "failed"): 1}
+    (failed,) = [trial for trial in found(laboratory) if trial.state == "failed"]
+    assert failed.reason == "meta rgb: at step 7 the loss is not finite (silog nan)"
+
+
+def test_an_arm_that_only_fails_is_left_and_the_others_go_on(tmp_path: Path):
+    def refuse(settings, run):
+        if settings.inputs == "rgb":
+            raise ValueError("training.batch_size is 8, but there are 4 training frames")
+
+    laboratory = toy(tmp_path, trials=5)
+    work_here(laboratory, instant(before=refuse))
+    states = Counter((trial.arm, trial.state) for trial in found(laboratory))
+    assert states == {("d", "complete"): 5, ("rgb", "failed"): 3}
+
+
+def test_an_outage_of_the_storage_that_ends_in_time_costs_nothing(tmp_path: Path):
+    laboratory = toy(tmp_path, trials=1)
+    with outages() as down:
+
+        def go_down(settings, run):
+            if settings.inputs == "d":
+                down.append(True)
+
+        real = time.sleep
+
+        def sleep(seconds: float) -> None:
+            real(min(seconds, 0.05))
+            if seconds == 1.0:
+                down.append(False)  # it is back when the worker looks again
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ensemble.studies.storage.time.sleep", sleep)
+            work_here(laboratory, instant(before=go_down))
+    assert down.count(True) == 1
+    assert [trial.state for trial in found(laboratory)] == ["complete", "complete"]
+
+
+def test_a_storage_that_stays_down_ends_the_worker_and_the_outcome_is_told_when_it_is_back(tmp_path: Path):
+    laboratory = toy(tmp_path, trials=1, storage={"timeout": 0.2, "heartbeat": 1, "grace": 3})
+    with outages() as down:
+        with pytest.raises(StorageDownError, match=r"study\.db: the storage does not answer .* trial 0 of d is kept"):
+            work_here(laboratory, instant(before=lambda settings, run: down.append(True)))
+    run = laboratory.folder.trial("d", 0)
+    kept = json.loads(outcome_file(run).read_text())
+    assert kept["state"] == "complete"
+    laboratory.gave_up = None
+    work_here(laboratory)
+    trials = found(laboratory)
+    assert Counter((trial.arm, trial.state) for trial in trials if trial.finished) == {
+        ("d", "complete"): 1,
+        ("rgb", "complete"): 1,
+    }
+    assert next(trial for trial in trials if trial.arm == "d" and trial.finished).values == tuple(kept["values"])
+    assert len((run.folder / "begun").read_text().splitlines()) == 1  # fitted once, not again
+
+
+def test_a_worker_that_is_killed_in_mid_trial_loses_nothing(tmp_path: Path):
+    laboratory = toy(tmp_path, trials=2)
+    slow = start(laboratory, instant(seconds=60))
+    begun = laboratory.folder.trial("d", 0).folder / "begun"
+    wait_for(begun.is_file)
+    kill(slow)
+    work_here(laboratory)
+    trials = found(laboratory)
+    assert Counter((trial.arm, trial.state) for trial in trials) == {
+        ("d", "lost"): 1,
+        ("d", "complete"): 2,
+        ("rgb", "complete"): 2,
+    }
+    again = next(trial for trial in trials if trial.frozen.system_attrs.get("failed_trial") == 0)
+    assert again.numbers == trials[0].numbers
+    assert again.folder == "0"  # it goes on in the folder of the first attempt
+    assert len(begun.read_text().splitlines()) == 2
+
+
+def test_a_trial_that_kills_its_process_is_run_again_no_more_than_max_retry_times(tmp_path: Path):
+    laboratory = toy(tmp_path, trials=1, questions={"inputs": ["d", "rgb"]})
+
+    def die(settings, run):
+        if settings.inputs == "d" and run.folder.name == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for _ in range(3):
+        process = start(laboratory, instant(before=die))
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    process = start(laboratory, instant(before=die))
+    process.join()
+    assert process.exitcode == 0
+    trials = [trial for trial in found(laboratory) if trial.arm == "d"]
+    assert [trial.state for trial in trials] == ["lost", "lost", "lost", "complete"]
+    assert [len(trial.frozen.system_attrs.get("retry_history", [])) for trial in trials] == [0, 1, 2, 0]
+
+
+def killed_study(laboratory, *, processes: int, kills: int, seed: int) -> None:
+    """Kill workers at so many random moments; after every kill the study loads, and nothing finished is lost."""
+    draw = random.Random(seed)
+    fit = instant(seconds=0.1)
+    crew = [start(laboratory, fit, index) for index in range(processes)]
+    known: dict = {}
+    for count in range(kills):
+        time.sleep(draw.uniform(0.05, 0.5))
+        victim = draw.randrange(processes)
+        kill(crew[victim])
+        now = ended(found(laboratory))
+        assert known.items() <= now.items()
+        known = now
+        crew[victim] = start(laboratory, fit, processes + count)
+    for process in crew:
+        process.join()
+        assert process.exitcode == 0
+    trials = found(laboratory)
+    assert known.items() <= ended(trials).items()
+    assert all(count == laboratory.study.trials for count in Counter(t.arm for t in trials if t.finished).values())
+    retries = [len(trial.frozen.system_attrs.get("retry_history", [])) for trial in trials]
+    assert max(retries, default=0) <= laboratory.study.storage.max_retry
+
+
+def test_two_workers_killed_at_random_moments_lose_no_finished_trial(tmp_path: Path):
+    killed_study(toy(tmp_path, trials=6), processes=2, kills=3, seed=0)
+
+
+@pytest.mark.slow
+def test_four_workers_killed_at_twenty_moments_lose_no_finished_trial(tmp_path: Path):
+    killed_study(toy(tmp_path, trials=40), processes=4, kills=20, seed=1)
+
+
+def test_a_journal_is_mended_where_its_last_line_is_torn(tmp_path: Path):
+    journal = tmp_path / "study.log"
+    for torn in (b'{"op_co', b'{"op_code":2', b"\x00\x00\x00\n"):
+        journal.write_bytes(JOURNAL_LINES + torn)
+        assert mend_journal(journal) == len(torn)
+        assert journal.read_bytes() == JOURNAL_LINES
+    assert mend_journal(journal) == 0
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_journal_with_a_damaged_line_in_the_middle_is_refused(tmp_path: Path):
+    journal = tmp_path / "study.log"
+    journal.write_bytes(b'{"op_code":0}\n{"op_c\n{"op_code":1}\n')
+    with pytest.raises(ValueError, match="line 2 of 3 is damaged, and others follow: refused"):
+        mend_journal(journal)
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_study_in_a_torn_journal_goes_on(tmp_path: Path):
+    journal = tmp_path / "kept" / "study.log"
+    laboratory = toy(tmp_path, storage=None)
+    laboratory.url = f"journal:{journal}"
+    work_here(laboratory)
+    before = ended(found(laboratory))
+    journal.write_bytes(journal.read_bytes() + b'{"op_code":4,"wor')
+    more = toy(tmp_path, trials=4)
+    more.url = laboratory.url
+    work_here(more)
+    after = ended(found(more))
+    assert before.items() <= after.items()
+    assert len(after) == 8
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path):
+    (tmp_path / "study.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(ValueError, match=r"study\.db: is no storage of studies .*name another file with --storage"):
+        open_storage(f"sqlite:///{tmp_path / 'study.db'}", toy(tmp_path).study.storage)
+
+
+class _Asked:
+    """A trial that is pruned at a share of its budget."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.reports = at, {}
+
+    def report(self, value: float, step: int) -> None:
+        self.reports[step] = value
+
+    def should_prune(self) -> bool:
+        return max(self.reports) >= self.at
+
+
+def test_values_are_reported_at_shares_of_the_budget_and_the_pruner_ends_a_trial():
+    trial = _Asked(at=50)
+    report = ReportValues(trial, "abs_rel", prune=True)  # pyright: ignore[reportArgumentType]
+    budget = Budget(TrainingSettings(max_steps=40), 10)
+    for step, value in ((4, 0.5), (5, 0.4), (9, 0.3)):
+        trainer = SimpleNamespace(callbacks=[budget], global_step=step, callback_metrics={"validation/abs_rel": value})
+        report.on_validation_end(trainer, None)  # pyright: ignore[reportArgumentType]
+    assert trial.reports == {10: 0.5, 20: 0.3}
+    trainer = SimpleNamespace(callbacks=[budget], global_step=21, callback_metrics={"validation/abs_rel": 0.25})
+    with pytest.raises(optuna.TrialPruned, match=r"abs_rel 0\.2500 at 50 % of the budget"):
+        report.on_validation_end(trainer, None)  # pyright: ignore[reportArgumentType]
+    assert report.spent == 21
+
+
+@pytest.mark.parametrize("kind", ["none", "median", "hyperband"])
+def test_pruners_are_built_as_asked(tmp_path: Path, kind: str):
+    study = toy(tmp_path, pruner={"kind": kind, "warmup": 10}).study
+    names = {"none": "NopPruner", "median": "MedianPruner", "hyperband": "HyperbandPruner"}
+    assert type(workers.pruner_of(study)).__name__ == names[kind]
+
+
+def test_two_workers_never_draw_the_same_numbers(tmp_path: Path):
+    study = toy(tmp_path).study
+    drawn = set()
+    for worker in range(4):
+        part = optuna.create_study(sampler=workers.sampler_of(study, 0, 0, worker))
+        drawn.add(part.ask().suggest_float("x", 0, 1))
+    assert len(drawn) == 4
+
+
+def test_the_score_of_a_toy_is_what_the_tests_take_it_for(tmp_path: Path):
+    laboratory = toy(tmp_path, trials=1)
+    work_here(laboratory)
+    for trial in found(laboratory):
+        extra = 0.1 if trial.arm == "rgb" else 0.2
+        assert trial.values[0] == pytest.approx(trial.numbers["training.lr"] + extra, rel=1e-5)
+    assert value_of(SimpleNamespace(training=SimpleNamespace(lr=1.0), inputs="d")) == 1.2
