@@ -10,8 +10,8 @@ from command_lines import LEARNER_NAMES, Job, call, contents, done
 from PIL import Image
 
 COMMANDS = {
-    "base": ("train", "lr-range", "cache", "evaluate", "profile"),
-    "meta": ("fit", "evaluate", "predict"),
+    "base": ("train", "jobs", "lr-range", "cache", "import", "evaluate", "profile"),
+    "meta": ("fit", "compare-subsets", "evaluate", "predict"),
     "data": ("doctor", "rooms"),
 }
 FOLDER = Path("runs/tiny")
