@@ -117,7 +117,7 @@ def parse_protocols(text: str | None) -> tuple[str, ...]:
 
 
 def parse_budget(text: str | None) -> list[str]:
-    """Settings out of ``500steps`` or ``300seconds``.
+    """Settings out of ``500steps`` or ``300seconds``; they replace a budget of the other kind.
 
     Raises:
         SettingsError: The text is something else.
@@ -127,7 +127,8 @@ def parse_budget(text: str | None) -> list[str]:
     match = re.fullmatch(r"([1-9]\d*) ?(steps|seconds)", text.strip())
     if match is None:
         raise SettingsError(f"--budget {text!r}: expected a whole number of steps or seconds, such as 500steps")
-    return [f"training.max_{match.group(2)}={match.group(1)}"]
+    other = {"steps": "seconds", "seconds": "steps"}[match.group(2)]
+    return [f"training.max_{match.group(2)}={match.group(1)}", f"training.max_{other}=null"]
 
 
 def parse_size(text: str) -> tuple[int, int]:
