@@ -56,8 +56,7 @@ class FrameDataset(Dataset[Batch]):
         self.settings = settings
         self.predictions = dict(predictions or {})
         self._kept: dict[str, Tensor] = {}
-        by_rows = isinstance(source, RowSource) and source.size == tuple(settings.size)
-        self._row_source = source if by_rows else None
+        self._row_source = source if isinstance(source, RowSource) and source.size == tuple(settings.size) else None
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -120,6 +120,12 @@ def _has(*patterns: str) -> Callable[[Path], bool]:
     return lambda root: any(next(root.glob(pattern), None) is not None for pattern in patterns)
 
 
+def _pack(root: Path, infilled: bool) -> Contents:
+    from ensemble.data import pack
+
+    return pack.contents(root)
+
+
 def _pairs(root: Path, infilled: bool) -> Contents:
     from ensemble.data import nyu
 
@@ -157,6 +163,14 @@ def _unidepth(root: Path, infilled: bool) -> Contents:
 
 
 COPIES: tuple[Copy, ...] = (
+    Copy("pack", "a training pack of stackdepth", "pack.json, pack-N.h5", _has("pack.json"), _pack),
+    Copy(
+        "unfinished-pack",
+        "a training pack that is not finished",
+        "pack-begun.json, pack-N.h5",
+        _has("pack-begun.json"),
+        advice="give python -m ensemble.data pack ROOT OUT once more, it goes on where it was",
+    ),
     Copy(
         "bts-sync",
         "BTS sync",

@@ -1,0 +1,241 @@
+"""A training pack: the frames of a copy of NYU Depth v2, decoded once and kept so that parts of them are read fast.
+
+A pack is a folder with ``pack.json`` and shards ``pack-00000.h5``, which ``ensemble.data.packing`` writes. A shard
+holds images (``[n 3 h w]`` uint8, one plane per channel) and depth (``[n h w]``, whole millimetres where the copy has
+them, float32 metres otherwise) in chunks of a few rows of one frame, so that a crop decodes the rows it is cut from.
+Every frame keeps what told its content in the original copy: fingerprints of pack and copy are the same, and what was
+trained or cached from one goes on from the other.
+"""
+
+import json
+import os
+import zlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import hdf5plugin
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ensemble.data.hdf5_files import PARSE_ERRORS, ForeignError, member, read_all
+from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem
+from ensemble.data.source import Frame, RawFrame
+
+INDEX, BEGUN = "pack.json", "pack-begun.json"
+VERSION = 1
+FILTERS = hdf5plugin.FILTERS
+"""What shards may be compressed with; loading the module registers them."""
+
+MILLIMETRES = np.float32(1000)
+_OPEN_SHARDS = 256
+_SPLITS = ("train", "test")
+
+
+class Slot(NamedTuple):
+    """Where a frame stands in a pack."""
+
+    shard: str
+    row: int
+    stamp: str
+    checksum: int
+
+
+class PackReader:
+    """Reads the frames of a pack; every process opens the shards for itself and keeps them open.
+
+    Attributes:
+        root: Folder of the pack.
+        size: Height and width of every frame.
+        shard_bytes: Length of each shard.
+    """
+
+    def __init__(self, root: Path, size: tuple[int, int], shard_bytes: Mapping[str, int]) -> None:
+        self.root = root
+        self.size = size
+        self.shard_bytes = dict(shard_bytes)
+        self._open: OrderedDict[str, tuple[h5py.File, h5py.Dataset, h5py.Dataset]] = OrderedDict()
+        self._owner = os.getpid()
+
+    def image(self, place: Slot) -> UInt8[np.ndarray, "h w 3"]:
+        """The image, as the copy's own files decode."""
+        return self._image(place, slice(0, self.size[0]))
+
+    def depth(self, place: Slot) -> Float32[np.ndarray, "h w"]:
+        """Metres, 0 where nothing was measured."""
+        return self._depth(place, slice(0, self.size[0]))
+
+    def rows(self, place: Slot, rows: slice) -> RawFrame:
+        """A frame that is filled in these rows and black elsewhere."""
+        depth = self._depth(place, rows)
+        return RawFrame(self._image(place, rows), depth, depth > 0)
+
+    def whole(self, place: Slot) -> RawFrame:
+        """All of a frame."""
+        return self.rows(place, slice(0, self.size[0]))
+
+    def close(self) -> None:
+        """Let go of every file."""
+        for shard in list(self._open):
+            self._close(shard)
+
+    def check(self, place: Slot) -> None:
+        """The shard is there and has its length."""
+        path = self.root / place.shard
+        try:
+            found = path.stat().st_size
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read ({error.strerror}); pack again") from error
+        if found != self.shard_bytes[place.shard]:
+            raise ValueError(f"{path}: cut short at {found} of {self.shard_bytes[place.shard]} bytes; pack again")
+
+    def stamp(self, place: Slot) -> str:
+        """What told the frame's content in the copy that it was packed from."""
+        return place.stamp
+
+    def where(self, place: Slot) -> str:
+        """Shard and row."""
+        return f"{self.root / place.shard}, row {place.row}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": OrderedDict()}
+
+    def _image(self, place: Slot, rows: slice) -> UInt8[np.ndarray, "h w 3"]:
+        planes = np.zeros((3, *self.size), np.uint8)  # untouched pages of zeros cost nothing
+        self._read(place, 0, planes, np.s_[place.row, :, rows], np.s_[:, rows])
+        return planes.transpose(1, 2, 0)
+
+    def _depth(self, place: Slot, rows: slice) -> Float32[np.ndarray, "h w"]:
+        depth = np.zeros(self.size, np.float32)
+        stored = np.empty((rows.stop - rows.start, self.size[1]), self._datasets(place.shard)[1].dtype)
+        self._read(place, 1, stored, np.s_[place.row, rows], np.s_[:])
+        depth[rows] = stored if stored.dtype == np.float32 else stored / MILLIMETRES
+        return depth
+
+    def _read(self, place: Slot, which: int, into: np.ndarray, source: Any, target: Any) -> None:
+        try:
+            self._datasets(place.shard)[which].read_direct(into, source, target)
+        except PARSE_ERRORS as error:
+            self._close(place.shard)
+            raise ValueError(f"{self.where(place)}: damaged ({error}); remove this file and pack again") from error
+
+    def _datasets(self, shard: str) -> tuple[h5py.Dataset, h5py.Dataset]:
+        if self._owner != os.getpid():
+            self._open, self._owner = OrderedDict(), os.getpid()
+        if shard in self._open:
+            self._open.move_to_end(shard)
+            return self._open[shard][1:]
+        if len(self._open) >= _OPEN_SHARDS:
+            self._close(next(iter(self._open)))
+        self._open[shard] = opened = open_shard(self.root / shard, self.size)
+        return opened[1:]
+
+    def _close(self, shard: str) -> None:
+        if shard in self._open:
+            self._open.pop(shard)[0].close()
+
+
+@dataclass(frozen=True)
+class PackSource(NyuSource):
+    """The frames of a pack as a source that can read parts of them."""
+
+    reader: PackReader
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every frame."""
+        return self.reader.size
+
+    def read_rows(self, frame: Frame, rows: slice) -> RawFrame:
+        """A frame of its full size that is filled in these rows."""
+        return self.reader.rows(self._place(frame), rows)
+
+
+def contents(root: Path) -> Contents:
+    """The frames of a finished pack.
+
+    Raises:
+        ValueError: ``pack.json`` is damaged or of another version.
+    """
+    index = read_index(root / INDEX)
+    entries = []
+    for shard in index["shards"]:
+        for row, (frame_id, scene, split, stamp, checksum) in enumerate(shard["frames"]):
+            entries.append(Entry(Frame(frame_id, scene, split), Slot(shard["name"], row, stamp, checksum)))
+    reader = PackReader(root, tuple(index["size"]), {shard["name"]: shard["bytes"] for shard in index["shards"]})
+    problems = [Problem("missing", str(root / name)) for name in reader.shard_bytes if not (root / name).is_file()]
+    lost = {Path(problem.text).name for problem in problems}
+    kept = tuple(entry for entry in entries if entry.place.shard not in lost)
+    return Contents(PackSource(root, reader, kept), tuple(problems))
+
+
+def read_index(path: Path) -> dict[str, Any]:
+    """What ``pack.json`` says.
+
+    Raises:
+        ValueError: It is damaged, of another version, or names files outside of the pack.
+    """
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        version = index["stackdepth pack"]
+        names = [shard["name"] for shard in index["shards"]] if version == VERSION else []
+        fields = [frame for shard in index["shards"] for frame in shard["frames"]] if version == VERSION else []
+        sound = all(len(each) == 5 and each[2] in _SPLITS for each in fields)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{path}: damaged ({error}); expected the index of a pack, pack again") from error
+    if version != VERSION:
+        raise ValueError(f"{path}: a pack of version {version}, expected {VERSION}; pack again")
+    if not sound or any(name != f"pack-{number:05d}.h5" for number, name in enumerate(names)):
+        raise ValueError(f"{path}: names foreign files or frames; expected pack-00000.h5 ..., pack again")
+    return index
+
+
+def read_frames(path: Path, size: tuple[int, int]) -> list[list[Any]]:
+    """What a shard says of its own frames: id, scene, split, stamp and checksum of each.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    file, image, _ = open_shard(path, size)
+    count = len(image)
+    try:
+        rows = json.loads(read_all(member(file, "frames"), "frames").tobytes())
+    except PARSE_ERRORS as error:
+        raise ValueError(f"{path}: damaged ({error}); remove it and pack again") from error
+    finally:
+        file.close()
+    if len(rows) != count:
+        raise ValueError(f"{path}: names {len(rows)} frames and holds {count}; remove it and pack again")
+    return rows
+
+
+def open_shard(path: Path, size: tuple[int, int]) -> tuple[h5py.File, h5py.Dataset, h5py.Dataset]:
+    """A shard with its images and its depth, once it is sure that both lie in it and have the shape of frames.
+
+    Raises:
+        ValueError: It cannot be opened, points outside of itself, or is laid out otherwise.
+    """
+    try:
+        # Every chunk is read once, so HDF5 need not remember any.
+        file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=0)
+    except PARSE_ERRORS as error:
+        raise ValueError(f"{path}: damaged or cut short ({error}); remove it and pack again") from error
+    try:
+        image, depth = member(file, "image"), member(file, "depth")
+        if image.shape[1:] != (3, *size) or image.dtype != np.uint8 or depth.shape != (len(image), *size):
+            raise ValueError(f"image is {image.shape}, depth {depth.shape}, expected frames of {size[0]}x{size[1]}")
+        if depth.dtype not in (np.dtype("<u2"), np.dtype("<f4")):
+            raise ValueError(f"depth is {depth.dtype}, expected uint16 or float32")
+    except PARSE_ERRORS as error:
+        file.close()
+        what = "points out of itself" if isinstance(error, ForeignError) else "damaged"
+        raise ValueError(f"{path}: {what} ({error}); remove it and pack again") from error
+    return file, image, depth
+
+
+def frame_checksum(raw: RawFrame) -> int:
+    """CRC-32 over image and depth of a frame, in the order of their rows."""
+    return zlib.crc32(np.ascontiguousarray(raw.depth).data, zlib.crc32(np.ascontiguousarray(raw.image).data))

@@ -1,0 +1,231 @@
+"""Writes training packs: shard by shard, each whole or not there, each read back and compared before it counts."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from ensemble import files
+from ensemble.data.doctor import diagnose
+from ensemble.data.nyu_copies import open_nyu
+from ensemble.data.nyu_source import NyuSource
+from ensemble.data.pack import (
+    BEGUN,
+    INDEX,
+    MILLIMETRES,
+    VERSION,
+    PackReader,
+    Slot,
+    frame_checksum,
+    read_frames,
+    read_index,
+)
+from ensemble.data.source import Frame, RawFrame
+
+SHARD_FRAMES = 128
+BAND_ROWS = 48
+"""Rows of one chunk: a crop decodes the bands that it is cut from."""
+
+_LOOKED_AT = 16
+OnFrame = Callable[[int, int], None]
+
+
+def write_pack(
+    root: Path,
+    out: Path,
+    *,
+    full: bool = True,
+    infilled: bool = False,
+    rebuild: bool = False,
+    shard_frames: int = SHARD_FRAMES,
+    on_look: OnFrame | None = None,
+    on_frame: OnFrame | None = None,
+) -> int:
+    """Packs the copy in a folder, or goes on with a pack that was not finished.
+
+    Args:
+        root: Folder of the copy.
+        out: Folder of the pack.
+        full: Let the doctor decode every frame first, not a sample.
+        infilled: Take in-filled depth where a copy has both kinds.
+        rebuild: Throw away what an earlier packing has written there.
+        shard_frames: Frames per file; what a killed packing loses at most.
+        on_look: Called with the number of frames that the doctor has seen, and of all frames.
+        on_frame: Called with the number of frames packed, and of all frames.
+
+    Returns:
+        The number of frames in the pack.
+
+    Raises:
+        ValueError: Training on the copy would be wrong, its frames differ in size, or ``out`` holds another pack.
+        OSError: The disk is full; run again when there is room.
+    """
+    source = open_nyu(root, infilled=infilled)
+    if out.resolve() == root.resolve():
+        raise ValueError(f"{out}: is the folder of the copy itself; name another one for the pack")
+    files.remove_leftovers(out)
+    if rebuild:
+        _forget(out)
+    plan = {"version": VERSION, "source": source.describe(source.frames), "infilled": infilled}
+    plan["shard_frames"] = shard_frames
+    if (out / INDEX).is_file():
+        index = read_index(out / INDEX)
+        _require_same({**plan, "version": index["stackdepth pack"]}, index["plan"], out)
+        return sum(len(shard["frames"]) for shard in index["shards"])
+    begun = _begin(source, out, plan, full=full, on_look=on_look)
+    shards = []
+    try:
+        shards.extend(_write_shards(source, out, begun, on_frame))
+    except _FractionsError:  # depth that looked like whole millimetres is not: pack it as it is
+        _forget(out)
+        files.write_text(out / BEGUN, json.dumps({**begun, "depth": "<f4"}))
+        shards = list(_write_shards(source, out, {**begun, "depth": "<f4"}, on_frame))
+    index = {"stackdepth pack": VERSION, "plan": plan, "size": begun["size"], "diagnosis": begun["diagnosis"]}
+    files.write_text(out / INDEX, json.dumps({**index, "shards": shards}, separators=(",", ":")) + "\n")
+    (out / BEGUN).unlink()
+    return len(source.frames)
+
+
+class _FractionsError(ValueError):
+    """A depth has fractions of a millimetre."""
+
+
+def _begin(
+    source: NyuSource, out: Path, plan: dict[str, Any], *, full: bool, on_look: OnFrame | None
+) -> dict[str, Any]:
+    """What was settled when the packing of this folder began; looks at the copy where it begins now."""
+    if (out / BEGUN).is_file():
+        begun = json.loads((out / BEGUN).read_text(encoding="utf-8"))
+        _require_same(plan, begun["plan"], out)
+        return begun
+    if found := sorted(out.glob("pack-*.h5")):
+        raise ValueError(f"{out}: holds {found[0].name} of an unknown pack; name another folder, or give --rebuild")
+    diagnosis = diagnose(source.root, full=full, infilled=plan["infilled"], on_frame=on_look)
+    if not diagnosis.trainable:
+        errors = "; ".join(finding.text for finding in diagnosis.findings if finding.level == "error")
+        raise ValueError(f"{source.root}: not packed, training on it would be wrong: {errors}")
+    chosen = [source.frames[index] for index in np.linspace(0, len(source.frames) - 1, _LOOKED_AT).astype(int)]
+    looked_at = [source.read(frame) for frame in dict.fromkeys(chosen)]
+    begun = {
+        "plan": plan,
+        "size": list(looked_at[0].depth.shape),
+        "depth": "<u2" if all(_has_whole_millimetres(raw.depth) for raw in looked_at) else "<f4",
+        "diagnosis": diagnosis.summary(),
+    }
+    files.write_text(out / BEGUN, json.dumps(begun))
+    return begun
+
+
+def _require_same(expected: dict[str, Any], found: dict[str, Any], out: Path) -> None:
+    if differing := [key for key, value in expected.items() if found.get(key) != value]:
+        raise ValueError(
+            f"{out}: holds a pack that was begun with other {', '.join(differing)}; "
+            "name another folder, or give --rebuild to throw it away"
+        )
+
+
+def _forget(out: Path) -> None:
+    for path in (out / INDEX, out / BEGUN, *out.glob("pack-?????.h5")):
+        path.unlink(missing_ok=True)
+
+
+def _write_shards(
+    source: NyuSource, out: Path, begun: dict[str, Any], on_frame: OnFrame | None
+) -> Iterator[dict[str, Any]]:
+    """The record of every shard, for the index; shards that are there and whole are kept."""
+    entries, step = source.entries, begun["plan"]["shard_frames"]
+    for number, start in enumerate(range(0, len(entries), step)):
+        own, path = entries[start : start + step], out / f"pack-{number:05d}.h5"
+        names = [[*_identity(entry.frame), source.reader.stamp(entry.place)] for entry in own]
+        record = _kept_record(path, names, begun)
+        if record is None:
+            files.write_bytes(path, _shard((source.read(entry.frame) for entry in own), names, begun))
+            record = _kept_record(path, names, begun)
+        if record is None:
+            raise ValueError(f"{path}: does not read as it was written; the disk or the memory may be failing")
+        if on_frame:
+            on_frame(start + len(own), len(entries))
+        yield record
+
+
+def _identity(frame: Frame) -> tuple[str, str, str]:
+    return frame.id, frame.scene, frame.split
+
+
+def _shard(frames: Iterable[RawFrame], names: Sequence[Sequence[str]], begun: dict[str, Any]) -> bytes:
+    """The content of a shard; put together in memory, because HDF5 does not survive a disk that fills up under it."""
+    height, width = size = tuple(begun["size"])
+    band = min(BAND_ROWS, height)
+    with h5py.File("shard", "w", driver="core", backing_store=False) as file:
+        image = file.create_dataset(
+            "image",
+            (len(names), 3, *size),
+            np.uint8,
+            chunks=(1, 3, band, width),
+            fletcher32=True,
+            **hdf5plugin.Bitshuffle(cname="lz4"),
+        )
+        depth = file.create_dataset(
+            "depth",
+            (len(names), *size),
+            begun["depth"],
+            chunks=(1, band, width),
+            shuffle=True,
+            fletcher32=True,
+            **hdf5plugin.Zstd(clevel=1),
+        )
+        rows = []
+        for row, (raw, name) in enumerate(zip(frames, names, strict=True)):
+            if raw.depth.shape != size:
+                found = f"{raw.depth.shape[0]}x{raw.depth.shape[1]} pixels, expected {height}x{width}"
+                raise ValueError(f"{name[0]}: {found}; a pack holds frames of one size")
+            image[row], depth[row] = raw.image.transpose(2, 0, 1), _stored_depth(raw, begun["depth"])
+            rows.append([*name, frame_checksum(raw)])
+        file.create_dataset("frames", data=np.frombuffer(json.dumps(rows).encode("utf-8"), np.uint8))
+        file.flush()
+        return file.id.get_file_image()
+
+
+def _stored_depth(raw: RawFrame, kind: str) -> np.ndarray:
+    if not np.array_equal(raw.valid, raw.depth > 0):
+        raise ValueError("a frame has depth where nothing was measured; expected 0 there")
+    if kind == "<f4":
+        return raw.depth
+    if not _has_whole_millimetres(raw.depth):
+        raise _FractionsError
+    return _millimetres(raw.depth)
+
+
+def _millimetres(depth: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(np.nan_to_num(depth), 0, 65) * MILLIMETRES).astype("<u2")
+
+
+def _has_whole_millimetres(depth: np.ndarray) -> bool:
+    """Whether depth comes back to the last bit from whole millimetres."""
+    return np.array_equal(_millimetres(depth) / MILLIMETRES, depth)
+
+
+def _kept_record(path: Path, names: Sequence[Sequence[str]], begun: dict[str, Any]) -> dict[str, Any] | None:
+    """What the index says of a shard, once every frame of it was read back; ``None`` where it must be written anew."""
+    if not path.is_file():
+        return None
+    size = tuple(begun["size"])
+    reader = PackReader(path.parent, size, {path.name: path.stat().st_size})
+    try:
+        rows = read_frames(path, size)
+        same = [row[:4] for row in rows] == [list(name) for name in names]
+        slots = [Slot(path.name, number, row[3], row[4]) for number, row in enumerate(rows)]
+        if not same or any(frame_checksum(reader.whole(slot)) != slot.checksum for slot in slots):
+            return None
+    except (ValueError, TypeError, IndexError):
+        return None
+    finally:
+        reader.close()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest, "frames": rows}
