@@ -4,9 +4,8 @@ They stand between the plain mean and the meta-learner: what a network must beat
 
 Which error is minimised: six of the eight metrics of the field (d1, d2, d3, REL, RMSElog, log10) judge the error
 relative to the truth, SqREL stands between, and RMSE alone judges metres. In metres an error of 5 % at 9 m weighs 81
-times one of 5 % at 1 m, so that far walls would choose the weights. The default is therefore ``relative``, the squared
-error divided by the squared truth; ``metres`` is there for who asks for RMSE. The metrics are means over images: a
-caller who samples the same number of pixels from every image gives every image the same say.
+times one of 5 % at 1 m, so that far walls would choose the weights. The default is therefore ``relative``; ``metres`` is
+there for who asks for RMSE. The metrics are means over images: a caller who samples the same number of pixels from every image gives every image the same say.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -146,9 +145,9 @@ def global_weights(
 ) -> GlobalWeights:
     """Non-negative weights of least squared error, without intercept; their sum is free and kept in ``total``.
 
-    The sum corrects a scale that the learners share. It also shrinks: under relative error, noise of 15 % that the
-    learners share makes the sum about 2 % too small. Of learners that say the same the weights are not unique, the
-    depth is.
+    The sum corrects a scale that the learners share. Relative errors are those relative to the learners' mean: divided
+    by the truth they would punish depth that is too large more than depth that is too small, and shrink the sum. Of
+    learners that say the same the weights are not unique, the depth is.
 
     Args:
         depths: Metres, one column per learner, of valid pixels.
@@ -159,7 +158,8 @@ def global_weights(
         ValueError: Fewer than two learners, too few pixels, or a depth that is not finite and positive.
     """
     _check_pixels(depths, target)
-    weights = _least_squares(depths.astype(np.float64), target, weighting)
+    depths = depths.astype(np.float64)
+    weights = _least_squares(depths, target, _unit(depths.mean(axis=1), weighting))
     return GlobalWeights(tuple(weights.tolist()), weighting)
 
 
@@ -193,7 +193,7 @@ def depth_range(
     centres = _range_centres(mean, ranges=ranges, least=PIXELS_PER_WEIGHT * learners)
     shares = _range_shares(torch.from_numpy(mean), torch.from_numpy(centres)).numpy()
     columns = (shares[:, :, None] * depths[:, None, :]).reshape(len(depths), -1)
-    weights = _least_squares(columns, target, weighting).reshape(len(centres), learners)
+    weights = _least_squares(columns, target, _unit(mean, weighting)).reshape(len(centres), learners)
     return RangeWeights(tuple(centres.tolist()), tuple(tuple(each) for each in weights.tolist()), weighting)
 
 
@@ -246,16 +246,16 @@ def _range_shares(mean: Float[Tensor, "*pixels"], centres: Float[Tensor, " r"]) 
 
 
 def _least_squares(
-    columns: Float64[np.ndarray, "n c"], target: Float[np.ndarray, " n"], weighting: Weighting
+    columns: Float64[np.ndarray, "n c"], target: Float[np.ndarray, " n"], unit: Float64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " c"]:
-    """Non-negative coefficients of the columns."""
+    """Non-negative coefficients of the columns for errors in a unit of each pixel's own."""
     fit = LinearRegression(positive=True, fit_intercept=False)
-    return fit.fit(columns, target.astype(np.float64), sample_weight=_unit(target, weighting) ** -2).coef_
+    return fit.fit(columns, target.astype(np.float64), sample_weight=unit**-2).coef_
 
 
-def _unit(target: Float[np.ndarray, " n"], weighting: Weighting) -> Float64[np.ndarray, " n"]:
+def _unit(depth: Float[np.ndarray, " n"], weighting: Weighting) -> Float64[np.ndarray, " n"]:
     """What an error is divided by before it is squared."""
-    metres = target.astype(np.float64)
+    metres = depth.astype(np.float64)
     return metres if _known_weighting(weighting) == "relative" else np.ones_like(metres)
 
 
