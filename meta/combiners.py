@@ -4,8 +4,9 @@ They stand between the plain mean and the meta-learner: what a network must beat
 
 Which error is minimised: six of the eight metrics of the field (d1, d2, d3, REL, RMSElog, log10) judge the error
 relative to the truth, SqREL stands between, and RMSE alone judges metres. In metres an error of 5 % at 9 m weighs 81
-times one of 5 % at 1 m, so that far walls would choose the weights. The default is therefore ``relative``; ``metres`` is
-there for who asks for RMSE. The metrics are means over images: a caller who samples the same number of pixels from every image gives every image the same say.
+times one of 5 % at 1 m, so that far walls would choose the weights. The default is therefore ``relative``; ``metres``
+is there for who asks for RMSE. The metrics are means over images: a caller who samples the same number of pixels from
+every image gives every image the same say.
 """
 
 from collections.abc import Callable, Mapping, Sequence
