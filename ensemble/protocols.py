@@ -85,16 +85,19 @@ class PublishedProtocol(Settings):
 
 PROTOCOLS: Mapping[str, PublishedProtocol] = {
     "bts": PublishedProtocol(
-        source="github.com/cleinc/bts, pytorch/bts_eval.py at 094fe243",
-        remembered="that its scores are made with --eigen_crop --max_depth_eval 10, as its README says; the defaults "
-        "of the script are no crop and 80 m",
+        source="github.com/cleinc/bts, utils/eval_with_pngs.py at 118a9daf with the options in pytorch/README.md, "
+        "pytorch/bts_eval.py at 094fe243",
         crop="eigen",
         flip_averaging=False,
         truth="measured",
-        beyond=("NaN and infinite predictions become 0.001 and 10 m there; here they are refused",),
+        beyond=(
+            "predictions are stored in whole millimetres there, here in 1/65535 of the depth range",
+            "infinite predictions become 10 m there; here they are refused",
+        ),
     ),
     "adabins": PublishedProtocol(
         source="github.com/shariqfarooq123/AdaBins, evaluate.py and args_test_nyu.txt at 3db726c0",
+        remembered="that the network sees whole test images (dataloader.py was not to be had)",
         crop="eigen",
         flip_averaging=True,
         truth="measured",

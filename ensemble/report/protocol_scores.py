@@ -120,7 +120,7 @@ def protocols_markdown(comparison: ProtocolComparison) -> str:
     lines = [[rule, *(rules[name].get(rule, absent) for name in names)] for rule, absent in COMPARED.items()]
     lines.append(["images", *(str(each.scores.rows[0].images) for each in comparison.protocols.values())])
     text += f"\n## Rules as they were applied\n\n{markdown_grid(['', *names], lines)}\n"
-    text += "".join(f"{line}\n\n" for line in _footnotes(comparison))
+    text += "\n".join(line.replace("*", "\\*") + "\n" for line in _footnotes(comparison))
     for name, each in comparison.protocols.items():
         if each.source:
             facts = [*each.departures, *([f"from memory: {each.remembered}"] if each.remembered else [])]
@@ -177,7 +177,7 @@ def _footnotes(comparison: ProtocolComparison) -> list[str]:
     if any(each.other_flip for each in comparison.protocols.values()):
         notes.append(f"* published {there} flip averaging; the cached rows were made {here} it.")
     notes += [
-        f"{', '.join(names)} score these rows by the same rules; what they publish differs in how depth is predicted."
+        f"{', '.join(names)} score these rows by the same rules; what is published differs in how depth is predicted."
         for names in _alike(comparison.protocols)
     ]
     return notes
