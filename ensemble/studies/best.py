@@ -1,5 +1,6 @@
 """The best setting of a study as an experiment file of its own."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from ensemble.config_files import stored_settings
 from ensemble.files import write_text
 from ensemble.runs import Outputs
 from ensemble.setting_trees import SettingsError, check_name
-from ensemble.studies.arms import arms_of
+from ensemble.studies.arms import arms_of, assigned, numbers_of
 from ensemble.studies.files import StudySettings
 from ensemble.studies.folders import study_folder
 from ensemble.studies.records import Trial, best_of, trials_of
+from ensemble.studies.trials import spelt
 
 WRITTEN = ("encoder", "network", "loss", "training", "rows", "level0", "mode", "live")
 """Sections of a fit that an experiment file may hold below ``meta``."""
@@ -22,11 +24,19 @@ WRITTEN = ("encoder", "network", "loss", "training", "rows", "level0", "mode", "
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial and what it was fitted with."""
+    """The best trial and what it was fitted with.
+
+    Attributes:
+        trial: As the storage knows it.
+        settings: Of its fit.
+        told: Its values in words.
+        assignments: Of frames, which a fit takes from its learners and not from a file, so that they must be repeated.
+    """
 
     trial: Trial
     settings: StackSettings
     told: str
+    assignments: tuple[str, ...]
 
 
 def write_best(study: StudySettings, storage: BaseStorage, outputs: Outputs, file: Path, *, arm: str | None) -> Best:
@@ -66,10 +76,15 @@ def write_best(study: StudySettings, storage: BaseStorage, outputs: Outputs, fil
         content["learners"] = members
     head = f"# {study.name}: trial {trial.number} of {trial.arm}, {told} on the validation scenes.\n"
     write_text(file, head + yaml.safe_dump(content, sort_keys=False))
-    return Best(trial, settings, told)
+    found = next(each for each in arms_of(study) if each.name == trial.arm)
+    numbers = {key: spelt(number, trial.numbers[key]) for key, number in numbers_of(study, found).items()}
+    given = assigned(study, found, numbers).items()
+    repeated = [f"{key}={json.dumps(value)}" for key, value in given if key.startswith(("data.", "evaluation."))]
+    return Best(trial, settings, told, tuple(repeated))
 
 
 def best_command(found: Best, outputs: Outputs, file: Path) -> str:
     """The command line that fits the best setting."""
     words = ["--inputs", found.settings.inputs, "--learners", ",".join(found.settings.learners)]
+    words += [word for each in found.assignments for word in ("--set", each)]
     return outputs.command("meta", "fit", *words, "--config", str(file), "--name", "best")

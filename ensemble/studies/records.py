@@ -1,5 +1,7 @@
 """What the storage knows of a study, as plain records, and whether it is still the same study."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,7 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics import METRICS
-from ensemble.setting_trees import SettingsError
+from ensemble.setting_trees import SettingsError, read_yaml
 from ensemble.studies.arms import Arm, arms_of
 from ensemble.studies.files import COSTS, StudySettings, study_tree
 
@@ -103,8 +105,12 @@ def open_part(study: StudySettings, arm: Arm, storage: BaseStorage) -> optuna.St
 
 
 def defined(study: StudySettings) -> dict[str, Any]:
-    """What must not change while a study has trials."""
-    return {key: value for key, value in study_tree(study).items() if key not in MAY_CHANGE}
+    """What must not change while a study has trials; of the experiment file that is its content, not its place."""
+    tree = {key: value for key, value in study_tree(study).items() if key not in MAY_CHANGE}
+    if study.config is not None:
+        content = json.dumps(read_yaml(study.config), sort_keys=True, default=str)
+        tree["config"] = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return tree
 
 
 def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -120,7 +121,7 @@ def _watch(
     study = laboratory.study
     told = {(trial.arm, trial.number) for trial in before if trial.finished}
     ended: dict[int, int] = {}
-    with Live(console=messages, transient=True, auto_refresh=False) as live:
+    with _screen() as live:
         while len(ended) < len(begun):
             time.sleep(LOOK_SECONDS)
             trials = patiently(lambda: trials_of(study, storage), laboratory.url, timeout=study.storage.timeout + 60)
@@ -128,7 +129,7 @@ def _watch(
                 if trial.finished and (trial.arm, trial.number) not in told:
                     told.add((trial.arm, trial.number))
                     messages.print(trial_line(study, trial))
-            if messages.is_terminal:
+            if live is not None:
                 live.update(progress_table(study, trials, workers=len(begun) - len(ended)), refresh=True)
             for process, log in begun:
                 if process.pid not in ended and (status := process.poll()) is not None:
@@ -136,6 +137,16 @@ def _watch(
                     if status:
                         messages.print(_last_words(status, log))
     return list(ended.values())
+
+
+@contextmanager
+def _screen() -> Iterator[Live | None]:
+    """A place for the table that is drawn again and again; none where there is no terminal."""
+    if not messages.is_terminal:
+        yield None
+        return
+    with Live(console=messages, transient=True, auto_refresh=False) as live:
+        yield live
 
 
 def _last_words(status: int, log: Path) -> str:

@@ -13,6 +13,7 @@ import optuna
 import sqlalchemy.exc
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy.pool import NullPool
 
 from ensemble.console import messages
 from ensemble.setting_trees import SettingsError
@@ -101,7 +102,7 @@ def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
             with quiet():
                 return PatientStorage(
                     url,
-                    engine_kwargs={"pool_pre_ping": True, "connect_args": connecting},
+                    engine_kwargs={"poolclass": NullPool, "connect_args": connecting},  # no connection outlives its use
                     heartbeat_interval=settings.heartbeat,
                     grace_period=settings.grace,
                     heartbeat_stale_trial_callback=retry(settings),

@@ -184,9 +184,10 @@ def this_process() -> list[str]:
 def process_start(pid: int) -> str:
     """When a process began, in ticks since the machine did; empty where it is gone or that cannot be told."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        state, *rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (OSError, ValueError):
         return ""
+    return "" if state == "Z" else rest[18]  # a zombie is dead, though nobody has asked how it ended
 
 
 @contextmanager

@@ -22,7 +22,16 @@ from ensemble.studies.arms import Arm, arms_of
 from ensemble.studies.files import StudySettings
 from ensemble.studies.progress import trial_line
 from ensemble.studies.records import FOLDER, Trial, open_part, records
-from ensemble.studies.storage import DOWN, StorageDownError, open_storage, patiently, quiet, retry, shown_url
+from ensemble.studies.storage import (
+    DOWN,
+    PatientStorage,
+    StorageDownError,
+    open_storage,
+    patiently,
+    quiet,
+    retry,
+    shown_url,
+)
 from ensemble.studies.trials import (
     WORKER,
     Laboratory,
@@ -63,7 +72,8 @@ def work(laboratory: Laboratory, *, index: int = 0, deadline: float | None = Non
             bury(laboratory, parts, storage)
             arm = next_arm(study, parts)
             if arm is None:
-                if not any(trial.state == "running" for trial in _all(parts)):
+                alive = any(trial.state == "running" for trial in _all(parts))
+                if not alive or not isinstance(storage, PatientStorage):  # a journal knows no signs of life
                     return
                 time.sleep(min(study.storage.heartbeat, 5))  # whoever runs it may die
                 continue

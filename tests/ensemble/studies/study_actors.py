@@ -49,10 +49,10 @@ def write_study(folder: Path, text: str = STUDY, **changed: Any) -> Path:
     return file
 
 
-def toy(folder: Path, *, storage: str | None = None, **changed: Any) -> trials.Laboratory:
+def toy(folder: Path, *, url: str | None = None, **changed: Any) -> trials.Laboratory:
     study = read_study(write_study(folder, **changed))
     where = Outputs(folder / "cache", named=True)
-    return trials.Laboratory(study, where, storage_url(storage, study_folder(where, study.name).database))
+    return trials.Laboratory(study, where, storage_url(url, study_folder(where, study.name).database))
 
 
 def found(laboratory: trials.Laboratory, study: StudySettings | None = None) -> list[Trial]:

@@ -46,7 +46,7 @@ MISTAKES = [
     ({"pruner": {"kind": "median", "warmup": 100}}, "pruner.warmup"),
     (
         {"numbers": {"training.lr": {"low": 1.0, "hi": 2.0}}},
-        r"numbers\.training\.lr\.hi: there is no such key; did you",
+        r"numbers\.training\.lr\.hi: there is no such key; did",
     ),
     ({"numbers": {"training.lr": {"low": 2.0, "high": 1.0}}}, "the range must ascend"),
     ({"numbers": {"training.lr": {"low": 0.0, "high": 1.0, "log": True}}}, "log needs low above 0"),

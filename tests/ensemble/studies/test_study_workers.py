@@ -60,7 +60,12 @@ def test_a_study_file_that_was_changed_after_trials_exist_is_refused_with_the_ke
     ):
         work_here(changed)
     work_here(toy(tmp_path, trials=4))  # more of the same is no change
-    assert len(found(changed)) == 8
+    experiment = tmp_path / "tiny.yaml"
+    other = toy(tmp_path)
+    experiment.write_text(experiment.read_text() + "seed: 3\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="changed after trials exist .config: "):
+        work_here(other)
+    assert len(found(other)) == 8
 
 
 def test_a_trial_that_goes_nan_is_failed_with_learner_and_step_and_the_study_goes_on(tmp_path: Path):
@@ -111,9 +116,9 @@ def test_an_outage_of_the_storage_that_ends_in_time_costs_nothing(tmp_path: Path
 
 def test_a_storage_that_stays_down_ends_the_worker_and_the_outcome_is_told_when_it_is_back(tmp_path: Path):
     laboratory = toy(tmp_path, trials=1, storage={"timeout": 0.2, "heartbeat": 1, "grace": 3})
-    with outages() as down:
-        with pytest.raises(StorageDownError, match=r"study\.db: the storage does not answer .* trial 0 of d is kept"):
-            work_here(laboratory, instant(before=lambda settings, run: down.append(True)))
+    told = r"study\.db: the storage does not answer .* trial 0 of d is kept"
+    with outages() as down, pytest.raises(StorageDownError, match=told):
+        work_here(laboratory, instant(before=lambda settings, run: down.append(True)))
     run = laboratory.folder.trial("d", 0)
     kept = json.loads(outcome_file(run).read_text())
     assert kept["state"] == "complete"
@@ -219,7 +224,7 @@ def test_a_journal_with_a_damaged_line_in_the_middle_is_refused(tmp_path: Path):
 
 def test_a_study_in_a_torn_journal_goes_on(tmp_path: Path):
     journal = tmp_path / "kept" / "study.log"
-    laboratory = toy(tmp_path, storage=None)
+    laboratory = toy(tmp_path)
     laboratory.url = f"journal:{journal}"
     work_here(laboratory)
     before = ended(found(laboratory))

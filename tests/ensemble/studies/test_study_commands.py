@@ -1,0 +1,169 @@
+"""The command line of studies: from a study file to the page that compares its arms, and the best setting."""
+
+import json
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import yaml
+from command_lines import Job, call, contents, done
+from study_actors import toy, work_here, write_study
+
+from ensemble.config import StackSettings
+from ensemble.config_files import stored_settings
+from ensemble.data.rooms import RoomsSource
+from ensemble.runs import Outputs, Run
+from ensemble.studies.costs import Costs
+from ensemble.studies.folders import scores_file
+
+
+def study_of(job: Job, folder: Path, **changed) -> tuple[Path, Path]:
+    """A study over the learners of the shared job, and a copy of its cache."""
+    return write_study(folder, **{"trials": 1, **changed}), job.copy_to(folder)
+
+
+def test_run_compare_best_and_fit_work_one_after_the_other(job: Job, tmp_path: Path):
+    file, cache = study_of(job, tmp_path, questions={"inputs": ["d", "rgb"]}, trials=2, name="whole")
+    given = ("--cache-dir", cache)
+    rows = contents(cache / "predictions")
+    read: list[str] = []
+    whole = RoomsSource.read
+
+    def watched(source, frame):
+        read.append(frame.split)
+        return whole(source, frame)
+
+    with mock.patch.object(RoomsSource, "read", watched):
+        first = done("study", "run", file, "--workers", 0, *given)
+    assert set(read) == {"train"}  # the test split cannot be reached
+    assert contents(cache / "predictions") == rows  # no learner runs
+    assert "2 arms, 4 of 4 trials to run" in first.err
+    assert "0 of 4 trials to run" in done("study", "run", file, "--workers", 0, *given).err
+    shown = done("study", "show", "whole", *given).out
+    assert "2/2" in shown
+    assert "all trials finished" in " ".join(shown.split())
+    assert done("study", "list", *given).out.startswith("whole")
+
+    table = done("study", "compare", "whole", *given, COLUMNS="160").out
+    out = study_folder_of(cache, "whole") / "compare"
+    assert {"compare.md", "compare.csv", "compare.html", "budget.png", "importances.json"} <= set(contents(out))
+    page = (out / "compare.html").read_text()
+    assert page.count("data:image/png;base64,") >= 3
+    assert "http" not in page.replace("http-equiv", "")
+    lines = (out / "compare.csv").read_text().splitlines()
+    assert len(lines) == 3
+    assert all(arm in table for arm in ("d", "rgb"))
+    for line in lines[1:]:
+        _, arm, metric, value, *_ = line.split(",")
+        assert metric == "abs_rel"
+        scores = json.loads(scores_file(best_run(cache, "whole", arm, float(value))).read_text())
+        assert sum(each["abs_rel"] for each in scores.values()) / len(scores) == pytest.approx(float(value))
+
+    best = tmp_path / "best.yaml"
+    told = done("study", "best", "whole", "--write", best, *given)
+    assert yaml.safe_load(best.read_text())["meta"]["training"]["max_steps"] == 2
+    words = told.out.split()[told.out.split().index("fit") :]
+    fitted = done("meta", *words)
+    (run,) = cache.glob("runs/tiny/best")
+    assert str(run) in fitted.err
+    value = min(float(line.split(",")[3]) for line in lines[1:])
+    assert json.loads((run / "result.json").read_text())["best"] == pytest.approx(value, rel=1e-6)
+
+
+def study_folder_of(cache: Path, name: str) -> Path:
+    return cache / "studies" / name
+
+
+def best_run(cache: Path, name: str, arm: str, value: float):
+    for folder in (study_folder_of(cache, name) / "trials" / arm).iterdir():
+        if json.loads((folder / "result.json").read_text())["best"] == pytest.approx(value):
+            return Run(folder)
+    pytest.fail(f"no trial of {arm} has the value {value}")
+
+
+def test_repeats_from_several_seeds_have_a_deviation(job: Job, tmp_path: Path):
+    file, cache = study_of(job, tmp_path, questions={"inputs": ["d"]}, name="again")
+    done("study", "run", file, "--workers", 0, "--cache-dir", cache)
+    given = ("--seeds", "1,2", "--budget", "1steps", "--cache-dir", cache)
+    done("study", "compare", "again", *given)
+    text = (study_folder_of(cache, "again") / "compare/compare.md").read_text()
+    assert "2 repeats of 1steps from seeds 1, 2" in text
+    assert " ± " in text
+    runs = sorted(study_folder_of(cache, "again").glob("repeats/d/*/*/result.json"))
+    assert [json.loads(run.read_text())["steps"] for run in runs] == [1, 1]
+
+
+def test_missing_learners_are_named_with_the_commands_that_train_them(tmp_path: Path):
+    file = write_study(tmp_path, questions={"learners": [["bts", "ldrn"]]})
+    answer = call("study", "run", file, "--workers", 0, "--cache-dir", tmp_path / "cache")
+    assert answer.status == 2
+    assert "6 models of learners are not trained (first: bts/full of tiny)" in answer.err
+    commands = [line for line in answer.err.splitlines() if line.startswith("Run: ")]
+    assert len(commands) == 6
+    assert "ensemble.base train bts --fold 1 --config" in commands[2]
+
+
+def test_an_arm_that_this_device_cannot_run_is_refused_before_the_first_trial(tmp_path: Path):
+    file = write_study(tmp_path, budget={"gpu_seconds": 5.0})
+    with mock.patch("torch.cuda.is_available", return_value=False):
+        answer = call("study", "run", file, "--workers", 0, "--cache-dir", tmp_path / "cache")
+    assert answer.status == 2
+    assert "toy, arm d: budget.gpu_seconds needs a CUDA device, and torch finds none here" in answer.err
+    assert not list((tmp_path / "cache").rglob("study.db"))
+
+
+def test_a_storage_that_is_down_gives_one_line_and_status_3(tmp_path: Path):
+    file = write_study(tmp_path)
+    nobody = "postgresql://me:secret@127.0.0.1:9/studies"
+    answer = call("study", "run", file, "--storage", nobody, "--workers", 0, "--cache-dir", tmp_path / "cache")
+    assert answer.status == 3
+    (line,) = answer.err.strip().splitlines()
+    assert "127.0.0.1:9/studies: the storage does not answer" in line
+    assert "secret" not in line
+
+
+def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path):
+    laboratory = toy(tmp_path)
+    work_here(laboratory)
+    laboratory.folder.settings.write_text(laboratory.study.model_dump_json())
+    answer = call("study", "show", "toi", "--cache-dir", laboratory.outputs.root)
+    assert answer.status == 2
+    assert "there is no study 'toi'; did you mean 'toy'?" in answer.err
+    answer = call("study", "run", tmp_path / "toy.yaml", "--storage", "mysql://x", "--cache-dir", tmp_path / "cache")
+    assert "--storage 'mysql://x': expected postgresql://" in answer.err
+
+
+def test_costs_limit_what_may_be_trained_and_are_objectives(job: Job, tmp_path: Path):
+    file, cache = study_of(
+        job,
+        tmp_path,
+        name="costly",
+        questions={"network.widths": [[16, 12, 8, 8, 8], [64, 48, 32, 32, 16]]},
+        objective=["abs_rel", "parameters"],
+        numbers={},
+        constraints={"parameters": limit_between(job)},
+    )
+    done("study", "run", file, "--workers", 0, "--cache-dir", cache)
+    done("study", "compare", "costly", "--cache-dir", cache)
+    text = (study_folder_of(cache, "costly") / "compare/compare.md").read_text()
+    assert "over the limit before training: parameters" in text
+    assert not list(cache.glob("studies/costly/trials/64+48+32+32+16/*/result.json"))
+    assert "Pareto front" in text
+
+
+def limit_between(job: Job) -> float:
+    settings = stored_settings(StackSettings, job.cache / "runs/tiny/meta-d/settings.json")
+    return Costs(Outputs(job.cache)).of(settings)["parameters"] * 1.02
+
+
+def test_a_study_is_the_same_with_its_tracker_on(job: Job, tmp_path: Path):
+    values = []
+    for name, options in (("off", ()), ("on", ("--wandb",))):
+        (tmp_path / name).mkdir()
+        file, cache = study_of(job, tmp_path / name, questions={"inputs": ["d"]}, name="tracked")
+        environment = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_API_KEY": ""}
+        done("study", "run", file, "--workers", 0, *options, "--cache-dir", cache, **environment)
+        folder = study_folder_of(cache, "tracked") / "trials/d/0"
+        values.append((json.loads((folder / "outcome.json").read_text())["values"], (folder / "log.jsonl").read_text()))
+        assert bool(list(folder.glob("wandb/offline-run-*"))) == (name == "on")
+    assert values[0] == values[1]

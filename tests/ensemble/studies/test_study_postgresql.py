@@ -1,0 +1,136 @@
+"""A real PostgreSQL server: two workers share a study, one is killed; the server goes away and comes back."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from study_actors import ended, found, instant, kill, start, toy, wait_for, work_here
+
+from ensemble.studies.records import Trial
+from ensemble.studies.storage import StorageDownError, open_storage, shown_url, storage_url
+from ensemble.studies.trials import Laboratory
+
+VERSIONS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
+TRIALS = 4
+
+
+class Server:
+    """A server on the loopback with data of its own; PostgreSQL refuses root, so root runs it as somebody else."""
+
+    def __init__(self, folder: Path) -> None:
+        found = shutil.which("initdb")
+        binaries = Path(found).parent if found else VERSIONS[-1] if VERSIONS else None
+        if binaries is None:
+            pytest.fail("PostgreSQL is not installed: apt-get install postgresql (this test is not skipped)")
+        self._binaries, self._folder, self._data = binaries, folder, folder / "data"
+        self._user: str | None = None
+        if os.geteuid() == 0:
+            known = {entry.pw_name for entry in pwd.getpwall()}
+            self._user = "postgres" if "postgres" in known else "nobody"
+            shutil.chown(folder, self._user)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._run("initdb", "--pgdata", self._data, "--auth", "trust", "--username", "studies", "--no-sync")
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://studies@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        log = self._folder / "server.log"
+        self._run("pg_ctl", "start", "--wait", "--pgdata", self._data, "--log", log, "--options", options)
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "stop", "--wait", "--mode", "immediate", "--pgdata", self._data)
+
+    def _run(self, tool: str, *words: object) -> None:
+        subprocess.run(
+            [str(self._binaries / tool), *map(str, words)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self._folder,
+            user=self._user,
+            extra_groups=[] if self._user else None,
+        )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="studies-"))  # below it another user must get in
+    found = Server(folder)
+    found.start()
+    try:
+        yield found
+    finally:
+        found.stop()
+        shutil.rmtree(folder)
+
+
+def finished(trials: list[Trial]) -> Counter[tuple[str, str]]:
+    return Counter((trial.arm, trial.state) for trial in trials if trial.finished)
+
+
+def test_two_workers_share_a_study_and_one_is_killed_in_mid_trial(server: Server, tmp_path: Path):
+    laboratory = toy(tmp_path, url=server.url, name="killed", trials=TRIALS)
+    doomed, survivor = start(laboratory, instant(seconds=60), 0), start(laboratory, instant(seconds=0.2), 1)
+    marks = [laboratory.folder.trial(arm, number).folder / "begun" for arm in ("d", "rgb") for number in range(TRIALS)]
+
+    def has_begun() -> bool:
+        return any(mark.is_file() and str(doomed.pid) in mark.read_text() for mark in marks)
+
+    wait_for(has_begun)
+    wait_for(lambda: len(ended(found(laboratory))) >= 2)
+    before = ended(found(laboratory))
+    kill(doomed)
+    survivor.join()
+    assert survivor.exitcode == 0
+    trials = found(laboratory)
+    assert before.items() <= ended(trials).items()
+    assert finished(trials) == {("d", "complete"): TRIALS, ("rgb", "complete"): TRIALS}
+    (lost,) = [trial for trial in trials if trial.state == "lost"]
+    (again,) = [trial for trial in trials if trial.frozen.system_attrs.get("failed_trial") == lost.number]
+    assert (again.arm, again.numbers, again.state) == (lost.arm, lost.numbers, "complete")
+
+
+def test_a_trial_of_another_machine_is_missed_by_its_heartbeat(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    laboratory = toy(tmp_path, url=server.url, name="elsewhere", trials=1, questions={"inputs": ["d"]})
+    monkeypatch.setattr("ensemble.studies.trials.socket.gethostname", lambda: "another")
+    doomed = start(laboratory, instant(seconds=60))
+    wait_for((laboratory.folder.trial("d", 0).folder / "begun").is_file)
+    kill(doomed)
+    monkeypatch.undo()
+    work_here(laboratory)  # waits until the grace period is over
+    assert [trial.state for trial in found(laboratory)] == ["lost", "complete"]
+
+
+def test_a_server_that_goes_away_and_comes_back_costs_no_finished_trial(server: Server, tmp_path: Path):
+    patience = {"timeout": 1.0, "heartbeat": 1, "grace": 3}
+    laboratory = toy(tmp_path, url=server.url, name="outage", trials=2, storage=patience, questions={"inputs": ["d"]})
+    with pytest.raises(StorageDownError, match="the storage does not answer") as caught:
+        work_here(laboratory, instant(before=lambda settings, run: server.stop() if run.folder.name == "1" else None))
+    assert "outcome of trial 1 of d is kept" in str(caught.value)
+    with pytest.raises(StorageDownError, match=str(server.port)):
+        open_storage(laboratory.url, laboratory.study.storage)
+    server.start()
+    fresh = Laboratory(laboratory.study, laboratory.outputs, laboratory.url)
+    work_here(fresh, instant(before=lambda settings, run: pytest.fail("it was fitted again")))
+    trials = found(fresh)
+    assert finished(trials) == {("d", "complete"): 2}
+
+
+def test_an_address_is_shown_without_its_password():
+    url = storage_url("postgresql://me:secret@127.0.0.1:5432/studies", Path("study.db"))
+    assert url.startswith("postgresql+psycopg://")
+    assert "secret" not in shown_url(url)
+    assert "me" in shown_url(url)
