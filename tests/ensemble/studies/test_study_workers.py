@@ -63,7 +63,7 @@ def test_a_study_file_that_was_changed_after_trials_exist_is_refused_with_the_ke
     experiment = tmp_path / "tiny.yaml"
     other = toy(tmp_path)
     experiment.write_text(experiment.read_text() + "seed: 3\n", encoding="utf-8")
-    with pytest.raises(SettingsError, match="changed after trials exist .config: "):
+    with pytest.raises(SettingsError, match=r"changed after trials exist \(config: "):
         work_here(other)
     assert len(found(other)) == 8
 
