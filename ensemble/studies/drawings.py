@@ -58,6 +58,7 @@ def budget_picture(found: Comparison) -> bytes:
             axes.step(*zip(*points, strict=True), where="post", marker=".", label=label)
     axes.set_xlabel(f"budget spent by the arm, {' or '.join(sorted(units))}")
     axes.set_ylabel(f"best {METRICS[found.metric].label} so far, validation scenes")
+    axes.set_xlim(left=0)
     if axes.lines:
         axes.legend(frameon=False)
     return _png(figure)

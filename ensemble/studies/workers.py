@@ -167,8 +167,13 @@ def _one_trial(laboratory: Laboratory, arm: Arm, part: optuna.Study, index: int)
             laboratory.gave_up = error
             raise
 
-    with quiet():
-        part.optimize(objective, n_trials=1, catch=(TrialFailedError, SurplusError))
+    try:
+        with quiet():
+            part.optimize(objective, n_trials=1, catch=(TrialFailedError, SurplusError))
+    except UnboundLocalError as error:  # how Optuna 5.0 ends a trial whose storage is down (study/_optimize.py)
+        if isinstance(error.__context__, DOWN):
+            raise error.__context__ from error
+        raise
     for record in records(arm, part):
         if record.number >= begun and record.finished:
             messages.print(trial_line(study, record))
