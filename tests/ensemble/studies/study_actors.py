@@ -45,7 +45,7 @@ def write_study(folder: Path, text: str = STUDY, **changed: Any) -> Path:
     """A study file beside its experiment file; ``changed`` takes the place of whole keys."""
     (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
     file = folder / "toy.yaml"
-    file.write_text(yaml.safe_dump({**yaml.safe_load(text), **changed}), encoding="utf-8")
+    file.write_text(yaml.safe_dump({**yaml.safe_load(text), **changed}, sort_keys=False), encoding="utf-8")
     return file
 
 
