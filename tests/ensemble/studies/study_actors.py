@@ -111,7 +111,7 @@ def kill(process: BaseProcess) -> None:
     process.join()
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(happened: Callable[[], bool], seconds: float = 300.0) -> None:
     give_up = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > give_up:
