@@ -81,7 +81,7 @@ class FrameDataset(Dataset[Batch]):
             self._kept = kept[key]
             return
         for index in range(len(self)):
-            sample = self._decoded(index)
+            sample = self.decoded(index)
             if not self._kept:
                 self._kept = {key: values.new_empty((len(self), *values.shape)) for key, values in sample.items()}
             for key, values in sample.items():
@@ -110,14 +110,14 @@ class FrameDataset(Dataset[Batch]):
         if self._kept:
             sample = {key: values[index] for key, values in self._kept.items()}
         else:
-            sample = self._decoded(index, rows)
+            sample = self.decoded(index, rows)
         frame = self.frames[index]
         if self.predictions:
             predicted = [torch.from_numpy(each.read(frame.id)) for each in self.predictions.values()]
             sample["predictions"] = torch.stack(predicted)
         return sample
 
-    def _decoded(self, index: int, rows: slice | None = None) -> dict[str, Tensor]:
+    def decoded(self, index: int, rows: slice | None = None) -> dict[str, Tensor]:
         """A frame of the working size, its image in 8 bits; other rows than those asked for may be empty."""
         frame, size = self.frames[index], self.settings.size
         if rows is None or self._row_source is None:

@@ -161,7 +161,8 @@ def _shard(frames: Iterable[RawFrame], names: Sequence[Sequence[str]], begun: di
     """The content of a shard; put together in memory, because HDF5 does not survive a disk that fills up under it."""
     height, width = size = tuple(begun["size"])
     band = min(BAND_ROWS, height)
-    with h5py.File("shard", "w", driver="core", backing_store=False) as file:
+    # The newest layout has checksums over its own tables too, which chunks are found by.
+    with h5py.File("shard", "w", driver="core", backing_store=False, libver="latest") as file:
         image = file.create_dataset(
             "image",
             (len(names), 3, *size),

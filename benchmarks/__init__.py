@@ -1,0 +1,1 @@
+"""Measurements, one module per section of docs/benchmarks.md; ``python -m benchmarks`` runs a short set."""

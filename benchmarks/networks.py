@@ -1,0 +1,168 @@
+"""Inference of learners, their three together and the whole stack; fitting from cached rows against live learners."""
+
+import warnings
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor, nn
+
+from base_learners import LEARNERS
+from base_learners.adabins import AdaBins
+from base_learners.encoder import build_encoder
+from base_learners.losses import scale_invariant_log_loss
+from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
+from ensemble.config_files import learner_settings, stack_settings
+from ensemble.networks import build_learner, build_stack
+from meta.inputs import assemble
+
+ASSIGNED = ["encoder.weights=none"]
+
+
+class Stack(nn.Module):
+    """Three learners and the meta-learner over them."""
+
+    def __init__(self, learners: nn.ModuleList, meta: nn.Module, inputs: str) -> None:
+        super().__init__()
+        self.learners, self.meta, self.inputs = learners, meta, inputs
+
+    def depths(self, image: Tensor) -> Tensor:
+        """Depth of every learner [b k h w]."""
+        return torch.cat([learner(image).depth.float() for learner in self.learners], dim=1)
+
+    def fused(self, image: Tensor, depths: Tensor) -> Tensor:
+        """Depth [b 1 h w] of the stack, where the learners' is known."""
+        return self.meta.fuse(self.meta(assemble(self.inputs, image, depths, max_depth=10.0)).float(), depths)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Depth of the stack from the image."""
+        return self.fused(image, self.depths(image))
+
+
+def main(
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 5,
+    height: Annotated[int, typer.Option(help="Of the images that are predicted.")] = 480,
+    width: Annotated[int, typer.Option(help="Of the images that are predicted.")] = 640,
+    compiled: Annotated[bool, typer.Option(help="Measure torch.compile too; it takes minutes to begin.")] = False,
+    fit_size: Annotated[int, typer.Option(help="Height of a crop in the fit; 4/3 as wide.")] = 240,
+) -> None:
+    """Measures the networks and writes their section."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    stack = _stack().to(device).eval()
+    b5 = AdaBins(build_encoder("tf_efficientnet_b5", weights="none")).to(device).eval()
+    networks: dict[str, nn.Module] = dict(zip(LEARNERS, stack.learners, strict=True))
+    together = _Together(stack.learners)
+    networks |= {"the three": together, "the whole stack": stack, "AdaBins, EfficientNet-B5": b5}
+    ways = _ways(networks, torch.rand(1, 3, height, width, device=device), compiled=compiled)
+    with torch.inference_mode():
+        seconds = in_turn(ways, repeats=repeats)
+    modes = list(dict.fromkeys(way.split(": ")[0] for way in ways))
+    ratio = seconds["eager: AdaBins, EfficientNet-B5"] / seconds["eager: the whole stack"]
+    best = min(seconds[f"{mode}: the whole stack"] for mode in modes)
+    best_b5 = min(seconds[f"{mode}: AdaBins, EfficientNet-B5"] for mode in modes)
+    steps = _fitting(stack, fit_size, repeats)
+    faster = steps["live"] / steps["cached"]
+    parameters = sum(each.numel() for each in b5.parameters())
+    write_section(
+        "networks",
+        "Networks",
+        command="python -m benchmarks.networks --compiled",
+        targets=[
+            Target(
+                "whole stack against one AdaBins with EfficientNet-B5, eager, batch 1",
+                ">= 2x as fast",
+                f"{ratio:.2f}x (best mode of each {best_b5 / best:.2f}x)",
+                ratio >= 2,
+                f"B5 as timm builds it, {parameters / 1e6:.1f} M parameters in all",
+            ),
+            Target(
+                f"fit of the meta-learner from rows against live learners, {fit_size}x{fit_size * 4 // 3}, batch 2",
+                ">= 5x steps/s",
+                f"{faster:.2f}x ({1e3 * steps['cached']:.0f} and {1e3 * steps['live']:.0f} ms a step)",
+                faster >= 5,
+                "learners in inference mode beside a step of the meta-learner; rows are in memory",
+            ),
+        ],
+        parts=[
+            f"Inference, batch 1, {height}x{width}, ms ({device.type}; - where the way was not asked for):",
+            Table(
+                ("network", *modes),
+                [(name, *(milliseconds(seconds[f"{mode}: {name}"]) for mode in modes)) for name in networks],
+            ),
+        ],
+    )
+
+
+class _Together(nn.Module):
+    def __init__(self, learners: nn.ModuleList) -> None:
+        super().__init__()
+        self.learners = learners
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.cat([learner(image).depth for learner in self.learners], dim=1)
+
+
+def _stack() -> Stack:
+    learners = [build_learner(learner_settings(name, kind="rooms", assignments=ASSIGNED)) for name in LEARNERS]
+    settings = stack_settings("rgb+d", learners=list(LEARNERS), kind="rooms", assignments=ASSIGNED)
+    return Stack(nn.ModuleList(learners), build_stack(settings), "rgb+d")
+
+
+def _ways(networks: dict[str, nn.Module], image: Tensor, *, compiled: bool) -> dict[str, Callable[[], object]]:
+    """Every network in every way of running it."""
+    ways: dict[str, Callable[[], object]] = {}
+    last = image.contiguous(memory_format=torch.channels_last)
+    for name, network in networks.items():
+        ways[f"eager: {name}"] = _calling(network, image)
+        ways[f"channels_last: {name}"] = _calling(network, last, channels_last=True)
+        ways[f"bf16 autocast: {name}"] = _calling(network, image, autocast=True)
+        if compiled:
+            ways[f"torch.compile: {name}"] = _calling(torch.compile(network), image)
+    return ways
+
+
+def _calling(
+    network: nn.Module, image: Tensor, *, channels_last: bool = False, autocast: bool = False
+) -> Callable[[], object]:
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+
+    def call() -> object:
+        network.to(memory_format=layout)
+        with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=autocast), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            answer = network(image)
+        if image.is_cuda:
+            torch.cuda.synchronize()
+        return answer
+
+    return call
+
+
+def _fitting(stack: Stack, height: int, repeats: int) -> dict[str, float]:
+    """Seconds of a step of the meta-learner on depths that are there, and on depths that learners make first."""
+    device = next(stack.parameters()).device
+    image = torch.rand(2, 3, height, height * 4 // 3, device=device)
+    target = torch.rand(2, 1, height, height * 4 // 3, device=device) * 9 + 0.5
+    with torch.no_grad():
+        depths = stack.depths(image)
+    stack.meta.train()
+    optimiser = torch.optim.AdamW(stack.meta.parameters())
+
+    def step(known: Tensor) -> None:
+        optimiser.zero_grad()
+        scale_invariant_log_loss(stack.fused(image, known), target, torch.ones_like(target).bool()).backward()
+        optimiser.step()
+
+    def live() -> None:
+        with torch.no_grad():
+            known = stack.depths(image)
+        step(known)
+
+    seconds = in_turn({"cached": lambda: step(depths), "live": live}, repeats=repeats)
+    stack.meta.eval()
+    return seconds
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,65 @@
+"""How long a person waits: for ``--help``, and for the first training step on rooms."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.tables import Target, in_turn, write_section
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def main(repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 3) -> None:
+    """Measures the start of commands and writes its section."""
+    commands = ("base", "meta", "study", "data", "report")
+    helps = in_turn({name: _running(f"ensemble.{name}", "--help") for name in commands}, repeats=repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        first = min(_seconds_to_first_step(Path(folder) / str(number)) for number in range(min(repeats, 2)))
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "ensemble.base", "--help"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    ).stderr  # fmt: skip
+    has_torch = any(line.rpartition("|")[2].strip() == "torch" for line in loaded.splitlines())
+    write_section(
+        "startup",
+        "Start",
+        command="python -m benchmarks.startup",
+        targets=[
+            Target("`python -m ensemble.base --help`", "< 1 s", f"{helps['base']:.2f} s", helps["base"] < 1),
+            Target("the same without importing torch", "yes", "no" if has_torch else "yes", not has_torch),
+            Target("`train bts` on rooms to its first step", "< 15 s", f"{first:.1f} s", first < 15),
+        ],
+        parts=["`--help` of the others: " + ", ".join(f"{name} {value:.2f} s" for name, value in helps.items())],
+    )
+
+
+def _running(module: str, *arguments: str) -> Callable[[], object]:
+    command = [sys.executable, "-m", module, *arguments]
+    return lambda: subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True)
+
+
+def _seconds_to_first_step(folder: Path) -> float:
+    """From the start of the command until its log holds a step; the demo's networks, a few rooms."""
+    options = ["--set", "data.rooms.scenes=6", "--set", "data.rooms.frames=4", "--set", "training.epochs=1"]
+    command = [sys.executable, "-m", "ensemble.base", "train", "bts", "--config", "configs/demo.yaml", *options]
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, "--cache-dir", str(folder)], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    log = folder / "runs" / "demo" / "bts" / "full" / "log.jsonl"
+    while process.poll() is None and not (log.is_file() and "train/loss" in log.read_text(encoding="utf-8")):
+        time.sleep(0.02)
+    seconds = time.perf_counter() - start
+    if process.wait():
+        raise ValueError(f"{' '.join(command)}: ended with status {process.returncode}")
+    return seconds
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,112 @@
+"""Times things in turn and writes what came out into ``docs/benchmarks.md``; a section belongs to its command."""
+
+import os
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from ensemble.console import results
+from ensemble.files import write_text
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+_HEAD = """# Benchmarks
+
+Every section is written by the command above its tables, never by hand. Times are medians over repeats in which the
+things that are compared take turns, so that a busy machine slows all of them; compare ratios, not seconds.
+`make bench` runs the short set.
+"""
+_LOAD_AT_START = os.getloadavg()[0]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was to be reached.
+
+    Attributes:
+        what: What was measured.
+        wanted: The target.
+        measured: The outcome.
+        met: Whether it was reached; ``None`` where it could not be measured.
+        why: A reason where it was not.
+    """
+
+    what: str
+    wanted: str
+    measured: str
+    met: bool | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows below a header."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """The table, its first column text and the others numbers."""
+        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
+        return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def in_turn(tasks: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
+    """Median seconds of each task; all run once untimed, then one after the other, again and again."""
+    for task in tasks.values():
+        task()
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def machine() -> str:
+    """Processor, cores, versions, and how busy it was before this began."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file() and (match := re.search(r"model name\s*: (.*)", cpuinfo.read_text(encoding="utf-8"))):
+        model = match.group(1)
+    cores = os.cpu_count() or 1
+    state = "idle" if _LOAD_AT_START < 0.5 else f"NOT IDLE: load average {_LOAD_AT_START:.1f} at the start"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{model}, {cores} cores ({state}), {gpu}, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def write_section(
+    name: str, title: str, *, command: str, targets: Sequence[Target], parts: Sequence[Table | str] = ()
+) -> None:
+    """Put a section into the document in place of its former self, and show it."""
+    verdicts = {True: "met", False: "not met", None: "not measured"}
+    rows = [
+        (each.what, each.wanted, each.measured, verdicts[each.met] + (f": {each.why}" if each.why else ""))
+        for each in targets
+    ]
+    body = [
+        f"## {title}",
+        f"`{command}`, {datetime.now(UTC):%Y-%m-%d}. {machine()}.",
+        Table(("what", "target", "measured", "verdict"), rows).markdown() if rows else "",
+        *(part if isinstance(part, str) else part.markdown() for part in parts),
+    ]
+    section = "\n\n".join(text for text in body if text)
+    marks = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    block = f"{marks[0]}\n{section}\n{marks[1]}"
+    text = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.is_file() else _HEAD
+    pattern = re.compile(re.escape(marks[0]) + ".*?" + re.escape(marks[1]), re.DOTALL)
+    text = pattern.sub(lambda _: block, text) if pattern.search(text) else f"{text.rstrip()}\n\n{block}\n"
+    write_text(DOCUMENT, text)
+    results.print(section, soft_wrap=True)
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds as text in milliseconds."""
+    return f"{1e3 * seconds:.2f}"

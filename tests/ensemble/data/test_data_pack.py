@@ -1,0 +1,299 @@
+"""Training packs: the same tensors as from the copy, from fewer bytes decoded; killed, damaged and foreign ones."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import miniatures
+import numpy as np
+import pytest
+import torch
+from miniatures import MINIATURES
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
+from typer.testing import CliRunner
+
+from ensemble.config import AugmentationSettings, DataSettings
+from ensemble.data import open_source
+from ensemble.data.__main__ import app
+from ensemble.data.doctor import diagnose
+from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
+from ensemble.data.nyu_copies import open_nyu, recognise
+from ensemble.data.pack import PackSource
+from ensemble.data.packing import BAND_ROWS, write_pack
+from ensemble.data.source import RawFrame, RowSource
+from ensemble.data.transforms import augment, draw_change
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("copy")
+    miniatures.sync(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def pack(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pack") / "pack"
+    assert write_pack(copy, out, shard_frames=4) == 9
+    return out
+
+
+def settings(root: Path, **changes: object) -> DataSettings:
+    return DataSettings(**{"kind": "nyu", "root": root, "size": miniatures.SIZE, "crop": (20, 30), **changes})
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_every_copy_comes_back_to_the_last_bit(name: str, tmp_path: Path) -> None:
+    MINIATURES[name].build(tmp_path / "copy")
+    write_pack(tmp_path / "copy", tmp_path / "pack", shard_frames=4)
+    original, packed = open_nyu(tmp_path / "copy"), open_nyu(tmp_path / "pack")
+    assert isinstance(packed, PackSource)
+    assert packed.frames == original.frames
+    assert packed.describe(packed.frames) == original.describe(original.frames), "what was cached stays good"
+    for frame in original.frames:
+        first, second = original.read(frame), packed.read(frame)
+        assert np.array_equal(first.image, second.image)
+        assert np.array_equal(first.depth, second.depth)
+        assert np.array_equal(first.valid, second.valid)
+        assert np.array_equal(original.read_image(frame), packed.read_image(frame))
+
+
+def test_infilled_depth_is_packed_where_it_is_asked_for(tmp_path: Path) -> None:
+    miniatures.labeled_mat(tmp_path / "copy")
+    write_pack(tmp_path / "copy", tmp_path / "pack", infilled=True)
+    frame = open_nyu(tmp_path / "pack").frames[0]
+    assert open_nyu(tmp_path / "pack").read(frame).valid.all()
+    assert not open_nyu(tmp_path / "copy").read(frame).valid.all()
+    with pytest.raises(ValueError, match=r"begun with other .*infilled; name another folder, or give --rebuild"):
+        write_pack(tmp_path / "copy", tmp_path / "pack")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("rotation", [0.0, 10.0])
+def test_training_and_caching_see_the_same_tensors(copy: Path, pack: Path, workers: int, rotation: float) -> None:
+    seen = []
+    for root in (copy, pack):
+        data = settings(root, augmentation=AugmentationSettings(rotation=rotation))
+        source = open_source(data)
+        dataset = FrameDataset(source, source.frames, data)
+        batches = list(loader(dataset, TrainingBatches(9, 3, seed=5), workers=workers))
+        seen.append(batches + list(loader(dataset, OrderedBatches(9, 4), workers=workers)))
+    for first, second in zip(*seen, strict=True):
+        assert first["frame"] == second["frame"]
+        assert all(torch.equal(first[key], second[key]) for key in ("image", "depth", "valid"))
+
+
+def test_other_sizes_and_preloading_see_the_same_tensors(copy: Path, pack: Path) -> None:
+    for changes in ({"size": (31, 40), "crop": (16, 20)}, {"crop": None}):
+        seen = []
+        for root, preload in ((copy, False), (pack, False), (pack, True)):
+            data = settings(root, **changes)
+            dataset = FrameDataset(open_source(data), open_source(data).frames, data)
+            if preload:
+                dataset.preload()
+            seen.append(dataset[[(index, 40 + index) for index in range(9)]])
+        for other in seen[1:]:
+            assert all(torch.equal(seen[0][key], other[key]) for key in ("image", "depth", "valid"))
+
+
+def test_a_crop_decodes_its_rows_only(tmp_path: Path) -> None:
+    for number, folder in enumerate(miniatures.FOLDERS):
+        miniatures.put_pair(tmp_path / "copy" / "official_splits" / "train" / folder, number, (240, 64))
+    write_pack(tmp_path / "copy", tmp_path / "pack")
+    source = open_nyu(tmp_path / "pack")
+    assert isinstance(source, RowSource)
+    assert source.size == (240, 64)
+    whole, frame = source.read(source.frames[2]), source.frames[2]
+    part = source.read_rows(frame, slice(50, 90))
+    assert np.array_equal(part.depth[50:90], whole.depth[50:90])
+    assert np.array_equal(part.image[50:90], whole.image[50:90])
+    assert not part.valid[:50].any()
+    assert not part.valid[90:].any()
+    with h5py.File(tmp_path / "pack" / "pack-00000.h5", "r") as file:
+        assert file["image"].chunks == (1, 3, BAND_ROWS, 64)
+        assert file["depth"].chunks == (1, BAND_ROWS, 64)
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "rotation"),
+    [((48, 64), (32, 40), 45.0), ((48, 64), (20, 24), 2.5), ((37, 51), None, 10.0), ((240, 320), (208, 272), 2.5)],
+)
+def test_a_window_turns_like_the_whole_frame(size: tuple, crop: tuple | None, rotation: float) -> None:
+    """Against torchvision, which turns the whole frame; every pixel that is not read is poisoned."""
+    generator = np.random.default_rng(0)
+    pixels = torch.from_numpy(generator.integers(256, size=(3, *size), dtype=np.uint8))
+    depth = torch.from_numpy(generator.random((1, *size), dtype=np.float32))
+    data = DataSettings(size=size, crop=crop, augmentation=AugmentationSettings(rotation=rotation, photometric=0.0))
+    for seed in range(20):
+        change = draw_change(data, np.random.default_rng(seed))
+        rows, columns = change.area.slices if change.area else (slice(None), slice(None))
+        image = functional.rotate(pixels / 255, change.degrees, InterpolationMode.BILINEAR)[:, rows, columns]
+        turned = functional.rotate(torch.cat([depth, (depth > 0.3).float()]), change.degrees)[:, rows, columns]
+        poisoned = {"image": torch.full_like(pixels, 77), "depth": torch.full_like(depth, torch.nan)}
+        for name, values in (("image", pixels), ("depth", depth)):
+            read = (slice(None), *change.area_read(size).slices)
+            poisoned[name][read] = values[read]
+        moved = augment({**poisoned, "valid": depth > 0.3}, data, np.random.default_rng(seed))
+        if change.mirrored:
+            image, turned = image.flip(-1), turned.flip(-1)
+        assert torch.equal(moved["image"], image)
+        assert torch.equal(moved["depth"], turned[:1])
+        assert torch.equal(moved["valid"], turned[1:].bool())
+
+
+def test_a_source_reaches_other_processes_without_its_files(pack: Path) -> None:
+    source = open_nyu(pack)
+    source.read(source.frames[0])
+    again = pickle.loads(pickle.dumps(source))
+    assert np.array_equal(again.read(again.frames[5]).depth, source.read(source.frames[5]).depth)
+
+
+def test_the_doctor_knows_a_pack_and_the_pack_keeps_what_the_doctor_said(copy: Path, pack: Path) -> None:
+    assert recognise(pack).key == "pack"
+    diagnosis = diagnose(pack, full=True)
+    assert diagnosis.trainable
+    assert diagnosis.splits["train"].frames == 6
+    kept = json.loads((pack / "pack.json").read_text())["diagnosis"]
+    assert kept["copy"] == "bts-sync"
+    assert kept["full"]
+    assert kept["splits"] == json.loads(json.dumps(diagnose(copy, full=True).summary()))["splits"]
+
+
+def test_a_finished_pack_is_left_as_it_is(copy: Path, pack: Path) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in pack.iterdir()}
+    result = CliRunner().invoke(app, ["pack", str(copy), str(pack)])
+    assert result.exit_code == 1, "another number of frames per shard was asked for than the pack has"
+    assert write_pack(copy, pack, shard_frames=4) == 9
+    assert {path.name: path.stat().st_mtime_ns for path in pack.iterdir()} == before
+
+
+def test_the_command_packs_and_says_how_to_train(copy: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["pack", str(copy), str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert f"9 frames, read back and compared; train with --data nyu --root {tmp_path / 'out'}" in result.output
+
+
+def check_kills(copy: Path, out: Path, expected: dict[str, bytes], *, kills: int) -> None:
+    """Kill -9 whenever one more file has appeared; go on; the outcome is that of a packing that nobody disturbed."""
+    program = (
+        "import sys; from pathlib import Path; from ensemble.data.packing import write_pack; "
+        "write_pack(Path(sys.argv[1]), Path(sys.argv[2]), shard_frames=2)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    killed = 0
+    while killed < kills:
+        process = subprocess.Popen([sys.executable, "-c", program, str(copy), str(out)], env=environment)
+        while process.poll() is None and len(list(out.glob("pack-*.h5"))) <= killed:
+            time.sleep(0.0005)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed += 1
+        assert recognise(out).key in ("unfinished-pack", "pack")
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("pack-*.h5")}
+    write_pack(copy, out, shard_frames=2)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items()), "whole shards were kept"
+    assert files_of(out) == expected
+
+
+def test_a_killed_packing_goes_on(copy: Path, tmp_path: Path) -> None:
+    write_pack(copy, tmp_path / "undisturbed", shard_frames=2)
+    check_kills(copy, tmp_path / "killed", files_of(tmp_path / "undisturbed"), kills=2)
+
+
+def test_an_unfinished_pack_is_not_trained_on(copy: Path, tmp_path: Path) -> None:
+    write_pack(copy, tmp_path, shard_frames=4)
+    (tmp_path / "pack-begun.json").write_text("{}")
+    (tmp_path / "pack.json").unlink()
+    with pytest.raises(ValueError, match="pack ROOT OUT once more, it goes on where it was"):
+        open_nyu(tmp_path)
+
+
+def frames_equal(root: Path, expected: list[RawFrame]) -> bool:
+    source = open_nyu(root)
+    try:
+        read = [source.read(frame) for frame in source.frames]
+    finally:
+        source.reader.close()
+    pairs = list(zip(read, expected, strict=True))
+    return all(np.array_equal(a.depth, b.depth) and np.array_equal(a.image, b.image) for a, b in pairs)
+
+
+def test_every_flipped_bit_of_a_shard_is_found(copy: Path, tmp_path: Path) -> None:
+    """Reading names the shard, or gives the same frames: a bit of unused space."""
+    write_pack(copy, tmp_path, shard_frames=9)
+    shard, source = tmp_path / "pack-00000.h5", open_nyu(tmp_path)
+    whole, expected = shard.read_bytes(), [source.read(frame) for frame in source.frames]
+    messages = []
+    for place in np.random.default_rng(0).integers(len(whole) * 8, size=60):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << (place % 8)
+        shard.unlink()  # HDF5 remembers a file by its inode
+        shard.write_bytes(damaged)
+        try:
+            assert frames_equal(tmp_path, expected), f"bit {place} changed a frame unnoticed"
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 30
+    assert all(str(shard) in message for message in messages)
+
+
+def test_a_damaged_shard_is_packed_again_and_no_other(copy: Path, tmp_path: Path) -> None:
+    write_pack(copy, tmp_path, shard_frames=3)
+    whole = files_of(tmp_path)
+    (tmp_path / "pack-00001.h5").write_bytes(whole["pack-00001.h5"][:-100])
+    assert not diagnose(tmp_path).trainable
+    with pytest.raises(ValueError, match=r"pack-00001.h5: (damaged or )?cut short"):
+        open_nyu(tmp_path).read(open_nyu(tmp_path).frames[3])
+    (tmp_path / "pack-00001.h5").unlink()
+    with pytest.raises(ValueError, match="missing files: 1"):
+        open_nyu(tmp_path)
+
+
+def test_copies_that_would_train_wrongly_are_not_packed(tmp_path: Path) -> None:
+    miniatures.sync(tmp_path / "copy")
+    shard = next((tmp_path / "copy").rglob("sync_depth_*.png"))
+    shard.write_bytes(shard.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"not packed, training on it would be wrong: .*sync_depth"):
+        write_pack(tmp_path / "copy", tmp_path / "pack")
+    assert not list((tmp_path / "pack").glob("*"))
+
+
+def test_shards_that_point_elsewhere_are_refused(copy: Path, tmp_path: Path) -> None:
+    write_pack(copy, tmp_path, shard_frames=9)
+    with h5py.File(tmp_path / "pack-00000.h5", "r+") as file:
+        del file["depth"]
+        file["depth"] = h5py.ExternalLink("elsewhere.h5", "depth")
+    source = open_nyu(tmp_path)
+    with pytest.raises(ValueError, match="points out of itself"):
+        source.read(source.frames[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-40], "damaged"),
+        (lambda text: text.replace('"stackdepth pack":1', '"stackdepth pack":2'), "version 2, expected 1"),
+        (lambda text: text.replace("pack-00000.h5", "../../secret.h5"), "foreign"),
+    ],
+)
+def test_a_bad_index_is_refused(copy: Path, tmp_path: Path, change, message: str) -> None:
+    write_pack(copy, tmp_path, shard_frames=9)
+    index = tmp_path / "pack.json"
+    index.write_text(change(index.read_text()))
+    with pytest.raises(ValueError, match=message):
+        open_nyu(tmp_path)
