@@ -106,8 +106,9 @@ class Run:
 
     @property
     def reports(self) -> tuple[Path, ...]:
-        """The report in every format: Markdown, LaTeX, CSV, HTML."""
-        return tuple(self.folder / f"report.{suffix}" for suffix in ("md", "tex", "csv", "html"))
+        """The report in every format: Markdown, LaTeX, CSV, every pair of rows as CSV, HTML."""
+        names = ("report.md", "report.tex", "report.csv", "report_pairs.csv", "report.html")
+        return tuple(self.folder / name for name in names)
 
     @property
     def pictures(self) -> Path:

@@ -30,7 +30,7 @@ def report(
     json: Annotated[bool, typer.Option("--json", help="Print scores and all differences as JSON as well.")] = False,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Write report.md, report.tex, report.csv and a self-contained report.html."""
+    """Write report.md, report.tex, report.csv, report_pairs.csv and a self-contained report.html."""
     check_name(by, ("scene", "image"), "unit to resample")
     where = outputs(cache_dir)
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from ensemble.metrics import METRICS
 from ensemble.report.comparisons import (
@@ -59,6 +59,17 @@ def csv_report(scores: Scores, comparisons: Comparisons) -> str:
             known = (row.name, row.kind, row.title, metric, repr(value), deviation, row.repeats, row.images, room)
             line = dict(zip(CSV_COLUMNS, ("" if each is None else each for each in known), strict=False))
             writer.writerow(line | _difference_cells(comparisons.of(row.name, MEAN, metric)))
+    return lines.getvalue()
+
+
+def pairs_report(comparisons: Comparisons) -> str:
+    """Every pair of rows on every metric as comma-separated numbers: first minus second, interval, p-values."""
+    lines = io.StringIO()
+    columns = [field.name for field in fields(Difference)]
+    writer = csv.DictWriter(lines, columns, lineterminator="\n")
+    writer.writeheader()
+    for each in comparisons.differences:
+        writer.writerow({name: "" if value is None else value for name, value in asdict(each).items()})
     return lines.getvalue()
 
 

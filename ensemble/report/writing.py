@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ensemble.files import write_text
 from ensemble.report.comparisons import compare, summary
-from ensemble.report.documents import csv_report, json_report, markdown_report
+from ensemble.report.documents import csv_report, json_report, markdown_report, pairs_report
 from ensemble.report.evaluations import merged, read_evaluation
 from ensemble.report.latex import latex_table
 from ensemble.report.page import html_page
@@ -40,7 +40,7 @@ def write_report(
     resamples: int = 10_000,
     published: bool = True,
 ) -> Written:
-    """Read evaluations, compare their rows, and write ``report.md``, ``.tex``, ``.csv`` and ``.html``.
+    """Read evaluations, compare their rows, and write ``report.md``, ``.tex``, ``.csv``, ``.html`` and all pairs.
 
     Args:
         runs: Folders with scores; of one protocol.
@@ -62,6 +62,7 @@ def write_report(
         markdown_report(scores, comparisons, published=published),
         latex_table(scores, comparisons, published=published),
         csv_report(scores, comparisons),
+        pairs_report(comparisons),
         html_page(evaluation, comparisons, published=published),
     )
     files = Run(folder).reports

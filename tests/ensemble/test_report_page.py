@@ -290,13 +290,13 @@ def run_command(*words, capsys):
     return ended.value.code, capsys.readouterr()
 
 
-def test_command_line_writes_four_files(tmp_path, capsys):
+def test_command_line_writes_every_format(tmp_path, capsys):
     write_evaluation(tmp_path / "reports" / "samples", size=(8, 10))
     code, printed = run_command("samples", "--cache-dir", tmp_path, "--resamples", 200, capsys=capsys)
     assert code == 0
     assert "Of 2 stacks" in printed.out
-    written = {path.name for path in (tmp_path / "reports" / "samples").glob("report.*")}
-    assert written == {"report.md", "report.tex", "report.csv", "report.html"}
+    written = {path.name for path in (tmp_path / "reports" / "samples").glob("report*")}
+    assert written == {"report.md", "report.tex", "report.csv", "report_pairs.csv", "report.html"}
     out = tmp_path / "elsewhere"
     words = (tmp_path / "reports" / "samples", "--out", out, "--by", "image", "--resamples", 200, "--no-published")
     code, printed = run_command(*words, "--json", capsys=capsys)
@@ -304,6 +304,9 @@ def test_command_line_writes_four_files(tmp_path, capsys):
     assert code == 0
     assert found["resampling"] == {"by": "image", "resamples": 200, "scenes": 12}
     assert len(found["differences"]) == 13 * 12 // 2 * 8
+    pairs = list(csv.DictReader((out / "report_pairs.csv").read_text().splitlines()))
+    assert len(pairs) == len(found["differences"])
+    assert float(pairs[5]["difference"]) == found["differences"][5]["difference"]
     assert found["headroom"]["abs_rel"]["oracle convex"] == 1.0
     assert {path.name for path in out.iterdir()} == written
     assert "another protocol" not in (out / "report.html").read_text()
