@@ -101,7 +101,7 @@ def main(
                 "loader never slower",
                 f"{rates['pack']:.0f} frames/s a core from a pack, {rates['files']:.0f} from files",
                 None if cores < 8 else workers["pack"] >= needed,
-                f"{cores} cores here; {needed / rates['pack']:.1f} and {needed / rates['files']:.1f} such cores would do",
+                f"{cores} cores here; it takes {needed / rates['pack']:.1f} or {needed / rates['files']:.1f} cores",
             ),
             *(
                 Target(f"augmentation, share of loading from {name}", "<= 30 %", f"{part:.0%}", part <= 0.3, WHY)
@@ -109,6 +109,7 @@ def main(
             ),
         ],
         parts=[
+            "Times of one core are processor time; those of the loader with workers are wall time.",
             Table(
                 ("frames/s", *FORMER, *sets),
                 [
@@ -189,14 +190,14 @@ def _rates(sets: dict, batches: list, repeats: int, *, former: bool = True) -> d
         return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
 
     tasks = {name: load(name) for name in sets} | ({"files, former": load_former} if former else {})
-    return {name: BATCH / seconds for name, seconds in in_turn(tasks, repeats=repeats).items()}
+    return {name: BATCH / seconds for name, seconds in in_turn(tasks, repeats=repeats, clock=time.process_time).items()}
 
 
 def _steps(sets: dict[str, FrameDataset], repeats: int) -> dict[str, dict[str, float]]:
     """Seconds per frame of the parts of loading."""
     ways = {name: _parts_of(sets[name.partition(",")[0]], former="former" in name) for name in (*FORMER, *sets)}
     tasks = {f"{name}: {part}": task for name, parts in ways.items() for part, task in parts.items()}
-    seconds = in_turn(tasks, repeats=repeats)
+    seconds = in_turn(tasks, repeats=repeats, clock=time.process_time)
     return {name: {part: seconds[f"{name}: {part}"] / BATCH for part in parts} for name, parts in ways.items()}
 
 
@@ -268,7 +269,13 @@ def _window_seconds(dataset: h5py.Dataset, into: np.ndarray, rows: slice, column
         return lambda: dataset.read_direct(into, np.s_[frame, :, rows, columns], np.s_[:, rows, columns])
 
     return float(
-        np.median(list(in_turn({str(frame): read(frame) for frame in range(len(dataset))}, repeats=3).values()))
+        np.median(
+            list(
+                in_turn(
+                    {str(frame): read(frame) for frame in range(len(dataset))}, repeats=3, clock=time.process_time
+                ).values()
+            )
+        )
     )
 
 

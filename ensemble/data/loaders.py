@@ -107,10 +107,8 @@ class FrameDataset(Dataset[Batch]):
         return changed(self._with_predictions(index, rows), change)
 
     def _with_predictions(self, index: int, rows: slice | None = None) -> dict[str, Tensor]:
-        if self._kept:
-            sample = {key: values[index] for key, values in self._kept.items()}
-        else:
-            sample = self.decoded(index, rows)
+        kept = {key: values[index] for key, values in self._kept.items()}
+        sample = kept or self.decoded(index, rows)
         frame = self.frames[index]
         if self.predictions:
             predicted = [torch.from_numpy(each.read(frame.id)) for each in self.predictions.values()]
