@@ -81,13 +81,14 @@ def finished(trials: list[Trial]) -> Counter[tuple[str, str]]:
 
 def test_two_workers_share_a_study_and_one_is_killed_in_mid_trial(server: Server, tmp_path: Path):
     laboratory = toy(tmp_path, url=server.url, name="killed", trials=TRIALS)
-    doomed, survivor = start(laboratory, instant(seconds=60), 0), start(laboratory, instant(seconds=0.2), 1)
+    doomed = start(laboratory, instant(seconds=600), 0)
     marks = [laboratory.folder.trial(arm, number).folder / "begun" for arm in ("d", "rgb") for number in range(TRIALS)]
 
     def has_begun() -> bool:
         return any(mark.is_file() and str(doomed.pid) in mark.read_text() for mark in marks)
 
     wait_for(has_begun)
+    survivor = start(laboratory, instant(seconds=0.2), 1)
     wait_for(lambda: len(ended(found(laboratory))) >= 2)
     before = ended(found(laboratory))
     kill(doomed)
@@ -106,7 +107,7 @@ def test_a_trial_of_another_machine_is_missed_by_its_heartbeat(
 ):
     laboratory = toy(tmp_path, url=server.url, name="elsewhere", trials=1, questions={"inputs": ["d"]})
     monkeypatch.setattr("ensemble.studies.trials.socket.gethostname", lambda: "another")
-    doomed = start(laboratory, instant(seconds=60))
+    doomed = start(laboratory, instant(seconds=600))
     wait_for((laboratory.folder.trial("d", 0).folder / "begun").is_file)
     kill(doomed)
     monkeypatch.undo()

@@ -135,7 +135,7 @@ def test_a_storage_that_stays_down_ends_the_worker_and_the_outcome_is_told_when_
 
 def test_a_worker_that_is_killed_in_mid_trial_loses_nothing(tmp_path: Path):
     laboratory = toy(tmp_path, trials=2)
-    slow = start(laboratory, instant(seconds=60))
+    slow = start(laboratory, instant(seconds=600))
     begun = laboratory.folder.trial("d", 0).folder / "begun"
     wait_for(begun.is_file)
     kill(slow)
