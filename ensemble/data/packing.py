@@ -75,18 +75,21 @@ def write_pack(
     plan["shard_frames"] = shard_frames
     if (out / INDEX).is_file():
         index = read_index(out / INDEX)
-        _require_same({**plan, "version": index["stackdepth pack"]}, index["plan"], out)
-        return sum(len(shard["frames"]) for shard in index["shards"])
+        _require_same(plan, index["begun"]["plan"], out)
+        if all(_has_length(out / shard["name"], shard["bytes"]) for shard in index["shards"]):
+            return sum(len(shard["frames"]) for shard in index["shards"])
+        files.write_text(out / BEGUN, json.dumps(index["begun"]))
+        (out / INDEX).unlink()
     begun = _begin(source, out, plan, full=full, on_look=on_look)
-    shards = []
     try:
-        shards.extend(_write_shards(source, out, begun, on_frame))
+        shards = list(_write_shards(source, out, begun, on_frame))
     except _FractionsError:  # depth that looked like whole millimetres is not: pack it as it is
         _forget(out)
-        files.write_text(out / BEGUN, json.dumps({**begun, "depth": "<f4"}))
-        shards = list(_write_shards(source, out, {**begun, "depth": "<f4"}, on_frame))
-    index = {"stackdepth pack": VERSION, "plan": plan, "size": begun["size"], "diagnosis": begun["diagnosis"]}
-    files.write_text(out / INDEX, json.dumps({**index, "shards": shards}, separators=(",", ":")) + "\n")
+        begun = {**begun, "depth": "<f4"}
+        files.write_text(out / BEGUN, json.dumps(begun))
+        shards = list(_write_shards(source, out, begun, on_frame))
+    index = {"stackdepth pack": VERSION, "size": begun["size"], "begun": begun, "shards": shards}
+    files.write_text(out / INDEX, json.dumps(index, separators=(",", ":")) + "\n")
     (out / BEGUN).unlink()
     return len(source.frames)
 
@@ -127,6 +130,10 @@ def _require_same(expected: dict[str, Any], found: dict[str, Any], out: Path) ->
             f"{out}: holds a pack that was begun with other {', '.join(differing)}; "
             "name another folder, or give --rebuild to throw it away"
         )
+
+
+def _has_length(path: Path, length: int) -> bool:
+    return path.is_file() and path.stat().st_size == length
 
 
 def _forget(out: Path) -> None:

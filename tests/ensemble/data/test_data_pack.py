@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional
 from typer.testing import CliRunner
 
 from ensemble.config import AugmentationSettings, DataSettings
-from ensemble.data import open_source
+from ensemble.data import open_source, packing
 from ensemble.data.__main__ import app
 from ensemble.data.doctor import diagnose
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
@@ -166,7 +166,7 @@ def test_the_doctor_knows_a_pack_and_the_pack_keeps_what_the_doctor_said(copy: P
     diagnosis = diagnose(pack, full=True)
     assert diagnosis.trainable
     assert diagnosis.splits["train"].frames == 6
-    kept = json.loads((pack / "pack.json").read_text())["diagnosis"]
+    kept = json.loads((pack / "pack.json").read_text())["begun"]["diagnosis"]
     assert kept["copy"] == "bts-sync"
     assert kept["full"]
     assert kept["splits"] == json.loads(json.dumps(diagnose(copy, full=True).summary()))["splits"]
@@ -262,6 +262,23 @@ def test_a_damaged_shard_is_packed_again_and_no_other(copy: Path, tmp_path: Path
     (tmp_path / "pack-00001.h5").unlink()
     with pytest.raises(ValueError, match="missing files: 1"):
         open_nyu(tmp_path)
+    stamp = (tmp_path / "pack-00000.h5").stat().st_mtime_ns
+    write_pack(copy, tmp_path, shard_frames=3)
+    assert files_of(tmp_path) == whole
+    assert (tmp_path / "pack-00000.h5").stat().st_mtime_ns == stamp
+
+
+def test_depth_that_only_begins_in_millimetres_keeps_its_fractions(tmp_path: Path, monkeypatch) -> None:
+    miniatures.fastdepth(tmp_path / "copy")
+    first = open_nyu(tmp_path / "copy").frames[0]
+    with h5py.File(tmp_path / "copy" / miniatures.h5_name(0), "r+") as file:
+        file["depth"][...] = miniatures.millimetres(file["depth"][...]) / np.float32(1000)
+    monkeypatch.setattr(packing, "_LOOKED_AT", 1)
+    write_pack(tmp_path / "copy", tmp_path / "pack")
+    original, packed = open_nyu(tmp_path / "copy"), open_nyu(tmp_path / "pack")
+    assert original.frames[0] == first
+    for frame in original.frames:
+        assert np.array_equal(packed.read(frame).depth, original.read(frame).depth)
 
 
 def test_copies_that_would_train_wrongly_are_not_packed(tmp_path: Path) -> None:

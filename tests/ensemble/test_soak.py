@@ -1,0 +1,101 @@
+"""Reliability row 22: memory and open files stay what they were, over many items, processes and epochs."""
+
+import gc
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import cache_samples as samples
+import numpy as np
+import pytest
+import torch
+
+from ensemble.config import DataSettings, RoomsSettings
+from ensemble.data import open_source
+from ensemble.data.loaders import FrameDataset, TrainingBatches, loader
+from ensemble.data.packing import write_pack
+from ensemble.data.rooms import write_rooms
+
+SIZE = samples.SIZE
+Measured = tuple[int, int]
+"""Resident bytes and open files."""
+
+
+class Watched(FrameDataset):
+    """Frames from a pack together with cached rows; tells what the process that reads them holds."""
+
+    def __getitem__(self, draws: Any) -> Any:
+        batch = super().__getitem__(draws)
+        return {**batch, "process": os.getpid(), "measured": measure()}
+
+
+def measure() -> Measured:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE"), len(list(Path("/proc/self/fd").iterdir()))
+
+
+def watched_dataset(folder: Path, items: int) -> Watched:
+    """So many items over the frames of a small pack, with predictions of two learners."""
+    write_rooms(folder / "copy", RoomsSettings(scenes=10, test_scenes=1, frames=4), SIZE)
+    write_pack(folder / "copy", folder / "pack", full=False, shard_frames=8)
+    data = DataSettings(kind="nyu", root=folder / "pack", size=SIZE, crop=(8, 12), test="held-out")
+    source = open_source(data)
+    frames = [frame for frame in source.frames if frame.split == "train"]
+    rows = {}
+    for learner in ("adabins", "bts"):
+        samples.fill(folder / learner, 40, learner=learner)
+        ids = dict(zip((frame.id for frame in frames), samples.frame_ids(40), strict=True))
+        rows[learner] = Renamed(samples.reader(folder / learner, 40, learner=learner), ids)
+    return Watched(source, [frames[index % len(frames)] for index in range(items)], data, rows)
+
+
+class Renamed:
+    """Rows of one list of frames for the frames of another."""
+
+    def __init__(self, rows: Any, names: dict[str, str]) -> None:
+        self.rows, self.names = rows, names
+
+    def read(self, frame_id: str) -> np.ndarray:
+        return self.rows.read(self.names[frame_id])
+
+
+def check_soak(folder: Path, *, items: int, workers: int, epochs: int, growth: float) -> None:
+    dataset = watched_dataset(folder, items)
+    batches = TrainingBatches(items, 20, seed=0)
+    fetched = loader(dataset, batches, workers=workers)
+    told: dict[int, list[Measured]] = {}
+    own: list[Measured] = []
+    seen = 0
+    for number in range(epochs):
+        batches.set_epoch(number)
+        for batch in fetched:
+            seen += len(batch["frame"])
+            told.setdefault(int(batch["process"]), []).append(tuple(int(value) for value in batch["measured"]))
+            del batch
+        gc.collect()
+        own.append(measure())
+    assert seen == items * epochs
+    assert len(told) == max(workers, 1)
+    for measured in [*told.values(), own]:
+        settled = measured[len(measured) // 3 :]  # the first epoch opens every file and warms up every allocator
+        first, last = settled[0], settled[-1]
+        assert last[0] <= first[0] * (1 + growth), f"resident memory grew from {first[0]} to {last[0]} bytes"
+        assert last[1] <= max(files for _, files in settled[: max(1, len(settled) // 2)]), "open files grew"
+    if workers:
+        assert multiprocessing.active_children()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_short_soak_grows_nothing(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    check_soak(tmp_path, items=600, workers=2, epochs=3, growth=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_long_soak_grows_nothing(tmp_path: Path) -> None:
+    """10,000 items, 4 processes, 3 epochs."""
+    check_soak(tmp_path, items=10_000, workers=4, epochs=3, growth=0.02)
