@@ -78,7 +78,7 @@ class DataSettings(Settings):
     Attributes:
         kind: ``rooms`` generates scenes; ``nyu`` reads a copy of NYU Depth v2 from disk.
         root: Folder of the copy (``nyu`` only).
-        infilled: Take depth whose holes were filled where a copy has both kinds (the labelled set), not the measured one.
+        infilled: Take depth whose holes were filled where a copy has both kinds (the labelled set), not measured depth.
         size: Height and width that every frame is brought to; predictions are cached at this size.
         border: Rows and columns (top, left, bottom, right, in pixels of a 480x640 frame) that training crops stay in.
         crop: Height and width of a training crop, in pixels of ``size``; the whole frame where absent.

@@ -64,7 +64,12 @@ def calibration_of(stack: Stack, outputs: Outputs) -> Calibration:
     role: Role = "oof" if stack.learners[0].folds else "validation"
     belongs_to = weights_fingerprint(stack.settings, stack.run)
     if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: expected a calibration as JSON, found something else ({error}); remove it"
+            ) from error
         if (kept.get("schema"), kept.get("weights"), kept.get("rows")) == (SCHEMA, belongs_to, role):
             return Calibration.from_plain(kept["calibration"])
     found = _calibrated(stack, outputs, role)

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,12 @@ def sampler_of(study: StudySettings, arm: int, trials: int, worker: int) -> Base
     return TPESampler(seed=seed, n_startup_trials=study.sampler.startup)
 
 
+def worker_number(index: int) -> int:
+    """A worker's number among those of all machines and Slurm tasks; plain ``index`` where there is one machine."""
+    task = os.environ.get("SLURM_ARRAY_TASK_ID") or os.environ.get("SLURM_JOB_ID")
+    return index if task is None else zlib.crc32(f"{os.uname().nodename}/{task}/{index}".encode())
+
+
 def pruner_of(study: StudySettings) -> BasePruner:
     """Stops trials early; steps are percent of the budget."""
     pruner = study.pruner
@@ -158,7 +165,7 @@ def _one_trial(laboratory: Laboratory, arm: Arm, part: optuna.Study, index: int)
     study = laboratory.study
     order = [each.name for each in arms_of(study)].index(arm.name)
     begun = len(part.get_trials(deepcopy=False))
-    part.sampler, part.pruner = sampler_of(study, order, begun, index), pruner_of(study)
+    part.sampler, part.pruner = sampler_of(study, order, begun, worker_number(index)), pruner_of(study)
 
     def objective(trial: optuna.Trial) -> tuple[float, ...]:
         try:
