@@ -1,5 +1,5 @@
-# make demo: the whole job on generated rooms      make test: the tests      make check: format, lint, types, imports
-.PHONY: demo test test-slow check format clean
+# make demo: the whole job on generated rooms      make test: the tests      make check: format, lint, types, imports      make bench: the short benchmarks
+.PHONY: demo test test-slow bench check format clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -25,6 +25,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
 
 check: $(READY)
 	$(BIN)/ruff format --check .

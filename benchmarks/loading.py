@@ -27,7 +27,7 @@ from ensemble.data.transforms import Sample, changed, draw_change, flip
 BATCH = 8
 FORMER = ("files, former",)
 STEP_FRAMES, STEP_SECONDS = 32, 0.040
-WHY = "turning a crop costs the same from either source, so it weighs more in the faster one"
+WHY = "augmentation costs the same from either source, so it weighs more in the faster one"
 CODECS = {
     "none": {},
     "gzip-1, shuffle": {"compression": "gzip", "compression_opts": 1, "shuffle": True},

@@ -12,7 +12,7 @@ from PIL import Image
 COMMANDS = {
     "base": ("train", "jobs", "lr-range", "cache", "import", "evaluate", "profile"),
     "meta": ("fit", "compare-subsets", "evaluate", "predict"),
-    "data": ("doctor", "rooms"),
+    "data": ("doctor", "rooms", "pack"),
 }
 FOLDER = Path("runs/tiny")
 
