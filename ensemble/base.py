@@ -73,6 +73,8 @@ def train(
 
     from ensemble.stages import train_learner
 
+    if folds is not None:
+        models = _without_empty_folds(models, where, folds)
     for model, own in models.items():
         finished = train_learner(own, where, model, fresh=fresh, wandb=wandb)
         messages.print(f"best weights: {finished.best}")
@@ -402,6 +404,18 @@ def _models(
     if folds is not None:
         models |= {fold_model(each): settings.model_copy(update={"fold": each}) for each in range(folds)}
     return models
+
+
+def _without_empty_folds(models: dict[str, LearnerSettings], where: Outputs, folds: int) -> dict[str, LearnerSettings]:
+    """The models that there are scenes for; data of few scenes have as many folds as scenes."""
+    from ensemble.data import open_source
+    from ensemble.prediction import division_of
+
+    first = next(iter(models.values()))
+    count = division_of(where, first.experiment, open_source(first.data), first.data).folds.count
+    if count < folds:
+        messages.print(f"{count} folds instead of {folds}: the data to fit have no more scenes")
+    return {name: own for name, own in models.items() if own.fold is None or (own.fold < count and count > 1)}
 
 
 def _settings_of(where: Outputs, name: str, learner: str) -> tuple[str, LearnerSettings]:

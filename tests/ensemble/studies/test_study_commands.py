@@ -153,7 +153,7 @@ def test_costs_limit_what_may_be_trained_and_are_objectives(job: Job, tmp_path: 
 
 def limit_between(job: Job) -> float:
     settings = stored_settings(StackSettings, job.cache / "runs/tiny/meta-d/settings.json")
-    return Costs(Outputs(job.cache)).of(settings)["parameters"] * 1.02
+    return Costs(Outputs(job.cache)).of(settings)["parameters"] * 1.005
 
 
 def test_a_study_is_the_same_with_its_tracker_on(job: Job, tmp_path: Path):

@@ -248,7 +248,7 @@ def test_the_last_step_is_validated_where_not_every_epoch_is(tmp_path: Path) -> 
 
 def test_what_a_finished_run_leaves(tmp_path: Path) -> None:
     run = runs.toy_fit(tmp_path, checkpoint_every=1)
-    names = {"last.ckpt", "best.safetensors", "log.jsonl", "result.json"}
+    names = {"last.ckpt", "best.safetensors", "log.jsonl", "result.json", "writer.lock"}
     assert {path.name for path in tmp_path.iterdir()} == names
     result = json.loads(run.result.read_text())
     assert result.keys() == {"metric", "best", "best_step", "steps", "budget", "seconds", "device"}

@@ -45,7 +45,8 @@ def assert_trained(cache: Path) -> None:
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 4, 5, 6, 7, 8, 8]
     assert [line["validation/images"] for line in runs.validation_lines(trained.run)] == [4, 4]
     names = {path.name for path in trained.run.folder.iterdir()}
-    assert names == {"settings.json", "sources.json", "last.ckpt", "best.safetensors", "log.jsonl", "result.json"}
+    written = {"settings.json", "sources.json", "last.ckpt", "best.safetensors", "log.jsonl", "result.json"}
+    assert names == written | {"writer.lock"}
     assert json.loads(trained.run.result.read_text())["steps"] == 8
     depth = load_learner(trained)(torch.rand(1, 3, 48, 64)).depth
     assert depth.shape == (1, 1, 48, 64)
