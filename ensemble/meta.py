@@ -156,7 +156,7 @@ def evaluate(
     from ensemble.stacking import load_stack
 
     stacks = [load_stack(run, where, root=root) for run in found]
-    folder = found[0].folder if len(found) == 1 else where.report(stacks[0].settings.experiment)
+    folder = found[0].folder if len(runs) == 1 else where.report(stacks[0].settings.experiment)
     scores = evaluate_stacks(stacks, where, folder, protocols)
     if as_json:
         results.print_json(protocols_json(read_protocols(Run(folder).protocols)) if protocols else scores_json(scores))
