@@ -35,6 +35,11 @@ def test_configurations_are_in_the_wheel(wheel: Path):
     }
     assert len(files) >= 9
     assert files <= names
+    pages = {
+        str(path.relative_to(CHECKOUT)) for kind in ("jinja", "css") for path in CHECKOUT.glob(f"ensemble/**/*.{kind}")
+    }
+    assert len(pages) >= 3
+    assert pages <= names
     assert {name.partition("/")[0] for name in names if name.endswith(".py")} == {"base_learners", "meta", "ensemble"}
 
 
