@@ -407,7 +407,7 @@ def test_folds_answer_with_their_mean_and_repeats_share_a_row(job: Job, tmp_path
 
     row = rows["meta-d-folds"]
     assert (row["repeats"], row["note"]) == (2, "seeds 0, 1")
-    with (cache / "reports/tiny/per_image.csv").open(newline="", encoding="utf-8") as file:
+    with (cache / "runs/tiny/meta-d-folds/per_image.csv").open(newline="", encoding="utf-8") as file:
         lines = [line for line in csv.DictReader(file) if line["row"] == "meta-d-folds"]
     for metric in ("abs_rel", "rmse", "d1"):
         each = [np.mean([float(line[metric]) for line in lines if line["repeat"] == repeat]) for repeat in "01"]
