@@ -159,12 +159,13 @@ def _evaluate(
             depths[predicted.name, predicted.repeat] = predicted.depth
             if predicted.repeat == 0 and predicted.maps is not None and predicted.learners is not None:
                 judges[predicted.name].add(raw, predicted.maps, predicted.learners)
+                last = entrants.stacks[-1]
+                if predicted.name == last.name and index in in_pictures:
+                    grid.append(_grid_row(frame, working, last.first, predicted.learners, predicted.maps))
         full = {cell: _enlarged(depth, raw.depth.shape) for cell, depth in depths.items()}
         full |= _bounds(entrants, full, raw.depth, raw.valid)
         for each in (table, *others.values()):
             each.add(frame, raw, full)
-        if entrants.stacks and index in in_pictures:
-            grid.append(_grid_row(frame, working, first.data, entrants.stacks[-1].first, rows))
     described = descriptions_of(entrants)
 
     def finished(each: ScoreTable) -> Scores:
@@ -260,11 +261,8 @@ def _bounds(
     return {(name, 0): bound(learners, target, known) for name, bound in BOUNDS.items()}
 
 
-def _grid_row(
-    frame: Frame, sample: Mapping[str, Tensor], data: DataSettings, stack: Stack, rows: Mapping[Models, DepthRows]
-) -> GridRow:
-    depths = read_depths(stack.learners, rows, frame)
-    maps = checked_maps(stack, sample["image"][None], depths)
+def _grid_row(frame: Frame, sample: Mapping[str, Tensor], stack: Stack, depths: Tensor, maps: Tensor) -> GridRow:
+    data = stack.settings.data
     valid = sample["valid"] & valid_depth(sample["depth"], data.min_depth, data.max_depth)
     return GridRow(
         frame=frame.id,
@@ -295,6 +293,6 @@ def _gallery(
         depths = read_depths(stack.learners, rows, frame)
         maps = checked_maps(stack, working["image"][None], depths)
         error = judge.calibration.apply(doubt(stack, maps, depths))
-        row = _grid_row(frame, working, data, stack, rows)
+        row = _grid_row(frame, working, stack, depths, maps)
         images.append(GalleryImage(ranked.rank, ranked.score, row, error[0, 0].numpy()))
     return Gallery(stack.name, titles, tuple(images))

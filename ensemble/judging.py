@@ -1,7 +1,6 @@
 """What a stack's weights and its uncertainty are like on frames of known depth; the latter is calibrated beforehand."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,19 +14,12 @@ from ensemble.files import write_text
 from ensemble.ladder import PIXELS_PER_FRAME, training_rows
 from ensemble.metrics import EvalProtocol, prepare
 from ensemble.networks import weights_fingerprint
-from ensemble.report import (
-    ReliabilityDetails,
-    SparsificationDetails,
-    StackDetails,
-    UncertaintyDetails,
-    WeightStatistics,
-)
+from ensemble.report import StackDetails, UncertaintyStatistics, WeightStatistics
 from ensemble.runs import Outputs
 from ensemble.stacking import Stack, stack_maps
 from ensemble.uncertainty import (
     Calibration,
     Reliability,
-    Sparsification,
     calibrate,
     disagreement,
     sparsification_curves,
@@ -110,7 +102,7 @@ class StackJudge:
     protocol: EvalProtocol
     weights: WeightStatistics = field(init=False)
     reliability: Reliability = field(init=False, default_factory=Reliability)
-    curves: dict[str, list[Sparsification]] = field(init=False, default_factory=dict)
+    ranking: UncertaintyStatistics = field(init=False, default_factory=UncertaintyStatistics)
 
     def __post_init__(self) -> None:
         self.weights = WeightStatistics(self.titles)
@@ -132,34 +124,10 @@ class StackJudge:
             return
         raw_doubt = whole[:, 1:2]
         self.reliability.add(predicted, truth, valid, sigma=self.calibration.apply(raw_doubt))
-        found = sparsification_curves(predicted[0], truth[0], valid[0], uncertainty=raw_doubt[0])
-        for metric, curve in found.items():
-            self.curves.setdefault(metric, []).append(curve)
+        self.ranking.update(sparsification_curves(predicted[0], truth[0], valid[0], uncertainty=raw_doubt[0]))
         self.weights.update(whole[0, 2:].numpy(), truth[0, 0].numpy(), valid[0, 0].numpy())
 
     def details(self) -> StackDetails:
         """What was added so far."""
-        diagram = self.reliability.diagram()
-        reliability = ReliabilityDetails(
-            predicted=tuple(each.predicted for each in diagram),
-            observed=tuple(each.observed for each in diagram),
-            pixels=tuple(each.pixels for each in diagram),
-            ence=self.reliability.calibration_error(),
-        )
-        sparsification = {metric: _mean_curve(curves) for metric, curves in self.curves.items()}
-        uncertainty = UncertaintyDetails(sparsification=sparsification, reliability=reliability)  # type: ignore[arg-type]
+        uncertainty = self.ranking.compute(self.reliability.diagram(), self.reliability.calibration_error())
         return StackDetails(weights=self.weights.compute(), uncertainty=uncertainty)
-
-
-def _mean_curve(curves: list[Sparsification]) -> SparsificationDetails:
-    by: Mapping[str, np.ndarray] = {
-        name: np.mean([np.asarray(getattr(curve, name)) for curve in curves], axis=0)
-        for name in ("by_uncertainty", "by_error")
-    }
-    return SparsificationDetails(
-        fractions=tuple(map(float, curves[0].fractions)),
-        by_uncertainty=tuple(by["by_uncertainty"].tolist()),
-        by_error=tuple(by["by_error"].tolist()),
-        ause=float(np.mean([curve.ause for curve in curves])),
-        aurg=float(np.mean([curve.aurg for curve in curves])),
-    )

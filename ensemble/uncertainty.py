@@ -5,7 +5,7 @@ Everything is in metres and judged image by image over valid pixels; where ``val
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -186,7 +186,7 @@ def sparsification_curves(
     valid: Bool[Tensor, "1 h w"],
     *,
     uncertainty: Float[Tensor, "1 h w"],
-) -> dict[str, Sparsification]:
+) -> dict[Literal["rmse", "abs_rel"], Sparsification]:
     """Curves of one image for ``rmse`` and ``abs_rel``, both with the same ranking.
 
     Args:
@@ -306,7 +306,7 @@ class Reliability:
         return sum(gaps) / sum(each.pixels for each in diagram)
 
 
-_JUDGED: Mapping[str, tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], bool]] = {
+_JUDGED: Mapping[Literal["rmse", "abs_rel"], tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], bool]] = {
     "rmse": (lambda distance, _: np.square(distance), True),
     "abs_rel": (lambda distance, truth: distance / truth, False),
 }
