@@ -19,10 +19,11 @@ from torchvision.transforms.v2 import functional
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
 from ensemble.config import AugmentationSettings, DataSettings, RoomsSettings
 from ensemble.data import open_source
+from ensemble.data.augmentation import changed, draw_change
 from ensemble.data.loaders import FrameDataset, TrainingBatches, affordable_workers, loader
 from ensemble.data.packing import write_pack
 from ensemble.data.rooms import write_rooms
-from ensemble.data.transforms import Sample, changed, draw_change, flip
+from ensemble.data.transforms import Sample
 
 BATCH = 8
 FORMER = ("files, former",)
@@ -132,7 +133,7 @@ def main(
 
 
 def changed_former(sample: Sample, settings: DataSettings, seed: int) -> Sample:
-    """What ``transforms.augment`` was: the whole frame turned by torchvision, then cut, mirrored and tinted."""
+    """How frames were once changed: the whole frame turned by torchvision, then cut, mirrored and tinted."""
     change = draw_change(settings, np.random.default_rng(seed))
     names = [name for name in sample if name != "image"]
     image = functional.rotate(sample["image"], change.degrees, InterpolationMode.BILINEAR)
@@ -141,7 +142,7 @@ def changed_former(sample: Sample, settings: DataSettings, seed: int) -> Sample:
     moved = {"image": image, **{name: part.to(sample[name].dtype) for name, part in zip(names, parts, strict=True)}}
     if change.area is not None:
         moved = {name: values[:, *change.area.slices] for name, values in moved.items()}
-    moved = flip(moved) if change.mirrored else moved
+    moved = {name: values.flip(-1) for name, values in moved.items()} if change.mirrored else moved
     if change.tint is not None:
         moved["image"] = functional.adjust_brightness(moved["image"], change.tint.brightness)
         moved["image"] = functional.adjust_contrast(moved["image"], change.tint.contrast)

@@ -86,6 +86,7 @@ def pack(
     sample: Annotated[bool, typer.Option("--sample", help="The doctor decodes a sample first, not all.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw away what is there and begin anew.")] = False,
+    codec: Annotated[str, typer.Option(help="none, or lz4: 30 % smaller, slower to read.")] = "none",
 ) -> None:
     """Packs a copy for fast training; a pack that was not finished goes on. Use it like any copy: --root OUT."""
     from ensemble.data.packing import write_pack
@@ -99,6 +100,7 @@ def pack(
             full=not sample,
             infilled=infilled,
             rebuild=rebuild,
+            codec=codec,
             on_look=lambda done, total: progress.update(looking, completed=done, total=total),
             on_frame=lambda done, total: progress.update(packing, completed=done, total=total),
         )

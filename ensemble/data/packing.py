@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ SHARD_FRAMES = 128
 BAND_ROWS = 48
 """Rows of one chunk: a crop decodes the bands that it is cut from."""
 
+CODECS: dict[str, Mapping[str, Any]] = {
+    "none": {},  # read twice as fast as lz4; docs/benchmarks.md has the figures
+    "lz4": dict(hdf5plugin.Bitshuffle(cname="lz4")),
+}
+"""What chunks may be compressed with; all of them carry a checksum."""
+
 _LOOKED_AT = 16
 OnFrame = Callable[[int, int], None]
 
@@ -42,6 +48,7 @@ def write_pack(
     full: bool = True,
     infilled: bool = False,
     rebuild: bool = False,
+    codec: str = "none",
     shard_frames: int = SHARD_FRAMES,
     on_look: OnFrame | None = None,
     on_frame: OnFrame | None = None,
@@ -54,6 +61,7 @@ def write_pack(
         full: Let the doctor decode every frame first, not a sample.
         infilled: Take in-filled depth where a copy has both kinds.
         rebuild: Throw away what an earlier packing has written there.
+        codec: Key in ``CODECS``.
         shard_frames: Frames per file; what a killed packing loses at most.
         on_look: Called with the number of frames that the doctor has seen, and of all frames.
         on_frame: Called with the number of frames packed, and of all frames.
@@ -62,9 +70,12 @@ def write_pack(
         The number of frames in the pack.
 
     Raises:
-        ValueError: Training on the copy would be wrong, its frames differ in size, or ``out`` holds another pack.
+        ValueError: Training on the copy would be wrong, its frames differ in size, the codec is unknown, or ``out``
+            holds another pack.
         OSError: The disk is full; run again when there is room.
     """
+    if codec not in CODECS:
+        raise ValueError(f"--codec {codec}: unknown; expected one of {', '.join(CODECS)}")
     source = open_nyu(root, infilled=infilled)
     if out.resolve() == root.resolve():
         raise ValueError(f"{out}: is the folder of the copy itself; name another one for the pack")
@@ -72,7 +83,7 @@ def write_pack(
     if rebuild:
         _forget(out)
     plan = {"version": VERSION, "source": source.describe(source.frames), "infilled": infilled}
-    plan["shard_frames"] = shard_frames
+    plan |= {"shard_frames": shard_frames, "codec": codec}
     if (out / INDEX).is_file():
         index = read_index(out / INDEX)
         _require_same(plan, index["begun"]["plan"], out)
@@ -170,23 +181,9 @@ def _shard(frames: Iterable[RawFrame], names: Sequence[Sequence[str]], begun: di
     band = min(BAND_ROWS, height)
     # The newest layout has checksums over its own tables too, which chunks are found by.
     with h5py.File("shard", "w", driver="core", backing_store=False, libver="latest") as file:
-        image = file.create_dataset(
-            "image",
-            (len(names), 3, *size),
-            np.uint8,
-            chunks=(1, 3, band, width),
-            fletcher32=True,
-            **hdf5plugin.Bitshuffle(cname="lz4"),
-        )
-        depth = file.create_dataset(
-            "depth",
-            (len(names), *size),
-            begun["depth"],
-            chunks=(1, band, width),
-            shuffle=True,
-            fletcher32=True,
-            **hdf5plugin.Zstd(clevel=1),
-        )
+        chunks = {"fletcher32": True, **CODECS[begun["plan"]["codec"]]}
+        image = file.create_dataset("image", (len(names), 3, *size), np.uint8, chunks=(1, 3, band, width), **chunks)
+        depth = file.create_dataset("depth", (len(names), *size), begun["depth"], chunks=(1, band, width), **chunks)
         rows = []
         for row, (raw, name) in enumerate(zip(frames, names, strict=True)):
             if raw.depth.shape != size:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -15,20 +16,18 @@ import numpy as np
 import pytest
 import torch
 from miniatures import MINIATURES
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 from typer.testing import CliRunner
 
 from ensemble.config import AugmentationSettings, DataSettings
 from ensemble.data import open_source, packing
 from ensemble.data.__main__ import app
+from ensemble.data.augmentation import changed, draw_change
 from ensemble.data.doctor import diagnose
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
 from ensemble.data.nyu_copies import open_nyu, recognise
 from ensemble.data.pack import PackSource
 from ensemble.data.packing import BAND_ROWS, write_pack
 from ensemble.data.source import RawFrame, RowSource
-from ensemble.data.transforms import augment, draw_change
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -131,27 +130,26 @@ def test_a_crop_decodes_its_rows_only(tmp_path: Path) -> None:
     ("size", "crop", "rotation"),
     [((48, 64), (32, 40), 45.0), ((48, 64), (20, 24), 2.5), ((37, 51), None, 10.0), ((240, 320), (208, 272), 2.5)],
 )
-def test_a_window_turns_like_the_whole_frame(size: tuple, crop: tuple | None, rotation: float) -> None:
-    """Against torchvision, which turns the whole frame; every pixel that is not read is poisoned."""
+def test_a_change_looks_at_the_pixels_that_it_names(size: tuple, crop: tuple | None, rotation: float) -> None:
+    """Every pixel that is not read is poisoned; what comes out is cut from what the whole frame turns into."""
     generator = np.random.default_rng(0)
     pixels = torch.from_numpy(generator.integers(256, size=(3, *size), dtype=np.uint8))
     depth = torch.from_numpy(generator.random((1, *size), dtype=np.float32))
-    data = DataSettings(size=size, crop=crop, augmentation=AugmentationSettings(rotation=rotation, photometric=0.0))
+    data = DataSettings(size=size, crop=crop, augmentation=AugmentationSettings(rotation=rotation))
     for seed in range(20):
         change = draw_change(data, np.random.default_rng(seed))
-        rows, columns = change.area.slices if change.area else (slice(None), slice(None))
-        image = functional.rotate(pixels / 255, change.degrees, InterpolationMode.BILINEAR)[:, rows, columns]
-        turned = functional.rotate(torch.cat([depth, (depth > 0.3).float()]), change.degrees)[:, rows, columns]
+        sample = {"image": pixels, "depth": depth, "valid": depth > 0.3}
         poisoned = {"image": torch.full_like(pixels, 77), "depth": torch.full_like(depth, torch.nan)}
         for name, values in (("image", pixels), ("depth", depth)):
             read = (slice(None), *change.area_read(size).slices)
             poisoned[name][read] = values[read]
-        moved = augment({**poisoned, "valid": depth > 0.3}, data, np.random.default_rng(seed))
-        if change.mirrored:
-            image, turned = image.flip(-1), turned.flip(-1)
-        assert torch.equal(moved["image"], image)
-        assert torch.equal(moved["depth"], turned[:1])
-        assert torch.equal(moved["valid"], turned[1:].bool())
+        moved, whole = changed({**poisoned, "valid": depth > 0.3}, change), changed(sample, change)
+        assert all(torch.equal(moved[name], whole[name]) for name in whole)
+        turned = changed(sample, replace(change, area=None, mirrored=False, tint=None))
+        rows, columns = change.area.slices if change.area else (slice(None), slice(None))
+        cut = turned["depth"][:, rows, columns]
+        same = moved["depth"] == (cut.flip(-1) if change.mirrored else cut)
+        assert same.float().mean() > 0.99, "rounding may choose the neighbour"
 
 
 def test_a_source_reaches_other_processes_without_its_files(pack: Path) -> None:
@@ -213,6 +211,19 @@ def check_kills(copy: Path, out: Path, expected: dict[str, bytes], *, kills: int
 def test_a_killed_packing_goes_on(copy: Path, tmp_path: Path) -> None:
     write_pack(copy, tmp_path / "undisturbed", shard_frames=2)
     check_kills(copy, tmp_path / "killed", files_of(tmp_path / "undisturbed"), kills=2)
+
+
+def test_a_smaller_pack_holds_the_same_frames(copy: Path, pack: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["pack", str(copy), str(tmp_path / "small"), "--codec", "lz4"])
+    assert result.exit_code == 0, result.output
+    assert frames_equal(tmp_path / "small", [open_nyu(pack).read(frame) for frame in open_nyu(pack).frames])
+    with h5py.File(tmp_path / "small" / "pack-00000.h5", "r") as small, h5py.File(pack / "pack-00000.h5", "r") as plain:
+        assert small["depth"].id.get_storage_size() / len(small["depth"]) < plain["depth"].id.get_storage_size() / 4
+    result = CliRunner().invoke(app, ["pack", str(copy), str(tmp_path / "small")])
+    assert result.exit_code == 1
+    assert "begun with other codec; name another folder, or give --rebuild" in f"{result.output} {result.exception}"
+    with pytest.raises(ValueError, match="--codec zip: unknown; expected one of none, lz4"):
+        write_pack(copy, tmp_path / "other", codec="zip")
 
 
 def test_an_unfinished_pack_is_not_trained_on(copy: Path, tmp_path: Path) -> None:
