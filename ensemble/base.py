@@ -158,6 +158,7 @@ def cache(
     ] = None,
     seeds: options.Seeds = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw these learners' rows away first.")] = False,
+    codec: Annotated[str, typer.Option(help="none, or gzip: half the size, slower to read.")] = "none",
     workers: Annotated[int | None, typer.Option(min=0, help="Loader processes. Default: as in training.")] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
@@ -167,11 +168,13 @@ def cache(
         check_name(learner, learners_of(outputs(cache_dir), name), "learner")
     check_name(role, ROLES, "role")
 
+    from ensemble.cache import CODECS
     from ensemble.data.folds import read_folds
     from ensemble.evaluation import cache_test_predictions
     from ensemble.networks import trained_learner
     from ensemble.prediction import cache_predictions
 
+    check_name(codec, CODECS, "codec")
     where = outputs(cache_dir)
     given = options.repeated(data, root, config)
     names = list(dict.fromkeys(learners))
@@ -187,9 +190,9 @@ def cache(
         ]
         many = trained[0].settings.data.workers if workers is None else workers
         if role == "test":
-            cache_test_predictions(trained, where, rebuild=rebuild, workers=many)
+            cache_test_predictions(trained, where, rebuild=rebuild, codec=codec, workers=many)
         else:
-            cache_predictions(trained, where, ROLES[role], rebuild=rebuild, workers=many)
+            cache_predictions(trained, where, ROLES[role], rebuild=rebuild, codec=codec, workers=many)
 
 
 @app.command("import")

@@ -161,6 +161,7 @@ def cache_predictions(
     frames: Sequence[Frame] | None = None,
     *,
     rebuild: bool = False,
+    codec: str = "none",
     workers: int = 0,
 ) -> None:
     """Write every asked learner's depth of every frame of a role, in one pass over the images.
@@ -173,6 +174,7 @@ def cache_predictions(
         role: What the frames are to the learners.
         frames: The frames; where absent, those that go by the role in training.
         rebuild: Throw these learners' rows away first.
+        codec: How new rows are compressed, a key of ``ensemble.cache.shards.CODECS``.
         workers: Loader processes.
 
     Raises:
@@ -201,6 +203,7 @@ def cache_predictions(
                 size=data.size,
                 max_depth=data.max_depth,
                 rebuild=rebuild,
+                codec=codec,
                 mend=_filling(outputs, learner, role),
             )
             writers[f"{learner.name}/{learner.model}"] = stack.enter_context(writer)

@@ -162,15 +162,16 @@ def cache_level_zero(
     frames: Sequence[Frame] | None = None,
     *,
     rebuild: bool = False,
+    codec: str = "none",
     workers: int = 0,
 ) -> None:
     """Fill the rows of a role that are missing; arguments as in ``cache_predictions``."""
     if role == "oof":
         for models in zip(*(learner.folds for learner in learners), strict=True):
-            cache_predictions(models, outputs, role, frames, rebuild=rebuild, workers=workers)
+            cache_predictions(models, outputs, role, frames, rebuild=rebuild, codec=codec, workers=workers)
     else:
         models = [model for learner in learners for model in learner.tested]
-        cache_predictions(models, outputs, role, frames, rebuild=rebuild, workers=workers)
+        cache_predictions(models, outputs, role, frames, rebuild=rebuild, codec=codec, workers=workers)
 
 
 def open_rows(

@@ -12,6 +12,7 @@ from ensemble.cache.identity import (
     fingerprint,
 )
 from ensemble.cache.reader import PredictionReader, damaged_shards
+from ensemble.cache.shards import CODECS
 from ensemble.cache.writer import PredictionWriter
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "fingerprint",
     "Difference",
     "damaged_shards",
+    "CODECS",
     "CacheError",
     "StaleCacheError",
     "LockedCacheError",

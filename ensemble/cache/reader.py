@@ -66,8 +66,9 @@ class PredictionReader:
         self.max_depth = max_depth
         self.mend = mending_command(identity, mend)
         self._rows: dict[str, tuple[Path, int, int]] = {}
-        self._handles: OrderedDict[Path, h5py.File] = OrderedDict()
+        self._handles: OrderedDict[Path, tuple[h5py.File, h5py.Dataset]] = OrderedDict()
         self._handles_pid = os.getpid()
+        self._levels = np.empty(self.size, "<u2")
         expected = identity.description(size=size, max_depth=max_depth)
         for path in shard_paths(directory):
             self._add(read_index(path, expected=expected, mend=self.mend))
@@ -107,27 +108,33 @@ class PredictionReader:
         return {**self.__dict__, "_handles": OrderedDict()}
 
     def _read_levels(self, path: Path, row: int) -> UInt16[np.ndarray, "h w"]:
-        dataset = h5py.Dataset(h5d.open(self._file(path).id, b"depth"))
-        if dataset.shape[1:] != self.size:
-            raise CacheError(f"rows of {dataset.shape[1:]} pixels, expected {self.size}; replaced since it was checked")
-        return np.asarray(dataset[row])
+        depth = self._depth(path)
+        if depth.chunks is not None and depth.id.get_create_plist().get_nfilters() == 0:
+            depth.id.read_direct_chunk((row, 0, 0), out=self._levels.reshape(-1).view(np.uint8))
+        else:
+            depth.read_direct(self._levels, np.s_[row])
+        return self._levels
 
-    def _file(self, path: Path) -> h5py.File:
+    def _depth(self, path: Path) -> h5py.Dataset:
         if self._handles_pid != os.getpid():
             self._handles, self._handles_pid = OrderedDict(), os.getpid()
         if path in self._handles:
             self._handles.move_to_end(path)
-            return self._handles[path]
+            return self._handles[path][1]
         if len(self._handles) >= _OPEN_FILES:
             self._close(next(iter(self._handles)))
         file = open_shard(path, mend=self.mend)
-        self._handles[path] = file
-        return file
+        depth = h5py.Dataset(h5d.open(file.id, b"depth"))
+        if depth.shape[1:] != self.size:
+            file.close()
+            raise CacheError(f"rows of {depth.shape[1:]} pixels, expected {self.size}; replaced since it was checked")
+        self._handles[path] = (file, depth)
+        return depth
 
     def _close(self, path: Path) -> None:
         """Let go of a file; HDF5 would otherwise answer from what it remembers of it, mended or not."""
         if path in self._handles:
-            self._handles.pop(path).close()
+            self._handles.pop(path)[0].close()
 
     def _add(self, index: ShardIndex) -> None:
         refuse_stale(index, self.identity.description(size=self.size, max_depth=self.max_depth), mend=self.mend)

@@ -10,15 +10,16 @@ shapes are opened.
 
 import hashlib
 import re
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 from h5py import h5a, h5d, h5l, h5o, h5z  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float, UInt16, UInt32
+from zlib_ng import zlib_ng
 
 from ensemble.cache.identity import (
     SCHEMA,
@@ -31,6 +32,11 @@ from ensemble.cache.identity import (
 )
 
 LEVELS = 65535
+CODECS: dict[str, Mapping[str, Any]] = {
+    "none": {},  # read ten times as fast; docs/benchmarks.md has the figures
+    "gzip": {"shuffle": True, "compression": 1, "fletcher32": True},
+}
+"""How rows may be compressed; readers take either."""
 _USER_BLOCK_BYTES = 512
 _USER_BLOCK_START = b"stackdepth predictions, sha256 of all bytes after the first 512: "
 _MEMBERS = ("crc32", "depth", "frame")
@@ -80,10 +86,17 @@ def metres(levels: UInt16[np.ndarray, "h w"], *, max_depth: float) -> Float[np.n
 
 def row_checksum(frame_id: str, levels: UInt16[np.ndarray, "h w"]) -> int:
     """CRC-32 over a frame's name and its row."""
-    return zlib.crc32(levels.astype("<u2", copy=False).tobytes(), zlib.crc32(frame_id.encode("utf-8")))
+    values = np.ascontiguousarray(levels, dtype="<u2")
+    return zlib_ng.crc32(values.data, zlib_ng.crc32(frame_id.encode("utf-8")))
 
 
-def shard_bytes(description: Description, frame_ids: Sequence[str], rows: Sequence[UInt16[np.ndarray, "h w"]]) -> bytes:
+def shard_bytes(
+    description: Description,
+    frame_ids: Sequence[str],
+    rows: Sequence[UInt16[np.ndarray, "h w"]],
+    *,
+    codec: str = "none",
+) -> bytes:
     """The whole file of a shard.
 
     It is put together in memory: HDF5 does not come back cleanly from a disk that fills up under it.
@@ -91,9 +104,7 @@ def shard_bytes(description: Description, frame_ids: Sequence[str], rows: Sequen
     names = np.array([frame_id.encode("utf-8") for frame_id in frame_ids])
     checksums = [row_checksum(frame_id, levels) for frame_id, levels in zip(frame_ids, rows, strict=True)]
     with h5py.File("shard", "w", driver="core", backing_store=False) as file:
-        file.create_dataset(
-            "depth", data=np.stack(rows), chunks=(1, *rows[0].shape), shuffle=True, compression=1, fletcher32=True
-        )
+        file.create_dataset("depth", data=np.stack(rows), chunks=(1, *rows[0].shape), **CODECS[codec])
         file.create_dataset("frame", data=names)
         file.create_dataset("crc32", data=np.array(checksums, dtype="<u4"))
         for key, value in description.items():

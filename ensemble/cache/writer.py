@@ -16,6 +16,7 @@ from ensemble.cache.identity import (
 )
 from ensemble.cache.lock import StoreLock
 from ensemble.cache.shards import (
+    CODECS,
     LEVELS,
     damaged,
     is_intact,
@@ -40,6 +41,7 @@ class PredictionWriter:
         size: Height and width of a row.
         max_depth: Metres; the largest depth that can be stored.
         shard_frames: Rows of a full shard.
+        codec: How new rows are compressed, a key of ``CODECS``.
         rebuild: Remove the shards that are there, whatever they were made from.
         mend: The command line that fills this store, for messages.
     """
@@ -53,12 +55,15 @@ class PredictionWriter:
         size: tuple[int, int],
         max_depth: float,
         shard_frames: int = 64,
+        codec: str = "none",
         rebuild: bool = False,
         mend: str = "",
     ) -> None:
         check_frames(frame_ids, where=str(directory))
         if shard_frames < 1:
             raise ValueError(f"{directory}: shard_frames is {shard_frames}, expected at least 1")
+        if codec not in CODECS:
+            raise ValueError(f"{directory}: codec {codec} is unknown; expected one of {', '.join(CODECS)}")
         if not 0 < max_depth < float("inf"):
             raise ValueError(f"{directory}: max_depth is {max_depth} m, expected a positive finite depth")
         self.directory = directory
@@ -67,6 +72,7 @@ class PredictionWriter:
         self.size = (size[0], size[1])
         self.max_depth = max_depth
         self.shard_frames = shard_frames
+        self.codec = codec
         self.rebuild = rebuild
         self.mend = mending_command(identity, mend)
         self._description = identity.description(size=size, max_depth=max_depth)
@@ -150,7 +156,8 @@ class PredictionWriter:
         """
         if not self._pending:
             return
-        content = shard_bytes(self._description, list(self._pending), list(self._pending.values()))
+        frame_ids, rows = list(self._pending), list(self._pending.values())
+        content = shard_bytes(self._description, frame_ids, rows, codec=self.codec)
         files.write_bytes(self._next_path(), content)
         self._stored.update(self._pending)
         self._pending.clear()

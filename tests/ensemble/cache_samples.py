@@ -42,7 +42,13 @@ def depth_of(learner: str, frame_id: str) -> np.ndarray:
 
 
 def writer(
-    directory: Path, count: int, *, learner: str = "bts", shard_frames: int = 8, rebuild: bool = False
+    directory: Path,
+    count: int,
+    *,
+    learner: str = "bts",
+    shard_frames: int = 8,
+    rebuild: bool = False,
+    codec: str = "none",
 ) -> PredictionWriter:
     return PredictionWriter(
         directory,
@@ -52,6 +58,7 @@ def writer(
         max_depth=MAX_DEPTH,
         shard_frames=shard_frames,
         rebuild=rebuild,
+        codec=codec,
     )
 
 

@@ -103,7 +103,7 @@ def test_rows_that_were_never_written_are_not_zeros(tmp_path: Path) -> None:
         del file["depth"]
         file.create_dataset("depth", shape=(8, *samples.SIZE), dtype="<u2", chunks=(1, *samples.SIZE))
     store = samples.reader(tmp_path, FRAMES)
-    with pytest.raises(DamagedCacheError, match="does not fit its checksum"):
+    with pytest.raises(DamagedCacheError, match=r"the row of frame \S+ cannot be read"):
         store.read(samples.frame_ids(FRAMES)[8])
 
 
