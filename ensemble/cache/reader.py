@@ -4,12 +4,12 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from h5py import h5d  # pyright: ignore[reportAttributeAccessIssue]
-from jaxtyping import Float, UInt16
+from jaxtyping import Float
 
 from ensemble.cache.identity import CacheError, CacheIdentity, check_frames, mending_command
 from ensemble.cache.shards import (
@@ -26,6 +26,15 @@ from ensemble.cache.shards import (
 )
 
 _OPEN_FILES = 32
+
+
+class _Row(NamedTuple):
+    """Where a row stands."""
+
+    path: Path
+    number: int
+    offset: int | None
+    checksum: int
 
 
 class PredictionReader:
@@ -65,7 +74,7 @@ class PredictionReader:
         self.size = (size[0], size[1])
         self.max_depth = max_depth
         self.mend = mending_command(identity, mend)
-        self._rows: dict[str, tuple[Path, int, int]] = {}
+        self._rows: dict[str, _Row] = {}
         self._handles: OrderedDict[Path, tuple[h5py.File, h5py.Dataset]] = OrderedDict()
         self._handles_pid = os.getpid()
         self._levels = np.empty(self.size, "<u2")
@@ -82,16 +91,16 @@ class PredictionReader:
         """
         if frame_id not in self._rows:
             raise CacheError(f"{self.directory}: frame {frame_id} is not in the list of {len(self._rows)} frames")
-        path, row, checksum = self._rows[frame_id]
+        row = self._rows[frame_id]
         try:
-            levels = self._read_levels(path, row)
+            self._read_plain(row.path, row.offset) if row.offset is not None else self._read_compressed(row)
         except PARSE_ERRORS as error:
-            self._close(path)
-            raise damaged(path, f"the row of frame {frame_id} cannot be read ({error})", mend=self.mend) from error
-        if row_checksum(frame_id, levels) != checksum:
-            self._close(path)
-            raise damaged(path, f"the row of frame {frame_id} does not fit its checksum", mend=self.mend)
-        return metres(levels, max_depth=self.max_depth)
+            self._close(row.path)
+            raise damaged(row.path, f"the row of frame {frame_id} cannot be read ({error})", mend=self.mend) from error
+        if row_checksum(frame_id, self._levels) != row.checksum:
+            self._close(row.path)
+            raise damaged(row.path, f"the row of frame {frame_id} does not fit its checksum", mend=self.mend)
+        return metres(self._levels, max_depth=self.max_depth)
 
     def verify(self) -> None:
         """Read every byte of the store.
@@ -107,13 +116,21 @@ class PredictionReader:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handles": OrderedDict()}
 
-    def _read_levels(self, path: Path, row: int) -> UInt16[np.ndarray, "h w"]:
-        depth = self._depth(path)
-        if depth.chunks is not None and depth.id.get_create_plist().get_nfilters() == 0:
-            depth.id.read_direct_chunk((row, 0, 0), out=self._levels.reshape(-1).view(np.uint8))
-        else:
-            depth.read_direct(self._levels, np.s_[row])
-        return self._levels
+    def _read_plain(self, path: Path, offset: int) -> None:
+        """A row that lies in the file as it is in memory; opening HDF5 for it would cost more than reading it.
+
+        The checksum decides whether it still is that row.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            count = os.preadv(descriptor, [self._levels.data], offset)
+        finally:
+            os.close(descriptor)
+        if count != self._levels.nbytes:
+            raise CacheError(f"it ends after {count} of {self._levels.nbytes} bytes")
+
+    def _read_compressed(self, row: _Row) -> None:
+        self._depth(row.path).read_direct(self._levels, np.s_[row.number])
 
     def _depth(self, path: Path) -> h5py.Dataset:
         if self._handles_pid != os.getpid():
@@ -139,7 +156,9 @@ class PredictionReader:
     def _add(self, index: ShardIndex) -> None:
         refuse_stale(index, self.identity.description(size=self.size, max_depth=self.max_depth), mend=self.mend)
         known = frozenset(self.frame_ids)
-        for row, (frame_id, checksum) in enumerate(zip(index.frames, index.crc32, strict=True)):
+        offsets = index.offsets or (None,) * len(index.frames)
+        rows = enumerate(zip(index.frames, index.crc32, offsets, strict=True))
+        for number, (frame_id, checksum, offset) in rows:
             if frame_id not in known:
                 raise CacheError(
                     f"{index.path}: frame {frame_id} is not among the {len(known)} frames asked for.\n"
@@ -147,10 +166,10 @@ class PredictionReader:
                 )
             if frame_id in self._rows:
                 raise CacheError(
-                    f"{index.path}: frame {frame_id} is doubled, it stands in {self._rows[frame_id][0]} as well.\n"
+                    f"{index.path}: frame {frame_id} is doubled, it stands in {self._rows[frame_id].path} as well.\n"
                     f"Run: {self.mend} --rebuild"
                 )
-            self._rows[frame_id] = (index.path, row, int(checksum))
+            self._rows[frame_id] = _Row(index.path, number, offset, int(checksum))
 
     def _check_cover(self) -> None:
         missing = [frame_id for frame_id in self.frame_ids if frame_id not in self._rows]

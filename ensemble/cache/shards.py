@@ -53,12 +53,14 @@ class ShardIndex:
         description: What it says it was made from.
         frames: Frame ids in the order of the rows.
         crc32: Checksum of every row.
+        offsets: Where in the file each row begins; empty where rows are compressed.
     """
 
     path: Path
     description: Description
     frames: tuple[str, ...]
     crc32: UInt32[np.ndarray, " n"]
+    offsets: tuple[int, ...]
 
 
 def shard_paths(directory: Path) -> list[Path]:
@@ -139,15 +141,16 @@ def read_index(path: Path, *, expected: Description, mend: str) -> ShardIndex:
         try:
             description = _description(file)
             if description != expected:
-                return ShardIndex(path, description, (), np.empty(0, np.uint32))
+                return ShardIndex(path, description, (), np.empty(0, np.uint32), ())
             depth, frame, crc32 = (h5d.open(file.id, name) for name in (b"depth", b"frame", b"crc32"))
             _check_depth(depth, rows=_row_count(frame, path), size=(expected["height"], expected["width"]))
             _check_checksums(crc32, rows=frame.shape[0])
             names = tuple(name.decode("utf-8") for name in h5py.Dataset(frame)[:])
             checksums = np.asarray(h5py.Dataset(crc32)[:])
+            offsets = _offsets(depth)
         except PARSE_ERRORS as error:
             raise damaged(path, str(error), mend=mend) from error
-    return ShardIndex(path, description, names, checksums)
+    return ShardIndex(path, description, names, checksums, offsets)
 
 
 def open_shard(path: Path, *, mend: str) -> h5py.File:
@@ -240,6 +243,20 @@ def _check_depth(depth: h5d.DatasetID, *, rows: int, size: tuple[str | int | flo
     plan = depth.get_create_plist()
     if plan.get_layout() != h5d.CHUNKED or plan.get_chunk() != (1, *size):
         raise CacheError(f"'depth' is not stored in one chunk per frame of {size[0]}x{size[1]} pixels")
+
+
+def _offsets(depth: h5d.DatasetID) -> tuple[int, ...]:
+    """Where each row begins in the file, for rows that lie there as they are in memory.
+
+    Raises:
+        CacheError: A row was never written.
+    """
+    if depth.get_create_plist().get_nfilters():
+        return ()
+    found = [depth.get_chunk_info_by_coord((row, 0, 0)).byte_offset for row in range(depth.shape[0])]
+    if None in found:
+        raise CacheError(f"row {found.index(None)} of 'depth' was never written")
+    return tuple(found)
 
 
 def _is_plain(dataset: h5d.DatasetID) -> bool:
