@@ -1,6 +1,7 @@
 """The command line of studies: from a study file to the page that compares its arms, and the best setting."""
 
 import json
+import os
 from pathlib import Path
 from unittest import mock
 
@@ -14,7 +15,11 @@ from ensemble.config_files import stored_settings
 from ensemble.data.rooms import RoomsSource
 from ensemble.runs import Outputs, Run
 from ensemble.studies.costs import Costs
+from ensemble.studies.files import read_study
 from ensemble.studies.folders import scores_file
+from ensemble.studies.records import trials_of
+from ensemble.studies.storage import open_storage
+from ensemble.studies.trials import WORKER
 
 
 def study_of(job: Job, folder: Path, **changed) -> tuple[Path, Path]:
@@ -68,6 +73,23 @@ def test_run_compare_best_and_fit_work_one_after_the_other(job: Job, tmp_path: P
     assert str(run) in fitted.err
     value = min(float(line.split(",")[3]) for line in lines[1:])
     assert json.loads((run / "result.json").read_text())["best"] == pytest.approx(value, rel=1e-6)
+
+
+def test_two_workers_share_the_trials_of_a_study(job: Job, tmp_path: Path):
+    file, cache = study_of(job, tmp_path, questions={"inputs": ["d", "rgb"]}, trials=2, name="shared")
+    rows = contents(cache / "predictions")
+    told = done("study", "run", file, "--workers", 2, "--cache-dir", cache)
+    assert contents(cache / "predictions") == rows
+    results = sorted(study_folder_of(cache, "shared").glob("trials/*/*/result.json"))
+    assert [result.parts[-3] for result in results] == ["d", "d", "rgb", "rgb"]
+    settings = read_study(file)
+    storage = open_storage(f"sqlite:///{study_folder_of(cache, 'shared') / 'study.db'}", settings.storage)
+    found = trials_of(settings, storage)
+    assert [trial.state for trial in found] == ["complete"] * 4
+    workers = {tuple(trial.user_attrs[WORKER]) for study in storage.get_all_studies()
+               for trial in storage.get_all_trials(study._study_id)}  # fmt: skip
+    assert len(workers) == 2, told.err
+    assert str(os.getpid()) not in {pid for _, pid, _ in workers}, "both are processes of their own"
 
 
 def study_folder_of(cache: Path, name: str) -> Path:

@@ -16,7 +16,10 @@ READY = sorted((config_folder() / "study").glob("*.yaml"))
 
 def test_the_ready_studies_are_there():
     names = {path.stem for path in READY}
-    assert names == {"joint_vs_separate", "freeze_vs_finetune", "inputs", "learner_gap", "encoder_size", "smoke"}
+    assert names == {
+        *("joint_vs_separate", "freeze_vs_finetune", "inputs", "learner_gap", "encoder_size", "smoke"),
+        *("nyu_joint_vs_separate", "nyu_inputs"),
+    }
 
 
 @pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
