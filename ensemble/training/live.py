@@ -106,7 +106,7 @@ class LiveStack(nn.Module):
         faulty = (~depths.isfinite()).any(dim=(0, 2, 3)).tolist()
         if any(faulty):
             named = ", ".join(name for name, bad in zip(predictions, faulty, strict=True) if bad)
-            raise FloatingPointError(f"live stack: the depth of {named} is not finite; lower the learning rate of it")
+            raise FloatingPointError(f"the depth of {named} is not finite")
         seen = depths.detach() if self._detach else depths
         return LiveAnswer(predictions, seen, self._weigh(self.meta, image, seen))
 

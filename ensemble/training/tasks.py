@@ -103,7 +103,10 @@ class DepthTask(lightning.LightningModule):
                 f"{self.name}: at step {self.trainer.global_step + 1} no pixel of the batch has a measurement (frames "
                 f"{', '.join(batch['frame'])}); take these frames out of the data, or raise training.batch_size"
             )
-        answer = self._answer(self.network, batch)
+        try:
+            answer = self._answer(self.network, batch)
+        except FloatingPointError as error:
+            raise self._diverged(str(error)) from error
         depth = self._depth(answer)
         unusable = (batch["valid"] & ~((depth > 0) & depth.isfinite())).flatten(1).any(dim=1)
         if unusable.any():

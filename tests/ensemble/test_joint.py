@@ -10,9 +10,11 @@ import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 from safetensors.torch import load_file
 
+from base_learners.contract import DepthPrediction
 from ensemble.networks import load_learner
 from ensemble.runs import Outputs
 from ensemble.stacking import load_stack
+from ensemble.training.live import LiveStack
 from ensemble.training.tasks import DepthTask
 
 PAIR = ("bts", "ldrn")
@@ -64,6 +66,24 @@ def test_every_part_logs_its_gradient_its_rates_and_its_losses(joint: Path):
             {"train/ldrn/gradient"} & set(terms)
         )
         assert line["train/loss"] == pytest.approx(sum(terms.values()), rel=1e-5)
+
+
+def test_a_learner_that_goes_nan_is_named_with_its_step(job: Job, cache: Path):
+    whole = LiveStack._predict
+    calls: list[str] = []
+
+    def poisoned(stack, name, image):
+        calls.append(name)
+        prediction = whole(stack, name, image)
+        if calls.count("ldrn") == 3 and name == "ldrn":
+            return DepthPrediction(prediction.depth * float("nan"))
+        return prediction
+
+    with mock.patch.object(LiveStack, "_predict", poisoned):
+        answer = call("meta", "fit", *given(job, cache, "--name", "nan", "--training", "finetune"))
+    assert answer.status == 1
+    assert "meta d: at step 3 the depth of ldrn is not finite. Lower training.lr" in " ".join(answer.err.split())
+    assert not (cache / "runs/tiny/nan/result.json").exists()
 
 
 def test_the_budget_stands_in_the_result(job: Job, cache: Path, joint: Path):

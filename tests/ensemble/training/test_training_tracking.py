@@ -1,8 +1,11 @@
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from ensemble import options
 from ensemble.base import app
 from ensemble.runs import Outputs, Run
 from ensemble.stages import train_learner
-from ensemble.training.tracking import JsonLinesLogger, wandb_logger
+from ensemble.training.tracking import JsonLinesLogger
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -58,11 +61,19 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
         JsonLinesLogger(tmp_path / "log.jsonl", 1)
 
 
-def test_wandb_that_is_not_installed_is_one_clear_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def without_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "wandb" else find(name, *rest))
-    with pytest.raises(ValueError, match=r"wandb is not installed; run: pip install 'stackdepth\[wandb\]'"):
-        wandb_logger("project", "name", "group", tmp_path, {})
+
+
+def test_a_run_is_the_same_where_wandb_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], untracked: Run
+) -> None:
+    without_wandb(monkeypatch)
+    run = train_learner(runs.narrow_settings("bts", max_steps=3), Outputs(tmp_path), wandb=True)
+    assert "wandb is not installed, going on without; run: pip install 'stackdepth[wandb]'" in capsys.readouterr().err
+    assert run.log.read_bytes() == untracked.log.read_bytes()
+    assert run.best.read_bytes() == untracked.best.read_bytes()
 
 
 def command_line(*extra: str, cache: Path, **training: Any) -> list[str]:
@@ -71,26 +82,100 @@ def command_line(*extra: str, cache: Path, **training: Any) -> list[str]:
     return ["train", "bts", "--data", "rooms", "--cache-dir", str(cache), *chosen, *extra]
 
 
-def test_wandb_works_offline_without_a_key_and_changes_nothing(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
-    environment.update(HOME=str(home), PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+@pytest.fixture(scope="module")
+def untracked(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Three steps without a tracker."""
+    return train_learner(runs.narrow_settings("bts", max_steps=3), Outputs(tmp_path_factory.mktemp("untracked")))
+
+
+def environment(home: Path, **changed: str) -> dict[str, str]:
+    """Of a process that knows no key of Weights & Biases."""
+    home.mkdir(exist_ok=True)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    return {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **changed}
+
+
+def tracked(tmp_path: Path, program: Sequence[str], **changed: str) -> tuple[str, Run]:
+    """Three steps with a tracker, in a process of their own; what it told, and its run."""
     ended = subprocess.run(
-        [sys.executable, "-m", "ensemble.base", *command_line("--wandb", cache=tmp_path / "on", max_steps=3)],
+        [sys.executable, *program, *command_line("--wandb", cache=tmp_path / "cache", max_steps=3)],
         cwd=tmp_path,
-        env=environment,
+        env=environment(tmp_path / "home", **changed),
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    on = Outputs(tmp_path / "on").learner_run("test", "bts")
-    off = train_learner(runs.narrow_settings("bts", max_steps=3), Outputs(tmp_path / "off"))
-    assert on.log.read_bytes() == off.log.read_bytes()
-    assert on.best.read_bytes() == off.best.read_bytes()
-    assert list(on.folder.glob("wandb/offline-run-*/run-*.wandb"))
-    assert not list(off.folder.glob("wandb"))
+    return " ".join(ended.stderr.split()), Outputs(tmp_path / "cache").learner_run("test", "bts")
+
+
+def assert_same(run: Run, other: Run) -> None:
+    assert run.log.read_bytes() == other.log.read_bytes()
+    assert run.best.read_bytes() == other.best.read_bytes()
+
+
+def test_wandb_works_offline_without_a_key_and_changes_nothing(tmp_path: Path, untracked: Run) -> None:
+    _, run = tracked(tmp_path, ("-m", "ensemble.base"))
+    assert_same(run, untracked)
+    assert list(run.folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert not list(untracked.folder.glob("wandb"))
+
+
+def test_a_server_that_does_not_answer_changes_nothing(tmp_path: Path, untracked: Run) -> None:
+    """With a key, and no network: port 9 of this machine refuses."""
+    told, run = tracked(tmp_path, ("-m", "ensemble.base"), WANDB_API_KEY="a" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
+    assert "--wandb: cannot start online" in told
+    assert_same(run, untracked)
+    assert list(run.folder.glob("wandb/offline-run-*/run-*.wandb")), "it is tracked offline instead"
+
+
+KILLING_THE_TRACKER = """
+import os, signal
+from pathlib import Path
+from ensemble import options
+from ensemble.base import app
+from ensemble.training.tracking import JsonLinesLogger
+
+whole = JsonLinesLogger.log_metrics
+
+def killing(self, metrics, step=None):
+    whole(self, metrics, step)
+    if "step 1 was told" not in os.environ:
+        os.environ["step 1 was told"] = "yes"
+        trackers = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"wandb-core" in path.read_bytes()]
+        mine = [int(path.parent.name) for path in trackers if str(os.getpid()) in (path.parent / "cmdline").read_text()]
+        assert mine, "the tracker has a process of its own"
+        for process in mine:
+            os.kill(process, signal.SIGKILL)
+
+JsonLinesLogger.log_metrics = killing
+options.run(app)
+"""
+
+
+def test_a_tracker_that_is_killed_changes_nothing(tmp_path: Path, untracked: Run) -> None:
+    program = tmp_path / "killing.py"
+    program.write_text(KILLING_THE_TRACKER)
+    told, run = tracked(tmp_path, (str(program),))
+    assert "--wandb: no longer answers" in told
+    assert_same(run, untracked)
+
+
+def test_a_tracked_run_that_is_killed_goes_on_as_if_nothing_had_happened(tmp_path: Path, untracked: Run) -> None:
+    log = Outputs(tmp_path / "cache").learner_run("test", "bts").log
+    words = command_line("--wandb", "--set", "training.checkpoint_every=1", cache=tmp_path / "cache", max_steps=3)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ensemble.base", *words],
+        cwd=tmp_path,
+        env=environment(tmp_path / "home"),
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not (log.is_file() and log.read_text().count("train/loss")):
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    _, run = tracked(tmp_path, ("-m", "ensemble.base"))
+    assert_same(run, untracked)
 
 
 def test_the_command_line_ends_with_a_message_where_the_loss_is_not_finite(
