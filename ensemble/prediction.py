@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Role, fingerprint
+from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Role, fill_stores, fingerprint
+from ensemble.cache.filling import Row
 from ensemble.config import DataSettings, ImportSettings, LearnerSettings, TrainingSettings
 from ensemble.console import messages, progress
 from ensemble.data import open_source
 from ensemble.data.folds import Folds, folds_of_experiment
-from ensemble.data.loaders import FrameDataset, OrderedBatches, affordable_workers, loader
+from ensemble.data.loaders import Batch, FrameDataset, OrderedBatches, affordable_workers, loader
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.data.transforms import resize_image
@@ -216,10 +217,12 @@ def cache_predictions(
             return
         messages.print(f"{role}: caching {len(wanted)} frames of {names}" + (f", {done} are there" if done else ""))
         unfinished = {name: learner for name, learner in zip(writers, trained, strict=True) if missing[name]}
-        for name, ids, depth in _predictions(unfinished, source, wanted, workers):
-            for frame_id, row in zip(ids, depth, strict=True):
-                if frame_id in missing[name]:
-                    writers[name].append(frame_id, row.numpy())
+        shard = min(writer.shard_frames for writer in writers.values())
+        fill_stores(
+            {name: writers[name] for name in unfinished},
+            _blocks(data, trained[0].network_settings.evaluation.batch_size, source, wanted, workers, shard),
+            _Predictor(unfinished).rows,
+        )
 
 
 def _check_imported(
@@ -278,21 +281,45 @@ class ImageDataset(FrameDataset):
         return {"image": resize_image(self.source.read_image(self.frames[index]), self.settings.size)}
 
 
-@torch.inference_mode()
-def _predictions(
-    trained: Mapping[str, TrainedLearner], source: FrameSource, frames: Sequence[Frame], workers: int
-) -> Iterator[tuple[str, list[str], Tensor]]:
-    """Model, frame ids and depth [b h w] in metres for batch after batch, every image read once."""
-    first = next(iter(trained.values())).network_settings
-    devices = {name: device_of(learner.network_settings.training) for name, learner in trained.items()}
-    networks = {name: load_learner(learner).to(devices[name]) for name, learner in trained.items()}
-    images = ImageDataset(source, frames, first.data)
-    order = OrderedBatches(len(frames), first.evaluation.batch_size)
-    batches = loader(images, order, workers=affordable_workers(workers))
-    for batch in progress(batches, "predicting"):
-        for name, network in networks.items():
-            image = batch["image"].to(devices[name])
-            yield name, batch["frame"], predict_depth(network, image, trained[name].network_settings)[:, 0].cpu()
+def _blocks(
+    data: DataSettings, batch_size: int, source: FrameSource, frames: Sequence[Frame], workers: int, most: int
+) -> Iterator[tuple[list[str], list[Batch]]]:
+    """Batches of images that fill a shard, with the ids of their frames; every image is read once."""
+    size = min(batch_size, most)
+    images = ImageDataset(source, frames, data)
+    loaded = loader(images, OrderedBatches(len(frames), size), workers=affordable_workers(workers))
+    batches: list[Batch] = []
+    for batch in progress(loaded, "predicting"):
+        batches.append(batch)
+        if size * (len(batches) + 1) > most:
+            yield _frames_of(batches), batches
+            batches = []
+    if batches:
+        yield _frames_of(batches), batches
+
+
+def _frames_of(batches: Sequence[Batch]) -> list[str]:
+    return [frame for batch in batches for frame in batch["frame"]]
+
+
+class _Predictor:
+    """Networks in main memory, of which one at a time is on the device."""
+
+    def __init__(self, trained: Mapping[str, TrainedLearner]) -> None:
+        self._settings = {name: learner.network_settings for name, learner in trained.items()}
+        self._networks = {name: load_learner(learner) for name, learner in trained.items()}
+
+    @torch.inference_mode()
+    def rows(self, name: str, batches: Sequence[Batch]) -> Iterator[Row]:
+        """The rows that a model predicts of a block."""
+        settings = self._settings[name]
+        device = device_of(settings.training)
+        network = self._networks[name].to(device)
+        for batch in batches:
+            depth = predict_depth(network, batch["image"].to(device), settings)[:, 0].cpu()
+            yield from zip(batch["frame"], depth.numpy(), strict=True)
+        if len(self._networks) > 1:
+            network.cpu()
 
 
 def predict_depth(network: nn.Module, image: Tensor, settings: LearnerSettings) -> Tensor:

@@ -1,5 +1,6 @@
 """Predictions of the base learners, kept on disk so that they are complete, of known origin and undamaged."""
 
+from ensemble.cache.filling import fill_stores
 from ensemble.cache.identity import (
     SCHEMA,
     CacheError,
@@ -18,6 +19,7 @@ from ensemble.cache.writer import PredictionWriter
 __all__ = [
     "PredictionWriter",
     "PredictionReader",
+    "fill_stores",
     "CacheIdentity",
     "Role",
     "SCHEMA",

@@ -5,14 +5,14 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fingerprint
+from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fill_stores, fingerprint
 
 SIZE = (12, 16)
 MAX_DEPTH = 10.0
@@ -112,17 +112,32 @@ def say(*words: str) -> None:
 
 
 def cache_everything(root: str, count: str, shard_frames: str) -> None:
-    """Fill the stores of all learners, telling what was computed and what was acknowledged."""
-    for learner in LEARNERS:
-        with writer(Path(root) / learner, int(count), learner=learner, shard_frames=int(shard_frames)) as store:
-            told = set(store.acknowledged)
-            for frame_id in store.missing():
+    """Fill the stores of all learners in one pass, telling what was computed and what was acknowledged."""
+    size = int(shard_frames)
+    with ExitStack() as stack:
+        stores = {
+            learner: stack.enter_context(writer(Path(root) / learner, int(count), learner=learner, shard_frames=size))
+            for learner in LEARNERS
+        }
+        told = {learner: set(store.acknowledged) for learner, store in stores.items()}
+        wanted = [frame_id for frame_id in frame_ids(int(count)) if any(frame_id not in each for each in told.values())]
+
+        def predict(learner: str, block: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+            tell_acknowledged()
+            for frame_id in block:
                 say("computed", learner, frame_id)
                 time.sleep(0.0005)
-                store.append(frame_id, depth_of(learner, frame_id))
-                for acknowledged in set(store.acknowledged) - told:
-                    say("acknowledged", learner, acknowledged)
-                told.update(store.acknowledged)
+                yield frame_id, depth_of(learner, frame_id)
+
+        def tell_acknowledged() -> None:
+            for learner, store in stores.items():
+                for frame_id in sorted(set(store.acknowledged) - told[learner]):
+                    say("acknowledged", learner, frame_id)
+                told[learner].update(store.acknowledged)
+
+        blocks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+        fill_stores(stores, zip(blocks, blocks, strict=True), predict)
+        tell_acknowledged()
     say("done")
 
 

@@ -88,7 +88,9 @@ def check_races(root: Path, *, races: int) -> None:
         for process in processes:
             process.stdin.write("go\n")
             process.stdin.flush()
-        answers = [process.stdout.readline() for process in processes]
+        started = time.monotonic()
+        answers = [process.stdout.readline() for process in processes]  # ends for the loser when it ends
+        assert time.monotonic() - started < 5
         assert sorted(answers) == ["", "won\n"]
         winner, loser = sorted(processes, key=lambda process: answers[processes.index(process)], reverse=True)
         _, complaint = loser.communicate(timeout=5)
