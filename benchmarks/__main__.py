@@ -2,17 +2,20 @@
 
 import typer
 
-from benchmarks import allocator, caching, growth, loading, networks, startup
+from benchmarks import allocator, caching, growth, loading, networks, startup, studies
+from benchmarks.tables import only_show
 
 
 def main() -> None:
-    """Runs every benchmark shortly."""
+    """Runs every benchmark shortly and shows the tables; docs/benchmarks.md holds those of the long runs."""
+    only_show()
     startup.main(repeats=1)
     loading.main(root=None, scenes=4, repeats=3)
     caching.main(predictions=None, frames=12, network_frames=1, repeats=2)
-    growth.main(small=500, large=2000)
+    growth.main(small=200, large=2000)
+    studies.main(trials=2)
     allocator.main(learner="bts", repeats=1)
-    networks.main(repeats=1, height=480, width=640, compiled=False, fit_size=240)
+    networks.main(repeats=1, height=240, width=320, compiled=False, fit_size=120)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,6 @@ def main(
     write_section(
         "allocator",
         "Memory that goes back to the kernel",
-        command="python -m benchmarks.allocator",
         targets=[
             Target(
                 f"processor time of a training step of {learner} with large blocks kept",

@@ -56,19 +56,18 @@ def main(
     else:
         rows, what = _stored_rows(predictions, frames), "predictions of trained learners on real images"
     table, seconds = _codecs(rows, repeats)
-    network, writing = _writing(network_frames, repeats)
+    without, with_writing = _writing(network_frames, repeats)
     reading, memory_map = _reading(rows, repeats)
     ratio = memory_map / reading
-    added = writing / network
+    added = with_writing / without - 1
     write_section(
         "caching",
         "The prediction cache",
-        command="python -m benchmarks.caching --predictions FOLDER",
         targets=[
             Target(
                 "writing three learners' rows, uint16, default codec, beside running the networks at 480x640",
                 "<= 10 % more",
-                f"{added:.1%} more ({1e3 * network:.0f} ms and {1e3 * writing:.1f} ms a frame)",
+                f"{added:+.1%} ({1e3 * with_writing:.0f} and {1e3 * without:.0f} ms a frame)",
                 added <= 0.1,
             ),
             Target(
@@ -150,24 +149,23 @@ def _reader_of(dataset: h5py.Dataset, order: np.ndarray) -> Callable[[], None]:
 
 
 def _writing(frames: int, repeats: int) -> tuple[float, float]:
-    """Seconds per frame that three learners take, and that writing their rows takes."""
+    """Wall seconds per frame of three learners without writing their rows, and with it."""
     settings = {name: learner_settings(name, kind="rooms", assignments=["encoder.weights=none"]) for name in LEARNERS}
     networks = {name: build_learner(each).eval() for name, each in settings.items()}
     images = torch.rand(frames, 3, *SIZE)
-    network, writing = [], []
     names = itertools.count()
+
+    def predict() -> dict[str, np.ndarray]:
+        return {name: predict_depth(each, images, settings[name])[:, 0].numpy() for name, each in networks.items()}
+
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        for _ in range(repeats):
-            start = time.process_time()
-            depths = {
-                name: predict_depth(each, images, settings[name])[:, 0].numpy() for name, each in networks.items()
-            }
-            network.append((time.process_time() - start) / frames)
-            start = time.process_time()
-            for rows in depths.values():
+
+        def write() -> None:
+            for rows in predict().values():
                 _write(Path(folder) / str(next(names)), rows)
-            writing.append((time.process_time() - start) / frames)
-    return float(np.median(network)), float(np.median(writing))
+
+        seconds = in_turn({"without": predict, "with": write}, repeats=repeats)
+    return seconds["without"] / frames, seconds["with"] / frames
 
 
 def _identity() -> CacheIdentity:

@@ -27,6 +27,7 @@ from ensemble.data.transforms import Sample
 
 BATCH = 8
 FORMER = ("files, former",)
+LZ4 = "pack, lz4"
 STEP_FRAMES, STEP_SECONDS = 32, 0.040
 WHY = "augmentation costs the same from either source, so it weighs more in the faster one"
 CODECS = {
@@ -57,27 +58,25 @@ def main(
     """Measures loading and writes its section."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        files, packed = Path(folder) / "copy", Path(folder) / "pack"
+        files, packed, smaller = (Path(folder) / name for name in ("copy", "pack", "lz4"))
         _some_scenes(root, scenes, files)
         write_pack(files, packed, full=False)
-        data = {name: _settings(place) for name, place in (("files", files), ("pack", packed))}
-        sets = {name: FrameDataset(open_source(each), open_source(each).frames, each) for name, each in data.items()}
+        write_pack(files, smaller, full=False, codec="lz4")
+        data = {name: _settings(place) for name, place in (("files", files), ("pack", packed), (LZ4, smaller))}
+        sets = {name: _dataset(each) for name, each in data.items()}
         batches = list(TrainingBatches(len(sets["files"]), BATCH, seed=0))
         for draws in batches[:2]:
-            first, second = (sets[name][draws] for name in ("files", "pack"))
-            if not all(torch.equal(first[key], second[key]) for key in ("image", "depth", "valid")):
-                raise ValueError("files and pack give different tensors")
+            first, *others = (each[draws] for each in sets.values())
+            if not all(torch.equal(first[key], other[key]) for other in others for key in ("image", "depth", "valid")):
+                raise ValueError("files and packs give different tensors")
         rates = _rates(sets, batches, repeats)
-        still = _settings(packed, rotation=0.0), _settings(files, rotation=0.0)
-        unturned = {
-            name: FrameDataset(open_source(each), open_source(each).frames, each)
-            for name, each in zip(("pack", "files"), still, strict=True)
-        }
+        still = {name: _settings(each.root, rotation=0.0) for name, each in data.items() if each.root is not None}
+        unturned = {name: _dataset(each) for name, each in still.items()}
         still_rates = _rates(unturned, batches, repeats, former=False)
         steps = _steps(sets, repeats)
         workers = {name: _with_workers(each) for name, each in sets.items()}
         layouts = _layouts(sets["files"])
-        bytes_of = {name: _bytes_below(place) for name, place in (("files", files), ("pack", packed))}
+        bytes_of = {name: _bytes_below(place) for name, place in (("files", files), ("pack", packed), (LZ4, smaller))}
         frames = len(sets["files"])
     share = {name: parts["augmentation"] / sum(parts.values()) for name, parts in steps.items() if name in sets}
     needed, cores, count = STEP_FRAMES / STEP_SECONDS, os.cpu_count() or 1, affordable_workers(8)
@@ -86,7 +85,6 @@ def main(
     write_section(
         "loading",
         "Loading training crops",
-        command="python -m benchmarks.loading --root ROOT",
         targets=[
             Target("416x544 crops, pack against files, one core", ">= 3x frames/s", f"{turned:.2f}x", turned >= 3, WHY),
             Target("the same without rotation", ">= 3x frames/s", f"{unturned_ratio:.2f}x", unturned_ratio >= 3, WHY),
@@ -124,8 +122,7 @@ def main(
                 ("step", *steps),
                 [(part, *(milliseconds(parts[part]) for parts in steps.values())) for part in steps["pack"]],
             ),
-            f"A frame takes {bytes_of['files'] / frames / 1e3:.0f} kB in files and "
-            f"{bytes_of['pack'] / frames / 1e3:.0f} kB in the pack.",
+            "Bytes of a frame: " + ", ".join(f"{name} {size / frames / 1e3:.0f} kB" for name, size in bytes_of.items()),
             "Chunks and codecs of a pack, with fletcher32; the window is what a turned crop of that size reads:",
             layouts,
         ],
@@ -172,6 +169,11 @@ def _settings(root: Path, *, rotation: float = 2.5) -> DataSettings:
     )
 
 
+def _dataset(data: DataSettings) -> FrameDataset:
+    source = open_source(data)
+    return FrameDataset(source, source.frames, data)
+
+
 def _rates(sets: dict, batches: list, repeats: int, *, former: bool = True) -> dict[str, float]:
     """Frames per second in this process."""
     calls = dict.fromkeys((*sets, "files, former"), 0)
@@ -196,7 +198,8 @@ def _rates(sets: dict, batches: list, repeats: int, *, former: bool = True) -> d
 
 def _steps(sets: dict[str, FrameDataset], repeats: int) -> dict[str, dict[str, float]]:
     """Seconds per frame of the parts of loading."""
-    ways = {name: _parts_of(sets[name.partition(",")[0]], former="former" in name) for name in (*FORMER, *sets)}
+    ways = {name: _parts_of(sets["files"], former=True) for name in FORMER}
+    ways |= {name: _parts_of(each, former=False) for name, each in sets.items()}
     tasks = {f"{name}: {part}": task for name, parts in ways.items() for part, task in parts.items()}
     seconds = in_turn(tasks, repeats=repeats, clock=time.process_time)
     return {name: {part: seconds[f"{name}: {part}"] / BATCH for part in parts} for name, parts in ways.items()}

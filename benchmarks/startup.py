@@ -1,5 +1,6 @@
 """How long a person waits: for ``--help``, and for the first training step on rooms."""
 
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ def main(repeats: Annotated[int, typer.Option(min=1, help="Of everything that is
     commands = ("base", "meta", "study", "data", "report")
     helps = in_turn({name: _running(f"ensemble.{name}", "--help") for name in commands}, repeats=repeats)
     with tempfile.TemporaryDirectory() as folder:
-        first = min(_seconds_to_first_step(Path(folder) / str(number)) for number in range(min(repeats, 2)))
+        first = statistics.median(_seconds_to_first_step(Path(folder) / str(number)) for number in range(repeats))
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "ensemble.base", "--help"],
         cwd=REPOSITORY, capture_output=True, text=True, check=True,
@@ -29,7 +30,6 @@ def main(repeats: Annotated[int, typer.Option(min=1, help="Of everything that is
     write_section(
         "startup",
         "Start",
-        command="python -m benchmarks.startup",
         targets=[
             Target("`python -m ensemble.base --help`", "< 1 s", f"{helps['base']:.2f} s", helps["base"] < 1),
             Target("the same without importing torch", "yes", "no" if has_torch else "yes", not has_torch),

@@ -39,7 +39,6 @@ def main(
     write_section(
         "studies",
         "Studies",
-        command="python -m benchmarks.studies",
         targets=[
             Target(
                 "frozen trials on rooms, one worker", "reported", f"{one:.0f} trials/hour", None, "no target was set"

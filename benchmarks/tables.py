@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,13 @@ things that are compared take turns, so that a busy machine slows all of them; c
 `make bench` runs the short set.
 """
 _LOAD_AT_START = os.getloadavg()[0]
+_shown_only = False
+
+
+def only_show() -> None:
+    """From now on sections are shown and not written: those of short runs must not replace those of long ones."""
+    global _shown_only
+    _shown_only = True
 
 
 @dataclass(frozen=True)
@@ -91,10 +99,21 @@ def machine() -> str:
     return f"{model}, {cores} cores ({state}), {gpu}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
-def write_section(
-    name: str, title: str, *, command: str, targets: Sequence[Target], parts: Sequence[Table | str] = ()
-) -> None:
-    """Put a section into the document in place of its former self, and show it."""
+def command_line(name: str) -> str:
+    """The command that this process runs; folders of this machine are left out."""
+    words = ["FOLDER" if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return " ".join(["python -m benchmarks" if _shown_only else f"python -m benchmarks.{name}", *words])
+
+
+def write_section(name: str, title: str, *, targets: Sequence[Target], parts: Sequence[Table | str] = ()) -> None:
+    """Put a section into the document in place of its former self, and show it.
+
+    Args:
+        name: Of the module in ``benchmarks``.
+        title: Headline.
+        targets: What was to be reached.
+        parts: Further tables and sentences.
+    """
     verdicts = {True: "met", False: "not met", None: "not measured"}
     rows = [
         (each.what, each.wanted, each.measured, verdicts[each.met] + (f": {each.why}" if each.why else ""))
@@ -102,18 +121,20 @@ def write_section(
     ]
     body = [
         f"## {title}",
-        f"`{command}`, {datetime.now(UTC):%Y-%m-%d}. {machine()}.",
+        f"`{command_line(name)}`, {datetime.now(UTC):%Y-%m-%d}. {machine()}.",
         Table(("what", "target", "measured", "verdict"), rows).markdown() if rows else "",
         *(part if isinstance(part, str) else part.markdown() for part in parts),
     ]
     section = "\n\n".join(text for text in body if text)
+    results.print(section, soft_wrap=True)
+    if _shown_only:
+        return
     marks = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     block = f"{marks[0]}\n{section}\n{marks[1]}"
     text = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.is_file() else _HEAD
     pattern = re.compile(re.escape(marks[0]) + ".*?" + re.escape(marks[1]), re.DOTALL)
     text = pattern.sub(lambda _: block, text) if pattern.search(text) else f"{text.rstrip()}\n\n{block}\n"
     write_text(DOCUMENT, text)
-    results.print(section, soft_wrap=True)
 
 
 def milliseconds(seconds: float) -> str:
