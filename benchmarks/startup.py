@@ -1,5 +1,6 @@
-"""How long a person waits: for ``--help``, and for the first training step on rooms."""
+"""How long a person waits: for ``--help``, for the first training step on rooms, and for the rooms themselves."""
 
+import itertools
 import statistics
 import subprocess
 import sys
@@ -9,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from benchmarks.tables import Target, in_turn, write_section
+from ensemble.config import RoomsSettings
+from ensemble.data.rooms import RoomsSource
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -27,6 +31,7 @@ def main(repeats: Annotated[int, typer.Option(min=1, help="Of everything that is
         cwd=REPOSITORY, capture_output=True, text=True, check=True,
     ).stderr  # fmt: skip
     has_torch = any(line.rpartition("|")[2].strip() == "torch" for line in loaded.splitlines())
+    rooms = _rooms_per_second(repeats)
     write_section(
         "startup",
         "Start",
@@ -34,9 +39,23 @@ def main(repeats: Annotated[int, typer.Option(min=1, help="Of everything that is
             Target("`python -m ensemble.base --help`", "< 1 s", f"{helps['base']:.2f} s", helps["base"] < 1),
             Target("the same without importing torch", "yes", "no" if has_torch else "yes", not has_torch),
             Target("`train bts` on rooms to its first step", "< 15 s", f"{first:.1f} s", first < 15),
+            Target("rooms of 96x128, one core", ">= 30 frames/s", f"{rooms:.0f} frames/s", rooms >= 30),
         ],
         parts=["`--help` of the others: " + ", ".join(f"{name} {value:.2f} s" for name, value in helps.items())],
     )
+
+
+def _rooms_per_second(repeats: int) -> float:
+    """Frames of new rooms in a second of processor time."""
+    torch.set_num_threads(1)
+    seeds = itertools.count()
+
+    def render() -> None:
+        source = RoomsSource(RoomsSettings(scenes=5, test_scenes=1, frames=4, seed=next(seeds)), (96, 128))
+        for frame in source.frames[:20]:
+            source.read(frame)
+
+    return 20 / in_turn({"rooms": render}, repeats=max(repeats, 3), clock=time.process_time)["rooms"]
 
 
 def _running(module: str, *arguments: str) -> Callable[[], object]:
