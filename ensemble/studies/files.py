@@ -192,7 +192,8 @@ class StudySettings(Settings):
         set: Settings of every trial, as with ``--set``.
         questions: Setting -> answers; every combination of answers is an arm.
         numbers: Settings that are tuned within every arm.
-        objective: A metric on the validation scenes, or a list of one metric and costs.
+        objective: A metric on the validation scenes, or a list of metrics and costs. The first metric chooses the
+            weights that all are measured with, and the best trial.
         budget: Of a trial.
         trials: Trials of every arm.
         sampler: How numbers are drawn.
@@ -223,9 +224,11 @@ class StudySettings(Settings):
         for name in self.objectives:
             if name not in known:
                 raise ValueError(f"objective: there is no {name!r}; {nearest(name, known)}")
-        metrics = [name for name in self.objectives if name in METRICS]
-        if len(metrics) != 1 or len(set(self.objectives)) != len(self.objectives):
-            raise ValueError(f"objective: expected one metric and any costs, found {', '.join(self.objectives)}")
+        told = ", ".join(self.objectives) or "nothing"
+        if not any(name in METRICS for name in self.objectives):
+            raise ValueError(f"objective: expected one metric or more and any costs, found {told}")
+        if len(set(self.objectives)) != len(self.objectives):
+            raise ValueError(f"objective: one stands there twice, found {told}")
         if len(self.objectives) > 1 and self.pruner.kind != "none":
             raise ValueError("pruner: several objectives cannot be pruned by one of them; set pruner.kind to none")
         return self
@@ -249,7 +252,7 @@ class StudySettings(Settings):
 
     @property
     def metric(self) -> str:
-        """The objective that is a score on the validation scenes."""
+        """The first objective that is a score on the validation scenes: it chooses checkpoints and best trials."""
         return next(name for name in self.objectives if name in METRICS)
 
 

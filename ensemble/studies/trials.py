@@ -22,15 +22,16 @@ from ensemble.data.loaders import KeptFrames
 from ensemble.files import write_text
 from ensemble.joint import with_members
 from ensemble.runs import Outputs, Run
-from ensemble.stages import WANDB_PROJECT, fit_meta
+from ensemble.stages import fit_meta
 from ensemble.studies.arms import Arm, assigned, numbers_of, settings_of
 from ensemble.studies.costs import Costs
+from ensemble.studies.decoding import sharing_frames
 from ensemble.studies.files import COSTS, NumberSettings, StudySettings, plain_number
-from ensemble.studies.folders import StudyFolder, outcome_file, study_folder
+from ensemble.studies.folders import StudyFolder, outcome_file, scores_file, study_folder
 from ensemble.studies.records import FOLDER, REASON, SECONDS, SPENT, SURPLUS, records
 from ensemble.studies.storage import StorageDownError, patiently, quiet
+from ensemble.studies.tracked import finish_trackers, start_tracker
 from ensemble.studies.watching import KeepScores, ReportValues
-from ensemble.training.tracking import wandb_logger
 
 WORKER = "worker"
 """Name of the trial's note of who runs it."""
@@ -113,11 +114,16 @@ def run_trial(laboratory: Laboratory, arm: Arm, trial: optuna.Trial) -> tuple[fl
 def study_settings(
     laboratory: Laboratory, arm: Arm, numbers: Mapping[str, Any], *, seed: int | None = None
 ) -> StackSettings:
-    """The settings of a trial with those of the learners that are trained with it."""
+    """The settings of a trial with those of the learners that are trained with it.
+
+    Frames of a trial that trains learners are kept for the next one, unless the study sets ``data.preload`` itself.
+    """
     study, outputs, root = laboratory.study, laboratory.outputs, laboratory.root
     settings = settings_of(study, arm, numbers, outputs, root=root, seed=seed)
     given = [f"{key}={json.dumps(value)}" for key, value in assigned(study, arm, numbers).items()]
     kind = settings.data.kind
+    if "data.preload" not in study.set:
+        settings = sharing_frames(settings, outputs, laboratory.frames)
     return with_members(settings, outputs, kind=kind, root=root, config=study.config, assignments=given)
 
 
@@ -221,7 +227,8 @@ def _fitted(
     """Fit a stack; the outcome as it stands in the trial's file."""
     study, started = laboratory.study, time.monotonic()
     prune = study.pruner.kind != "none"
-    report, trackers = ReportValues(trial, study.metric, prune=prune), _trackers(laboratory, arm, trial, run, numbers)
+    report = ReportValues(trial, study.metric, prune=prune)
+    trackers = _trackers(laboratory, arm, trial, run, numbers)
     found: dict[str, Any] = {"state": "failed", "values": [], "reason": "", "constraints": {}, "number": trial.number}
     spent = 0.0
     try:
@@ -242,7 +249,7 @@ def _fitted(
             kept=laboratory.frames,
         )
         result = json.loads(run.result.read_text(encoding="utf-8"))
-        measured = {**costs, study.metric: result["best"]}
+        measured = {**costs, **_further_metrics(study, run), study.metric: result["best"]}
         spent = result["budget"]["spent"]
         found |= {"state": "complete", "values": [measured[name] for name in study.objectives]}
     except optuna.TrialPruned as stop:
@@ -252,8 +259,7 @@ def _fitted(
         found["reason"] = str(error) or type(error).__name__
         spent = report.spent
     finally:
-        for tracker in trackers:
-            tracker.experiment.finish()
+        finish_trackers(trackers)
     found["attributes"] = {
         SPENT: spent,
         SECONDS: round(time.monotonic() - started, 2),
@@ -269,16 +275,22 @@ def _costs(laboratory: Laboratory, settings: StackSettings) -> dict[str, float]:
     return laboratory.costs.of(settings) if wanted else {}
 
 
+def _further_metrics(study: StudySettings, run: Run) -> dict[str, float]:
+    """Means over the validation frames of the objectives beside the first metric, where that was best."""
+    names = [name for name in study.objectives if name not in COSTS and name != study.metric]
+    if not names:
+        return {}
+    frames = json.loads(scores_file(run).read_text(encoding="utf-8")).values()
+    return {name: sum(scores[name] for scores in frames) / len(frames) for name in names}
+
+
 def _trackers(
     laboratory: Laboratory, arm: Arm, trial: optuna.Trial, run: Run, numbers: Mapping[str, Any]
 ) -> list[WandbLogger]:
     if not laboratory.wandb:
         return []
-    study = laboratory.study
-    name = f"{arm.name}-{trial.number}"
-    told = {"arm": arm.name, **assigned(study, arm, numbers)}
-    tracker = wandb_logger(WANDB_PROJECT, name, study.name, run.folder, told)
-    return [tracker] if isinstance(tracker, WandbLogger) else []
+    told = {"arm": arm.name, **assigned(laboratory.study, arm, numbers)}
+    return start_tracker(laboratory.study.name, f"{arm.name}-{trial.number}", run, told)
 
 
 def read_outcome(run: Run) -> dict[str, Any] | None:
