@@ -11,7 +11,7 @@ from ensemble import options
 from ensemble.config_files import config_folder
 from ensemble.console import messages, results
 from ensemble.runs import outputs
-from ensemble.setting_trees import SettingsError, parse_assignments
+from ensemble.setting_trees import SettingsError, nearest, parse_assignments
 from ensemble.studies.arms import arms_of, experiment_of, lowest_numbers, settings_of
 from ensemble.studies.files import read_study
 from ensemble.studies.folders import known_studies, started_study, study_folder
@@ -24,7 +24,8 @@ Storage = Annotated[
     str | None,
     typer.Option(
         envvar="STACKDEPTH_STORAGE",
-        help="postgresql://USER@HOST/DATABASE, sqlite:///FILE or journal:FILE. Default: a file of the study.",
+        help="postgresql://USER@HOST/DATABASE, sqlite:///FILE or journal:FILE. "
+        "Default: where the study was started, else a file of its own.",
     ),
 ]
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study that was started.")]
@@ -67,11 +68,11 @@ def run(
         settings_of(study, arm, lowest_numbers(study, arm), where, root=root)
         experiment_of(study, arm)
 
+    from ensemble.studies.addresses import has_password, storage_url
     from ensemble.studies.running import begin_study, run_study
-    from ensemble.studies.storage import storage_url
     from ensemble.studies.trials import Laboratory
 
-    url = storage_url(storage, study_folder(where, study.name).database)
+    url = storage_url(storage, study_folder(where, study.name))
     laboratory = Laboratory(study, where, url, root=root, wandb=wandb)
     with storage_may_be_down():
         if prepare_only:
@@ -81,34 +82,42 @@ def run(
         status = run_study(laboratory, workers=workers, timeout=timeout)
     if status:
         raise typer.Exit(status)
-    messages.print(f"next: {where.command('study', 'compare', study.name)}")
+    again = " (with the same --storage: its password is not kept)" if has_password(url) else ""
+    messages.print(f"next: {where.command('study', 'compare', study.name)}{again}")
 
 
 @app.command()
-def show(study: Study, storage: Storage = None, cache_dir: options.CacheDir = None) -> None:
+def show(
+    study: Study, storage: Storage = None, cache_dir: options.CacheDir = None, as_json: options.Json = False
+) -> None:
     """How far a study is: every arm with its trials and its best value."""
     where = outputs(cache_dir)
     settings = started_study(where, study)
 
-    from ensemble.studies.progress import progress_table
-    from ensemble.studies.records import trials_of
-    from ensemble.studies.storage import open_storage, storage_url
+    from ensemble.studies.addresses import storage_url
+    from ensemble.studies.progress import progress_table, progress_tree
+    from ensemble.studies.records import begun_trials
 
     with storage_may_be_down():
-        opened = open_storage(storage_url(storage, study_folder(where, study).database), settings.storage)
-        results.print(progress_table(settings, trials_of(settings, opened)))
+        trials = begun_trials(settings, storage_url(storage, study_folder(where, study)))
+    if as_json:
+        results.print_json(data=progress_tree(settings, trials))
+    else:
+        results.print(progress_table(settings, trials))
 
 
 @app.command("list")
-def list_studies(cache_dir: options.CacheDir = None) -> None:
+def list_studies(cache_dir: options.CacheDir = None, as_json: options.Json = False) -> None:
     """Names of the studies that were started here, and what they ask."""
     where = outputs(cache_dir)
-    names = known_studies(where)
-    for name in names:
-        results.print(f"{name:<24} {started_study(where, name).about}", soft_wrap=True)
-    if not names:
-        ready = ", ".join(sorted(path.stem for path in (config_folder() / "study").glob("*.yaml")))
-        messages.print(f"no study was started below {where.root}; ready ones: {ready}")
+    asked = {name: started_study(where, name).about for name in known_studies(where)}
+    if as_json:
+        results.print_json(data=[{"study": name, "about": about} for name, about in asked.items()])
+        return
+    for name, about in asked.items():
+        results.print(f"{name:<24} {about}", soft_wrap=True)
+    if not asked:
+        messages.print(f"no study was started below {where.root}; ready ones: {', '.join(_ready())}")
 
 
 @app.command()
@@ -123,12 +132,13 @@ def best(
     where = outputs(cache_dir)
     settings = started_study(where, study)
 
+    from ensemble.studies.addresses import storage_url
     from ensemble.studies.best import best_command, write_best
-    from ensemble.studies.storage import open_storage, storage_url
+    from ensemble.studies.records import begun_trials
 
     with storage_may_be_down():
-        opened = open_storage(storage_url(storage, study_folder(where, study).database), settings.storage)
-        found = write_best(settings, opened, where, write, arm=arm)
+        trials = begun_trials(settings, storage_url(storage, study_folder(where, study)))
+    found = write_best(settings, trials, where, write, arm=arm)
     messages.print(f"{study}: trial {found.trial.number} of {found.trial.arm}, {found.told}")
     results.print(f"Run: {best_command(found, where, write)}", soft_wrap=True)
 
@@ -137,42 +147,65 @@ def best(
 def compare(
     studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Studies that were started.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to. Default: that of the first study.")] = None,
-    seeds: options.Seeds = None,
+    seeds: Annotated[
+        str, typer.Option(metavar="1,2,3|none", help="Fit the best of every arm again from these; none skips that.")
+    ] = "1,2,3",
     budget: Annotated[
         str | None, typer.Option(metavar="500steps|300seconds", help="Of the repeats; that of a trial where absent.")
     ] = None,
     storage: Storage = None,
     root: options.Root = None,
     cache_dir: options.CacheDir = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Compare the arms on the validation scenes; with --seeds after fitting the best of every arm from each of them."""
+    """Fit the best setting of every arm from several seeds, and compare the arms on the validation scenes."""
     where = outputs(cache_dir)
     asked = [started_study(where, name) for name in studies]
-    wanted = options.parse_seeds(seeds)
+    wanted = options.parse_seeds(None if seeds == "none" else seeds)
     if budget is not None and not wanted:
-        raise SettingsError("--budget is that of the repeats: give --seeds as well")
+        raise SettingsError("--budget is that of the repeats, and --seeds none asks for none of them; leave out one")
     options.parse_budget(budget)
 
+    from ensemble.studies.addresses import storage_url
     from ensemble.studies.comparison import compare_studies
     from ensemble.studies.pages import arm_table, write_comparison
-    from ensemble.studies.storage import storage_url
+    from ensemble.studies.sheets import comparison_tree
     from ensemble.studies.trials import Laboratory
 
     with storage_may_be_down():
         laboratories = [
-            Laboratory(study, where, storage_url(storage, study_folder(where, study.name).database), root=root)
+            Laboratory(study, where, storage_url(storage, study_folder(where, study.name)), root=root)
             for study in asked
         ]
         found = compare_studies(laboratories, seeds=wanted, budget=budget)
     folder = out or study_folder(where, studies[0]).comparison
     written = write_comparison(found, folder)
-    results.print(arm_table(found))
+    if as_json:
+        results.print_json(data={**comparison_tree(found), "folder": str(folder), "files": written})
+    else:
+        results.print(arm_table(found))
     messages.print(f"{', '.join(written)}: {folder}")
 
 
 def _found(file: Path) -> Path:
-    ready = config_folder() / "study" / f"{file.name}.yaml"
-    return ready if not file.is_file() and file.parent == Path() and ready.is_file() else file
+    """The study file that a person means: a file, or the name of a ready one.
+
+    Raises:
+        SettingsError: A bare name is neither.
+    """
+    if file.is_file() or file.parent != Path():
+        return file
+    ready = _ready()
+    if file.name not in ready:
+        raise SettingsError(
+            f"{file}: there is no such file, and no ready study of that name; {nearest(file.stem, ready)}"
+        )
+    return ready[file.name]
+
+
+def _ready() -> dict[str, Path]:
+    """Name -> file of the ready studies."""
+    return {path.stem: path for path in sorted((config_folder() / "study").glob("*.yaml"))}
 
 
 def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:

@@ -1,11 +1,11 @@
 """The best setting of a study as an experiment file of its own."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from optuna.storages import BaseStorage
 
 from ensemble.config import StackSettings
 from ensemble.config_files import stored_settings
@@ -15,7 +15,7 @@ from ensemble.setting_trees import SettingsError, check_name
 from ensemble.studies.arms import arms_of, assigned, numbers_of
 from ensemble.studies.files import StudySettings
 from ensemble.studies.folders import study_folder
-from ensemble.studies.records import Trial, best_of, trials_of
+from ensemble.studies.records import Trial, best_of
 from ensemble.studies.trials import spelt
 
 WRITTEN = ("encoder", "network", "loss", "training", "rows", "level0", "mode", "live")
@@ -39,12 +39,12 @@ class Best:
     assignments: tuple[str, ...]
 
 
-def write_best(study: StudySettings, storage: BaseStorage, outputs: Outputs, file: Path, *, arm: str | None) -> Best:
+def write_best(study: StudySettings, trials: Sequence[Trial], outputs: Outputs, file: Path, *, arm: str | None) -> Best:
     """Write the settings of the best trial.
 
     Args:
         study: The study.
-        storage: Where its trials are.
+        trials: Of all arms.
         outputs: Where its runs are.
         file: To write.
         arm: Only of this arm.
@@ -54,7 +54,7 @@ def write_best(study: StudySettings, storage: BaseStorage, outputs: Outputs, fil
     """
     if arm is not None:
         check_name(arm, [each.name for each in arms_of(study)], f"arm of {study.name}")
-    trial = best_of(study, [each for each in trials_of(study, storage) if arm in (None, each.arm)])
+    trial = best_of(study, [each for each in trials if arm in (None, each.arm)])
     if trial is None:
         raise SettingsError(f"{study.name}: no trial is complete yet that keeps to the constraints")
     run = study_folder(outputs, study.name).trial(trial.arm, trial.folder)

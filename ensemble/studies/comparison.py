@@ -3,12 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import optuna
 import torch
-from optuna.trial import TrialState
 
 from ensemble.config import StackSettings
 from ensemble.config_files import stored_settings
@@ -19,16 +18,15 @@ from ensemble.metrics import prepare as prepared
 from ensemble.prediction import division_of
 from ensemble.rows import level_zero, open_rows
 from ensemble.runs import Outputs, Run
-from ensemble.setting_trees import SettingsError, parse_assignments
-from ensemble.stages import fit_meta, protocol_of
+from ensemble.setting_trees import SettingsError
+from ensemble.stages import protocol_of
 from ensemble.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
 from ensemble.studies.arms import Arm, arms_of, numbers_of
-from ensemble.studies.files import BudgetSettings, StudySettings
-from ensemble.studies.folders import scores_file
-from ensemble.studies.records import Trial, best_of, directions, trials_of
-from ensemble.studies.storage import open_storage
-from ensemble.studies.trials import Laboratory, distribution_of, spelt, study_settings
-from ensemble.studies.watching import KeepScores
+from ensemble.studies.files import StudySettings
+from ensemble.studies.merging import Pool, pools_of
+from ensemble.studies.records import Trial, begun_trials, best_of
+from ensemble.studies.repeats import Repeats, read_scores, repeat_best
+from ensemble.studies.trials import Laboratory, spelt
 
 ImageScores = Mapping[str, float]
 """Frame -> score."""
@@ -47,6 +45,7 @@ class ArmResult:
         high: Upper end.
         deviation: Over repeats.
         repeats: Fits that ``value`` is the mean of.
+        failed_repeats: Seed -> why its fit failed; these are left out of ``value``.
         plain_mean: The same metric of the plain mean of its learners' cached depth; frozen arms have it.
         learners_seconds: Training time of the learners that it rests on; none for joint training.
         trials: All of its trials.
@@ -61,6 +60,7 @@ class ArmResult:
     high: float | None
     deviation: float | None
     repeats: int
+    failed_repeats: Mapping[int, str]
     plain_mean: float | None
     learners_seconds: float
     trials: tuple[Trial, ...]
@@ -75,6 +75,12 @@ class ArmResult:
     def spent(self) -> float:
         """Budget of all trials together."""
         return sum(trial.spent for trial in self.trials)
+
+    @property
+    def in_order(self) -> list[tuple[Trial, float]]:
+        """Finished trials in the order in which they ended, each with the budget that the arm had spent then."""
+        finished = sorted((trial for trial in self.trials if trial.finished), key=lambda trial: trial.ended or 0.0)
+        return list(zip(finished, accumulate(trial.spent for trial in finished), strict=True))
 
     def count(self, state: str) -> int:
         """Trials of a state."""
@@ -92,8 +98,9 @@ class Comparison:
         differences: Every pair of arms; empty where there are fewer than two scenes.
         scenes: Number of validation scenes.
         frames: Number of validation frames.
-        merged: Study -> all its trials as one study of Optuna, questions among the parameters.
+        pools: Study -> its trials as they are looked at together.
         budget: Of a trial, and of the repeats where there are any, in words.
+        seeds: Of the repeats.
     """
 
     studies: tuple[StudySettings, ...]
@@ -102,8 +109,9 @@ class Comparison:
     differences: tuple[Difference, ...]
     scenes: int
     frames: int
-    merged: Mapping[str, optuna.Study]
+    pools: Mapping[str, tuple[Pool, ...]]
     budget: str
+    seeds: tuple[int, ...]
 
 
 @dataclass
@@ -124,7 +132,7 @@ def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int],
         budget: Of these repeats, ``500steps`` or ``300seconds``.
 
     Raises:
-        SettingsError: Metrics differ, or the arms were scored on different frames.
+        SettingsError: Metrics differ, no trial of a study is finished, or the arms were scored on different frames.
         StorageDownError: A storage does not answer.
     """
     studies = tuple(laboratory.study for laboratory in laboratories)
@@ -132,12 +140,11 @@ def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int],
     if len(metrics) > 1:
         raise SettingsError(f"studies with different metrics cannot be compared: {', '.join(sorted(metrics))}")
     metric = metrics.pop()
+    found = [_finished_trials(laboratory) for laboratory in laboratories]
     scored: list[_Scored] = []
-    merged: dict[str, optuna.Study] = {}
-    for laboratory in laboratories:
-        storage = open_storage(laboratory.url, laboratory.study.storage)
-        trials = trials_of(laboratory.study, storage)
-        merged[laboratory.study.name] = merged_study(laboratory.study, trials)
+    pools: dict[str, tuple[Pool, ...]] = {}
+    for laboratory, trials in zip(laboratories, found, strict=True):
+        pools[laboratory.study.name] = pools_of(laboratory.study, trials)
         for arm in arms_of(laboratory.study):
             own = tuple(trial for trial in trials if trial.arm == arm.name)
             scored.append(_arm(laboratory, arm, own, seeds=seeds, budget=budget))
@@ -146,33 +153,22 @@ def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int],
     told = f"{first.amount:g} {first.unit.replace('_', ' ')} a trial"
     if seeds:
         told += f"; {len(seeds)} repeats of {budget or 'the same budget'} from seeds {', '.join(map(str, seeds))}"
-    return Comparison(studies, metric, arms, differences, scenes, frames, merged, told)
+    return Comparison(studies, metric, arms, differences, scenes, frames, pools, told, tuple(seeds))
 
 
-def merged_study(study: StudySettings, trials: Sequence[Trial]) -> optuna.Study:
-    """All arms as one study of Optuna in memory, with the questions among its parameters."""
-    whole = optuna.create_study(study_name=study.name, directions=directions(study))
-    arms = {arm.name: arm for arm in arms_of(study)}
-    choices = {question: [_shown(answer) for answer in answers] for question, answers in study.questions.items()}
-    for trial in trials:
-        if trial.state not in ("complete", "pruned"):
-            continue
-        arm = arms[trial.arm]
-        asked = {question: _shown(answer) for question, answer in arm.answers.items() if len(choices[question]) > 1}
-        distributions = {key: optuna.distributions.CategoricalDistribution(choices[key]) for key in asked}
-        tuned = {key: distribution_of(number) for key, number in numbers_of(study, arm).items() if key in trial.numbers}
-        complete = trial.state == "complete"
-        whole.add_trial(
-            optuna.create_trial(
-                state=TrialState.COMPLETE if complete else TrialState.PRUNED,
-                values=trial.values if complete else None,
-                params={**asked, **trial.numbers},
-                distributions={**distributions, **tuned},
-                intermediate_values=trial.frozen.intermediate_values,
-                constraints=trial.frozen.constraints,
-            )
+def _finished_trials(laboratory: Laboratory) -> list[Trial]:
+    """All trials of a study; refused where there is nothing to compare yet.
+
+    Raises:
+        SettingsError: None is finished.
+    """
+    trials = begun_trials(laboratory.study, laboratory.url)
+    if not any(trial.finished for trial in trials):
+        raise SettingsError(
+            f"{laboratory.study.name}: {len(trials)} trials were begun and none is finished, so there is nothing to "
+            f"compare yet. How far it is tells: {laboratory.outputs.command('study', 'show', laboratory.study.name)}"
         )
-    return whole
+    return trials
 
 
 def _arm(
@@ -189,13 +185,17 @@ def _arm(
             if key in best.numbers
         }
     )
-    empty = ArmResult(study.name, arm, best, None, None, None, None, 0, None, 0.0, trials, numbers)
+    empty = ArmResult(study.name, arm, best, None, None, None, None, 0, {}, None, 0.0, trials, numbers)
     if best is None:
         return _Scored(empty)
     first = laboratory.folder.trial(arm.name, best.folder)
-    runs = [first] if not seeds else [_repeat(laboratory, arm, numbers, seed, budget) for seed in seeds]
+    repeats = Repeats((first,), {})
+    if seeds:
+        repeats = repeat_best(laboratory, arm, best, numbers, seeds=seeds, budget=budget)
+    if not repeats.runs:
+        return _Scored(replace(empty, failed_repeats=repeats.failed))
     settings = stored_settings(StackSettings, first.settings)
-    each = [_scores(run, study.metric) for run in runs]
+    each = [read_scores(run, study.metric) for run in repeats.runs]
     scores = {frame: sum(found[frame] for found in each) / len(each) for frame in each[0]}
     source = open_source(settings.data)
     validation = division_of(laboratory.outputs, settings.experiment, source, settings.data).frames.validation
@@ -205,40 +205,11 @@ def _arm(
         value=spread.mean,
         deviation=spread.deviation,
         repeats=spread.repeats,
+        failed_repeats=repeats.failed,
         plain_mean=_plain_mean(settings, laboratory.outputs, study.metric) if settings.mode == "frozen" else None,
         learners_seconds=_learners_seconds(settings, laboratory.outputs),
     )
     return _Scored(result, scores, {frame.id: frame.scene for frame in validation})
-
-
-def _repeat(laboratory: Laboratory, arm: Arm, numbers: Mapping[str, Any], seed: int, budget: str | None) -> Run:
-    """The best setting of an arm, fitted once more from another seed."""
-    study = laboratory.study
-    if budget is not None:
-        amount = next(unit for unit in ("steps", "seconds") if budget.endswith(unit))
-        (value,) = parse_assignments([f"value={budget.removesuffix(amount)}"]).values()
-        asked = BudgetSettings(steps=value) if amount == "steps" else BudgetSettings(seconds=value)
-        laboratory = replace(laboratory, study=study.model_copy(update={"budget": asked}))
-    settings = study_settings(laboratory, arm, numbers, seed=seed)
-    unit = laboratory.study.budget
-    run = laboratory.folder.repeat(arm.name, f"{unit.amount:g}{unit.unit}", seed)
-    return fit_meta(settings, run, laboratory.outputs, callbacks=[KeepScores(run)], kept=laboratory.frames)
-
-
-def _scores(run: Run, metric: str) -> dict[str, float]:
-    """Scores of every validation frame where a run was best.
-
-    Raises:
-        SettingsError: The run's folder is not here.
-    """
-    try:
-        found = json.loads(scores_file(run).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"{scores_file(run)}: cannot be read ({error}); compare where the trials were run, or give --seeds to fit "
-            "the best settings here"
-        ) from error
-    return {frame: scores[metric] for frame, scores in found.items()}
 
 
 def _with_intervals(
@@ -306,7 +277,3 @@ def _learners_seconds(settings: StackSettings, outputs: Outputs) -> float:
         found = level_zero(outputs, settings.experiment, name, rows=rows, level0=level0, root=settings.data.root)
         rests += [model.run for model in found.models if not model.is_import]
     return sum(json.loads(run.result.read_text(encoding="utf-8")).get("seconds", 0.0) for run in rests)
-
-
-def _shown(answer: Any) -> Any:
-    return "+".join(map(str, answer)) if isinstance(answer, list | tuple) else answer

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -11,11 +11,13 @@ import optuna
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
 from ensemble.metrics import METRICS
 from ensemble.studies.comparison import ArmResult, Comparison
 from ensemble.studies.files import StudySettings
+from ensemble.studies.merging import Pool
 from ensemble.studies.records import is_higher_better
 
 WIDTH, HEIGHT, DPI = 8.0, 4.6, 110
@@ -33,10 +35,9 @@ def best_over_budget(arm: ArmResult, at: int, *, higher: bool) -> list[tuple[flo
         at: Which objective.
         higher: Whether more is better.
     """
-    spent, best = 0.0, None
+    best = None
     points: list[tuple[float, float]] = []
-    for trial in sorted((each for each in arm.trials if each.finished), key=lambda each: each.ended or 0.0):
-        spent += trial.spent
+    for trial, spent in arm.in_order:
         if trial.state == "complete" and trial.feasible:
             value = trial.values[at]
             best = value if best is None else (max if higher else min)(best, value)
@@ -64,54 +65,68 @@ def budget_picture(found: Comparison) -> bytes:
     return _png(figure)
 
 
-def study_pictures(study: StudySettings, merged: optuna.Study) -> dict[str, bytes]:
-    """What Optuna draws of all arms together, by name; a picture that needs more than there is, is left out."""
-    complete = merged.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+def pool_pictures(study: StudySettings, pool: Pool) -> dict[str, bytes]:
+    """What Optuna draws of trials together, by name; a picture that needs more than there is, is left out."""
+    merged, complete = pool.merged, _complete(pool)
     if len(complete) < ENOUGH:
         return {}
-    at, metric = study.objectives.index(study.metric), METRICS[study.metric].label
-    given: dict[str, Any] = {"target_name": metric}
+    at = study.objectives.index(study.metric)
+    given: dict[str, Any] = {"target_name": METRICS[study.metric].label}
+    varied = varied_parameters(complete)
+    pictures: dict[str, bytes] = {}
+    if varied and len({each.values[at] for each in complete}) > 1:
+        target = _lower_is_better(study)
+        pictures["importances"] = _drawn(
+            lambda: drawn.plot_param_importances(merged, params=varied, target=target, **given)
+        )
     if len(study.objectives) > 1:
         given["target"] = lambda trial: trial.values[at]
-    varied = [name for name in merged_parameters(complete) if len({str(each.params[name]) for each in complete}) > 1]
-    pictures: dict[str, bytes] = {}
-    if len({each.values[at] for each in complete}) > 1 and varied:
-        pictures["importances"] = _drawn(lambda: drawn.plot_param_importances(merged, params=varied, **given))
     if varied:
         pictures["parallel"] = _drawn(lambda: drawn.plot_parallel_coordinate(merged, params=varied, **given), wide=True)
         pictures["slices"] = _drawn(lambda: drawn.plot_slice(merged, params=varied, **given), wide=True)
-    if len(study.objectives) in (2, 3):
+    if len(study.objectives) in (2, 3) and pool.is_whole:
         names = list(study.objectives)
         pictures["pareto"] = _drawn(lambda: drawn.plot_pareto_front(merged, target_names=names))
     return pictures
 
 
-def pareto_front(study: StudySettings, merged: optuna.Study) -> list[dict[str, Any]]:
+def pareto_front(study: StudySettings, pool: Pool) -> list[dict[str, Any]]:
     """Trials that no other trial beats in every objective, with their values and parameters."""
     if len(study.objectives) == 1:
         return []
     at, sign = 0, 1 if is_higher_better(study.objectives[0]) else -1
-    front = sorted(merged.best_trials, key=lambda trial: -sign * trial.values[at])
+    front = sorted(pool.merged.best_trials, key=lambda trial: -sign * trial.values[at])
     return [{**dict(zip(study.objectives, trial.values, strict=True)), **trial.params} for trial in front]
 
 
-def importances(study: StudySettings, merged: optuna.Study) -> dict[str, float]:
+def importances(study: StudySettings, pool: Pool) -> dict[str, float]:
     """How much every parameter decides the metric; empty where trials are too few."""
-    complete = merged.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    complete = _complete(pool)
     at = study.objectives.index(study.metric)
-    varied = [name for name in merged_parameters(complete) if len({str(each.params[name]) for each in complete}) > 1]
+    varied = varied_parameters(complete)
     if len(complete) < ENOUGH or not varied or len({each.values[at] for each in complete}) < ENOUGH:
         return {}
-    target = (lambda trial: trial.values[at]) if len(study.objectives) > 1 else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return optuna.importance.get_param_importances(merged, params=varied, target=target)
+        return optuna.importance.get_param_importances(pool.merged, params=varied, target=_lower_is_better(study))
 
 
-def merged_parameters(trials: list[optuna.trial.FrozenTrial]) -> list[str]:
-    """Parameters that every trial has."""
+def varied_parameters(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Parameters that every trial has and that are not the same in all of them."""
     shared = set.intersection(*(set(trial.params) for trial in trials)) if trials else set[str]()
-    return sorted(shared)
+    return sorted(name for name in shared if len({str(trial.params[name]) for trial in trials}) > 1)
+
+
+def _complete(pool: Pool) -> list[FrozenTrial]:
+    return pool.merged.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _lower_is_better(study: StudySettings) -> Callable[[FrozenTrial], float] | None:
+    """The metric as PED-ANOVA wants it among several objectives; a single one it turns by itself."""
+    if len(study.objectives) == 1:
+        return None
+    at, sign = study.objectives.index(study.metric), -1 if is_higher_better(study.metric) else 1
+    return lambda trial: sign * trial.values[at]
 
 
 def _drawn(draw: Callable[[], Axes | np.ndarray], *, wide: bool = False) -> bytes:

@@ -30,6 +30,11 @@ class StudyFolder:
         return self.folder / "study.db"
 
     @property
+    def storage(self) -> Path:
+        """Address of the trials where it is another one (JSON); a password is not in it."""
+        return self.folder / "storage.json"
+
+    @property
     def workers(self) -> Path:
         """What workers print."""
         return self.folder / "workers"
@@ -43,9 +48,9 @@ class StudyFolder:
         """The run of one trial."""
         return Run(self.folder / "trials" / arm / str(number))
 
-    def repeat(self, arm: str, budget: str, seed: int) -> Run:
-        """The best setting of an arm, fitted once more."""
-        return Run(self.folder / "repeats" / arm / budget / f"from-seed-{seed}")
+    def repeat(self, arm: str, trial: int, budget: str, seed: int) -> Run:
+        """The setting of a trial that was the best of its arm, fitted once more."""
+        return Run(self.folder / "repeats" / arm / f"trial-{trial}" / budget / f"from-seed-{seed}")
 
 
 def outcome_file(run: Run) -> Path:

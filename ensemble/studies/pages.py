@@ -1,13 +1,12 @@
 """A comparison of studies as a table for the terminal, Markdown, CSV, pictures and one HTML page."""
 
 import base64
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from rich import box
@@ -20,12 +19,11 @@ from ensemble.report.documents import verdict
 from ensemble.report.tables import markdown_grid
 from ensemble.report.wording import duration, interval, number, probability
 from ensemble.studies.comparison import ArmResult, Comparison
-from ensemble.studies.drawings import budget_picture, importances, pareto_front, study_pictures
+from ensemble.studies.drawings import budget_picture, importances, pareto_front, pool_pictures
+from ensemble.studies.files import StudySettings
+from ensemble.studies.merging import Pool
+from ensemble.studies.sheets import arms_sheet, pairs_sheet, trials_sheet
 
-CSV_COLUMNS = (
-    *("study", "arm", "metric", "value", "low", "high", "deviation", "repeats", "plain_mean", "trial", "complete"),
-    *("pruned", "failed", "budget_spent", "seconds", "learners_seconds", "settings"),
-)
 CAPTIONS = {
     "importances": "Importance of every parameter for the metric (PED-ANOVA)",
     "parallel": "All complete trials, parameters side by side",
@@ -69,14 +67,16 @@ def arm_lines(found: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def write_comparison(found: Comparison, folder: Path) -> list[str]:
-    """Write compare.md, compare.csv, pictures and compare.html; the names of the files."""
+    """Write Markdown, CSV of arms, pairs and trials, pictures and the page; the names of the files."""
     pictures: dict[str, bytes] = {"budget.png": budget_picture(found)}
-    for study in found.studies:
-        for name, content in study_pictures(study, found.merged[study.name]).items():
-            pictures[f"{study.name}-{name}.png"] = content
+    for study, pool in _pools(found):
+        for name, content in pool_pictures(study, pool).items():
+            pictures[_picture_name(study, pool, name)] = content
     files = {
-        "compare.md": markdown_page(found, sorted(pictures)).encode(),
-        "compare.csv": csv_page(found).encode(),
+        "compare.md": markdown_page(found, pictures).encode(),
+        "compare.csv": arms_sheet(found).encode(),
+        "compare_pairs.csv": pairs_sheet(found).encode(),
+        "compare_trials.csv": trials_sheet(found).encode(),
         "compare.html": html_page(found, pictures).encode(),
         **pictures,
     }
@@ -86,7 +86,7 @@ def write_comparison(found: Comparison, folder: Path) -> list[str]:
     return [*files, "importances.json"]
 
 
-def markdown_page(found: Comparison, pictures: Sequence[str]) -> str:
+def markdown_page(found: Comparison, pictures: Collection[str]) -> str:
     """The comparison for a document."""
     headings, lines = arm_lines(found)
     parts = [f"# {', '.join(study.name for study in found.studies)}"]
@@ -95,47 +95,19 @@ def markdown_page(found: Comparison, pictures: Sequence[str]) -> str:
     parts += ["## Best settings", markdown_grid(["arm", "trial", "settings"], _best_lines(found))]
     if found.differences:
         parts += ["## Differences", markdown_grid(DIFFERENCE_HEADINGS, difference_lines(found))]
-    for study in found.studies:
-        if decided := importances(study, found.merged[study.name]):
-            rows = [[name, f"{value:.2f}"] for name, value in decided.items()]
-            parts += [f"## Importances: {study.name}", markdown_grid(["parameter", "importance"], rows)]
-        if front := pareto_front(study, found.merged[study.name]):
-            parts += [f"## Pareto front: {study.name}", markdown_grid(*_front_table(front))]
     if ended := ended_lines(found):
         parts += ["## Pruned and failed trials", markdown_grid(ENDED_HEADINGS, ended)]
-    parts += ["## Pictures", "\n".join(f"![{name.removesuffix('.png')}]({name})" for name in pictures)]
+    parts += ["## Value over budget", "![Best value of every arm over the budget it has spent](budget.png)"]
+    for study, pool in _pools(found):
+        parts += [f"## {study.name}: {pool.title}", pool.covers]
+        if decided := importances(study, pool):
+            rows = [[name, f"{value:.2f}"] for name, value in decided.items()]
+            parts.append(markdown_grid(["parameter", "importance"], rows))
+        if pool.is_whole and (front := pareto_front(study, pool)):
+            parts += ["### Pareto front", markdown_grid(*_front_table(front))]
+        drawn = {_picture_name(study, pool, name): caption for name, caption in CAPTIONS.items()}
+        parts += [f"![{caption}]({quote(name)})" for name, caption in drawn.items() if name in pictures]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
-
-
-def csv_page(found: Comparison) -> str:
-    """One line per arm; what does not exist stays empty."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for arm in found.arms:
-        measured = {
-            "value": arm.value,
-            "low": arm.low,
-            "high": arm.high,
-            "deviation": arm.deviation,
-            "plain_mean": arm.plain_mean,
-        }
-        writer.writerow(
-            {
-                "study": arm.study,
-                "arm": arm.arm.name,
-                "metric": found.metric,
-                "repeats": arm.repeats,
-                **{key: "" if value is None else repr(value) for key, value in measured.items()},
-                "trial": "" if arm.best is None else arm.best.number,
-                **{state: arm.count(state) for state in ("complete", "pruned", "failed")},
-                "budget_spent": repr(arm.spent),
-                "seconds": repr(sum(trial.seconds for trial in arm.trials)),
-                "learners_seconds": repr(arm.learners_seconds),
-                "settings": json.dumps(dict(arm.numbers)),
-            }
-        )
-    return stream.getvalue()
 
 
 def html_page(found: Comparison, pictures: dict[str, bytes]) -> str:
@@ -148,19 +120,12 @@ def html_page(found: Comparison, pictures: dict[str, bytes]) -> str:
         lstrip_blocks=True,
     )
     headings, lines = arm_lines(found)
-    decided = _importances(found)
-    drawn = {name: _uri(content) for name, content in pictures.items()}
     studies = [
         {
             "name": study.name,
             "about": study.about,
-            "importances": [[name, f"{value:.2f}"] for name, value in decided[study.name].items()],
-            "front": _front_table(front) if (front := pareto_front(study, found.merged[study.name])) else None,
-            "pictures": [
-                Picture(name, caption, drawn[f"{study.name}-{name}.png"])
-                for name, caption in CAPTIONS.items()
-                if f"{study.name}-{name}.png" in drawn
-            ],
+            "pools": [_pool(study, pool, pictures) for pool in found.pools[study.name]],
+            "front": _front_table(front) if (front := pareto_front(study, found.pools[study.name][0])) else None,
             "sampler": f"{study.sampler.kind}, seed {study.sampler.seed}; pruner {study.pruner.kind}",
         }
         for study in found.studies
@@ -170,7 +135,7 @@ def html_page(found: Comparison, pictures: dict[str, bytes]) -> str:
         headings=headings,
         lines=lines,
         notes=_notes(found),
-        budget=drawn["budget.png"],
+        budget=_uri(pictures["budget.png"]),
         best=_best_lines(found),
         difference_headings=DIFFERENCE_HEADINGS,
         differences=difference_lines(found),
@@ -199,13 +164,14 @@ def difference_lines(found: Comparison) -> list[list[str]]:
 
 
 def ended_lines(found: Comparison) -> list[list[str]]:
-    """Pruned and failed trials with their reasons."""
-    return [
-        [f"{_short(found, arm.name)} #{trial.number}", trial.state, f"{trial.spent:g}", trial.reason]
-        for arm in found.arms
-        for trial in arm.trials
-        if trial.state in ("pruned", "failed")
-    ]
+    """Pruned and failed trials and failed repeats with their reasons."""
+    lines: list[list[str]] = []
+    for arm in found.arms:
+        name = _short(found, arm.name)
+        ended = [trial for trial in arm.trials if trial.state in ("pruned", "failed")]
+        lines += [[f"{name} #{trial.number}", trial.state, f"{trial.spent:g}", trial.reason] for trial in ended]
+        lines += [[f"{name} from seed {seed}", "failed", "-", reason] for seed, reason in arm.failed_repeats.items()]
+    return lines
 
 
 def _cells(found: Comparison, arm: ArmResult) -> list[str]:
@@ -245,16 +211,46 @@ def _notes(found: Comparison) -> list[str]:
         notes.append("Intervals and p-values: paired bootstrap over scenes, 10,000 resamples.")
     else:
         notes.append("Fewer than two validation scenes: no intervals.")
-    if any(arm.repeats > 1 for arm in found.arms):
-        notes.append("± is the standard deviation over the repeats.")
+    if found.seeds:
+        notes.append("Values are means over the repeats, ± is their standard deviation.")
+        if failed := sum(len(arm.failed_repeats) for arm in found.arms):
+            notes.append(f"{failed} repeats failed and are left out.")
     else:
-        notes.append("A best trial was chosen on these scenes, so its value flatters; give --seeds to fit it again.")
+        notes.append(
+            "A best trial was chosen on these scenes, so its value flatters; give --seeds 1,2,3 to fit it again."
+        )
     notes.append("Learners: time that training the learners below took beforehand, not part of the budget.")
     return notes
 
 
-def _importances(found: Comparison) -> dict[str, dict[str, float]]:
-    return {study.name: importances(study, found.merged[study.name]) for study in found.studies}
+def _importances(found: Comparison) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        study.name: {pool.title: importances(study, pool) for pool in found.pools[study.name]}
+        for study in found.studies
+    }
+
+
+def _pools(found: Comparison) -> Iterator[tuple[StudySettings, Pool]]:
+    return ((study, pool) for study in found.studies for pool in found.pools[study.name])
+
+
+def _pool(study: StudySettings, pool: Pool, pictures: Mapping[str, bytes]) -> dict[str, Any]:
+    """A pool for the page."""
+    names = {_picture_name(study, pool, name): caption for name, caption in CAPTIONS.items()}
+    return {
+        "title": pool.title,
+        "covers": pool.covers,
+        "importances": [[name, f"{value:.2f}"] for name, value in importances(study, pool).items()],
+        "pictures": [
+            Picture(name, f"{caption}: {pool.title}", _uri(pictures[name]))
+            for name, caption in names.items()
+            if name in pictures
+        ],
+    }
+
+
+def _picture_name(study: StudySettings, pool: Pool, name: str) -> str:
+    return f"{study.name}-{pool.prefix}{name}.png"
 
 
 def _front_table(front: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -35,19 +36,45 @@ def progress_table(study: StudySettings, trials: Sequence[Trial], *, workers: in
     table.add_column("arm")
     for heading in ("done", "running", "complete", "pruned", "failed", f"best {study.metric}"):
         table.add_column(heading, justify="right", no_wrap=True)
+    for line in progress_lines(study, trials):
+        table.add_row(
+            Text(line["arm"]),
+            f"{line['done']}/{study.trials}",
+            *(str(line[state]) for state in COUNTED),
+            "-" if line["best"] is None else f"{number(line['best'])} (#{line['best_trial']})",
+        )
+    return table
+
+
+def progress_lines(study: StudySettings, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Every arm with the number of its trials of every state and its best value."""
     at = study.objectives.index(study.metric)
+    lines: list[dict[str, Any]] = []
     for arm in arms_of(study):
         own = [trial for trial in trials if trial.arm == arm.name]
         states = Counter(trial.state for trial in own)
         best = best_of(study, own)
-        done = sum(trial.finished for trial in own)
-        table.add_row(
-            Text(arm.name),
-            f"{done}/{study.trials}",
-            *(str(states[state]) for state in COUNTED),
-            "-" if best is None else f"{number(best.values[at])} (#{best.number})",
+        lines.append(
+            {
+                "arm": arm.name,
+                "done": sum(trial.finished for trial in own),
+                **{state: states[state] for state in COUNTED},
+                "best": None if best is None else best.values[at],
+                "best_trial": None if best is None else best.number,
+            }
         )
-    return table
+    return lines
+
+
+def progress_tree(study: StudySettings, trials: Sequence[Trial]) -> dict[str, Any]:
+    """The table as plain data."""
+    return {
+        "study": study.name,
+        "metric": study.metric,
+        "trials": study.trials,
+        "remaining": remaining(study, trials),
+        "arms": progress_lines(study, trials),
+    }
 
 
 def remaining(study: StudySettings, trials: Sequence[Trial]) -> int:

@@ -12,8 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics import METRICS
 from ensemble.setting_trees import SettingsError, read_yaml
+from ensemble.studies.addresses import EXPECTED, shown_url
 from ensemble.studies.arms import Arm, arms_of
 from ensemble.studies.files import COSTS, StudySettings, study_tree
+from ensemble.studies.storage import existing_storage
 
 SURPLUS, REASON, SPENT, SECONDS, FOLDER = "surplus", "reason", "spent", "seconds", "folder"
 """Names of what trials tell beside their values."""
@@ -121,6 +123,23 @@ def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:
         if part_name(study, arm) in known:
             part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
             found += records(arm, part)
+    return found
+
+
+def begun_trials(study: StudySettings, url: str) -> list[Trial]:
+    """The trials at an address for those who only look at them: nothing is made there.
+
+    Raises:
+        SettingsError: The study has no trial there.
+        StorageDownError: The storage does not answer.
+    """
+    storage = existing_storage(url, study.storage)
+    found = [] if storage is None else trials_of(study, storage)
+    if not found:
+        raise SettingsError(
+            f"{shown_url(url)}: {study.name} has no trial there. Name the storage that its trials were run with "
+            f"(--storage {EXPECTED}), or run them: python -m ensemble.study run FILE"
+        )
     return found
 
 

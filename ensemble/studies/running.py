@@ -15,12 +15,13 @@ from rich.live import Live
 
 from ensemble.console import messages
 from ensemble.files import write_text
+from ensemble.studies.addresses import keep_address, shown_url
 from ensemble.studies.arms import arms_of
 from ensemble.studies.files import StudySettings
 from ensemble.studies.preparing import check_arms, prepare
 from ensemble.studies.progress import progress_table, remaining, trial_line
 from ensemble.studies.records import Trial, open_part, trials_of
-from ensemble.studies.storage import open_storage, patiently, shown_url
+from ensemble.studies.storage import open_storage, patiently
 from ensemble.studies.trials import Laboratory
 from ensemble.studies.workers import DOWN_STATUS, adopt_lost, is_hopeless, work
 
@@ -41,6 +42,7 @@ def begin_study(laboratory: Laboratory) -> BaseStorage:
     for arm in arms_of(study):
         open_part(study, arm, storage)
     prepare(laboratory)
+    keep_address(laboratory.url, laboratory.folder)
     write_text(laboratory.folder.settings, study.model_dump_json(indent=2) + "\n")
     if adopted := adopt_lost(laboratory, storage):
         messages.print(f"{adopted} outcomes that could not be told before are in {shown_url(laboratory.url)} now")

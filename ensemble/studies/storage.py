@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from ensemble.console import messages
 from ensemble.setting_trees import SettingsError
+from ensemble.studies.addresses import JOURNAL, shown_url
 from ensemble.studies.files import StorageSettings
 
 Answer = TypeVar("Answer")
@@ -33,7 +34,6 @@ CREATING_TOGETHER = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingEr
 """What workers that create the tables of an empty database at the same moment get."""
 
 ATTEMPTS = 5
-JOURNAL = "journal:"
 
 
 class StorageDownError(OSError):
@@ -47,29 +47,6 @@ class PatientStorage(RDBStorage):
         """A sign of life of a running trial, left out where the database is down."""
         with contextlib.suppress(*DOWN):
             super().record_heartbeat(trial_id)
-
-
-def storage_url(asked: str | None, database: Path) -> str:
-    """The address of a storage: what was asked for, else a SQLite file.
-
-    Raises:
-        SettingsError: It is of a kind that is not known.
-    """
-    if asked is None:
-        return f"sqlite:///{database.absolute()}"
-    for short in ("postgresql://", "postgres://"):
-        if asked.startswith(short):
-            return f"postgresql+psycopg://{asked.removeprefix(short)}"
-    if asked.startswith(("sqlite:///", "postgresql+", JOURNAL)):
-        return asked
-    raise SettingsError(
-        f"--storage {asked!r}: expected postgresql://USER@HOST/DATABASE, sqlite:///FILE or {JOURNAL}FILE"
-    )
-
-
-def shown_url(url: str) -> str:
-    """A storage's address without a password."""
-    return url if url.startswith(JOURNAL) else sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
 
 
 def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
@@ -90,13 +67,9 @@ def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         mend_journal(path)
         return JournalStorage(JournalFileBackend(str(path)))
-    if url.startswith("postgresql") and importlib.util.find_spec("psycopg") is None:
-        raise SettingsError("--storage: psycopg is not installed; run: pip install 'stackdepth[postgresql]'")
-    parsed = sqlalchemy.engine.make_url(url)
-    connecting: dict[str, int] = {"connect_timeout": 5}
-    if parsed.get_backend_name() == "sqlite":
-        connecting = {"timeout": 60}
-        Path(parsed.database or "").parent.mkdir(parents=True, exist_ok=True)
+    connecting = _connecting(url)
+    if (database := _database_file(url)) is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(ATTEMPTS):
         try:
             with quiet():
@@ -114,11 +87,25 @@ def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
         except DOWN as error:
             raise _down(url, error) from error
         except sqlalchemy.exc.DatabaseError as error:
-            raise ValueError(
-                f"{shown_url(url)}: is no storage of studies ({_first_line(error)}); name another file with --storage, "
-                "or move this one away"
-            ) from error
+            raise _no_storage(url, error) from error
     raise StorageDownError(f"{shown_url(url)}: the storage does not answer")
+
+
+def existing_storage(url: str, settings: StorageSettings) -> BaseStorage | None:
+    """The storage at an address, as ``open_storage``; nothing is made, and ``None`` where there is none."""
+    file = Path(url.removeprefix(JOURNAL)) if url.startswith(JOURNAL) else _database_file(url)
+    if file is not None and not file.is_file():
+        return None
+    if not url.startswith(JOURNAL):
+        engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=_connecting(url))
+        try:
+            if not sqlalchemy.inspect(engine).has_table("trials"):
+                return None
+        except DOWN as error:
+            raise _down(url, error) from error
+        except sqlalchemy.exc.DatabaseError as error:
+            raise _no_storage(url, error) from error
+    return open_storage(url, settings)
 
 
 class RunAgain(RetryHeartbeatStaleTrialCallback):
@@ -225,8 +212,36 @@ def _refused(error: Exception) -> bool:
     return "already exists" not in str(error)
 
 
+def _connecting(url: str) -> dict[str, int]:
+    """How long a connection may take, in seconds.
+
+    Raises:
+        SettingsError: What it needs is not installed.
+    """
+    if _database_file(url) is not None:
+        return {"timeout": 60}
+    if importlib.util.find_spec("psycopg") is None:
+        raise SettingsError("--storage: psycopg is not installed; run: pip install 'stackdepth[postgresql]'")
+    return {"connect_timeout": 5}
+
+
+def _database_file(url: str) -> Path | None:
+    """The file of a SQLite database; ``None`` for a server."""
+    parsed = sqlalchemy.engine.make_url(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+def _no_storage(url: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{shown_url(url)}: is no storage of studies ({_first_line(error)}); name another file with --storage, "
+        "or move this one away"
+    )
+
+
 def _down(url: str, error: Exception, more: str = ". Start it, or name another one with --storage") -> StorageDownError:
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
+    if "password" in _first_line(cause):
+        more = ". Give the password with --storage postgresql://USER:PASSWORD@HOST/DATABASE, or in PGPASSWORD"
     return StorageDownError(f"{shown_url(url)}: the storage does not answer ({_first_line(cause)}){more}")
 
 

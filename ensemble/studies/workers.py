@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.console import messages
 from ensemble.runs import Outputs
+from ensemble.studies.addresses import shown_url
 from ensemble.studies.arms import Arm, arms_of
 from ensemble.studies.files import StudySettings
 from ensemble.studies.progress import trial_line
@@ -31,7 +32,6 @@ from ensemble.studies.storage import (
     patiently,
     quiet,
     retry,
-    shown_url,
 )
 from ensemble.studies.trials import (
     WORKER,

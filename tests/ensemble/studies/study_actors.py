@@ -17,16 +17,17 @@ from unittest import mock
 import pytest
 import sqlalchemy
 import yaml
-from command_lines import TINY
+from command_lines import TINY, Answer, call
 from sqlalchemy import event
 
 from ensemble.files import write_text
 from ensemble.runs import Outputs, Run
-from ensemble.studies import trials, workers
+from ensemble.studies import running, trials, workers
+from ensemble.studies.addresses import storage_url
 from ensemble.studies.files import StudySettings, read_study
 from ensemble.studies.folders import study_folder
 from ensemble.studies.records import Trial, trials_of
-from ensemble.studies.storage import open_storage, storage_url
+from ensemble.studies.storage import open_storage
 
 STUDY = """
 name: toy
@@ -52,7 +53,7 @@ def write_study(folder: Path, text: str = STUDY, **changed: Any) -> Path:
 def toy(folder: Path, *, url: str | None = None, **changed: Any) -> trials.Laboratory:
     study = read_study(write_study(folder, **changed))
     where = Outputs(folder / "cache", named=True)
-    return trials.Laboratory(study, where, storage_url(url, study_folder(where, study.name).database))
+    return trials.Laboratory(study, where, storage_url(url, study_folder(where, study.name)))
 
 
 def found(laboratory: trials.Laboratory, study: StudySettings | None = None) -> list[Trial]:
@@ -88,6 +89,12 @@ def instant(seconds: float = 0.0, before: Callable[[Any, Run], None] | None = No
 def work_here(laboratory: trials.Laboratory, fit: Callable[..., Run] | None = None, **given: Any) -> None:
     with mock.patch.object(trials, "fit_meta", fit or instant()):
         workers.work(laboratory, **given)
+
+
+def run_here(*words: object, fit: Callable[..., Run] | None = None, **environment: str) -> Answer:
+    """``study run`` with fits that take no time and learners that nobody asks for."""
+    with mock.patch.object(running, "prepare"), mock.patch.object(trials, "fit_meta", fit or instant()):
+        return call("study", "run", *words, "--workers", 0, **environment)
 
 
 def _child(laboratory: trials.Laboratory, fit: Callable[..., Run], index: int) -> None:

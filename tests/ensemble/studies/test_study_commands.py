@@ -8,18 +8,22 @@ from unittest import mock
 import pytest
 import yaml
 from command_lines import Job, call, contents, done
-from study_actors import toy, work_here, write_study
+from lightning.pytorch.loggers import WandbLogger
+from study_actors import found, toy, work_here, write_study
 
 from ensemble.config import StackSettings
 from ensemble.config_files import stored_settings
 from ensemble.data.rooms import RoomsSource
 from ensemble.runs import Outputs, Run
+from ensemble.stages import fit_meta
+from ensemble.studies import repeats, tracked
 from ensemble.studies.costs import Costs
 from ensemble.studies.files import read_study
 from ensemble.studies.folders import scores_file
 from ensemble.studies.records import trials_of
 from ensemble.studies.storage import open_storage
 from ensemble.studies.trials import WORKER
+from ensemble.training.tracking import wandb_logger
 
 
 def study_of(job: Job, folder: Path, **changed) -> tuple[Path, Path]:
@@ -49,9 +53,11 @@ def test_run_compare_best_and_fit_work_one_after_the_other(job: Job, tmp_path: P
     assert "all trials finished" in " ".join(shown.split())
     assert done("study", "list", *given).out.startswith("whole")
 
-    table = done("study", "compare", "whole", *given, COLUMNS="160").out
+    table = done("study", "compare", "whole", "--seeds", "none", *given, COLUMNS="160").out
+    assert not (study_folder_of(cache, "whole") / "repeats").exists()
     out = study_folder_of(cache, "whole") / "compare"
-    assert {"compare.md", "compare.csv", "compare.html", "budget.png", "importances.json"} <= set(contents(out))
+    written = {"compare.md", "compare.csv", "compare_pairs.csv", "compare_trials.csv", "compare.html", "budget.png"}
+    assert written | {"importances.json"} <= set(contents(out))
     page = (out / "compare.html").read_text()
     assert page.count("data:image/png;base64,") >= 3
     assert "http" not in page.replace("http-equiv", "")
@@ -103,16 +109,32 @@ def best_run(cache: Path, name: str, arm: str, value: float):
     pytest.fail(f"no trial of {arm} has the value {value}")
 
 
-def test_repeats_from_several_seeds_have_a_deviation(job: Job, tmp_path: Path):
+def test_the_best_of_every_arm_is_fitted_again_from_three_seeds(job: Job, tmp_path: Path):
     file, cache = study_of(job, tmp_path, questions={"inputs": ["d"]}, name="again")
     done("study", "run", file, "--workers", 0, "--cache-dir", cache)
-    given = ("--seeds", "1,2", "--budget", "1steps", "--cache-dir", cache)
-    done("study", "compare", "again", *given)
+    given = ("--budget", "1steps", "--cache-dir", cache)
+    told = json.loads(done("study", "compare", "again", "--json", *given).out)
+    assert "3 repeats of 1steps from seeds 1, 2, 3" in told["budget"]
+    runs = sorted(study_folder_of(cache, "again").glob("repeats/d/trial-0/1steps/*/result.json"))
+    results = [json.loads(run.read_text()) for run in runs]
+    assert [result["steps"] for result in results] == [1, 1, 1]
+    (arm,) = told["arms"]
+    assert arm["repeats"] == 3
+    assert arm["value"] == pytest.approx(sum(result["best"] for result in results) / 3)
+    assert " ± " in (study_folder_of(cache, "again") / "compare/compare.md").read_text()
+
+    def diverging(settings, run, outputs, **asked):
+        if settings.seed == 2:
+            raise FloatingPointError("meta d: at step 1 the loss is not finite")
+        return fit_meta(settings, run, outputs, **asked)
+
+    with mock.patch.object(repeats, "fit_meta", diverging):
+        (arm,) = json.loads(done("study", "compare", "again", "--json", *given).out)["arms"]
+    assert (arm["repeats"], arm["failed_repeats"]) == (2, 1)
+    assert arm["value"] == pytest.approx((results[0]["best"] + results[2]["best"]) / 2)
     text = (study_folder_of(cache, "again") / "compare/compare.md").read_text()
-    assert "2 repeats of 1steps from seeds 1, 2" in text
-    assert " ± " in text
-    runs = sorted(study_folder_of(cache, "again").glob("repeats/d/*/*/result.json"))
-    assert [json.loads(run.read_text())["steps"] for run in runs] == [1, 1]
+    assert "1 repeats failed and are left out" in text
+    assert "d from seed 2 | failed | - | meta d: at step 1 the loss is not finite" in text.replace("&#124;", "|")
 
 
 def test_missing_learners_are_named_with_the_commands_that_train_them(tmp_path: Path):
@@ -166,7 +188,7 @@ def test_costs_limit_what_may_be_trained_and_are_objectives(job: Job, tmp_path: 
         constraints={"parameters": limit_between(job)},
     )
     done("study", "run", file, "--workers", 0, "--cache-dir", cache)
-    done("study", "compare", "costly", "--cache-dir", cache)
+    done("study", "compare", "costly", "--seeds", "none", "--cache-dir", cache)
     text = (study_folder_of(cache, "costly") / "compare/compare.md").read_text()
     assert "over the limit before training: parameters" in text
     assert not list(cache.glob("studies/costly/trials/64+48+32+32+16/*/result.json"))
@@ -179,13 +201,40 @@ def limit_between(job: Job) -> float:
 
 
 def test_a_study_is_the_same_with_its_tracker_on(job: Job, tmp_path: Path):
-    values = []
+    values, groups = [], []
+
+    def watched(*given):
+        logger = wandb_logger(*given)
+        groups.append((logger.experiment.group, logger.experiment.name))
+        return logger
+
     for name, options in (("off", ()), ("on", ("--wandb",))):
         (tmp_path / name).mkdir()
-        file, cache = study_of(job, tmp_path / name, questions={"inputs": ["d"]}, name="tracked")
+        file, cache = study_of(job, tmp_path / name, questions={"inputs": ["d"]}, name="tracked", trials=2)
         environment = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_API_KEY": ""}
-        done("study", "run", file, "--workers", 0, *options, "--cache-dir", cache, **environment)
+        with mock.patch.object(tracked, "wandb_logger", watched):
+            done("study", "run", file, "--workers", 0, *options, "--cache-dir", cache, **environment)
         folder = study_folder_of(cache, "tracked") / "trials/d/0"
         values.append((json.loads((folder / "outcome.json").read_text())["values"], (folder / "log.jsonl").read_text()))
         assert bool(list(folder.glob("wandb/offline-run-*"))) == (name == "on")
     assert values[0] == values[1]
+    assert groups == [("tracked", "d-0"), ("tracked", "d-1")]  # one group per study, one run per trial
+
+
+@pytest.mark.parametrize("broken", ["start", "end"])
+def test_a_tracker_that_breaks_ends_no_trial(tmp_path: Path, broken: str):
+    def never(*given):
+        raise RuntimeError("no answer")
+
+    class Broken(WandbLogger):
+        def __init__(self) -> None: ...
+
+        @property
+        def experiment(self):
+            raise RuntimeError("no answer")
+
+    laboratory = toy(tmp_path, trials=1)
+    laboratory.wandb = True
+    with mock.patch.object(tracked, "wandb_logger", never if broken == "start" else lambda *given: Broken()):
+        work_here(laboratory)
+    assert [trial.state for trial in found(laboratory)] == ["complete"] * 2

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from study_actors import ended, found, instant, kill, start, toy, wait_for, work_here
 
+from ensemble.studies.addresses import shown_url, storage_url
+from ensemble.studies.folders import StudyFolder
 from ensemble.studies.records import Trial
-from ensemble.studies.storage import StorageDownError, open_storage, shown_url, storage_url
+from ensemble.studies.storage import StorageDownError, open_storage
 from ensemble.studies.trials import Laboratory
 
 VERSIONS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
@@ -131,7 +133,7 @@ def test_a_server_that_goes_away_and_comes_back_costs_no_finished_trial(server: 
 
 
 def test_an_address_is_shown_without_its_password():
-    url = storage_url("postgresql://me:secret@127.0.0.1:5432/studies", Path("study.db"))
+    url = storage_url("postgresql://me:secret@127.0.0.1:5432/studies", StudyFolder(Path("toy")))
     assert url.startswith("postgresql+psycopg://")
     assert "secret" not in shown_url(url)
     assert "me" in shown_url(url)

@@ -1,0 +1,93 @@
+"""The best setting of an arm, fitted again from other seeds, so that its value is no longer that of a lucky draw."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ensemble.console import messages
+from ensemble.runs import Run
+from ensemble.setting_trees import SettingsError, parse_assignments
+from ensemble.stages import fit_meta
+from ensemble.studies.arms import Arm
+from ensemble.studies.files import BudgetSettings
+from ensemble.studies.folders import scores_file
+from ensemble.studies.records import Trial
+from ensemble.studies.trials import Laboratory, study_settings
+from ensemble.studies.watching import KeepScores
+
+DIVERGED = (FloatingPointError, MemoryError, torch.OutOfMemoryError)
+"""What ends a single repeat; the others go on."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Fits of one setting.
+
+    Attributes:
+        runs: Those that were fitted to their end.
+        failed: Seed -> why its fit failed.
+    """
+
+    runs: tuple[Run, ...]
+    failed: Mapping[int, str]
+
+
+def repeat_best(
+    laboratory: Laboratory,
+    arm: Arm,
+    best: Trial,
+    numbers: Mapping[str, Any],
+    *,
+    seeds: Sequence[int],
+    budget: str | None,
+) -> Repeats:
+    """Fit the best setting of an arm once from every seed; what was fitted before is taken as it is.
+
+    Args:
+        laboratory: The study.
+        arm: One of its arms.
+        best: The trial that found the setting.
+        numbers: Tuned setting -> value.
+        seeds: Of the fits.
+        budget: ``500steps`` or ``300seconds``; that of a trial where absent.
+    """
+    asked = laboratory.study.budget if budget is None else _budget(budget)
+    laboratory = replace(laboratory, study=laboratory.study.model_copy(update={"budget": asked}))
+    runs: list[Run] = []
+    failed: dict[int, str] = {}
+    for seed in seeds:
+        settings = study_settings(laboratory, arm, numbers, seed=seed)
+        run = laboratory.folder.repeat(arm.name, best.number, f"{asked.amount:g}{asked.unit}", seed)
+        try:
+            runs.append(
+                fit_meta(settings, run, laboratory.outputs, callbacks=[KeepScores(run)], kept=laboratory.frames)
+            )
+        except DIVERGED as error:
+            failed[seed] = str(error) or type(error).__name__
+            messages.print(f"{laboratory.study.name}, arm {arm.name}: the repeat from seed {seed} failed: {error}")
+    return Repeats(tuple(runs), failed)
+
+
+def read_scores(run: Run, metric: str) -> dict[str, float]:
+    """Scores of every validation frame where a run was best.
+
+    Raises:
+        SettingsError: The run's folder is not here.
+    """
+    try:
+        found = json.loads(scores_file(run).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{scores_file(run)}: cannot be read ({error}); compare where the trials were run, or give --seeds 1,2,3 "
+            "to fit the best settings here"
+        ) from error
+    return {frame: scores[metric] for frame, scores in found.items()}
+
+
+def _budget(text: str) -> BudgetSettings:
+    unit = next(unit for unit in ("steps", "seconds") if text.endswith(unit))
+    (value,) = parse_assignments([f"value={text.removesuffix(unit)}"]).values()
+    return BudgetSettings(steps=value) if unit == "steps" else BudgetSettings(seconds=value)

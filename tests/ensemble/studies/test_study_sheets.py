@@ -1,0 +1,81 @@
+"""A comparison as numbers: every trial with what its arm had spent, every pair with its interval."""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from study_actors import found, instant, toy, work_here
+
+from ensemble.statistics import Difference
+from ensemble.studies.arms import arms_of
+from ensemble.studies.comparison import ArmResult, Comparison
+from ensemble.studies.sheets import arms_sheet, comparison_tree, pairs_sheet, trials_sheet
+
+
+def lines(sheet: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(sheet.splitlines()))
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Comparison:
+    """Two arms of three trials, of which one failed."""
+
+    def diverge(settings, run):
+        if settings.inputs == "rgb" and run.folder.name == "1":
+            raise FloatingPointError("meta rgb: at step 7 the loss is not finite")
+
+    laboratory = toy(tmp_path)
+    work_here(laboratory, instant(before=diverge))
+    trials = found(laboratory)
+    arms = tuple(
+        ArmResult(
+            study="toy",
+            arm=arm,
+            best=None,
+            value=value,
+            low=value - 0.1,
+            high=None,
+            deviation=0.01,
+            repeats=2,
+            failed_repeats={3: "NaN"},
+            plain_mean=None,
+            learners_seconds=1.5,
+            trials=tuple(trial for trial in trials if trial.arm == arm.name),
+            numbers={"training.lr": 1e-3},
+        )
+        for arm, value in zip(arms_of(laboratory.study), (0.2, 0.3), strict=True)
+    )
+    difference = Difference("toy/d", "toy/rgb", "abs_rel", -0.1, -0.15, -0.05, 0.001, 0.001, "first")
+    return Comparison((laboratory.study,), "abs_rel", arms, (difference,), 4, 8, {}, "2 steps a trial", (1, 2, 3))
+
+
+def test_every_trial_has_a_line_with_reason_values_and_settings(comparison: Comparison):
+    known = {(trial.arm, trial.number): trial for arm in comparison.arms for trial in arm.trials}
+    told = lines(trials_sheet(comparison))
+    assert len(told) == len(known) == 6
+    for line in told:
+        trial = known[line["arm"], int(line["number"])]
+        assert (line["state"], line["reason"]) == (trial.state, trial.reason)
+        assert float(line["training.lr"]) == pytest.approx(trial.numbers["training.lr"], rel=1e-5)
+        assert line["abs_rel"] == ("" if trial.state == "failed" else repr(trial.values[0]))
+    assert [line["cumulative_spent"] for line in told] == ["2", "4", "6", "2", "2.0", "4.0"]  # a failed one took none
+    assert [line["reason"] for line in told if line["reason"]] == ["meta rgb: at step 7 the loss is not finite"]
+
+
+def test_every_pair_has_a_line(comparison: Comparison):
+    (line,) = lines(pairs_sheet(comparison))
+    assert line == {key: str(value) for key, value in asdict(comparison.differences[0]).items()}
+
+
+def test_arms_are_told_alike_as_csv_and_as_json(comparison: Comparison):
+    tree = comparison_tree(comparison)
+    assert (tree["scenes"], tree["frames"], tree["studies"]) == (4, 8, ["toy"])
+    assert tree["differences"] == [asdict(each) for each in comparison.differences]
+    for line, arm in zip(lines(arms_sheet(comparison)), tree["arms"], strict=True):
+        assert set(line) == set(arm)
+        assert line["value"] == repr(arm["value"])
+        assert (line["high"], arm["high"]) == ("", None)
+        assert line["failed_repeats"] == "1"
+        assert arm["settings"] == {"training.lr": 1e-3}
+    assert [arm["failed"] for arm in tree["arms"]] == [0, 1]
