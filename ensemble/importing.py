@@ -17,7 +17,7 @@ from ensemble.config import ImportSettings
 from ensemble.config_files import stored_settings
 from ensemble.console import messages, progress
 from ensemble.data import open_source
-from ensemble.data.depth_files import DepthFile, as_metres, find_depth_maps, read_numbers
+from ensemble.data.depth_files import DepthFile, as_metres, find_depth_maps, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.files import write_text
 from ensemble.imported import ImportedRole, read_roles, write_roles
@@ -59,9 +59,8 @@ def import_depth(asked: Asked, outputs: Outputs, frames: Sequence[Frame] | None 
     models = _frames_by_model(asked, division, frames)
     every = [frame for part in models.values() for frame in part]
     others = {frame.id for frame in source.frames} - {frame.id for frame in every}
-    files = find_depth_maps(
-        asked.place, [frame.id for frame in every], others=others, what=asked.role, mend=asked.command(outputs)
-    )
+    with mended_by(asked.command(outputs)):
+        files = find_depth_maps(asked.place, [frame.id for frame in every], others=others, what=asked.role)
     stored = _stored(asked, outputs)
     survey = survey_maps(asked, outputs, source, models, files)
     alignment = alignment_of(asked, outputs, stored, survey)
@@ -176,7 +175,8 @@ def _store(
         _begin(settings, outputs, source, division, roles)
         missing = set(writer.missing())
         for frame in progress([frame for frame in frames if frame.id in missing], "importing"):
-            metres = as_metres(read_numbers(files[frame.id]), settings.unit)
+            with mended_by(asked.command(outputs)):
+                metres = as_metres(read_numbers(files[frame.id]), settings.unit)
             if alignment is not None:
                 aligned = alignment.scale * metres.astype(np.float64) + alignment.shift
                 metres = np.clip(aligned, data.min_depth, data.max_depth).astype(np.float32)

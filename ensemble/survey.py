@@ -14,7 +14,7 @@ from torch import Tensor
 from ensemble.cache import Role
 from ensemble.config import DataSettings, ImportSettings
 from ensemble.console import progress
-from ensemble.data.depth_files import DepthFile, as_metres, read_numbers
+from ensemble.data.depth_files import DepthFile, as_metres, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.imported import import_command
@@ -111,11 +111,12 @@ def survey_maps(
     rng, medians = np.random.default_rng(0), {}
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for frame in progress(every, "checking"):
-        numbers = read_numbers(files[frame.id])
+        with mended_by(asked.command(outputs)):
+            numbers = read_numbers(files[frame.id])
+            metres = as_metres(numbers, asked.settings.unit)
+            _check_map(metres, f"{files[frame.id]} (frame {frame.id})", sizes, positive=not asked.align)
         head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
-        metres = as_metres(numbers, asked.settings.unit)
-        _check_map(metres, f"{files[frame.id]} (frame {frame.id})", sizes, positive=not asked.align)
         medians[frame.id] = float(np.median(metres[::4, ::4]))
         if not asked.align:
             _check_unit(metres, medians[frame.id], frame, asked, outputs, whole=numbers.dtype.kind in "ui")
@@ -168,7 +169,8 @@ def _check_unit(
     if largest > asked.settings.data.max_depth:
         raise ValueError(
             f"{where} reaches {largest:g} m, expected at most data.max_depth, "
-            f"{asked.settings.data.max_depth:g} m; clip it yourself if that is meant"
+            f"{asked.settings.data.max_depth:g} m; clip it yourself if that is meant. Mend the files, then\n"
+            f"Run: {asked.command(outputs)}"
         )
 
 

@@ -8,6 +8,7 @@ Nothing is repaired here, and nothing outside of a file is read.
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,8 +45,21 @@ class DepthFile:
         return str(self.path) if self.dataset is None else f"{self.path}, dataset {self.dataset}"
 
 
+@contextmanager
+def mended_by(command: str) -> Iterator[None]:
+    """End every complaint about a depth map with what to do.
+
+    Args:
+        command: To run once the files are mended.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{error}. Mend the files, then\nRun: {command}") from error
+
+
 def find_depth_maps(
-    place: Path, frame_ids: Collection[str], *, others: Collection[str], what: str, mend: str
+    place: Path, frame_ids: Collection[str], *, others: Collection[str], what: str
 ) -> dict[str, DepthFile]:
     """The depth map of every frame, each exactly once.
 
@@ -54,10 +68,10 @@ def find_depth_maps(
         frame_ids: What is wanted.
         others: Further frames that there are; their maps are left alone.
         what: Kind of the wanted frames, for messages.
-        mend: The command to run once the files are mended.
 
     Raises:
-        ValueError: Frames have no map or several, or a name is that of no frame; all are counted, the first is named.
+        ValueError: Frames have no map or several, a name is that of no frame, or the HDF5 file is damaged; all are
+            counted, the first is named.
     """
     wanted, known = set(frame_ids), {*frame_ids, *others}
     found: dict[str, list[DepthFile]] = {}
@@ -85,7 +99,7 @@ def find_depth_maps(
             f"called so, ending in {', '.join(SUFFIXES)}"
         )
     if problem:
-        raise ValueError(f"{place}: {problem}. Mend the files, then\nRun: {mend}")
+        raise ValueError(f"{place}: {problem}")
     return {frame_id: found[frame_id][0] for frame_id in frame_ids}
 
 
