@@ -1,4 +1,4 @@
-"""``python -m ensemble.base``: train, import, cache, score and measure the base learners."""
+"""``python -m ensemble.base``: train, import, cache, verify, score and measure the base learners."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ from ensemble.config import NAME, ImportSettings, LearnerSettings
 from ensemble.config_files import experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.console import messages, results
 from ensemble.imported import learners_of, settings_beside
-from ensemble.runs import FULL, Outputs, fold_model, outputs, seed_model
+from ensemble.models import models_to_cache, models_to_train, without_empty_folds
+from ensemble.runs import FULL, Outputs, outputs
 from ensemble.setting_trees import SettingsError, check_name
 
 app = options.application("Base learners: adabins, bts, ldrn.")
@@ -57,7 +58,7 @@ def train(
     if resume is None:
         assignments = [*options.with_experiment(assignments, experiment), *_with_folds(folds)]
         settings = learner_settings(learner, kind=data, root=root, config=config, assignments=assignments)
-        models = _models(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
+        models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
         if assignments or config or data or experiment or fresh or folds is not None:
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
@@ -68,13 +69,13 @@ def train(
         if seeds or fold is not None:
             if model != FULL:
                 raise SettingsError(f"--resume {resume}: --seeds and --fold repeat a full fit, this is {model}")
-            models = _models(settings, folds=None, fold=fold, seeds=options.parse_seeds(seeds))
+            models = models_to_train(settings, folds=None, fold=fold, seeds=options.parse_seeds(seeds))
     _say_data(settings)
 
     from ensemble.stages import train_learner
 
     if folds is not None:
-        models = _without_empty_folds(models, where, folds)
+        models = without_empty_folds(models, where, folds)
     for model, own in models.items():
         finished = train_learner(own, where, model, fresh=fresh, wandb=wandb)
         messages.print(f"best weights: {finished.best}")
@@ -156,38 +157,41 @@ def cache(
     fold: Annotated[
         int | None, typer.Option(min=0, help="The model of this fold; with oof, all folds' if absent.")
     ] = None,
-    seeds: options.Seeds = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0,1,2", help="Full fits from these seeds. Default: the full fit alone.")
+    ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw these learners' rows away first.")] = False,
     codec: Annotated[str, typer.Option(help="none, or gzip: half the size, slower to read.")] = "none",
     workers: Annotated[int | None, typer.Option(min=0, help="Loader processes. Default: as in training.")] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Write the depth of every frame of a role to the cache; goes on where an earlier call stopped."""
-    name = experiment_name(kind=data, root=root, config=config, assignments=options.with_experiment(None, experiment))
+    where = outputs(cache_dir)
+    assigned = options.with_experiment(None, experiment)
+    name = experiment_name(kind=data, root=root, config=config, assignments=assigned)
     for learner in learners:
-        check_name(learner, learners_of(outputs(cache_dir), name), "learner")
+        check_name(learner, learners_of(where, name), "learner")
     check_name(role, ROLES, "role")
+    given = options.repeated(data, root, config)
+    passes = models_to_cache(
+        where,
+        name,
+        list(dict.fromkeys(learners)),
+        role=role,
+        fold=fold,
+        seeds=options.parse_seeds(seeds),
+        settings_of=lambda each: learner_settings(each, kind=data, root=root, config=config, assignments=assigned),
+        options=given,
+    )
 
     from ensemble.cache import CODECS
-    from ensemble.data.folds import read_folds
     from ensemble.evaluation import cache_test_predictions
     from ensemble.networks import trained_learner
     from ensemble.prediction import cache_predictions
 
     check_name(codec, CODECS, "codec")
-    where = outputs(cache_dir)
-    given = options.repeated(data, root, config)
-    names = list(dict.fromkeys(learners))
-    if fold is not None:
-        passes = [[fold_model(fold)]]
-    elif role == "oof":
-        passes = [[fold_model(each)] for each in range(read_folds(where.folds(name)).count)]
-    else:
-        passes = [[seed_model(seed) for seed in options.parse_seeds(seeds)] or [FULL]]
     for models in passes:
-        trained = [
-            trained_learner(where, name, each, model, root=root, options=given) for each in names for model in models
-        ]
+        trained = [trained_learner(where, name, *each, root=root, options=given) for each in models]
         many = trained[0].settings.data.workers if workers is None else workers
         if role == "test":
             cache_test_predictions(trained, where, rebuild=rebuild, codec=codec, workers=many)
@@ -246,6 +250,33 @@ def import_(
         options=tuple(options.repeated(data, root, config)),
     )
     (import_test_depth if role == "test" else import_depth)(asked, where)
+
+
+@app.command()
+def verify(
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="All experiments where absent.", metavar="[EXPERIMENT]...")
+    ] = None,
+    cache_dir: options.CacheDir = None,
+    as_json: options.Json = False,
+) -> None:
+    """Read every byte of the cached predictions; exit status 1 where a shard is not as it was written."""
+    where = outputs(cache_dir)
+
+    from ensemble.verification import stores_table, verify_stores
+
+    stores = verify_stores(where, experiments or [])
+    if as_json:
+        results.print_json(data=[store.to_plain() for store in stores])
+    else:
+        results.print(stores_table(stores))
+    complaints = [shard.complaint for store in stores for shard in store.damaged]
+    for complaint in complaints:
+        messages.print(f"error: {complaint}", style="red")
+    if complaints:
+        raise typer.Exit(1)
+    shards = sum(len(store.shards) for store in stores)
+    messages.print(f"{shards} shards below {where.root}, all as they were written")
 
 
 @app.command()
@@ -383,42 +414,6 @@ def _import_settings(
 
 def _with_folds(folds: int | None) -> list[str]:
     return [] if folds is None else [f"data.folds={folds}"]
-
-
-def _models(
-    settings: LearnerSettings, *, folds: int | None, fold: int | None, seeds: Sequence[int]
-) -> dict[str, LearnerSettings]:
-    """What to train, by the name of the model.
-
-    Raises:
-        SettingsError: The fold is none of the folds, or folds and seeds are asked for together.
-    """
-    count = settings.data.folds
-    if seeds and (folds, fold) != (None, None):
-        raise SettingsError("--seeds repeats the full fit: leave --folds and --fold out")
-    if fold is not None:
-        if fold >= count:
-            raise SettingsError(f"--fold {fold}: expected 0 to {count - 1} (data.folds is {count})")
-        return {fold_model(fold): settings.model_copy(update={"fold": fold})}
-    models = {
-        FULL if seed == settings.seed else seed_model(seed): settings.model_copy(update={"seed": seed})
-        for seed in seeds or [settings.seed]
-    }
-    if folds is not None:
-        models |= {fold_model(each): settings.model_copy(update={"fold": each}) for each in range(folds)}
-    return models
-
-
-def _without_empty_folds(models: dict[str, LearnerSettings], where: Outputs, folds: int) -> dict[str, LearnerSettings]:
-    """The models that there are scenes for; data of few scenes have as many folds as scenes."""
-    from ensemble.data import open_source
-    from ensemble.prediction import division_of
-
-    first = next(iter(models.values()))
-    count = division_of(where, first.experiment, open_source(first.data), first.data).folds.count
-    if count < folds:
-        messages.print(f"{count} folds instead of {folds}: the data to fit have no more scenes")
-    return {name: own for name, own in models.items() if own.fold is None or (own.fold < count and count > 1)}
 
 
 def _settings_of(where: Outputs, name: str, learner: str) -> tuple[str, LearnerSettings]:

@@ -120,12 +120,20 @@ class _Content(BaseModel):
     fold_of: dict[str, int]
 
 
-def read_folds(path: Path) -> Folds:
+def read_folds(path: Path, *, decide: str = "python -m ensemble.base train LEARNER --folds N") -> Folds:
     """Read the file of folds.
 
+    Args:
+        path: The file.
+        decide: The command that decides them where nobody has.
+
     Raises:
-        ValueError: It is damaged, of another schema, or a fold is empty.
+        ValueError: It is absent, damaged, of another schema, or a fold is empty.
     """
+    if not path.exists():
+        raise ValueError(
+            f"{path}: no folds were decided yet; the first training of an experiment divides the scenes.\nRun: {decide}"
+        )
     mend = "remove it, and train every run of this experiment again"
     try:
         content = _Content.model_validate_json(path.read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """Depth maps from elsewhere join the stack as a learner, or are refused with the command that mends it."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -196,6 +197,7 @@ def test_what_is_no_prediction_of_every_frame_is_refused(
     answer = foreign.take(tmp_path / "cache", copy, "oof")
     assert answer.status == 1
     assert expected.format(id=frame_id) in answer.err
+    assert answer.advised[:6] == ["base", "import", "other", str(copy), "--role", "oof"]
     assert not list((tmp_path / "cache").rglob("*.h5"))
     assert not (tmp_path / "cache/runs/tiny/other").exists()
 
@@ -342,6 +344,9 @@ def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path
     answer = call(*words)
     assert answer.status == 1
     assert "other was imported as depth maps: there is no network of it" in answer.err
+    answer = call("base", "cache", "other", "--role", "test", "--seeds", "0", *given)
+    assert answer.status == 2
+    assert "other was imported, so there are no other seeds of it" in answer.err
     answer = call("base", "cache", "other", "--role", "test", "--rebuild", *given)
     assert "--rebuild works on the import" in answer.err
     done(*answer.advised)
@@ -387,6 +392,23 @@ def test_an_import_goes_on_where_it_was(foreign: Foreign, tmp_path: Path):
     shutil.rmtree(cache / "predictions/tiny/other/oof/fold-1")
     answer = foreign.take(cache, foreign.train, "oof")
     assert "2 frames imported as other/fold-1" in answer.err
+    assert contents(cache) == before
+
+
+def test_a_damaged_shard_of_an_import_is_mended_by_the_import(foreign: Foreign, tmp_path: Path):
+    cache = tmp_path / "cache"
+    assert foreign.take(cache, foreign.train, "oof").status == 0
+    before = contents(cache)
+    victim = cache / "predictions/tiny/other/oof/fold-1/shard-00000.h5"
+    victim.write_bytes(victim.read_bytes()[:-1])
+    answer = call("base", "verify", "--cache-dir", cache)
+    assert answer.status == 1
+    remove, fill = answer.err.splitlines()[-1].split(" && ")
+    assert remove == f"rm '{victim}'"
+    assert " --role oof --fold 1 " in fill
+    victim.unlink()
+    tool, *words = shlex.split(fill.removeprefix("python -m ensemble."))
+    done(tool, *words)
     assert contents(cache) == before
 
 

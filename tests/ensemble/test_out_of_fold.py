@@ -145,6 +145,52 @@ def test_contradictions_are_answered_before_anything_is_read(job: Job, tmp_path:
     assert not (tmp_path / "cache").exists()
 
 
+def test_seeds_of_the_cache_are_those_of_training(job: Job, tmp_path: Path):
+    cache = tmp_path / "cache"
+    given = ("--config", job.config, "--cache-dir", cache)
+    done("base", "train", "bts", "--seeds", "0,1", *given)
+    assert {path.parent.name for path in (cache / "runs/tiny/bts").glob("*/result.json")} == {FULL, "seed-1"}
+    done("base", "cache", "bts", "--role", "validation", "--seeds", "0,1", *given)
+    assert {path.parent.name for path in cache.rglob("bts/validation/*/*.h5")} == {FULL, "seed-1"}
+    answer = call("base", "cache", "bts", "--role", "validation", "--seeds", "2", *given)
+    assert answer.status == 1
+    assert answer.advised[:5] == ["base", "train", "bts", "--seeds", "2"]
+    done(*answer.advised)
+    done("base", "cache", "bts", "--role", "validation", "--seeds", "2", *given)
+    for words in (("--role", "oof"), ("--role", "validation", "--fold", 0)):
+        answer = call("base", "cache", "bts", *words, "--seeds", "1", *given)
+        assert answer.status == 2
+        assert "--seeds names full fits" in answer.err
+
+
+def test_the_seed_of_the_full_fit_is_that_which_it_was_trained_from(job: Job, tmp_path: Path):
+    given = ("--config", job.config, "--cache-dir", tmp_path)
+    done("base", "train", "bts", *given, "--set", "seed=5")
+    done("base", "cache", "bts", "--role", "validation", "--seeds", "5", *given)
+    answer = call("base", "cache", "bts", "--role", "validation", "--seeds", "0", *given)
+    done(*answer.advised)
+    done("base", "cache", "bts", "--role", "validation", "--seeds", "0", *given)
+    assert {path.parent.name for path in tmp_path.rglob("bts/validation/*/*.h5")} == {FULL, "seed-0"}
+
+
+@pytest.mark.parametrize("role", ["oof", "validation"])
+def test_a_fold_that_there_is_not_is_refused_before_a_training_of_it_is_advised(job: Job, role: str):
+    answer = call("base", "cache", "bts", "--role", role, "--fold", 7, "--config", job.config, "--cache-dir", job.cache)
+    assert answer.status == 2
+    assert f"--fold 7: expected 0 to 1, the folds that {job.cache / 'runs/tiny/folds.json'} holds" in answer.err
+
+
+def test_before_any_training_there_are_no_folds_and_the_advised_command_decides_them(job: Job, tmp_path: Path):
+    words = ("base", "cache", "bts", "--role", "oof", "--config", job.config, "--cache-dir", tmp_path)
+    answer = call(*words)
+    assert answer.status == 1
+    assert f"{tmp_path / 'runs/tiny/folds.json'}: no folds were decided yet" in answer.err
+    assert "remove" not in answer.err
+    assert answer.advised[:5] == ["base", "train", "bts", "--folds", "2"]
+    done(*answer.advised)
+    done(*words)
+
+
 def test_training_all_folds_trains_what_is_missing(job: Job, tmp_path: Path):
     cache = job.copy_to(tmp_path)
     shutil.rmtree(cache / "runs/tiny/bts/fold-1")

@@ -181,6 +181,12 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path):
         read_folds(path)
 
 
+def test_a_file_that_is_not_there_is_not_asked_to_be_removed(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"no folds were decided yet; .*\nRun: python -m x --folds 3") as stop:
+        read_folds(tmp_path / "folds.json", decide="python -m x --folds 3")
+    assert "remove" not in str(stop.value)
+
+
 FOLDERS = st.lists(
     st.tuples(st.sampled_from(["kitchen", "living_room", "study"]), st.integers(1, 12), st.sampled_from(["", *"abc"])),
     min_size=12,

@@ -1,0 +1,112 @@
+"""Which models of a learner a command line means: the full fit, those of folds, and those of further seeds."""
+
+from collections.abc import Callable, Sequence
+
+from ensemble.config import LearnerSettings
+from ensemble.config_files import known_learners, stored_settings
+from ensemble.console import messages
+from ensemble.runs import FULL, Outputs, fold_model, seed_model
+from ensemble.setting_trees import SettingsError
+
+
+def models_to_train(
+    settings: LearnerSettings, *, folds: int | None, fold: int | None, seeds: Sequence[int]
+) -> dict[str, LearnerSettings]:
+    """What to train, by the name of the model.
+
+    Raises:
+        SettingsError: The fold is none of the folds, or folds and seeds are asked for together.
+    """
+    count = settings.data.folds
+    if seeds and (folds, fold) != (None, None):
+        raise SettingsError("--seeds repeats the full fit: leave --folds and --fold out")
+    if fold is not None:
+        if fold >= count:
+            raise SettingsError(f"--fold {fold}: expected 0 to {count - 1} (data.folds is {count})")
+        return {fold_model(fold): settings.model_copy(update={"fold": fold})}
+    models = {
+        _full_fit(seed, own=settings.seed): settings.model_copy(update={"seed": seed})
+        for seed in seeds or [settings.seed]
+    }
+    if folds is not None:
+        models |= {fold_model(each): settings.model_copy(update={"fold": each}) for each in range(folds)}
+    return models
+
+
+def without_empty_folds(models: dict[str, LearnerSettings], where: Outputs, folds: int) -> dict[str, LearnerSettings]:
+    """The models that there are scenes for; data of few scenes have as many folds as scenes."""
+    from ensemble.data import open_source
+    from ensemble.prediction import division_of
+
+    first = next(iter(models.values()))
+    count = division_of(where, first.experiment, open_source(first.data), first.data).folds.count
+    if count < folds:
+        messages.print(f"{count} folds instead of {folds}: the data to fit have no more scenes")
+    return {name: own for name, own in models.items() if own.fold is None or (own.fold < count and count > 1)}
+
+
+def models_to_cache(
+    where: Outputs,
+    experiment: str,
+    learners: Sequence[str],
+    *,
+    role: str,
+    fold: int | None,
+    seeds: Sequence[int],
+    settings_of: Callable[[str], LearnerSettings],
+    options: Sequence[str],
+) -> list[list[tuple[str, str]]]:
+    """Learners and their models, one list for each pass over the images.
+
+    Args:
+        where: Where runs are.
+        experiment: Which experiment.
+        learners: Names; imported ones may be among them.
+        role: Of the frames; ``oof`` wants the models of all folds.
+        fold: The model of this fold alone.
+        seeds: Full fits from these seeds; the one full fit where empty.
+        settings_of: What a learner of ours would be trained with, should it not be trained yet.
+        options: Of the command line that trains it so.
+
+    Raises:
+        SettingsError: The fold is none of the folds, or seeds are asked for where there can be none.
+        ValueError: No folds were decided yet, or their file is damaged.
+    """
+    if role != "oof" and fold is None:
+        return [
+            [(name, model) for name in learners for model in _full_fits(where, experiment, name, seeds, settings_of)]
+        ]
+    if seeds:
+        raise SettingsError("--seeds names full fits: leave --fold out, and ask for another role than oof")
+
+    from ensemble.data.folds import read_folds
+
+    first = next((name for name in learners if name in known_learners()), known_learners()[0])
+    words = ("--folds", str(settings_of(first).data.folds), *options, "--experiment", experiment)
+    path = where.folds(experiment)
+    count = read_folds(path, decide=where.command("base", "train", first, *words)).count
+    if fold is not None and fold >= count:
+        raise SettingsError(f"--fold {fold}: expected 0 to {count - 1}, the folds that {path} holds")
+    return [[(name, fold_model(each)) for name in learners] for each in (range(count) if fold is None else (fold,))]
+
+
+def _full_fits(
+    where: Outputs,
+    experiment: str,
+    learner: str,
+    seeds: Sequence[int],
+    settings_of: Callable[[str], LearnerSettings],
+) -> list[str]:
+    """The models of a learner that are full fits from these seeds."""
+    if not seeds:
+        return [FULL]
+    if learner not in known_learners():
+        raise SettingsError(f"--seeds: {learner} was imported, so there are no other seeds of it; leave --seeds out")
+    full = where.learner_run(experiment, learner).settings
+    own = stored_settings(LearnerSettings, full).seed if full.is_file() else settings_of(learner).seed
+    return [_full_fit(seed, own=own) for seed in seeds]
+
+
+def _full_fit(seed: int, *, own: int) -> str:
+    """The full fit from a seed; that from the settings' own seed is the full fit that everything else rests on."""
+    return FULL if seed == own else seed_model(seed)

@@ -1,0 +1,135 @@
+"""Every byte of the cache, read and held against the checksums that were written with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.filesize import decimal
+from rich.table import Table
+
+from ensemble.cache import SCHEMA, CacheError
+from ensemble.cache.shards import damaged, is_intact, read_index, shard_paths
+from ensemble.config import ImportSettings
+from ensemble.config_files import known_learners, stored_settings
+from ensemble.console import progress
+from ensemble.imported import PLACEHOLDER, import_command, read_roles
+from ensemble.runs import Outputs, model_options
+from ensemble.setting_trees import check_name
+
+
+@dataclass(frozen=True)
+class CheckedShard:
+    """A shard that was read from its first byte to its last.
+
+    Attributes:
+        path: The file.
+        bytes: Its length.
+        frames: Rows in it; 0 where it is damaged or of another schema.
+        complaint: What is wrong with it, and the commands that mend it; empty where it is as it was written.
+    """
+
+    path: Path
+    bytes: int
+    frames: int = 0
+    complaint: str = ""
+
+
+@dataclass(frozen=True)
+class CheckedStore:
+    """The shards of one model's rows for one role.
+
+    Attributes:
+        name: Experiment, learner, role and model.
+        shards: In the order of their numbers.
+    """
+
+    name: str
+    shards: tuple[CheckedShard, ...]
+
+    @property
+    def damaged(self) -> tuple[CheckedShard, ...]:
+        """Those that are not as they were written."""
+        return tuple(shard for shard in self.shards if shard.complaint)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Numbers, strings and lists, ready for JSON."""
+        return {
+            "store": self.name,
+            "shards": len(self.shards),
+            "frames": sum(shard.frames for shard in self.shards),
+            "bytes": sum(shard.bytes for shard in self.shards),
+            "damaged": [{"path": str(shard.path), "complaint": shard.complaint} for shard in self.damaged],
+        }
+
+
+def verify_stores(outputs: Outputs, experiments: Sequence[str] = ()) -> list[CheckedStore]:
+    """Read all cached predictions of some experiments; whether they are stale only their readers can tell.
+
+    Args:
+        outputs: Where they are.
+        experiments: Names; all that have cached predictions where empty.
+
+    Raises:
+        SettingsError: An experiment has no cached predictions.
+    """
+    root = outputs.predictions("any", "any", "any").parents[3]
+    known = sorted(folder.name for folder in root.glob("*/"))
+    for experiment in experiments:
+        check_name(experiment, known, "experiment")
+    folders = [folder for each in dict.fromkeys(experiments or known) for folder in sorted(root.glob(f"{each}/*/*/*/"))]
+    checked: dict[Path, list[CheckedShard]] = {}
+    for path in progress([path for folder in folders for path in shard_paths(folder)], "verifying"):
+        checked.setdefault(path.parent, []).append(_checked(path, mend=_filling(outputs, path.parent)))
+    return [CheckedStore(folder.relative_to(root).as_posix(), tuple(shards)) for folder, shards in checked.items()]
+
+
+def stores_table(stores: Sequence[CheckedStore]) -> Table:
+    """What was read, one row for each store."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("store", overflow="fold")
+    for title in ("shards", "frames", "size", "damaged"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for plain in (store.to_plain() for store in stores):
+        counts = (plain["shards"], plain["frames"], decimal(plain["bytes"]), len(plain["damaged"]))
+        table.add_row(plain["store"], *map(str, counts), style="red" if plain["damaged"] else None)
+    return table
+
+
+def _checked(path: Path, *, mend: str) -> CheckedShard:
+    size = path.lstat().st_size
+    try:
+        if not is_intact(path):
+            raise damaged(path, "its bytes do not fit its checksum", mend=mend)
+        return CheckedShard(path, size, _frames(path, mend=mend))
+    except CacheError as error:
+        return CheckedShard(path, size, complaint=str(error))
+    except OSError as error:
+        return CheckedShard(path, size, complaint=str(damaged(path, f"it cannot be read ({error})", mend=mend)))
+
+
+def _frames(path: Path, *, mend: str) -> int:
+    """Number of rows of a shard, whatever it was made from."""
+    description = read_index(path, expected={}, mend=mend).description
+    if description["schema"] != SCHEMA:
+        return 0
+    return len(read_index(path, expected=description, mend=mend).frames)
+
+
+def _filling(outputs: Outputs, folder: Path) -> str:
+    """The command that fills a store."""
+    experiment, learner, role, model = folder.parts[-4:]
+    run = outputs.learner_run(experiment, learner, model)
+    fit = outputs.meta_run(experiment, model.rpartition("-")[0])
+    if fit.settings.is_file():  # the learner was trained together with it
+        return outputs.command("meta", "evaluate", f"{experiment}/{fit.folder.name}")
+    if learner in known_learners():
+        words = ("cache", learner, "--role", role, *model_options(model))
+        return outputs.command("base", *words, "--experiment", experiment)
+    if run.settings.is_file():
+        settings, roles = stored_settings(ImportSettings, run.settings), read_roles(run)
+        place = roles[role].folder if role in roles else None
+        return import_command(outputs, settings, role, model=model, folder=place)
+    words = ("import", learner, PLACEHOLDER, "--role", role, *model_options(model))
+    return outputs.command("base", *words, "--experiment", experiment)
