@@ -60,7 +60,7 @@ def fit(
         choosing = (inputs, data, config, assignments, experiment, name, rows, level0, training, budget, seeds)
         if any(choosing):
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
-        asked = [_stored(where.find_run(resume), root)]
+        asked = [_stored(_fit_called(where, resume), root)]
     elif inputs is None:
         raise SettingsError("--inputs: expected rgb, d or rgb+d, found nothing")
     else:
@@ -82,6 +82,25 @@ def fit(
 
 def _stored(run: Run, root: Path | None) -> tuple[Run, StackSettings]:
     return run, moved(stored_settings(StackSettings, run.settings), root)
+
+
+def _fit_called(where: Outputs, name: str) -> Run:
+    """The fit of the meta-learner that a person means.
+
+    Raises:
+        SettingsError: No run goes by this name, or it is that of a learner.
+    """
+    run = where.find_run(name)
+    try:
+        found = learner_settings_of(run)
+    except ValueError:
+        return run
+    experiment, score = found.experiment, ("base", "evaluate", found.learner, "--experiment", found.experiment)
+    fits = sorted(path.parent.name for path in where.meta_run(experiment, "any").folder.parent.glob("*/settings.json"))
+    raise SettingsError(
+        f"{name!r}: expected a fit of the meta-learner, found a run of the learner {found.learner} in {run.folder}; "
+        f"fits in {experiment}: {', '.join(fits) or 'none'}. To score the learner alone\nRun: {where.command(*score)}"
+    )
 
 
 def _asked(
@@ -149,7 +168,7 @@ def evaluate(
     """Score stacks on the test frames beside their learners, the fixed combiners and the bounds."""
     where = outputs(cache_dir)
     protocols = options.parse_protocols(protocol)
-    found = list(dict.fromkeys(each for run in runs for each in where.repeats(where.find_run(run))))
+    found = list(dict.fromkeys(each for run in runs for each in where.repeats(_fit_called(where, run))))
 
     from ensemble.evaluation import evaluate_stacks
     from ensemble.report import protocols_json, protocols_table, read_protocols, score_table, scores_json
@@ -216,7 +235,7 @@ def predict(
 ) -> None:
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""
     where = outputs(cache_dir)
-    found = where.find_run(run)
+    found = _fit_called(where, run)
     for image in images:
         if not image.is_file():
             raise SettingsError(f"{image}: there is no such file")

@@ -5,9 +5,10 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ensemble.console import messages
 from ensemble.protocols import PROTOCOLS
@@ -27,7 +28,8 @@ CacheDir = Annotated[
     Path | None, typer.Option("--cache-dir", help="Where everything is written. Default: STACKDEPTH_CACHE, else cache.")
 ]
 Seeds = Annotated[
-    str | None, typer.Option(metavar="0,1,2", help="Repeat with these seeds; the first run keeps its name.")
+    str | None,
+    typer.Option(metavar="0,1,2", help="Repeat with these seeds; the run of the settings' own seed keeps its name."),
 ]
 Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run, with its own settings.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier run of this name has written.")]
@@ -46,9 +48,24 @@ Protocols = Annotated[
 ]
 
 
+class KnownCommands(TyperGroup):
+    """Commands of a command line; an unknown name is answered with the known ones."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names.
+
+        Raises:
+            SettingsError: There is no such command.
+        """
+        if not ctx.resilient_parsing and not args[0].startswith("-"):
+            check_name(args[0], self.list_commands(ctx), "command")
+        return super().resolve_command(ctx, args)
+
+
 def application(help_text: str) -> typer.Typer:
     """A command line whose unexpected errors keep their traceback."""
     return typer.Typer(
+        cls=KnownCommands,
         help=help_text,
         no_args_is_help=True,
         add_completion=False,

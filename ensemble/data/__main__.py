@@ -9,7 +9,6 @@ import typer
 
 from ensemble import options
 from ensemble.console import results
-from ensemble.setting_trees import SettingsError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from ensemble.data.doctor import Diagnosis, Finding
 
-app = typer.Typer(help="Copies of NYU Depth v2 and generated rooms.", no_args_is_help=True, add_completion=False)
+app = options.application("Copies of NYU Depth v2 and generated rooms.")
 
 
 @app.command()
@@ -26,7 +25,7 @@ def doctor(
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one per core.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Which copy of NYU Depth v2 this is, what it holds, and what is wrong with it; exit code 1 if anything is."""
     from ensemble.data.doctor import diagnose
@@ -63,10 +62,7 @@ def rooms(
     from ensemble.config import RoomsSettings
     from ensemble.data.rooms import write_rooms
 
-    try:
-        pixels = options.parse_size(size)
-    except SettingsError as error:
-        raise typer.BadParameter(str(error)) from error
+    pixels = options.parse_size(size)
     settings = RoomsSettings(scenes=scenes, test_scenes=test_scenes, frames=frames, seed=seed, holes=holes, noise=noise)
     with _progress(f"writing {out}") as progress:
         task = progress.add_task("frames", total=None)

@@ -1,7 +1,11 @@
 """The whole job through its command lines: what they write, say, refuse, and how what they advise mends it."""
 
 import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +14,48 @@ from command_lines import LEARNER_NAMES, Job, call, contents, done
 from PIL import Image
 
 COMMANDS = {
-    "base": ("train", "jobs", "lr-range", "cache", "import", "evaluate", "profile"),
+    "base": ("train", "jobs", "lr-range", "cache", "import", "verify", "evaluate", "profile"),
     "meta": ("fit", "compare-subsets", "evaluate", "predict"),
     "data": ("doctor", "rooms", "pack"),
+    "study": ("run", "show", "list", "best", "compare"),
 }
+SINGLE_COMMANDS = ("demo", "report")
 FOLDER = Path("runs/tiny")
+
+
+def typed(tool: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """What a person who types the command gets to see."""
+    command = [sys.executable, "-m", f"ensemble.{tool}", *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.mark.parametrize("tool", COMMANDS)
 def test_every_command_has_help(tool: str):
     shown = done(tool, "--help").out
+    assert done(tool, "-h").out == shown
     for command in COMMANDS[tool]:
-        assert command in shown
+        assert f"\n  {command} " in shown
         assert "--help" in done(tool, command, "--help").out
-    assert call(tool, "trian").status == 2
+
+
+@pytest.mark.parametrize("tool", SINGLE_COMMANDS)
+def test_every_tool_of_one_command_has_help(tool: str):
+    answers = [typed(tool, word) for word in ("--help", "-h")]
+    assert [answer.returncode for answer in answers] == [0, 0], answers
+    assert "--cache-dir" in answers[0].stdout
+    assert answers[0].stdout == answers[1].stdout
+
+
+@pytest.mark.parametrize("tool", COMMANDS)
+def test_an_unknown_command_is_answered_with_the_known_ones(tool: str):
+    first = COMMANDS[tool][0]
+    answer = call(tool, f"{first}z")
+    assert answer.status == 2
+    assert answer.err == (
+        f"error: unknown command '{first}z'; did you mean '{first}'? Known: {', '.join(sorted(COMMANDS[tool]))}.\n"
+    )
+    assert call(tool, "--zzz").status == 2
 
 
 def test_the_first_line_names_the_data(job: Job):
@@ -83,7 +115,18 @@ def test_photographs_keep_their_size(job: Job, tmp_path: Path):
         millimetres = np.asarray(picture)
     assert millimetres.dtype == np.uint16
     assert np.abs(millimetres / 1000 - metres.astype(np.float64)).max() <= 0.0005 + 1e-9
-    assert len(list((tmp_path / "o").iterdir())) >= 4
+    with Image.open(tmp_path / "o" / "photo_depth_colour.png") as picture:
+        assert picture.width > 90, "the photograph and its depth, side by side"
+    expected_error = np.load(tmp_path / "o" / "photo_uncertainty.npy")
+    assert (expected_error.shape, expected_error.dtype) == ((70, 90), np.float32)
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {
+        "photo_depth_mm.png",
+        "photo_depth.npy",
+        "photo_depth_colour.png",
+        "photo_weights.png",
+        "photo_uncertainty.npy",
+        "photo_uncertainty_colour.png",
+    }
 
 
 def test_predict_refuses_what_is_no_photograph(job: Job, tmp_path: Path):
@@ -93,6 +136,51 @@ def test_predict_refuses_what_is_no_photograph(job: Job, tmp_path: Path):
     answer = call("meta", "predict", "meta-d", tmp_path / "a.png", *words)
     assert answer.status == 1
     assert str(tmp_path / "a.png") in answer.err
+
+
+def test_a_whole_cache_is_verified(job: Job):
+    answer = done("base", "verify", "--cache-dir", job.cache)
+    shards = sorted((job.cache / "predictions").rglob("*.h5"))
+    assert answer.err == f"{len(shards)} shards below {job.cache}, all as they were written\n"
+    assert "tiny/bts/oof/fold-0" in answer.out
+    assert max(map(len, answer.out.splitlines())) <= 80
+    stores = {row["store"]: row for row in json.loads(done("base", "verify", "--json", "--cache-dir", job.cache).out)}
+    assert stores.keys() == {str(path.parent.relative_to(job.cache / "predictions")) for path in shards}
+    assert (stores["tiny/bts/test/full"]["frames"], stores["tiny/bts/fit/full"]["frames"]) == (4, 6)
+    assert sum(row["bytes"] for row in stores.values()) == sum(path.stat().st_size for path in shards)
+    answer = call("base", "verify", "tinny", "--cache-dir", job.cache)
+    assert answer.status == 2
+    assert "unknown experiment 'tinny'; did you mean 'tiny'?" in answer.err
+
+
+def test_nothing_cached_is_nothing_damaged(tmp_path: Path):
+    assert done("base", "verify", "--json", "--cache-dir", tmp_path / "none").out.strip() == "[]"
+
+
+def test_a_flipped_bit_is_named_with_the_commands_that_mend_it(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    victims = [cache / f"predictions/tiny/{name}/shard-00000.h5" for name in ("bts/oof/fold-1", "ldrn/test/full")]
+    for victim in victims:
+        content = bytearray(victim.read_bytes())
+        content[len(content) // 2] ^= 4
+        victim.write_bytes(content)
+    answer = call("base", "verify", "tiny", "--json", "--cache-dir", cache)
+    assert answer.status == 1
+    told = {shard["path"]: shard["complaint"] for row in json.loads(answer.out) for shard in row["damaged"]}
+    assert list(told) == [str(victim) for victim in victims]
+    assert answer.err.count("error: ") == 2
+    for victim, complaint in zip(victims, told.values(), strict=True):
+        assert f"{victim}: not a shard as it was written: its bytes do not fit its checksum" in complaint
+        remove, fill = complaint.splitlines()[-1].split(" && ")
+        assert remove == f"rm '{victim}'"
+        victim.unlink()
+        tool, *words = shlex.split(fill.removeprefix("python -m ensemble."))
+        done(tool, *words)
+    done("base", "verify", "--cache-dir", cache)
+    assert contents(cache / "predictions").keys() == contents(job.cache / "predictions").keys()
+    assert [victim.read_bytes() for victim in victims] == [
+        (job.cache / victim.relative_to(cache)).read_bytes() for victim in victims
+    ]
 
 
 def test_cost_as_json(job: Job):
@@ -159,9 +247,19 @@ def test_resume(job: Job, tmp_path: Path):
     assert answer.status == 2
     assert "--cache-dir" in answer.err
     assert call("base", "train", "bts", "--resume", run, "--set", "seed=1", *given).status == 2
-    answer = call("meta", "evaluate", run, *given)
-    assert answer.status == 1
-    assert "expected the settings of a fit of the meta-learner" in answer.err
+
+
+@pytest.mark.parametrize(
+    "words", [("evaluate",), ("evaluate", "meta-d"), ("fit", "--resume"), ("predict", "--out", "o")]
+)
+def test_a_learners_run_in_the_place_of_a_fit_is_answered_with_the_fits(job: Job, words: tuple[str, ...]):
+    photograph = (job.config,) if words[0] == "predict" else ()  # the run is looked at first
+    answer = call("meta", *words, "tiny/bts", *photograph, "--cache-dir", job.cache)
+    assert answer.status == 2
+    assert "'tiny/bts': expected a fit of the meta-learner, found a run of the learner bts" in answer.err
+    assert "fits in tiny: meta-d, meta-rgb, meta-rgb+d. " in answer.err
+    assert answer.advised[:5] == ["base", "evaluate", "bts", "--experiment", "tiny"]
+    done(*answer.advised)
 
 
 def test_stale_rows_are_refused_and_the_advised_commands_mend_it(job: Job, tmp_path: Path):

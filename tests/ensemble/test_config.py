@@ -1,6 +1,8 @@
 """Settings from YAML and ``--set``, and mistakes in both that are answered by name (RELIABILITY row 17)."""
 
 import json
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +126,37 @@ print(sorted({"torch", "timm", "lightning", "h5py"} & set(sys.modules)))
         [sys.executable, "-c", path + script, *names], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.stdout == "[]\n", run.stderr
+
+
+TYPED = {
+    **{case: MISTAKES[case] for case in ("unknown learner", "network key", "text for number", "role", "inputs", "run")},
+    "command": (("base", "trian", "bts"), ["unknown command 'trian'", "did you mean 'train'", "lr-range"]),
+    "command of data": (("data", "docter", "x"), ["unknown command 'docter'", "did you mean 'doctor'", "rooms"]),
+    "size of rooms": (("data", "rooms", "out", "--size", "24"), ["--size '24'", "480x640"]),
+    "study": (("study", "run", "smok"), ["smok", "did you mean 'smoke'"]),
+}
+
+
+@pytest.mark.parametrize("case", TYPED)
+def test_a_typed_mistake_costs_less_than_two_seconds(case: str, tmp_path: Path):
+    """Processor time: what a process waits for is not its own on a busy machine."""
+    (tool, *words), told = TYPED[case]
+    kept = {name: value for name, value in os.environ.items() if name not in ("NYU_ROOT", "STACKDEPTH_CACHE")}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer = subprocess.run(
+        [sys.executable, "-m", f"ensemble.{tool}", *words],
+        cwd=tmp_path,
+        env={**kept, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert answer.returncode == 2, answer
+    assert all(text in answer.stderr for text in told), answer.stderr
+    assert (answer.stdout, "Traceback" in answer.stderr) == ("", False)
+    assert (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime) < 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_keep_their_kind():

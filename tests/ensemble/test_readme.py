@@ -5,7 +5,8 @@ import re
 import shlex
 from pathlib import Path
 
-from command_lines import call, done
+from command_lines import done
+from test_cli import COMMANDS, SINGLE_COMMANDS, typed
 
 README = Path(__file__).parents[2] / "README.md"
 TAKES_CONFIG = {("base", "train"), ("base", "cache"), ("meta", "fit")}
@@ -51,9 +52,18 @@ def test_the_commands_for_nyu_do_the_whole_job(tiny: Path, tmp_path: Path):
 
 
 def test_every_command_of_the_table_exists():
-    named = re.findall(r"`python -m ensemble\.(base|meta|data) ([a-z-]+)", README.read_text(encoding="utf-8"))
-    assert len(set(named)) == 14
-    for tool, verb in set(named):
-        answer = call(tool, verb, "--help")
-        assert answer.status == 0
-        assert f"{verb} [OPTIONS]" in answer.out
+    table = re.findall(r"^\| `python -m ensemble\.(\w+)(?: ([a-z-]+))?", README.read_text(encoding="utf-8"), re.M)
+    assert {tool for tool, _ in table} == {*COMMANDS, *SINGLE_COMMANDS}
+    for tool, verb in set(table):
+        if verb:
+            assert f"{tool} {verb} [OPTIONS]" in done(tool, verb, "--help").out
+        else:
+            assert f"ensemble.{tool} [OPTIONS]" in typed(tool, "--help").stdout
+
+
+def test_every_command_is_in_the_readme():
+    text = README.read_text(encoding="utf-8")
+    for tool, verbs in COMMANDS.items():
+        for verb in verbs:
+            listed = rf"^\| `python -m ensemble\.{tool} .*`{verb}`"  # one row for all commands of studies
+            assert re.search(rf"python -m ensemble\.{tool} {verb}\b|{listed}", text, re.M), (tool, verb)

@@ -213,8 +213,11 @@ def typed(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("size", ["24", "24x", "0x32", "24,32"])
 def test_a_wrong_size_is_refused(tmp_path: Path, size: str):
-    result = runner.invoke(app, ["rooms", str(tmp_path / "out"), "--size", size])
-    assert result.exit_code == 2
+    answer = typed("rooms", str(tmp_path / "out"), "--size", size)
+    assert (answer.returncode, answer.stderr) == (
+        2,
+        f"error: --size {size!r}: expected HEIGHTxWIDTH, for example 480x640\n",
+    )
     assert not (tmp_path / "out").exists()
 
 
