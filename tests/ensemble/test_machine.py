@@ -1,0 +1,52 @@
+"""Large blocks are kept for the next step, here and in processes that are started, unless a person says otherwise."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, resource, subprocess, sys
+if {settled}:
+    from ensemble.machine import settle
+    settle()
+import numpy as np
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def work():
+    del [np.ones(2 << 20, np.uint8) for _ in range(40)][:]
+
+work()
+before = faults()
+work()
+print(faults() - before)
+if len(sys.argv) == 1:
+    program = open(__file__).read().replace("if True:", "if False:")
+    print(subprocess.run([sys.executable, "-c", program, "child"], capture_output=True, text=True, check=True).stdout)
+"""
+
+
+def faults_of(tmp_path, *, settled: bool, **changed: str) -> list[int]:
+    """Page faults of using 80 MiB in blocks of 2 MiB once more: in a process, and in one that it starts."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(settled=settled))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    ended = subprocess.run(
+        [sys.executable, str(program)],
+        env={**environment, "PYTHONPATH": os.pathsep.join(sys.path), **changed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [int(word) for word in ended.stdout.split()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
+def test_freed_blocks_are_used_again(tmp_path) -> None:
+    assert all(count > 10_000 for count in faults_of(tmp_path, settled=False))
+    assert all(count < 1_000 for count in faults_of(tmp_path, settled=True))
+    own = faults_of(tmp_path, settled=True, MALLOC_MMAP_THRESHOLD_="65536")
+    assert all(count > 10_000 for count in own), "a person's own settings win"
