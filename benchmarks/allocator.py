@@ -1,4 +1,4 @@
-"""What it costs that glibc gives large tensors back to the kernel, and what ``ensemble.machine`` saves by keeping them."""
+"""What it costs that glibc gives freed memory back to the kernel, and what ``ensemble.machine`` saves by keeping it."""
 
 import json
 import os
@@ -31,7 +31,8 @@ def main(
     found: dict[str, list[dict[str, float]]] = {"default": [], "kept": []}
     for _ in range(repeats):
         for name, runs in found.items():
-            environment = {**os.environ, **(KEEP if name == "kept" else {})}
+            bare = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+            environment = {**bare, **(KEEP if name == "kept" else {})}
             command = [sys.executable, "-m", "benchmarks.allocator", MEASURE, learner]
             answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
             runs.append(json.loads(answer))
