@@ -1,5 +1,6 @@
 """A real PostgreSQL server: two workers share a study, one is killed; the server goes away and comes back."""
 
+import json
 import os
 import pwd
 import shutil
@@ -11,12 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from study_actors import ended, found, instant, kill, start, toy, wait_for, work_here
+import sqlalchemy
+from command_lines import call
+from sqlalchemy.pool import NullPool
+from study_actors import ended, found, instant, kill, run_here, start, toy, wait_for, work_here, write_study
 
-from ensemble.studies.addresses import shown_url, storage_url
-from ensemble.studies.folders import StudyFolder
-from ensemble.studies.records import Trial
-from ensemble.studies.storage import StorageDownError, open_storage
+from ensemble.setting_trees import SettingsError
+from ensemble.studies.addresses import storage_url
+from ensemble.studies.records import Trial, begun_trials
+from ensemble.studies.storage import StorageDownError, open_storage, patiently
 from ensemble.studies.trials import Laboratory
 
 VERSIONS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
@@ -132,8 +136,33 @@ def test_a_server_that_goes_away_and_comes_back_costs_no_finished_trial(server: 
     assert finished(trials) == {("d", "complete"): 2}
 
 
-def test_an_address_is_shown_without_its_password():
-    url = storage_url("postgresql://me:secret@127.0.0.1:5432/studies", StudyFolder(Path("toy")))
-    assert url.startswith("postgresql+psycopg://")
-    assert "secret" not in shown_url(url)
-    assert "me" in shown_url(url)
+def test_looking_at_an_empty_database_makes_no_tables(server: Server, tmp_path: Path):
+    laboratory = toy(tmp_path, url=server.url)
+    engine = sqlalchemy.create_engine(laboratory.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("CREATE DATABASE bare"))
+    bare = storage_url(server.url.replace("/postgres", "/bare"), laboratory.folder)
+    with pytest.raises(SettingsError, match=r"/bare: toy has no trial there\. Name the storage .*--storage postgresql"):
+        begun_trials(laboratory.study, bare)
+    assert sqlalchemy.inspect(sqlalchemy.create_engine(bare, poolclass=NullPool)).get_table_names() == []
+    work_here(toy(tmp_path, url=server.url.replace("/postgres", "/bare")))
+    assert len(begun_trials(laboratory.study, bare)) == 6
+
+
+def test_a_study_on_a_server_is_found_without_naming_it_again(server: Server, tmp_path: Path):
+    file, cache = write_study(tmp_path, trials=1, name="named"), tmp_path / "cache"
+    with_password = server.url.replace("studies@", "studies:secret@")
+    answer = run_here(file, STACKDEPTH_STORAGE=with_password, STACKDEPTH_CACHE=str(cache))
+    assert answer.status == 0, answer.err
+    assert answer.err.splitlines()[-1] == (
+        "next: python -m ensemble.study compare named (with the same --storage: its password is not kept)"
+    )
+    assert not any("secret" in path.read_text(errors="replace") for path in cache.rglob("*") if path.is_file())
+    shown = call("study", "show", "named", "--json", "--cache-dir", cache)  # this server asks for no password
+    assert json.loads(shown.out)["remaining"] == 0
+
+
+def test_a_password_that_is_missing_is_asked_for():
+    error = sqlalchemy.exc.OperationalError("", {}, ConnectionError("fe_sendauth: no password supplied"))
+    with pytest.raises(StorageDownError, match=r"Give the password with --storage postgresql://USER:PASSWORD@HOST"):
+        patiently(lambda: (_ for _ in ()).throw(error), "postgresql+psycopg://me@host/studies", timeout=0)
