@@ -204,28 +204,6 @@ def sparsification_curves(
     return {name: sparsification(terms(distance, truth), ranking, root=root) for name, (terms, root) in _JUDGED.items()}
 
 
-def sparsification_scores(
-    predicted: Float[Tensor, "b 1 h w"],
-    target: Float[Tensor, "b 1 h w"],
-    valid: Bool[Tensor, "b 1 h w"],
-    *,
-    uncertainty: Float[Tensor, "b 1 h w"],
-) -> dict[str, Float64[Tensor, " b"]]:
-    """AUSE and AURG of every image: ``ause_rmse``, ``aurg_rmse`` (metres), ``ause_abs_rel``, ``aurg_abs_rel``.
-
-    Images without valid pixels have NaN, as in ``ensemble.metrics.image_scores``. Arguments and errors are those of
-    ``sparsification_curves``.
-    """
-    names = [f"{area}_{name}" for name in _JUDGED for area in ("ause", "aurg")]
-    scores = {name: torch.full((len(valid),), torch.nan, dtype=torch.float64) for name in names}
-    for image in valid.flatten(1).any(dim=1).nonzero().flatten().tolist():
-        curves = sparsification_curves(predicted[image], target[image], valid[image], uncertainty=uncertainty[image])
-        for name, each in curves.items():
-            scores[f"ause_{name}"][image] = each.ause
-            scores[f"aurg_{name}"][image] = each.aurg
-    return scores
-
-
 class ReliabilityBin(NamedTuple):
     """One point of a reliability diagram.
 

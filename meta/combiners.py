@@ -33,7 +33,7 @@ class GlobalWeights:
     """The same weights at every pixel.
 
     Attributes:
-        weights: One per learner, 0 or more.
+        weights: One per learner, 0 or more; their sum is not 1 where the fit corrects a scale that the learners share.
         weighting: Which error chose them.
     """
 
@@ -42,11 +42,6 @@ class GlobalWeights:
 
     def __post_init__(self) -> None:
         _check_weights([self.weights])
-
-    @property
-    def total(self) -> float:
-        """Sum of the weights; not 1 where the fit corrects a scale that the learners share."""
-        return sum(self.weights)
 
     def weigh(self, depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
         """The weights, at every pixel.
@@ -87,11 +82,6 @@ class RangeWeights:
                 f"depth-range weights: {len(self.weights)} ranges with centres {self.centres}, expected one per range "
                 "and ascending; fit the combiner again"
             )
-
-    @property
-    def totals(self) -> tuple[float, ...]:
-        """Sum of the weights at each centre."""
-        return tuple(sum(weights) for weights in self.weights)
 
     def weigh(self, depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
         """Weights at the mean depth of every pixel.
@@ -144,7 +134,7 @@ def inverse_variance(
 def global_weights(
     depths: Float[np.ndarray, "n k"], target: Float[np.ndarray, " n"], *, weighting: Weighting = "relative"
 ) -> GlobalWeights:
-    """Non-negative weights of least squared error, without intercept; their sum is free and kept in ``total``.
+    """Non-negative weights of least squared error, without intercept; their sum is free.
 
     The sum corrects a scale that the learners share. Relative errors are those relative to the learners' mean: divided
     by the truth they would punish depth that is too large more than depth that is too small, and shrink the sum. Of

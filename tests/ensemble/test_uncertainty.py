@@ -14,7 +14,7 @@ from ensemble.uncertainty import (
     calibrate,
     disagreement,
     sparsification,
-    sparsification_scores,
+    sparsification_curves,
 )
 
 
@@ -35,6 +35,19 @@ def maps(seed=0, *, images=2, size=(24, 32)):
 
 def poisoned(depth, valid):
     return depth.where(valid, torch.nan)
+
+
+def areas(predicted, target, valid, *, uncertainty):
+    """AUSE and AURG of every image, by metric."""
+    images = [
+        sparsification_curves(predicted[image], target[image], valid[image], uncertainty=uncertainty[image])
+        for image in range(len(valid))
+    ]
+    found = {}
+    for name in ("rmse", "abs_rel"):
+        found[f"ause_{name}"] = torch.tensor([curves[name].ause for curves in images])
+        found[f"aurg_{name}"] = torch.tensor([curves[name].aurg for curves in images])
+    return found
 
 
 # --- disagreement
@@ -185,10 +198,10 @@ def test_pixels_equally_uncertain_are_taken_in_no_order():
 
 def test_the_true_error_is_a_perfect_uncertainty():
     predicted, target, valid, _ = maps()
-    scores = sparsification_scores(predicted, target, valid, uncertainty=(predicted - target).abs())
+    scores = areas(predicted, target, valid, uncertainty=(predicted - target).abs())
     assert scores["ause_rmse"].abs().max() < 1e-12
     assert scores["ause_abs_rel"].min() > 0.001  # the same map ranks metres, not relative error
-    relative = sparsification_scores(predicted, target, valid, uncertainty=(predicted / target - 1).abs())
+    relative = areas(predicted, target, valid, uncertainty=(predicted / target - 1).abs())
     assert relative["ause_abs_rel"].abs().max() < 1e-12
     assert min(scores["aurg_rmse"].min(), relative["aurg_abs_rel"].min()) > 0.01
 
@@ -196,38 +209,36 @@ def test_the_true_error_is_a_perfect_uncertainty():
 def test_an_uncertainty_that_knows_nothing_gains_nothing():
     predicted, target, valid, spread = maps(size=(200, 200))
     noise = torch.rand(target.shape, generator=torch.Generator().manual_seed(9))
-    constant = sparsification_scores(predicted, target, valid, uncertainty=torch.ones_like(target))
-    random = sparsification_scores(predicted, target, valid, uncertainty=noise)
-    informed = sparsification_scores(predicted, target, valid, uncertainty=spread * target)
+    constant = areas(predicted, target, valid, uncertainty=torch.ones_like(target))
+    random = areas(predicted, target, valid, uncertainty=noise)
+    informed = areas(predicted, target, valid, uncertainty=spread * target)
     for name in ("rmse", "abs_rel"):
         assert constant[f"aurg_{name}"].abs().max() < 1e-12
         assert (random[f"aurg_{name}"].abs() < 0.05 * informed[f"aurg_{name}"]).all()
         assert (informed[f"ause_{name}"] < random[f"ause_{name}"]).all()
-    misleading = sparsification_scores(predicted, target, valid, uncertainty=-spread * target)
+    misleading = areas(predicted, target, valid, uncertainty=-spread * target)
     assert (misleading["aurg_rmse"] < -0.05).all()
 
 
 def test_only_the_order_of_the_uncertainty_counts():
     predicted, target, valid, spread = maps()
-    one = sparsification_scores(predicted, target, valid, uncertainty=spread)
-    other = sparsification_scores(predicted, target, valid, uncertainty=(1 + spread).log())
+    one = areas(predicted, target, valid, uncertainty=spread)
+    other = areas(predicted, target, valid, uncertainty=(1 + spread).log())
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_invalid_pixels_are_never_read():
     predicted, target, valid, spread = maps()
-    clean = sparsification_scores(predicted, target, valid, uncertainty=spread)
+    clean = areas(predicted, target, valid, uncertainty=spread)
     predicted, target, spread = (poisoned(each, valid) for each in (predicted, target, spread))
-    dirty = sparsification_scores(predicted, target, valid, uncertainty=spread)
+    dirty = areas(predicted, target, valid, uncertainty=spread)
     assert all(torch.equal(clean[name], dirty[name]) for name in clean)
 
 
-def test_an_image_without_valid_pixels_has_no_score():
+def test_an_image_without_valid_pixels_has_no_curves():
     predicted, target, valid, spread = maps()
-    valid[1] = False
-    scores = sparsification_scores(predicted, target, valid, uncertainty=spread)
-    assert list(scores) == ["ause_rmse", "aurg_rmse", "ause_abs_rel", "aurg_abs_rel"]
-    assert all(values.isnan().tolist() == [False, True] for values in scores.values())
+    with pytest.raises(ValueError, match=r"errors of 0 pixels .* leave out images without valid pixels"):
+        sparsification_curves(predicted[0], target[0], torch.zeros_like(valid[0]), uncertainty=spread[0])
 
 
 def test_what_cannot_be_ranked_is_refused():

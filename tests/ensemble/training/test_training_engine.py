@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ensemble.data.loaders import OrderedBatches, loader
 from ensemble.runs import Run
+from ensemble.training import fit as engine
 from ensemble.training.checkpoints import read_checkpoint, read_weights
 from ensemble.training.fit import fit
 from ensemble.training.schedule import one_cycle
@@ -49,9 +50,21 @@ def test_the_same_seed_twice_is_bit_equal(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_loader_processes_change_no_result(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [2, 4])
+def test_loader_processes_change_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """Reliability row 21, with so many processes however few cores there are."""
+    started: set[int] = set()
+
+    def counted(*arguments: Any, workers: int) -> Any:
+        started.add(workers)
+        return loader(*arguments, workers=workers)
+
+    monkeypatch.setattr(engine, "affordable_workers", lambda asked: asked)
+    monkeypatch.setattr(engine, "loader", counted)
     plain = runs.toy_fit(tmp_path / "plain")
-    other = runs.toy_fit(tmp_path / "workers", data=runs.data_settings(workers=2))
+    other = runs.toy_fit(tmp_path / "workers", data=runs.data_settings(workers=workers))
+    assert started == {0, workers}
     assert plain.log.read_bytes() == other.log.read_bytes()
     assert plain.best.read_bytes() == other.best.read_bytes()
 
