@@ -10,6 +10,7 @@ import h5py
 import miniatures
 import numpy as np
 import pytest
+from cache_samples import opens_of
 from miniatures import add_member, frame_h5, h5_name, image_bytes
 from scipy.io import savemat
 
@@ -213,10 +214,23 @@ def test_hdf5_that_points_outside_is_refused(tmp_path: Path, secret: Path, way: 
     reason = "link" if way in (external_link, soft_link) else "other file|another file"
     if target == "unidepth folder" and way not in (external_link, soft_link):
         reason = "missing"
-    with pytest.raises(ValueError, match=re.escape(str(root / name))) as caught:
-        first_frame(root)[1]()
-    assert re.search(reason, str(caught.value))
-    assert any(str(root / name) in text for text in errors(root))
+    with opens_of(secret) as read, opens_of(secret.with_suffix(".raw")) as read_raw:
+        with pytest.raises(ValueError, match=re.escape(str(root / name))) as caught:
+            first_frame(root)[1]()
+        assert re.search(reason, str(caught.value))
+        assert any(str(root / name) in text for text in errors(root))
+    assert (read, read_raw) == ([], [])
+
+
+def test_whoever_reads_outside_of_a_copy_is_seen(tmp_path: Path, secret: Path):
+    """The witness of the test above sees HDF5 follow every way out."""
+    for way in OUTSIDE:
+        path = tmp_path / f"{way.__name__}.h5"
+        with h5py.File(path, "w") as file:
+            way(file, "depth", secret)
+        with opens_of(secret) as read, opens_of(secret.with_suffix(".raw")) as read_raw, h5py.File(path) as file:
+            assert file["depth"][0, 0] in (0, 3)
+        assert read or read_raw, way.__name__
 
 
 def test_a_scene_that_is_stored_elsewhere_is_refused(tmp_path: Path):
@@ -225,8 +239,10 @@ def test_a_scene_that_is_stored_elsewhere_is_refused(tmp_path: Path):
     with h5py.File(tmp_path / "copy" / "nyu_depth_v2_labeled.mat", "r+") as file:
         data = file.create_dataset("elsewhere", (6,), np.uint8, external=[(str(tmp_path / "secret.raw"), 0, 6)])
         file["scenes"][0, 0] = data.ref
-    with pytest.raises(ValueError, match="'scenes' is stored in another file"):
+    stopped = pytest.raises(ValueError, match="'scenes' is stored in another file")
+    with opens_of(tmp_path / "secret.raw") as read, stopped:
         open_nyu(tmp_path / "copy")
+    assert read == []
 
 
 @pytest.mark.parametrize("chunks", [None, (24, 64)])

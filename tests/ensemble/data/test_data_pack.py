@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import miniatures
 import numpy as np
 import pytest
 import torch
+from cache_samples import opens_of
 from miniatures import MINIATURES
 from typer.testing import CliRunner
 
@@ -186,9 +188,10 @@ def test_the_command_packs_and_says_how_to_train(copy: Path, tmp_path: Path) -> 
 
 def check_kills(copy: Path, out: Path, expected: dict[str, bytes], *, kills: int) -> None:
     """Kill -9 whenever one more file has appeared; go on; the outcome is that of a packing that nobody disturbed."""
-    program = (
-        "import sys; from pathlib import Path; from ensemble.data.packing import write_pack; "
-        "write_pack(Path(sys.argv[1]), Path(sys.argv[2]), shard_frames=2)"
+    program = (  # slow enough to be killed between two files
+        "import sys, time; from pathlib import Path; from ensemble.data.packing import write_pack; "
+        "wait = lambda done, total: time.sleep(0.2); "
+        "write_pack(Path(sys.argv[1]), Path(sys.argv[2]), shard_frames=2, on_frame=wait)"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     killed = 0
@@ -199,10 +202,11 @@ def check_kills(copy: Path, out: Path, expected: dict[str, bytes], *, kills: int
         if process.poll() is not None:
             break
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        killed += 1
-        assert recognise(out).key in ("unfinished-pack", "pack")
+        killed += process.wait() == -signal.SIGKILL
+        assert recognise(out).key == "unfinished-pack"
+    assert killed == kills
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("pack-*.h5")}
+    assert kills <= len(stamps) < len(expected) - 1
     write_pack(copy, out, shard_frames=2)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items()), "whole shards were kept"
     assert files_of(out) == expected
@@ -210,7 +214,7 @@ def check_kills(copy: Path, out: Path, expected: dict[str, bytes], *, kills: int
 
 def test_a_killed_packing_goes_on(copy: Path, tmp_path: Path) -> None:
     write_pack(copy, tmp_path / "undisturbed", shard_frames=2)
-    check_kills(copy, tmp_path / "killed", files_of(tmp_path / "undisturbed"), kills=2)
+    check_kills(copy, tmp_path / "killed", files_of(tmp_path / "undisturbed"), kills=3)
 
 
 def test_a_smaller_pack_holds_the_same_frames(copy: Path, pack: Path, tmp_path: Path) -> None:
@@ -301,14 +305,47 @@ def test_copies_that_would_train_wrongly_are_not_packed(tmp_path: Path) -> None:
     assert not list((tmp_path / "pack").glob("*"))
 
 
-def test_shards_that_point_elsewhere_are_refused(copy: Path, tmp_path: Path) -> None:
-    write_pack(copy, tmp_path, shard_frames=9)
-    with h5py.File(tmp_path / "pack-00000.h5", "r+") as file:
+SHARD = (9, *miniatures.SIZE)
+
+
+def external_link(file: h5py.File, secret: Path) -> None:
+    file["depth"] = h5py.ExternalLink(str(secret), "depth")
+
+
+def soft_link(file: h5py.File, secret: Path) -> None:
+    file["gate"] = h5py.ExternalLink(str(secret), "/")
+    file["depth"] = h5py.SoftLink("/gate/depth")
+
+
+def virtual_dataset(file: h5py.File, secret: Path) -> None:
+    layout = h5py.VirtualLayout(SHARD, np.uint16)
+    layout[:] = h5py.VirtualSource(str(secret), "depth", SHARD)
+    file.create_virtual_dataset("depth", layout)
+
+
+def external_storage(file: h5py.File, secret: Path) -> None:
+    raw = secret.with_suffix(".raw")
+    file.create_dataset("depth", SHARD, np.uint16, external=[(str(raw), 0, raw.stat().st_size)])
+
+
+@pytest.mark.parametrize("way", [external_link, soft_link, virtual_dataset, external_storage])
+def test_shards_that_point_elsewhere_are_refused(copy: Path, tmp_path: Path, way: Callable) -> None:
+    root, secret = tmp_path / "pack", tmp_path / "secret.h5"
+    write_pack(copy, root, shard_frames=9)
+    with h5py.File(secret, "w") as file:
+        file["depth"] = np.full(SHARD, 3000, np.uint16)
+    secret.with_suffix(".raw").write_bytes(np.full(SHARD, 3000, np.uint16).tobytes())
+    with h5py.File(root / "pack-00000.h5", "r+") as file:
         del file["depth"]
-        file["depth"] = h5py.ExternalLink("elsewhere.h5", "depth")
-    source = open_nyu(tmp_path)
-    with pytest.raises(ValueError, match="points out of itself"):
-        source.read(source.frames[0])
+        way(file, secret)
+        assert (file["depth"][...] == 3000).all(), "whoever does not look is led there"
+    source = open_nyu(root)
+    with opens_of(secret) as read, opens_of(secret.with_suffix(".raw")) as read_raw:
+        for frame in (source.frames[0], source.frames[-1]):
+            with pytest.raises(ValueError, match=r"pack-00000\.h5: points out of itself"):
+                source.read(frame)
+        assert not diagnose(root).trainable
+    assert (read, read_raw) == ([], [])
 
 
 @pytest.mark.parametrize(
