@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ensemble.config_files import stored_settings
 from ensemble.runs import Outputs, Run
 from ensemble.setting_trees import SettingsError, nearest
 from ensemble.studies.files import StudySettings
@@ -77,9 +76,16 @@ def started_study(outputs: Outputs, name: str) -> StudySettings:
     """A study as it was last started.
 
     Raises:
-        SettingsError: There is no study of that name.
+        SettingsError: There is no study of that name, or what was written of it is damaged.
     """
     known = known_studies(outputs)
     if name not in known:
         raise SettingsError(f"{outputs.root / 'studies'}: there is no study {name!r}; {nearest(name, known)}")
-    return stored_settings(StudySettings, study_folder(outputs, name).settings)
+    file = study_folder(outputs, name).settings
+    try:
+        return StudySettings.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{file}: expected a study, and it cannot be read ({str(error).splitlines()[0]}). It is written again by "
+            "python -m ensemble.study run FILE, and no trial is lost"
+        ) from error

@@ -91,3 +91,15 @@ def test_repeats_have_a_budget_only_where_there_are_repeats(tmp_path: Path):
     answer = call("study", "compare", "toy", *given)
     assert answer.status == 2
     assert "--budget is that of the repeats, and --seeds none asks for none of them" in answer.err
+
+
+def test_a_study_whose_settings_are_damaged_is_refused_and_running_it_again_mends_it(tmp_path: Path):
+    file, cache = write_study(tmp_path, trials=1), tmp_path / "cache"
+    run_here(file, "--cache-dir", cache)
+    for damaged in ("", "{", '{"name": "toy"}'):
+        (cache / "studies/toy/study.json").write_text(damaged)
+        answer = call("study", "show", "toy", "--cache-dir", cache)
+        assert answer.status == 2
+        assert "study.json: expected a study, and it cannot be read (" in answer.err
+    assert "0 of 2 trials to run" in run_here(file, "--cache-dir", cache).err
+    assert call("study", "show", "toy", "--cache-dir", cache).status == 0
