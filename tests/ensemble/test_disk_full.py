@@ -2,7 +2,9 @@
 
 import os
 import resource
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,21 +13,21 @@ import cache_samples as samples
 import pytest
 import report_samples
 import torch
+from command_lines import Answer, Job, call, done
 
-from ensemble import options
 from ensemble.cache import CacheError
 from ensemble.config import RoomsSettings
 from ensemble.data.nyu_copies import open_nyu
 from ensemble.data.packing import write_pack
 from ensemble.data.rooms import write_rooms
-from ensemble.files import TEMPORARY_SUFFIX, write_bytes
+from ensemble.files import TEMPORARY_SUFFIX
 from ensemble.report.writing import write_report
-from ensemble.runs import Outputs
+from ensemble.runs import Outputs, Run
 from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 
 FullDisk = Callable[[Path, int], AbstractContextManager[None]]
 PAGE = 4096
-FRAMES = 40
+FRAMES, SHARD_FRAMES = 160, 32
 
 
 @contextmanager
@@ -76,9 +78,9 @@ def place(tmp_path: Path, full_disk: FullDisk) -> Iterator[Callable[[int], Path]
             subprocess.run(["umount", str(folder)], check=True)
 
 
-def sizes_up_to(needed: int) -> list[int]:
-    """Ten sizes that are all too small, in whole pages."""
-    return [max(PAGE, needed * tenth // 11 // PAGE * PAGE) for tenth in range(1, 11)]
+def sizes_up_to(needed: int, *, grain: int) -> list[int]:
+    """Ten sizes that are all too small, in whole grains."""
+    return [max(grain, needed * part // 11 // grain * grain) for part in range(1, 11)]
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -101,7 +103,9 @@ def check(
         write: What is tested.
         whole: Fails where a file under a final name is not whole.
     """
-    for size in dict.fromkeys(sizes_up_to(needed)):
+    sizes = sizes_up_to(needed, grain=PAGE if full_disk is tiny_filesystem else 1)
+    assert len(set(sizes)) == 10
+    for size in sizes:
         folder = place(size)
         with full_disk(folder, size):
             with pytest.raises(OSError, match=r"bytes could not be written .*Make room or rights, then run"):
@@ -114,7 +118,7 @@ def check(
 
 
 def test_the_cache(full_disk: FullDisk, place, tmp_path: Path) -> None:
-    samples.fill(tmp_path / "expected", FRAMES)
+    samples.fill(tmp_path / "expected", FRAMES, shard_frames=SHARD_FRAMES)
     expected = samples.contents(tmp_path / "expected")
     needed = sum(map(len, expected.values())) if full_disk is tiny_filesystem else max(map(len, expected.values()))
 
@@ -122,7 +126,10 @@ def test_the_cache(full_disk: FullDisk, place, tmp_path: Path) -> None:
         found = samples.contents(folder / "store") if (folder / "store").is_dir() else {}
         assert found.items() <= expected.items()
 
-    check(full_disk, place, needed, lambda folder: samples.fill(folder / "store", FRAMES), whole)
+    def write(folder: Path) -> None:
+        samples.fill(folder / "store", FRAMES, shard_frames=SHARD_FRAMES)
+
+    check(full_disk, place, needed, write, whole)
     for folder in tmp_path.glob("disk-*"):
         assert samples.contents(folder / "store") == expected
     with pytest.raises(CacheError, match="outside of the writer's with block"):
@@ -191,14 +198,55 @@ def test_a_pack(full_disk: FullDisk, place, tmp_path: Path) -> None:
     assert open_nyu(next(tmp_path.glob("disk-*")) / "pack").frames == open_nyu(tmp_path / "copy").frames
 
 
-def test_the_command_ends_with_a_message_and_status_1(full_disk: FullDisk, place, capsys, monkeypatch) -> None:
-    app = options.application("writes more than there is room for")
-    folder = place(PAGE)
-    app.command()(lambda: write_bytes(folder / "file", bytes(10 * PAGE)))
-    monkeypatch.setattr("sys.argv", ["command"])
-    with full_disk(folder, PAGE), pytest.raises(SystemExit) as ended:
-        options.run(app)
-    assert ended.value.code == 1
-    message = capsys.readouterr().err
-    assert message.startswith(f"error: [Errno {28 if full_disk is tiny_filesystem else 27}]")
-    assert "Traceback" not in message
+def told(answer: Answer, full_disk: FullDisk, file: Path) -> None:
+    """The command ended with one message that names the file and with status 1."""
+    assert answer.status == 1, answer
+    (line,) = (line for line in answer.err.splitlines() if line.startswith("error: "))
+    assert line.startswith(f"error: [Errno {28 if full_disk is tiny_filesystem else 27}] {file}: ")
+    assert "bytes could not be written" in line
+    assert line.endswith("Make room or rights, then run the same command again")
+    assert "Traceback" not in answer.err
+
+
+def test_a_caching_that_fills_the_disk_says_so_and_goes_on(full_disk: FullDisk, place, job: Job, tmp_path: Path):
+    cache, folder = job.copy_to(tmp_path), place(PAGE)
+    rows = cache / "predictions/tiny/bts/test"
+    shutil.rmtree(rows)
+    rows.symlink_to(folder)  # the disk that is full
+    words = ("base", "cache", "bts", "--role", "test", "--config", job.config, "--cache-dir", cache)
+    with full_disk(folder, PAGE):
+        told(call(*words), full_disk, rows / "full/shard-00000.h5")
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == ["writer.lock"]
+    done(*words)
+    expected = (job.cache / "predictions/tiny/bts/test/full/shard-00000.h5").read_bytes()
+    assert (folder / "full/shard-00000.h5").read_bytes() == expected
+
+
+def test_a_training_that_fills_the_disk_says_so_and_goes_on(full_disk: FullDisk, place, job: Job, tmp_path: Path):
+    folder = place(64 * PAGE)
+    runs = tmp_path / "cache/runs"
+    runs.parent.mkdir()
+    runs.symlink_to(folder)
+    words = ("base", "train", "bts", "--config", job.config, "--cache-dir", runs.parent)
+    with full_disk(folder, 64 * PAGE):
+        answer = call(*words)
+        told(answer, full_disk, runs / "tiny/bts/full/best.safetensors")
+        assert not leftovers(folder)
+        assert not [*folder.rglob("*.ckpt"), *folder.rglob("*.safetensors")]
+    done(*words)
+    expected = (job.cache / "runs/tiny/bts/full/best.safetensors").read_bytes()
+    assert (folder / "tiny/bts/full/best.safetensors").read_bytes() == expected
+
+
+def test_a_report_that_fills_the_disk_says_so_and_goes_on(full_disk: FullDisk, place, tmp_path: Path):
+    run, folder = report_samples.write_evaluation(tmp_path / "cache/runs/samples/evaluation"), place(PAGE)
+    words = ("--out", folder / "report", "--resamples", 100, "--cache-dir", tmp_path / "cache")
+    command = [sys.executable, "-m", "ensemble.report", str(run.folder), *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with full_disk(folder, PAGE):
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        told(Answer(ended.returncode, ended.stdout, ended.stderr), full_disk, folder / "report/report.md")
+        assert not list(folder.rglob("report.*"))
+        assert not leftovers(folder)
+    written = write_report([run], Outputs(tmp_path / "cache"), out=folder / "report", resamples=100)
+    assert all(path.is_file() for path in Run(folder / "report").reports), written
