@@ -157,6 +157,30 @@ def test_nothing_cached_is_nothing_damaged(tmp_path: Path):
     assert done("base", "verify", "--json", "--cache-dir", tmp_path / "none").out.strip() == "[]"
 
 
+def mend_as_told(shard: Path, complaint: str) -> None:
+    remove, fill = complaint.splitlines()[-1].split(" && ")
+    assert remove == f"rm '{shard}'"
+    shard.unlink()
+    tool, *words = shlex.split(fill.removeprefix("python -m ensemble."))
+    done(tool, *words)
+
+
+def test_a_damaged_shard_of_learners_that_were_trained_with_a_stack_is_mended_by_its_evaluation(
+    job: Job, tmp_path: Path
+):
+    cache = job.copy_to(tmp_path)
+    given = ("--config", job.config, "--cache-dir", cache)
+    done("meta", "fit", "--inputs", "d", "--training", "joint", "--name", "together", *given)
+    done("meta", "evaluate", "together", "--cache-dir", cache)
+    (victim,) = cache.glob("predictions/tiny/bts/test/together-*/shard-00000.h5")
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-1])
+    answer = call("base", "verify", "--cache-dir", cache)
+    assert answer.status == 1
+    mend_as_told(victim, answer.err)
+    assert victim.read_bytes() == whole
+
+
 def test_a_flipped_bit_is_named_with_the_commands_that_mend_it(job: Job, tmp_path: Path):
     cache = job.copy_to(tmp_path)
     victims = [cache / f"predictions/tiny/{name}/shard-00000.h5" for name in ("bts/oof/fold-1", "ldrn/test/full")]
@@ -171,11 +195,7 @@ def test_a_flipped_bit_is_named_with_the_commands_that_mend_it(job: Job, tmp_pat
     assert answer.err.count("error: ") == 2
     for victim, complaint in zip(victims, told.values(), strict=True):
         assert f"{victim}: not a shard as it was written: its bytes do not fit its checksum" in complaint
-        remove, fill = complaint.splitlines()[-1].split(" && ")
-        assert remove == f"rm '{victim}'"
-        victim.unlink()
-        tool, *words = shlex.split(fill.removeprefix("python -m ensemble."))
-        done(tool, *words)
+        mend_as_told(victim, complaint)
     done("base", "verify", "--cache-dir", cache)
     assert contents(cache / "predictions").keys() == contents(job.cache / "predictions").keys()
     assert [victim.read_bytes() for victim in victims] == [
