@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ensemble.console import messages
+from ensemble.machine import settle
 from ensemble.protocols import PROTOCOLS
 from ensemble.setting_trees import SettingsError, check_name
 
@@ -81,9 +82,7 @@ def run(app: typer.Typer) -> None:
     Exit status 2 stands for a mistake in what was asked, 1 for anything that went wrong while doing it.
     ``STACKDEPTH_TRACEBACK=1`` shows where an error was raised.
     """
-    # Torch's waiting threads spin for long, which slows a busy machine down many times; without spinning an idle
-    # machine takes twice as long. In between both are well.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    settle()
     try:
         app()
     except (ValueError, OSError, FloatingPointError) as error:
