@@ -18,7 +18,7 @@ from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fi
 from ensemble.data.source import Frame, RawFrame
 from ensemble.descriptions import Description
 from ensemble.metrics import EvalProtocol
-from ensemble.report import SCHEMA, Scores, write_per_image, write_scores
+from ensemble.report.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.report.writing import write_report
 from ensemble.runs import Outputs, Run
 from ensemble.score_table import ScoreTable

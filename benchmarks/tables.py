@@ -15,6 +15,7 @@ import torch
 
 from ensemble.console import results
 from ensemble.files import write_text
+from ensemble.machine import settle
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 _HEAD = """# Benchmarks
@@ -24,6 +25,7 @@ things that are compared take turns, so that a busy machine slows all of them; c
 `make bench` runs the short set.
 """
 _LOAD_AT_START = os.getloadavg()[0]
+settle()  # as every command does
 _shown_only = False
 
 

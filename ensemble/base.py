@@ -298,7 +298,9 @@ def evaluate(
 
     from ensemble.evaluation import evaluate_learner
     from ensemble.networks import trained_learner
-    from ensemble.report import protocols_json, protocols_table, read_protocols, score_table, scores_json
+    from ensemble.report.protocol_scores import protocols_json, protocols_table, read_protocols
+    from ensemble.report.scores import scores_json
+    from ensemble.report.tables import score_table
 
     where = outputs(cache_dir)
     trained = trained_learner(where, name, learner, root=root, options=options.repeated(data, root, config))

@@ -56,7 +56,8 @@ def demo(
 
     messages.rule("4/4  side by side")
     from ensemble.evaluation import evaluate_stacks
-    from ensemble.report import score_table, scores_json
+    from ensemble.report.scores import scores_json
+    from ensemble.report.tables import score_table
     from ensemble.stacking import load_stack
 
     folder = where.report(experiment)

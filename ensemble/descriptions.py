@@ -9,7 +9,7 @@ from ensemble.config import LearnerSettings, StackSettings
 from ensemble.entrants import Entrants, StackRow
 from ensemble.networks import build_learner
 from ensemble.profiling import Profile, profile_network
-from ensemble.report import Kind
+from ensemble.report.scores import Kind
 from ensemble.rows import LevelZero
 from ensemble.runs import Run, stack_name
 from meta.fusion import COMBINERS

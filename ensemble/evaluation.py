@@ -25,24 +25,12 @@ from ensemble.networks import TrainedLearner, common_data, differing_keys
 from ensemble.pictures import GridRow, picture_grid
 from ensemble.prediction import division_of
 from ensemble.protocols import OURS, PROTOCOLS
-from ensemble.report import (
-    SCHEMA,
-    Details,
-    Gallery,
-    GalleryImage,
-    ProtocolComparison,
-    ProtocolScores,
-    Scores,
-    markdown_table,
-    protocols_markdown,
-    ranked_frames,
-    write_details,
-    write_galleries,
-    write_per_image,
-    write_protocols,
-    write_scores,
-)
+from ensemble.report.details import Details, write_details
+from ensemble.report.gallery import Gallery, GalleryImage, ranked_frames, write_galleries
 from ensemble.report.protocol_scores import SCHEMA as PROTOCOLS_SCHEMA
+from ensemble.report.protocol_scores import ProtocolComparison, ProtocolScores, protocols_markdown, write_protocols
+from ensemble.report.scores import SCHEMA, Scores, write_per_image, write_scores
+from ensemble.report.tables import markdown_table
 from ensemble.rows import LevelZero, cache_level_zero, open_rows
 from ensemble.runs import Outputs, Run
 from ensemble.score_table import ScoreTable

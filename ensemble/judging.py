@@ -14,7 +14,8 @@ from ensemble.files import write_text
 from ensemble.ladder import PIXELS_PER_FRAME, training_rows
 from ensemble.metrics import EvalProtocol, prepare
 from ensemble.networks import weights_fingerprint
-from ensemble.report import StackDetails, UncertaintyStatistics, WeightStatistics
+from ensemble.report.details import StackDetails
+from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics
 from ensemble.runs import Outputs
 from ensemble.stacking import Stack, stack_maps
 from ensemble.uncertainty import (

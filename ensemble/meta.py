@@ -171,7 +171,9 @@ def evaluate(
     found = list(dict.fromkeys(each for run in runs for each in where.repeats(_fit_called(where, run))))
 
     from ensemble.evaluation import evaluate_stacks
-    from ensemble.report import protocols_json, protocols_table, read_protocols, score_table, scores_json
+    from ensemble.report.protocol_scores import protocols_json, protocols_table, read_protocols
+    from ensemble.report.scores import scores_json
+    from ensemble.report.tables import score_table
     from ensemble.stacking import load_stack
 
     stacks = [load_stack(run, where, root=root) for run in found]

@@ -9,7 +9,7 @@ from ensemble.data.source import Frame, RawFrame
 from ensemble.descriptions import Description
 from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, pixel_errors, prepare
 from ensemble.pooling import PixelSums
-from ensemble.report import ImageScore, ScoreRow
+from ensemble.report.scores import ImageScore, ScoreRow
 from ensemble.statistics import mean_and_deviation
 
 Cell = tuple[str, int]

@@ -78,9 +78,9 @@ class PredictionReader:
         self._handles: OrderedDict[Path, tuple[h5py.File, h5py.Dataset]] = OrderedDict()
         self._handles_pid = os.getpid()
         self._levels = np.empty(self.size, "<u2")
-        expected = identity.description(size=size, max_depth=max_depth)
+        expected, known = identity.description(size=size, max_depth=max_depth), frozenset(self.frame_ids)
         for path in shard_paths(directory):
-            self._add(read_index(path, expected=expected, mend=self.mend))
+            self._add(read_index(path, expected=expected, mend=self.mend), known)
         self._check_cover()
 
     def read(self, frame_id: str) -> Float[np.ndarray, "h w"]:
@@ -153,9 +153,8 @@ class PredictionReader:
         if path in self._handles:
             self._handles.pop(path)[0].close()
 
-    def _add(self, index: ShardIndex) -> None:
+    def _add(self, index: ShardIndex, known: frozenset[str]) -> None:
         refuse_stale(index, self.identity.description(size=self.size, max_depth=self.max_depth), mend=self.mend)
-        known = frozenset(self.frame_ids)
         offsets = index.offsets or (None,) * len(index.frames)
         rows = enumerate(zip(index.frames, index.crc32, offsets, strict=True))
         for number, (frame_id, checksum, offset) in rows:

@@ -81,6 +81,7 @@ class PredictionWriter:
         self._pending: dict[str, UInt16[np.ndarray, "h w"]] = {}
         self._lock = StoreLock(directory)
         self._open = False
+        self._number = 0
 
     def __enter__(self) -> "PredictionWriter":
         """Take the store, clear away what a killed writer left, and see which rows are there.
@@ -101,7 +102,7 @@ class PredictionWriter:
         except BaseException:
             self._lock.release()
             raise
-        self._open = True
+        self._open, self._number = True, 0
         return self
 
     def __exit__(
@@ -178,9 +179,9 @@ class PredictionWriter:
             )
 
     def _next_path(self) -> Path:
-        taken = {path.name for path in shard_paths(self.directory)}
-        number = next(number for number in range(len(taken) + 1) if f"shard-{number:05d}.h5" not in taken)
-        return self.directory / f"shard-{number:05d}.h5"
+        while (path := self.directory / f"shard-{self._number:05d}.h5").exists():
+            self._number += 1
+        return path
 
     def _frames_on_disk(self) -> set[str]:
         stored: set[str] = set()

@@ -7,6 +7,7 @@ import typer
 
 from ensemble import options
 from ensemble.console import messages, results
+from ensemble.report.finding import find_evaluation
 from ensemble.runs import outputs
 from ensemble.setting_trees import check_name
 
@@ -34,10 +35,10 @@ def report(
     check_name(by, ("scene", "image"), "unit to resample")
     where = outputs(cache_dir)
 
-    from ensemble.report.evaluations import find_evaluation
+    found = list(dict.fromkeys(find_evaluation(where, name) for name in runs))
+
     from ensemble.report.writing import write_report
 
-    found = list(dict.fromkeys(find_evaluation(where, name) for name in runs))
     written = write_report(
         found, where, out=out, by="image" if by == "image" else "scene", resamples=resamples, published=published
     )

@@ -3,13 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ensemble.report.details import StackDetails, read_details
 from ensemble.report.gallery import Gallery, read_galleries
 from ensemble.report.scores import ImageScore, ScoreRow, Scores, read_per_image, read_scores
-from ensemble.runs import Outputs, Run
-from ensemble.setting_trees import SettingsError
+from ensemble.runs import Run
 
 AGREEMENT = 1e-6
 """Relative difference below which two evaluations of one row are the same."""
@@ -30,24 +28,6 @@ class Evaluation:
     images: tuple[ImageScore, ...]
     details: Mapping[str, StackDetails]
     galleries: Mapping[str, Gallery]
-
-
-def find_evaluation(where: Outputs, name: str) -> Run:
-    """The folder with scores that a person means: a folder, a report of an experiment, or a run.
-
-    Raises:
-        SettingsError: There is none of that name, or it was not evaluated.
-    """
-    for folder in (Path(name), where.report(name)):
-        if Run(folder).scores.is_file():
-            return Run(folder)
-    run = where.find_run(name)
-    if not run.scores.is_file():
-        raise SettingsError(
-            f"{run.folder}: not evaluated yet, there is no {run.scores.name}. Run: "
-            f"{where.command('meta', 'evaluate', name)} (a learner: {where.command('base', 'evaluate', 'LEARNER')})"
-        )
-    return run
 
 
 def read_evaluation(run: Run) -> Evaluation:

@@ -5,24 +5,23 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.picture_grid import GridRow
-from ensemble.report import (
-    METRIC_NAMES,
-    SCHEMA,
+from ensemble.report.details import (
     Details,
-    Gallery,
-    GalleryImage,
-    ImageScore,
-    Kind,
     ReliabilityDetails,
-    ScoreRow,
-    Scores,
     SparsificationDetails,
     StackDetails,
     UncertaintyDetails,
-    WeightStatistics,
-    ranked_frames,
     write_details,
-    write_galleries,
+)
+from ensemble.report.gallery import Gallery, GalleryImage, ranked_frames, write_galleries
+from ensemble.report.gathering import WeightStatistics
+from ensemble.report.scores import (
+    METRIC_NAMES,
+    SCHEMA,
+    ImageScore,
+    Kind,
+    ScoreRow,
+    Scores,
     write_per_image,
     write_scores,
 )

@@ -133,6 +133,7 @@ TYPED = {
     "command": (("base", "trian", "bts"), ["unknown command 'trian'", "did you mean 'train'", "lr-range"]),
     "command of data": (("data", "docter", "x"), ["unknown command 'docter'", "did you mean 'doctor'", "rooms"]),
     "size of rooms": (("data", "rooms", "out", "--size", "24"), ["--size '24'", "480x640"]),
+    "report": (("report", "meta-rgb"), ["there is no run 'meta-rgb'"]),
     "study": (("study", "run", "smok"), ["smok", "did you mean 'smoke'"]),
 }
 

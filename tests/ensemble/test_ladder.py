@@ -22,8 +22,7 @@ from ensemble.data.source import Frame, FrameSource
 from ensemble.ladder import TrainingRow, climb
 from ensemble.networks import TrainedLearner, trained_learner
 from ensemble.prediction import division_of, identity_of, open_predictions
-from ensemble.report import read_scores
-from ensemble.report.scores import headroom
+from ensemble.report.scores import headroom, read_scores
 from ensemble.runs import Outputs, fold_model
 from meta.combiners import depth_range, global_weights, inverse_variance
 

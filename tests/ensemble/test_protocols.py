@@ -16,7 +16,8 @@ from ensemble.descriptions import Description
 from ensemble.metrics import EvalProtocol, image_scores, prepare, sample_grid
 from ensemble.pooling import PixelSums
 from ensemble.protocols import PROTOCOLS
-from ensemble.report import protocols_table, read_protocols, read_scores
+from ensemble.report.protocol_scores import protocols_table, read_protocols
+from ensemble.report.scores import read_scores
 from ensemble.score_table import ScoreTable
 
 NAMES = ("bts", "adabins", "lapdepth", "densedepth", "fastdepth")

@@ -7,22 +7,21 @@ import pytest
 from rich.console import Console
 
 from base_learners import LEARNERS
-from ensemble.report import (
+from ensemble.report.published import PUBLISHED
+from ensemble.report.scores import (
     METRIC_NAMES,
-    PUBLISHED,
     SCHEMA,
     TABLE_METRICS,
     ImageScore,
     ScoreRow,
     Scores,
-    markdown_table,
     read_per_image,
     read_scores,
-    score_table,
     scores_json,
     write_per_image,
     write_scores,
 )
+from ensemble.report.tables import markdown_table, score_table
 
 BTS = (0.6669, 0.9078, 0.9747, 0.2191, 0.1967, 0.6753, 0.2452, 0.086, 24.1)
 MEAN = (0.6827, 0.9169, 0.9810, 0.1956, 0.1683, 0.6653, 0.2343, 0.0822, 22.3)

@@ -9,24 +9,11 @@ import pytest
 from report_samples import details, gallery, image_scores, table
 from rich.console import Console
 
-from ensemble.report import (
-    METRIC_NAMES,
-    SCHEMA,
-    Details,
-    ImageScore,
-    ScoreRow,
-    Scores,
-    UncertaintyStatistics,
-    WeightStatistics,
-    headroom,
-    markdown_table,
-    ranked_frames,
-    read_details,
-    read_galleries,
-    score_table,
-    write_details,
-    write_galleries,
-)
+from ensemble.report.details import Details, read_details, write_details
+from ensemble.report.gallery import ranked_frames, read_galleries, write_galleries
+from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics
+from ensemble.report.scores import METRIC_NAMES, SCHEMA, ImageScore, ScoreRow, Scores, headroom
+from ensemble.report.tables import markdown_table, score_table
 from ensemble.uncertainty import ReliabilityBin, sparsification
 
 

@@ -15,7 +15,8 @@ from ensemble.report.__main__ import app
 from ensemble.report.charts import Line, line_chart, steps
 from ensemble.report.comparisons import MARKS, best_stack, compare, row_marks, summary
 from ensemble.report.documents import CSV_COLUMNS, csv_report, markdown_report
-from ensemble.report.evaluations import find_evaluation, merged, read_evaluation
+from ensemble.report.evaluations import merged, read_evaluation
+from ensemble.report.finding import find_evaluation
 from ensemble.report.latex import escaped, latex_table
 from ensemble.report.page import html_page
 from ensemble.report.panels import relative_error_colours
