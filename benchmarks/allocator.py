@@ -20,6 +20,9 @@ from ensemble.machine import KEEP_BYTES
 from ensemble.networks import build_learner
 
 KEEP = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(KEEP_BYTES))
+DEFAULT = {"MALLOC_TOP_PAD_": str(128 << 10)}
+"""glibc's own value: a setting of a person's own, beside which ``ensemble.machine`` leaves everything as it is."""
+
 MEASURE = "--measure"
 
 
@@ -32,7 +35,7 @@ def main(
     for _ in range(repeats):
         for name, runs in found.items():
             bare = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
-            environment = {**bare, **(KEEP if name == "kept" else {})}
+            environment = {**bare, **(KEEP if name == "kept" else DEFAULT)}
             command = [sys.executable, "-m", "benchmarks.allocator", MEASURE, learner]
             answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
             runs.append(json.loads(answer))
