@@ -81,10 +81,12 @@ def models_to_cache(
 
     from ensemble.data.folds import read_folds
 
-    first = next((name for name in learners if name in known_learners()), known_learners()[0])
-    words = ("--folds", str(settings_of(first).data.folds), *options, "--experiment", experiment)
-    path = where.folds(experiment)
-    count = read_folds(path, decide=where.command("base", "train", first, *words)).count
+    path, decide = where.folds(experiment), ""
+    if not path.is_file():  # only then does it matter what would be trained
+        first = next((name for name in learners if name in known_learners()), known_learners()[0])
+        words = ("--folds", str(settings_of(first).data.folds), *options, "--experiment", experiment)
+        decide = where.command("base", "train", first, *words)
+    count = read_folds(path, decide=decide).count
     if fold is not None and fold >= count:
         raise SettingsError(f"--fold {fold}: expected 0 to {count - 1}, the folds that {path} holds")
     return [[(name, fold_model(each)) for name in learners] for each in (range(count) if fold is None else (fold,))]

@@ -103,10 +103,7 @@ class DepthTask(lightning.LightningModule):
                 f"{self.name}: at step {self.trainer.global_step + 1} no pixel of the batch has a measurement (frames "
                 f"{', '.join(batch['frame'])}); take these frames out of the data, or raise training.batch_size"
             )
-        try:
-            answer = self._answer(self.network, batch)
-        except FloatingPointError as error:
-            raise self._diverged(str(error)) from error
+        answer = self._answered(batch)
         depth = self._depth(answer)
         unusable = (batch["valid"] & ~((depth > 0) & depth.isfinite())).flatten(1).any(dim=1)
         if unusable.any():
@@ -137,6 +134,12 @@ class DepthTask(lightning.LightningModule):
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def _answered(self, batch: Batch) -> Any:
+        try:
+            return self._answer(self.network, batch)
+        except FloatingPointError as error:
+            raise self._diverged(str(error)) from error
+
     def _diverged(self, found: str) -> FloatingPointError:
         return FloatingPointError(
             f"{self.name}: at step {self.trainer.global_step + 1} {found}. "
@@ -163,7 +166,7 @@ class DepthTask(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Add the scores of one batch of whole frames; callbacks get them with the ids of the frames."""
-        depth = self._depth(self._answer(self.network, batch)).float()
+        depth = self._depth(self._answered(batch)).float()
         *compared, counts = prepare(depth, batch["depth"], batch["valid"], protocol=self._protocol)
         scores = image_scores(*compared)
         self.validation_scores.update(scores, counts)

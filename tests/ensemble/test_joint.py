@@ -75,14 +75,14 @@ def test_a_learner_that_goes_nan_is_named_with_its_step(job: Job, cache: Path):
     def poisoned(stack, name, image):
         calls.append(name)
         prediction = whole(stack, name, image)
-        if calls.count("ldrn") == 3 and name == "ldrn":
+        if calls.count("ldrn") == 2 and name == "ldrn":
             return DepthPrediction(prediction.depth * float("nan"))
         return prediction
 
     with mock.patch.object(LiveStack, "_predict", poisoned):
         answer = call("meta", "fit", *given(job, cache, "--name", "nan", "--training", "finetune"))
     assert answer.status == 1
-    assert "meta d: at step 3 the depth of ldrn is not finite. Lower training.lr" in " ".join(answer.err.split())
+    assert "at step 2 the depth of ldrn is not finite. Lower training.lr" in " ".join(answer.err.split())
     assert not (cache / "runs/tiny/nan/result.json").exists()
 
 

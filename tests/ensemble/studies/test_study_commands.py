@@ -81,8 +81,12 @@ def test_run_compare_best_and_fit_work_one_after_the_other(job: Job, tmp_path: P
     assert json.loads((run / "result.json").read_text())["best"] == pytest.approx(value, rel=1e-6)
 
 
+PATIENT = {"timeout": 120, "heartbeat": 5, "grace": 120}
+"""A busy machine may let a worker wait for longer than the toy study would."""
+
+
 def test_two_workers_share_the_trials_of_a_study(job: Job, tmp_path: Path):
-    file, cache = study_of(job, tmp_path, questions={"inputs": ["d", "rgb"]}, trials=2, name="shared")
+    file, cache = study_of(job, tmp_path, questions={"inputs": ["d", "rgb"]}, trials=2, name="shared", storage=PATIENT)
     rows = contents(cache / "predictions")
     told = done("study", "run", file, "--workers", 2, "--cache-dir", cache)
     assert contents(cache / "predictions") == rows

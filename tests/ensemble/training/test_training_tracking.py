@@ -121,6 +121,7 @@ def test_wandb_works_offline_without_a_key_and_changes_nothing(tmp_path: Path, u
     assert not list(untracked.folder.glob("wandb"))
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_changes_nothing(tmp_path: Path, untracked: Run) -> None:
     """With a key, and no network: port 9 of this machine refuses."""
     told, run = tracked(tmp_path, ("-m", "ensemble.base"), WANDB_API_KEY="a" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
@@ -161,6 +162,7 @@ def test_a_tracker_that_is_killed_changes_nothing(tmp_path: Path, untracked: Run
     assert_same(run, untracked)
 
 
+@pytest.mark.slow
 def test_a_tracked_run_that_is_killed_goes_on_as_if_nothing_had_happened(tmp_path: Path, untracked: Run) -> None:
     log = Outputs(tmp_path / "cache").learner_run("test", "bts").log
     words = command_line("--wandb", "--set", "training.checkpoint_every=1", cache=tmp_path / "cache", max_steps=3)
