@@ -75,7 +75,7 @@ def main(
                 ">= 80 % of their speed",
                 f"{ratio:.0%}",
                 ratio >= 0.8,
-                "the CRC-32 of every row, and HDF5 itself",
+                "the CRC-32 of every row",
             ),
         ],
         parts=[

@@ -80,7 +80,9 @@ class PredictionReader:
         self._levels = np.empty(self.size, "<u2")
         expected, known = identity.description(size=size, max_depth=max_depth), frozenset(self.frame_ids)
         for path in shard_paths(directory):
-            self._add(read_index(path, expected=expected, mend=self.mend), known)
+            index = read_index(path, expected=expected, mend=self.mend)
+            refuse_stale(index, expected, mend=self.mend)
+            self._add(index, known)
         self._check_cover()
 
     def read(self, frame_id: str) -> Float[np.ndarray, "h w"]:
@@ -154,7 +156,6 @@ class PredictionReader:
             self._handles.pop(path)[0].close()
 
     def _add(self, index: ShardIndex, known: frozenset[str]) -> None:
-        refuse_stale(index, self.identity.description(size=self.size, max_depth=self.max_depth), mend=self.mend)
         offsets = index.offsets or (None,) * len(index.frames)
         rows = enumerate(zip(index.frames, index.crc32, offsets, strict=True))
         for number, (frame_id, checksum, offset) in rows:
