@@ -194,9 +194,12 @@ def cache(
         trained = [trained_learner(where, name, *each, root=root, options=given) for each in models]
         many = trained[0].settings.data.workers if workers is None else workers
         if role == "test":
-            cache_test_predictions(trained, where, rebuild=rebuild, codec=codec, workers=many)
+            written = cache_test_predictions(trained, where, rebuild=rebuild, codec=codec, workers=many)
         else:
-            cache_predictions(trained, where, ROLES[role], rebuild=rebuild, codec=codec, workers=many)
+            written = cache_predictions(trained, where, ROLES[role], rebuild=rebuild, codec=codec, workers=many)
+        if not written:
+            names = ", ".join(f"{each.name}/{each.model}" for each in trained)
+            messages.print(f"{role}: every frame of {names} is there already")
 
 
 @app.command("import")

@@ -330,6 +330,7 @@ class StackSettings(Settings):
         live: How learners are trained with it where they are not frozen.
         members: Settings of the learners that are trained with it, by name; empty where they are frozen.
         level0: What predicts at test time: the learners' ``full`` fits, or the mean of the models of their ``folds``.
+        fold: Fold whose out-of-fold rows judge the fit in place of the validation scenes; it is fitted to the others.
         seed: Initial weights, order of frames and augmentation follow from it.
         data: Frames and splits.
         encoder: Pyramid of features.
@@ -347,6 +348,7 @@ class StackSettings(Settings):
     members: dict[str, LearnerSettings] = {}
     rows: Literal["oof", "fit"] = "oof"
     level0: Literal["full", "folds"] = "full"
+    fold: Annotated[int, Field(ge=0)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataSettings
     encoder: EncoderSettings = EncoderSettings()
@@ -374,6 +376,11 @@ class StackSettings(Settings):
     def _folds_predict_out_of_fold(self) -> Self:
         if self.rows == "fit" and self.level0 == "folds":
             raise ValueError("level0 folds: the models of the folds have no in-sample rows; set rows to oof")
+        if self.fold is not None and (self.mode, self.rows) != ("frozen", "oof"):
+            raise ValueError(
+                f"fold {self.fold}: expected mode frozen and rows oof, of which a fold can be left out; found mode "
+                f"{self.mode} and rows {self.rows}"
+            )
         return self
 
 

@@ -28,13 +28,13 @@ def demo(
     stacks = [stack_settings(inputs, learners=known_learners(), **given) for inputs in INPUTS]
 
     messages.rule("1/4  three learners: their full fits, and models of folds that predict what they never saw")
+    from ensemble.data.loaders import KeptFrames
     from ensemble.stages import fit_meta, train_learner
 
-    folds = range(learners[0].data.folds)
+    kept: KeptFrames = {}
     for settings in learners:
-        train_learner(settings, where, fresh=fresh)
-        for fold in folds:
-            train_learner(settings.model_copy(update={"fold": fold}), where, fresh=fresh)
+        for fold in (None, *range(settings.data.folds)):
+            train_learner(settings.model_copy(update={"fold": fold}), where, fresh=fresh, kept=kept)
 
     messages.rule("2/4  their depth of every frame")
     from ensemble.evaluation import cache_test_predictions
@@ -52,7 +52,7 @@ def demo(
     runs = []
     for stack in stacks:
         run = where.meta_run(experiment, stack_name(stack))
-        runs.append(fit_meta(stack, run, where, fresh=fresh))
+        runs.append(fit_meta(stack, run, where, fresh=fresh, kept=kept))
 
     messages.rule("4/4  side by side")
     from ensemble.evaluation import evaluate_stacks

@@ -88,12 +88,12 @@ def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path, pro
 
 def cache_test_predictions(
     trained: Sequence[TrainedLearner], outputs: Outputs, *, rebuild: bool = False, codec: str = "none", workers: int = 0
-) -> None:
+) -> int:
     """Write every asked learner's depth of every test frame, as ``cache_predictions`` does for frames of training."""
     data = common_data(trained)
     frames = test_frames(open_source(data), data)
     models = [LevelZero((model,)) for model in trained]
-    cache_level_zero(models, outputs, "test", frames, rebuild=rebuild, codec=codec, workers=workers)
+    return cache_level_zero(models, outputs, "test", frames, rebuild=rebuild, codec=codec, workers=workers)
 
 
 def import_test_depth(asked: Asked, outputs: Outputs) -> None:

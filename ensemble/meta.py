@@ -188,6 +188,39 @@ def evaluate(
     messages.print(f"scores, scores per image and pictures: {folder}")
 
 
+@app.command("cross-validate")
+def cross_validate_(
+    inputs: Annotated[str, typer.Option(help="What the meta-learner sees: rgb, d or rgb+d.")],
+    learners: Annotated[str, typer.Option(help="Whose predictions are weighed.")] = ",".join(DEFAULT_LEARNERS),
+    data: options.Data = None,
+    root: options.Root = None,
+    config: options.Config = None,
+    assignments: options.Assignments = None,
+    experiment: options.Experiment = None,
+    seeds: options.Seeds = None,
+    name: Annotated[str | None, typer.Option(help="Begins the names of the runs. Default: meta-INPUTS.")] = None,
+    fresh: options.Fresh = False,
+    cache_dir: options.CacheDir = None,
+    as_json: options.Json = False,
+) -> None:
+    """The stack against the plain mean without a test frame: fitted to all folds but one, judged on the one."""
+    where = outputs(cache_dir)
+    check_name(inputs, known_inputs(), "inputs")
+    chosen = tuple(learner.strip() for learner in learners.split(","))
+    given = {"kind": data, "root": root, "config": config}
+    assigned = options.with_experiment(assignments, experiment)
+    run, settings = _asked(where, inputs, chosen, assigned, name, given)
+
+    from ensemble.cross_validation import cross_validate, cross_validation_table
+
+    repeats = options.parse_seeds(seeds) or [settings.seed]
+    found = cross_validate(settings, run.folder.name, where, seeds=repeats, fresh=fresh)
+    if as_json:
+        results.print_json(data=found.to_plain())
+    else:
+        results.print(cross_validation_table(found))
+
+
 @app.command("compare-subsets")
 def compare(
     learners: Annotated[str, typer.Option(help="Two or more.")] = ",".join(DEFAULT_LEARNERS),

@@ -164,10 +164,11 @@ def cache_predictions(
     rebuild: bool = False,
     codec: str = "none",
     workers: int = 0,
-) -> None:
+) -> int:
     """Write every asked learner's depth of every frame of a role, in one pass over the images.
 
-    Rows that are there already, and were made from the same weights, preprocessing and files, are kept.
+    Rows that are there already, and were made from the same weights, preprocessing and files, are kept. Stores that are
+    complete are not locked, so any number of processes may ask for the same rows.
 
     Args:
         trained: Models of one experiment with the same frames; with role ``oof``, of one fold.
@@ -178,9 +179,12 @@ def cache_predictions(
         codec: How new rows are compressed, a key of ``ensemble.cache.shards.CODECS``.
         workers: Loader processes.
 
+    Returns:
+        How many frames were predicted; none where all rows were there.
+
     Raises:
         ValueError: The role is none of training and no frames are given, the rows that are there were made from
-            something else, or the learners' data differ.
+            something else, the learners' data differ, or another process is writing what is missing.
     """
     data = common_data(trained)
     source = open_source(data)
@@ -190,39 +194,47 @@ def cache_predictions(
         frames = division.of_role(role, trained[0].settings.fold)
     _check_imported([each for each in trained if each.is_import], outputs, source, frames, role, division, rebuild)
     trained = [each for each in trained if not each.is_import]
-    if not trained:
-        return
+    writers: dict[str, PredictionWriter] = {}
+    unfinished: dict[str, TrainedLearner] = {}
+    for learner in trained:
+        writer = PredictionWriter(
+            outputs.predictions(learner.settings.experiment, learner.name, role, learner.store),
+            identity_of(learner, source, frames, role, division.folds),
+            [frame.id for frame in frames],
+            size=data.size,
+            max_depth=data.max_depth,
+            rebuild=rebuild,
+            codec=codec,
+            mend=_filling(outputs, learner, role),
+        )
+        if not writer.is_complete():
+            name = f"{learner.name}/{learner.model}"
+            writers[name], unfinished[name] = writer, learner
+    if not unfinished:
+        return 0
     with ExitStack() as stack:
-        writers: dict[str, PredictionWriter] = {}
-        for learner in trained:
-            identity = identity_of(learner, source, frames, role, division.folds)
-            folder = outputs.predictions(learner.settings.experiment, learner.name, role, learner.store)
-            writer = PredictionWriter(
-                folder,
-                identity,
-                [frame.id for frame in frames],
-                size=data.size,
-                max_depth=data.max_depth,
-                rebuild=rebuild,
-                codec=codec,
-                mend=_filling(outputs, learner, role),
-            )
-            writers[f"{learner.name}/{learner.model}"] = stack.enter_context(writer)
-        missing = {name: set(writer.missing()) for name, writer in writers.items()}
-        wanted = [frame for frame in frames if any(frame.id in ids for ids in missing.values())]
+        for writer in writers.values():
+            stack.enter_context(writer)
+        missing = {frame_id for writer in writers.values() for frame_id in writer.missing()}
+        wanted = [frame for frame in frames if frame.id in missing]
+        if not wanted:  # another process has finished them in between
+            return 0
         done = len(frames) - len(wanted)
         names = ", ".join(writers)
-        if not wanted:
-            messages.print(f"{role}: all {len(frames)} frames of {names} are cached")
-            return
         messages.print(f"{role}: caching {len(wanted)} frames of {names}" + (f", {done} are there" if done else ""))
-        unfinished = {name: learner for name, learner in zip(writers, trained, strict=True) if missing[name]}
-        shard = min(writer.shard_frames for writer in writers.values())
         fill_stores(
-            {name: writers[name] for name in unfinished},
-            _blocks(data, trained[0].network_settings.evaluation.batch_size, source, wanted, workers, shard),
+            writers,
+            _blocks(
+                data,
+                trained[0].network_settings.evaluation.batch_size,
+                source,
+                wanted,
+                workers,
+                min(writer.shard_frames for writer in writers.values()),
+            ),
             _Predictor(unfinished).rows,
         )
+    return len(wanted)
 
 
 def _check_imported(
@@ -242,8 +254,6 @@ def _check_imported(
                 f"Run: {_filling(outputs, learner, role)} --rebuild"
             )
         open_predictions(learner, outputs, source, frames, role, division.folds)
-    if names := ", ".join(f"{each.name}/{each.model}" for each in learners):
-        messages.print(f"{role}: all {len(frames)} frames of {names} are there as imported")
 
 
 def open_predictions(

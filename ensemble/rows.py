@@ -164,14 +164,16 @@ def cache_level_zero(
     rebuild: bool = False,
     codec: str = "none",
     workers: int = 0,
-) -> None:
-    """Fill the rows of a role that are missing; arguments as in ``cache_predictions``."""
+) -> int:
+    """Fill the rows of a role that are missing; arguments, result and errors as in ``cache_predictions``."""
     if role == "oof":
-        for models in zip(*(learner.folds for learner in learners), strict=True):
-            cache_predictions(models, outputs, role, frames, rebuild=rebuild, codec=codec, workers=workers)
+        passes = list(zip(*(learner.folds for learner in learners), strict=True))
     else:
-        models = [model for learner in learners for model in learner.tested]
+        passes = [[model for learner in learners for model in learner.tested]]
+    return sum(
         cache_predictions(models, outputs, role, frames, rebuild=rebuild, codec=codec, workers=workers)
+        for models in passes
+    )
 
 
 def open_rows(

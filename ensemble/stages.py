@@ -58,7 +58,13 @@ PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def train_learner(
-    settings: LearnerSettings, outputs: Outputs, model: str = FULL, *, fresh: bool = False, wandb: bool = False
+    settings: LearnerSettings,
+    outputs: Outputs,
+    model: str = FULL,
+    *,
+    fresh: bool = False,
+    wandb: bool = False,
+    kept: KeptFrames | None = None,
 ) -> Run:
     """Train one model of a learner, or go on with its run where it stopped.
 
@@ -68,6 +74,7 @@ def train_learner(
         model: Which model it is: the full fit, that of the settings' fold, or that of another seed.
         fresh: Throw away what an earlier run with the same name has written.
         wandb: Track with Weights & Biases beside the log.
+        kept: Decoded frames that the trainings of one process share.
 
     Raises:
         ValueError: The run was begun with other settings, or the data do not allow it.
@@ -84,7 +91,7 @@ def train_learner(
     training, validation = (FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation))
     title = LEARNERS[settings.learner].title
     _announce(title if model == FULL else f"{title}, {model}", frames, settings)
-    _preload(settings, training, validation)
+    _preload(settings, training, validation, kept=kept)
     torch.manual_seed(settings.seed)
     name = settings.learner if model == FULL else f"{settings.learner}/{model}"
     loggers = _wandb(settings, name, run, enabled=wandb)
@@ -180,9 +187,12 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
     sources = {**rests_on(learners), FOLDS: division.folds.fingerprint}
     if begin(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
         return None
-    frames = division.frames
-    roles: tuple[tuple[Role, tuple[Frame, ...]], ...]
-    roles = ((settings.rows, frames.fit), ("validation", frames.validation))
+    frames, judging = division.frames, "validation"
+    if settings.fold is not None:
+        judging = "oof"
+        left_out = division.of_role("oof", settings.fold)
+        frames = TrainingFrames(division.fitted_by(settings.fold).fit, left_out)
+    roles: tuple[tuple[Role, tuple[Frame, ...]], ...] = ((settings.rows, frames.fit), (judging, frames.validation))
     parts: list[FrameDataset] = []
     for role, part in roles:
         if PROCESSES == 1:  # several would write the same rows; they read what is there

@@ -83,6 +83,15 @@ class PredictionWriter:
         self._open = False
         self._number = 0
 
+    def is_complete(self) -> bool:
+        """Whether every row is there and sound, found without taking the store; a rebuild is never complete.
+
+        Raises:
+            StaleCacheError: The rows were made from something else.
+            DamagedCacheError: A shard is not as it was written.
+        """
+        return not self.rebuild and self._frames_on_disk() == self._known
+
     def __enter__(self) -> "PredictionWriter":
         """Take the store, clear away what a killed writer left, and see which rows are there.
 

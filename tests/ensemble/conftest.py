@@ -1,6 +1,10 @@
 """One trained miniature of the whole job, shared by the tests that only look at it or work on a copy of it."""
 
+import fcntl
+import os
+import pickle
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -19,8 +23,25 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def job(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Three learners with the models of two folds, their rows, three stacks, and the table with all of them."""
-    cache = tmp_path_factory.mktemp("job") / "cache"
+    """Three learners with the models of two folds, their rows, three stacks, and the table with all of them.
+
+    The first test process that wants it makes it; every process works on a copy of its own.
+    """
+    own = tmp_path_factory.mktemp("job")
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    made = shared / "made-job" / "job.pickle"
+    with (shared / "job.lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        if not made.is_file():
+            made.parent.mkdir(exist_ok=True)
+            finished = _job(tiny, made.parent / "cache")
+            made.write_bytes(pickle.dumps(finished))
+    job: Job = pickle.loads(made.read_bytes())
+    return replace(job, config=tiny, cache=job.copy_to(own))
+
+
+def _job(tiny: Path, cache: Path) -> Job:
     given = ("--config", tiny, "--cache-dir", cache)
     first_lines = [done("base", "train", name, "--folds", 2, *given).err.splitlines()[0] for name in LEARNER_NAMES]
     images_read: dict[str, Counter[str]] = {}

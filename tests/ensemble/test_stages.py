@@ -9,7 +9,7 @@ import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 
 from ensemble import prediction, stages
-from ensemble.cache import PredictionWriter
+from ensemble.cache import LockedCacheError, PredictionWriter
 from ensemble.cache.lock import StoreLock
 from ensemble.config_files import learner_settings
 from ensemble.data.folds import read_folds
@@ -125,6 +125,16 @@ def test_an_interrupted_pass_goes_on_where_it_was(job: Job, tmp_path: Path, monk
     assert not set(read_again) & set(seen)
     after = contents(where.predictions("tiny", "bts", "fit"))
     assert {name: after[name] for name in before} == before
+
+
+def test_rows_that_are_all_there_can_be_asked_for_while_another_process_holds_their_store(job: Job):
+    where = Outputs(job.cache)
+    learners = [trained_learner(where, "tiny", name) for name in LEARNER_NAMES]
+    cache_predictions(learners, where, "fit")
+    with StoreLock(where.predictions("tiny", "bts", "fit")):
+        assert cache_predictions(learners, where, "fit") == 0
+        with pytest.raises(LockedCacheError, match="is being written by this process"):
+            cache_predictions(learners, where, "fit", rebuild=True)
 
 
 def test_flip_averaging_is_the_mean_of_both_views():
