@@ -1,5 +1,6 @@
 """Shapes and types in signatures are checked while tests run; one thread per process; the same examples every time."""
 
+import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -8,3 +9,11 @@ install_import_hook(["base_learners", "meta"], "beartype.beartype")
 torch.set_num_threads(1)
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None, max_examples=50)
 settings.load_profile("deterministic")
+
+LONGEST = ("test_training", "test_study", "test_toy", "test_wheel")
+"""How the names of the files that take longest begin."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: so no test process is left with one of them when the others are done."""
+    items.sort(key=lambda item: not item.path.name.startswith(LONGEST))

@@ -23,7 +23,7 @@ data:
   workers: 0
   folds: 2
   rooms: {scenes: 4, test_scenes: 2, frames: 2}
-encoder: {name: ghostnet_050, weights: none}
+encoder: {name: test_efficientnet, weights: none}
 training: {max_steps: 2, batch_size: 2, device: cpu}
 evaluation: {crop: none}
 learners:
@@ -36,7 +36,7 @@ learners:
   ldrn:
     network: {adaptor: 16, context: 8, widths: [16, 12, 8, 8, 8]}
 meta:
-  encoder: {name: ghostnet_050, weights: none}
+  encoder: {name: test_efficientnet, weights: none}
   network: {widths: [16, 12, 8, 8, 8]}
   training: {max_steps: 2, batch_size: 2, lr: 1.0e-2, device: cpu}
 """

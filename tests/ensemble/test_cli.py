@@ -15,7 +15,7 @@ from PIL import Image
 
 COMMANDS = {
     "base": ("train", "jobs", "lr-range", "cache", "import", "verify", "evaluate", "profile"),
-    "meta": ("fit", "compare-subsets", "evaluate", "predict"),
+    "meta": ("fit", "compare-subsets", "cross-validate", "evaluate", "predict"),
     "data": ("doctor", "rooms", "pack"),
     "study": ("run", "show", "list", "best", "compare"),
 }
@@ -391,7 +391,7 @@ def test_a_copy_of_nyu_in_the_environment_is_trained_on(job: Job, tmp_path: Path
         "--set",
         "training.batch_size=2",
         "--set",
-        "encoder={name: ghostnet_050, weights: none}",
+        "encoder={name: test_efficientnet, weights: none}",
     ]
     given += ["--set", "network.adaptor=16", "--set", "network.widths=[16, 12, 8, 8, 8]"]
     answer = done("base", "train", "bts", *given, NYU_ROOT=str(nyu))

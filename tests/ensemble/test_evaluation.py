@@ -91,7 +91,7 @@ def test_stacks_of_other_learners_are_not_compared(job: Job, tmp_path: Path):
 def test_a_stack_is_scored_under_the_protocol_of_its_learners(job: Job, tmp_path: Path):
     cache = job.copy_to(tmp_path)
     bare = ("--data", "rooms", "--experiment", "tiny", "--cache-dir", cache, "--set", "training.max_steps=1")
-    small = ("--set", "encoder={name: ghostnet_050, weights: none}", "--set", "network.widths=[16, 12, 8, 8, 8]")
+    small = ("--set", "encoder={name: test_efficientnet, weights: none}", "--set", "network.widths=[16, 12, 8, 8, 8]")
     done("meta", "fit", "--inputs", "d", "--name", "bare", *bare, *small, "--set", "training.batch_size=2")
     given = json.loads((cache / "runs/tiny/bare/settings.json").read_text(encoding="utf-8"))["evaluation"]
     assert (given["crop"], given["flip_averaging"]) == ("none", True)

@@ -13,7 +13,7 @@ from meta.unet import MetaUNet
 WIDTHS = (32, 24, 16, 16, 8)
 
 
-def meta_unet(kind="rgb+d", learners=3, *, name="ghostnet_050", **arguments):
+def meta_unet(kind="rgb+d", learners=3, *, name="test_efficientnet", **arguments):
     torch.manual_seed(0)
     mean, std = normalisation(kind, learners)
     encoder = build_encoder(name, in_channels=channel_count(kind, learners), mean=mean, std=std)

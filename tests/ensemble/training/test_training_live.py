@@ -148,10 +148,10 @@ def test_learners_and_rates_that_do_not_fit_are_refused() -> None:
 def test_real_learners_and_a_meta_unet_learn_together() -> None:
     torch.manual_seed(1)
     networks = {
-        name: LEARNERS[name].network(build_encoder("ghostnet_050"), **arguments)
+        name: LEARNERS[name].network(build_encoder("test_efficientnet"), **arguments)
         for name, arguments in (("adabins", runs.NARROW_ADABINS), ("bts", runs.NARROW_BTS))
     }
-    encoder = build_encoder("ghostnet_050", in_channels=2, mean=(DEPTH_MEAN,) * 2, std=(DEPTH_STD,) * 2)
+    encoder = build_encoder("test_efficientnet", in_channels=2, mean=(DEPTH_MEAN,) * 2, std=(DEPTH_STD,) * 2)
     meta = MetaUNet(encoder, learners=2, widths=(32, 24, 16, 16, 8), weights="softmax+bias", space="log")
     nn.init.normal_(meta.logits[-1].weight)
 

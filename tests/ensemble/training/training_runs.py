@@ -173,7 +173,7 @@ def narrow_assignments(network: dict[str, Any], **training: Any) -> list[str]:
     steps = {"epochs": 2, "batch_size": 4, "lr": 1e-3, "device": "cpu", **training}
     return [
         "experiment=test",
-        "encoder.name=ghostnet_050",
+        "encoder.name=test_efficientnet",
         "data.size=[48, 64]",
         "data.crop=[44, 60]",
         "data.rooms={scenes: 5, test_scenes: 1, frames: 4}",
