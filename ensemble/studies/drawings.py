@@ -11,6 +11,7 @@ import optuna
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
@@ -140,6 +141,9 @@ def _drawn(draw: Callable[[], Axes | np.ndarray], *, wide: bool = False) -> byte
         if not isinstance(figure, Figure):
             raise ValueError("a picture by Optuna has no figure; expected one")
         figure.set_size_inches(WIDTH * (1.5 if wide else 1.0), HEIGHT)
+        for each in figure.axes:  # between powers of ten there is no room for numbers
+            each.xaxis.set_minor_formatter(NullFormatter())
+            each.yaxis.set_minor_formatter(NullFormatter())
         return _png(figure)
 
 
