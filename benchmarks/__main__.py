@@ -12,7 +12,7 @@ def main() -> None:
     startup.main(repeats=1)
     loading.main(root=None, scenes=4, repeats=3)
     caching.main(predictions=None, frames=12, network_frames=1, repeats=2)
-    growth.main(small=200, large=2000)
+    growth.main(small=200, large=2000, repeats=1)
     studies.main(trials=2)
     allocator.main(learner="bts", repeats=1)
     networks.main(repeats=1, height=240, width=320, compiled=False, fit_size=120)

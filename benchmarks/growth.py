@@ -2,6 +2,7 @@
 
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,10 +34,14 @@ FULL_SHARD_MB = 64 * 480 * 640 * 2 / 1e6
 def main(
     small: Annotated[int, typer.Option(help="Fewest frames.")] = 1000,
     large: Annotated[int, typer.Option(help="Most frames; as many as the training list of BTS has.")] = 24_231,
+    repeats: Annotated[int, typer.Option(min=1, help="Processes of each size, in turn.")] = 3,
 ) -> None:
     """Measures both sizes in processes of their own and writes its section."""
     counts = sorted({small, 10 * small, large})
-    found = {count: _in_process(count) for count in counts}
+    runs = [{count: _in_process(count) for count in counts} for _ in range(repeats)]
+    found = {
+        count: {key: statistics.median(run[count][key] for run in runs) for key in runs[0][count]} for count in counts
+    }
     first, last = found[counts[0]], found[counts[-1]]
     ratios = {stage: last[stage] / first[stage] for stage in STAGES}
     resident = {stage: found[10 * small][f"{stage} MB"] / first[f"{stage} MB"] - 1 for stage in CACHE_STAGES}

@@ -24,6 +24,8 @@ from ensemble.networks import build_learner, build_stack
 from meta.inputs import assemble
 
 ASSIGNED = ["encoder.weights=none"]
+NOWHERE = Path()
+"""No copy is read: the networks are those for frames of NYU Depth v2, whose patches are larger than those for rooms."""
 
 
 class Stack(nn.Module):
@@ -139,9 +141,10 @@ class _Together(nn.Module):
 
 
 def _stack() -> Stack:
-    learners = [build_learner(learner_settings(name, kind="rooms", assignments=ASSIGNED)) for name in LEARNERS]
-    settings = stack_settings("rgb+d", learners=list(LEARNERS), kind="rooms", assignments=ASSIGNED)
-    return Stack(nn.ModuleList(learners), build_stack(settings), "rgb+d")
+    given = {"kind": "nyu", "root": NOWHERE, "assignments": ASSIGNED}
+    learners = [build_learner(learner_settings(name, **given)) for name in LEARNERS]
+    meta = build_stack(stack_settings("rgb+d", learners=list(LEARNERS), **given))
+    return Stack(nn.ModuleList(learners), meta, "rgb+d")
 
 
 def _ways(networks: dict[str, nn.Module], image: Tensor, *, compiled: bool) -> dict[str, Callable[[], object]]:

@@ -24,7 +24,25 @@ Every section is written by the command above its tables, never by hand. Times a
 things that are compared take turns, so that a busy machine slows all of them; compare ratios, not seconds.
 `make bench` runs the short set.
 """
-_LOAD_AT_START = os.getloadavg()[0]
+
+
+def _busy_share(seconds: float = 1.0) -> float:
+    """Share of the machine's cores that others keep busy while this process sleeps (Linux; 0 elsewhere)."""
+    known = Path("/proc/stat")
+    if not known.is_file():
+        return 0.0
+
+    def spent() -> tuple[int, int]:
+        user, nice, system, idle, waiting, *rest = map(int, known.read_text(encoding="ascii").split()[1:9])
+        return user + nice + system + sum(rest), idle + waiting
+
+    busy, idle = spent()
+    time.sleep(seconds)
+    busy, idle = spent()[0] - busy, spent()[1] - idle
+    return busy / max(busy + idle, 1)
+
+
+_BUSY_AT_START = _busy_share()
 settle()  # as every command does
 _shown_only = False
 
@@ -96,7 +114,7 @@ def machine() -> str:
     if cpuinfo.is_file() and (match := re.search(r"model name\s*: (.*)", cpuinfo.read_text(encoding="utf-8"))):
         model = match.group(1)
     cores = os.cpu_count() or 1
-    state = "idle" if _LOAD_AT_START < 0.5 else f"NOT IDLE: load average {_LOAD_AT_START:.1f} at the start"
+    state = "idle" if _BUSY_AT_START < 0.1 else f"NOT IDLE: {_BUSY_AT_START:.0%} of them busy at the start"
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{model}, {cores} cores ({state}), {gpu}, Python {platform.python_version()}, torch {torch.__version__}"
 

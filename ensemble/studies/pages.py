@@ -46,9 +46,13 @@ def arm_table(found: Comparison) -> Table:
     table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
     table.caption = Text(" ".join(_notes(found)), style="dim")
     headings, lines = arm_lines(found)
-    table.add_column(headings[0])
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right")
+    at = headings.index("trials")  # with pruned and failed ones in columns of their own, 80 columns are too few
+    headings[at : at + 3] = ["trials (pruned, failed)"]
+    for line in lines:
+        line[at : at + 3] = ["{} ({}, {})".format(*line[at : at + 3])]
+    for index, heading in enumerate(headings):
+        longest = max(len(line[index]) for line in lines)
+        table.add_column(heading, justify="right" if index else "left", min_width=longest)
     for line in lines:
         table.add_row(*map(Text, line))
     return table
