@@ -15,7 +15,7 @@ def main() -> None:
     growth.main(small=200, large=2000, repeats=1)
     studies.main(trials=2)
     allocator.main(learner="bts", repeats=1)
-    networks.main(repeats=1, height=240, width=320, compiled=False, fit_size=120)
+    networks.main(repeats=1, height=384, width=512, compiled=False, fit_size=320)
 
 
 if __name__ == "__main__":
