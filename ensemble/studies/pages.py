@@ -51,8 +51,9 @@ def arm_table(found: Comparison) -> Table:
     for line in lines:
         line[at : at + 3] = ["{} ({}, {})".format(*line[at : at + 3])]
     for index, heading in enumerate(headings):
-        longest = max(len(line[index]) for line in lines)
-        table.add_column(heading, justify="right" if index else "left", min_width=longest)
+        cells = [line[index] for line in lines]
+        width = max(map(len, [*heading.split(), *cells]))  # headings go over several lines, cells do not
+        table.add_column(heading, justify="right" if index else "left", width=width)
     for line in lines:
         table.add_row(*map(Text, line))
     return table
