@@ -116,7 +116,7 @@ def main(
                     ">= 2x as fast",
                     f"{ratio:.2f}x",
                     ratio >= 2,
-                    WHY_NOT_FASTER,
+                    WHY_NOT_FASTER if ratio < 2 else "",
                 )
                 for mode, ratio in ratios.items()
             ),

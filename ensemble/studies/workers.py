@@ -167,7 +167,10 @@ def _one_trial(laboratory: Laboratory, arm: Arm, part: optuna.Study, index: int)
     begun = len(part.get_trials(deepcopy=False))
     part.sampler, part.pruner = sampler_of(study, order, begun, worker_number(index)), pruner_of(study)
 
+    ours: list[int] = []
+
     def objective(trial: optuna.Trial) -> tuple[float, ...]:
+        ours.append(trial.number)
         try:
             return run_trial(laboratory, arm, trial)
         except StorageDownError as error:
@@ -177,6 +180,13 @@ def _one_trial(laboratory: Laboratory, arm: Arm, part: optuna.Study, index: int)
     try:
         with quiet():
             part.optimize(objective, n_trials=1, catch=(TrialFailedError, SurplusError))
+    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # Optuna refuses to tell a trial twice
+        if not (ours and part.get_trials(deepcopy=False)[ours[0]].state.is_finished()):
+            raise
+        messages.print(
+            f"{study.name}: another worker took a trial of {arm.name} for lost while it ran here, because it had not "
+            f"been heard of for {study.storage.grace} s; what it found is kept in its folder, and is taken from there"
+        )
     except UnboundLocalError as error:  # how Optuna 5.0 ends a trial whose storage is down (study/_optimize.py)
         if isinstance(error.__context__, DOWN):
             raise error.__context__ from error

@@ -1,15 +1,19 @@
 """A comparison as numbers: every trial with what its arm had spent, every pair with its interval."""
 
 import csv
-from dataclasses import asdict
+import io
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from study_actors import found, instant, toy, work_here
 
 from ensemble.statistics import Difference
 from ensemble.studies.arms import arms_of
 from ensemble.studies.comparison import ArmResult, Comparison
+from ensemble.studies.pages import arm_table
 from ensemble.studies.sheets import arms_sheet, comparison_tree, pairs_sheet, trials_sheet
 
 
@@ -79,3 +83,15 @@ def test_arms_are_told_alike_as_csv_and_as_json(comparison: Comparison):
         assert line["failed_repeats"] == "1"
         assert arm["settings"] == {"training.lr": 1e-3}
     assert [arm["failed"] for arm in tree["arms"]] == [0, 1]
+
+
+def test_no_cell_of_the_arms_is_broken_on_80_columns(comparison: Comparison):
+    whole = replace(comparison.arms[0], high=0.3, plain_mean=0.21, learners_seconds=3600)
+    terminal = Console(width=80, record=True, file=io.StringIO())
+    terminal.print(arm_table(replace(comparison, arms=(whole, *comparison.arms[1:]))))
+    told = terminal.export_text().splitlines()
+    assert max(map(len, told)) <= 80
+    (line,) = (line for line in told if line.lstrip().startswith("d "))
+    cells = [cell for cell in re.split(r" {2,}", line.strip()) if cell]
+    assert cells[:5] == ["d", ".2000 ± .0100", ".1000 .. .3000", ".2100", "3 (0, 0)"]
+    assert len(cells) == 7

@@ -171,15 +171,34 @@ def test_a_trial_that_kills_its_process_is_run_again_no_more_than_max_retry_time
     assert [len(trial.frozen.system_attrs.get("retry_history", [])) for trial in trials] == [0, 1, 2, 0]
 
 
-def killed_study(laboratory, *, processes: int, kills: int, seed: int) -> None:
+def test_a_trial_that_is_taken_for_lost_while_it_runs_does_not_end_its_worker(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    laboratory = toy(tmp_path, trials=2)
+
+    def lose(settings, run):
+        if (settings.inputs, run.folder.name) == ("d", "0"):
+            storage = open_storage(laboratory.url, laboratory.study.storage)
+            part = open_part(laboratory.study, arms_of(laboratory.study)[0], storage)
+            part.tell(0, state=optuna.trial.TrialState.FAIL)
+
+    work_here(laboratory, instant(before=lose))
+    states = Counter((trial.arm, trial.state) for trial in found(laboratory))
+    assert states == {("d", "lost"): 1, ("d", "complete"): 2, ("rgb", "complete"): 2}
+    assert json.loads(outcome_file(laboratory.folder.trial("d", 0)).read_text())["state"] == "complete"
+    assert "took a trial of d for lost while it ran here" in " ".join(capsys.readouterr().err.split())
+
+
+def killed_study(laboratory, *, processes: int, kills: int, seed: int, seconds: float = 0.1) -> None:
     """Kill workers at so many random moments; after every kill the study loads, and nothing finished is lost."""
     draw = random.Random(seed)
-    fit = instant(seconds=0.1)
+    fit = instant(seconds=seconds)
     crew = [start(laboratory, fit, index) for index in range(processes)]
     known: dict = {}
     for count in range(kills):
         time.sleep(draw.uniform(0.05, 0.5))
         victim = draw.randrange(processes)
+        assert crew[victim].exitcode is None, "there was nothing left to do before the last kill"
         kill(crew[victim])
         now = ended(found(laboratory))
         assert known.items() <= now.items()
@@ -201,7 +220,7 @@ def test_two_workers_killed_at_random_moments_lose_no_finished_trial(tmp_path: P
 
 @pytest.mark.slow
 def test_four_workers_killed_at_twenty_moments_lose_no_finished_trial(tmp_path: Path):
-    killed_study(toy(tmp_path, trials=40), processes=4, kills=20, seed=1)
+    killed_study(toy(tmp_path, trials=40), processes=4, kills=20, seed=1, seconds=0.4)
 
 
 def test_a_journal_is_mended_where_its_last_line_is_torn(tmp_path: Path):
