@@ -20,14 +20,12 @@ from ensemble.data import open_source
 from ensemble.ladder import scores_of, training_rows
 from ensemble.metrics import METRICS
 from ensemble.prediction import division_of
+from ensemble.report.scores import TABLE_METRICS
 from ensemble.runs import Outputs
 from ensemble.stacking import Stack, load_stack, stack_maps
 from ensemble.stages import fit_meta
 from ensemble.statistics import Difference, paired_differences
 from meta.fusion import COMBINERS
-
-COMPARED = tuple(metric for metric in METRICS if metric != "silog_x100")
-"""Metrics of the table."""
 
 ROWS = ("stack", "mean")
 
@@ -59,7 +57,7 @@ class CrossValidation:
     def gain(self) -> float:
         """Mean over the metrics of the share of the mean's error that the stack takes away; d1 misses ``1 - d1``."""
         shares = []
-        for metric in COMPARED:
+        for metric in TABLE_METRICS:
             stack, mean = (self._error(row, metric) for row in ROWS)
             shares.append(0.0 if mean == 0 else 1 - stack / mean)
         return float(np.mean(shares))
@@ -121,18 +119,18 @@ def cross_validate(
             fused = [stack.network.fuse(stack_maps(stack, row.image, row.depths), row.depths) for stack in stacks]
             maps = torch.cat([*fused, COMBINERS["mean"](row.depths)], dim=1)
         scored = scores_of(maps, row, settings)
-        table = np.stack([scored[metric] for metric in COMPARED], axis=1)
+        table = np.stack([scored[metric] for metric in TABLE_METRICS], axis=1)
         found.append(np.stack([table[:-1].mean(axis=0), table[-1]]))
         scenes.append(row.frame.scene)
     scores = np.stack(found, axis=1)
-    metrics = {metric: METRICS[metric].higher_is_better for metric in COMPARED}
+    metrics = {metric: METRICS[metric].higher_is_better for metric in TABLE_METRICS}
     means = scores.mean(axis=1)
     return CrossValidation(
         name,
         len(scenes),
         len(set(scenes)),
         len(seeds),
-        {row: dict(zip(COMPARED, values.tolist(), strict=True)) for row, values in zip(ROWS, means, strict=True)},
+        {row: dict(zip(TABLE_METRICS, values.tolist(), strict=True)) for row, values in zip(ROWS, means, strict=True)},
         tuple(paired_differences(scores, scenes, rows=ROWS, metrics=metrics)),
     )
 
@@ -149,8 +147,8 @@ def cross_validation_table(found: CrossValidation) -> Table:
         caption=Text(
             f"Out-of-fold rows, {found.frames} frames of {found.scenes} scenes, fits per fold: {found.repeats}. The "
             f"stack takes away {100 * found.gain:+.2f} % of the plain mean's error (mean over the metrics); it is "
-            f"significantly better on {better} and worse on {worse} of {len(COMPARED)} metrics (paired bootstrap over "
-            "scenes, Holm).",
+            f"significantly better on {better} and worse on {worse} of {len(TABLE_METRICS)} metrics (paired bootstrap "
+            "over scenes, Holm).",
             style="dim",
         ),
         caption_justify="left",

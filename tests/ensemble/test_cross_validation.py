@@ -8,8 +8,8 @@ import pytest
 from command_lines import Job, call, done
 
 from ensemble import stages
-from ensemble.cross_validation import COMPARED
 from ensemble.data.folds import read_folds
+from ensemble.report.scores import TABLE_METRICS
 from ensemble.runs import Outputs
 
 STILL = ("--set", "training.lr=1.0e-12")
@@ -41,10 +41,10 @@ def test_every_scene_is_judged_by_a_fit_that_never_saw_it(job: Job, cache: Path,
         assert {fold_of[scene] for scene in judged} == {fold}
         assert {fold_of[scene] for scene in fitted} == {1 - fold}
     assert found["scenes"] == len(fold_of)
-    assert sorted(found["scores"]["stack"]) == sorted(COMPARED)
+    assert sorted(found["scores"]["stack"]) == sorted(TABLE_METRICS)
     assert found["scores"]["stack"] != found["scores"]["mean"]
     difference = {each["metric"]: each["difference"] for each in found["differences"]}
-    for metric in COMPARED:
+    for metric in TABLE_METRICS:
         expected = found["scores"]["stack"][metric] - found["scores"]["mean"][metric]
         assert difference[metric] == pytest.approx(expected, abs=1e-12)
 
@@ -63,7 +63,7 @@ def test_what_has_learned_nothing_is_the_mean(job: Job, cache: Path):
     found = json.loads(done(*asked(job, cache, "--name", "still", *STILL, "--seeds", "0,1", "--json")).out)
     assert found["repeats"] == 2
     assert found["gain"] == pytest.approx(0, abs=1e-4)
-    for metric in COMPARED:
+    for metric in TABLE_METRICS:
         assert found["scores"]["stack"][metric] == pytest.approx(found["scores"]["mean"][metric], rel=1e-3)
     table = done(*asked(job, cache, "--name", "still", *STILL, "--seeds", "0,1")).out
     assert "still, cross-validated over folds of scenes" in table
