@@ -65,7 +65,7 @@ def fit(
         raise SettingsError("--inputs: expected rgb, d or rgb+d, found nothing")
     else:
         check_name(inputs, known_inputs(), "inputs")
-        chosen = tuple(learner.strip() for learner in learners.split(","))
+        chosen = options.listed(learners)
         given = {"kind": data, "root": root, "config": config}
         assigned = options.with_experiment(assignments, experiment)
         choices = {"rows": rows, "level0": level0, "mode": training}
@@ -206,7 +206,7 @@ def cross_validate_(
     """The stack against the plain mean without a test frame: fitted to all folds but one, judged on the one."""
     where = outputs(cache_dir)
     check_name(inputs, known_inputs(), "inputs")
-    chosen = tuple(learner.strip() for learner in learners.split(","))
+    chosen = options.listed(learners)
     given = {"kind": data, "root": root, "config": config}
     assigned = options.with_experiment(assignments, experiment)
     run, settings = _asked(where, inputs, chosen, assigned, name, given)
@@ -235,7 +235,7 @@ def compare(
     where = outputs(cache_dir)
     assigned = options.with_experiment(None, experiment)
     name = experiment_name(kind=data, root=root, config=config, assignments=assigned)
-    chosen = tuple(dict.fromkeys(learner.strip() for learner in learners.split(",")))
+    chosen = tuple(dict.fromkeys(options.listed(learners)))
     for learner in chosen:
         check_name(learner, learners_of(where, name), "learner")
     if len(chosen) < 2:

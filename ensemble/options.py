@@ -104,6 +104,11 @@ def repeated(data: str | None, root: Path | None, config: Path | None) -> list[s
     return [word for option, value in given if value is not None for word in (option, str(value))]
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The words of ``adabins,bts``, in their order."""
+    return tuple(word.strip() for word in text.split(","))
+
+
 def parse_seeds(text: str | None) -> list[int]:
     """Seeds out of ``0,1,2``; none where the option is absent.
 
@@ -112,7 +117,7 @@ def parse_seeds(text: str | None) -> list[int]:
     """
     if text is None:
         return []
-    words = [word.strip() for word in text.split(",")]
+    words = listed(text)
     if not all(word.isdecimal() for word in words) or len({int(word) for word in words}) < len(words):
         raise SettingsError(f"--seeds {text!r}: expected different whole numbers such as 0,1,2")
     return [int(word) for word in words]
@@ -124,8 +129,8 @@ def parse_protocols(text: str | None) -> tuple[str, ...]:
     Raises:
         SettingsError: A name is not that of a published protocol.
     """
-    words = [word.strip() for word in text.split(",")] if text is not None else []
-    if words == ["all"]:
+    words = listed(text) if text is not None else ()
+    if words == ("all",):
         return tuple(PROTOCOLS)
     for word in words:
         check_name(word, PROTOCOLS, "protocol")
