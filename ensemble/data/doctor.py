@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,9 @@ from ensemble.data.source import Frame, Split
 QUICK_SAMPLE = 40
 PLAUSIBLE_MEDIAN = (0.5, 6.0)
 """Metres: the median depth of indoor frames; outside, the unit is another one."""
+
+IMPLAUSIBLE_SHARE = 0.05
+"""Of a split's frames with a median outside: from here on it is the copy, not its rooms (real pairs: 0.3 %)."""
 
 COUNTED = ("missing", "damaged", "doubled", "foreign")
 """Kinds of problems that are counted; the others are told one by one."""
@@ -153,18 +156,18 @@ def diagnose(
     sampled = {frame for split in SPLITS for frame in _spread(frames, split, None if full else QUICK_SAMPLE)}
     tasks = [(frame, frame in sampled) for frame in frames]
     problems, digests = list(contents.problems), dict[Frame, bytes]()
-    measured: dict[Split, list[Measurements]] = {"train": [], "test": []}
+    measured: dict[Split, dict[Frame, Measurements]] = {"train": {}, "test": {}}
     for examined in examine_all(contents.source, tasks, workers=workers, on_frame=on_frame):
         if examined.problem:
             problems.append(Problem("damaged", examined.problem))
         if examined.measured:
-            measured[examined.frame.split].append(examined.measured)
+            measured[examined.frame.split][examined.frame] = examined.measured
             digests[examined.frame] = examined.measured.digest
     _judge_files(diagnosis, problems)
     for split in SPLITS:
         own = [frame for frame in frames if frame.split == split]
         if own:
-            diagnosis.splits[split] = _summary(own, measured[split], copy.published.get(split, ()))
+            diagnosis.splits[split] = _summary(own, list(measured[split].values()), copy.published.get(split, ()))
         _judge_depth(diagnosis, split, measured[split], copy)
     _judge_copy(diagnosis, copy)
     _judge_scenes(diagnosis, frames)
@@ -203,14 +206,15 @@ def _judge_files(diagnosis: Diagnosis, problems: Sequence[Problem]) -> None:
         diagnosis.error(text)
 
 
-def _judge_depth(diagnosis: Diagnosis, split: Split, measured: Sequence[Measurements], copy: Copy) -> None:
+def _judge_depth(diagnosis: Diagnosis, split: Split, found: Mapping[Frame, Measurements], copy: Copy) -> None:
     """What the decoded depth of a split says against training on it."""
-    if not measured:
+    if not found:
         return
-    report = diagnosis.splits[split]
-    coarse = float(np.mean([one.coarse for one in measured if one.coarse is not None] or [0])) > 0.5
-    right = not coarse or (copy.eight_bits and split == "train")
+    report, measured = diagnosis.splits[split], found.values()
     low, high = PLAUSIBLE_MEDIAN
+    coarse = [frame.id for frame, one in found.items() if one.coarse]
+    outside = [frame.id for frame, one in found.items() if one.median is not None and not low <= one.median <= high]
+    right = not coarse or (copy.eight_bits and split == "train")
     report.scale = ("8-bit" if coarse else "metres") if right else "wrong"
     if report.median is None:
         report.scale = "unknown"
@@ -219,9 +223,13 @@ def _judge_depth(diagnosis: Diagnosis, split: Split, measured: Sequence[Measurem
         report.scale = "wrong"
         text = f"{split}: median depth is {report.median:.3f} m, expected {low} .. {high} m"
         diagnosis.error(f"{text}; {_likely_unit(report.median)}take the copy's original depth")
+    elif len(outside) > IMPLAUSIBLE_SHARE * len(found):
+        report.scale = "wrong"
+        text = f"{split}: {len(outside)} of {len(found)} decoded frames have a median depth outside {low} .. {high} m"
+        diagnosis.error(f"{text} ({first_of(outside)}): they may be in another unit; take the copy's original depth")
     if not right:
-        text = f"{split}: depth has at most 256 different values per frame: 8-bit depth in a 16-bit file"
-        diagnosis.error(f"{text}; take the original files")
+        text = f"{split}: {len(coarse)} of {len(found)} decoded frames have 8-bit depth in a 16-bit file"
+        diagnosis.error(f"{text} ({first_of(coarse)}); take the original files")
     if empty := sum(one.median is None for one in measured):
         diagnosis.note(f"{split}: {empty} of {len(measured)} decoded frames have no measurement and teach nothing")
     if (beyond := float(np.mean([one.beyond for one in measured]))) > 0.01:

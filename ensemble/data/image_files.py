@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image, ImageOps
 
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError,
+           Image.DecompressionBombWarning)  # fmt: skip
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _FORMATS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
 _TAIL_BYTES = 4096
@@ -123,7 +125,9 @@ def _content(path: Path) -> bytes:
 def _decoded(content: bytes, where: str) -> Image.Image:
     """The image, fully decoded: opening alone would accept a file that is cut short."""
     try:
-        image = Image.open(io.BytesIO(content))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # 89 million pixels
+            image = Image.open(io.BytesIO(content))
         image.load()
     except _DAMAGE as error:
         raise ValueError(

@@ -23,7 +23,9 @@ FARTHEST = 10.0
 
 _BORDER_PIXELS = 3
 _WHITE, _BLACK = 235, 20
-_FEW_LEVELS = 256
+_FEW_LEVELS, _SOME_LEVELS = 256, 8
+_COARSE_STEP = 0.03
+"""Metres. 255 steps over 10 m are 39 mm apart; depth that was measured has levels nearer to each other."""
 _ENOUGH_PIXELS = 10_000
 _SAMPLED_PIXELS = 50_000
 _CHUNK = 16
@@ -41,7 +43,7 @@ class Measurements:
         farthest: Largest depth.
         holes: Share of pixels without a measurement.
         beyond: Share of the measurements from 10 m on.
-        coarse: Whether there are no more different depths than 8 bits tell apart; absent where too few pixels say so.
+        coarse: Whether depth has the steps of 8 bits over the whole range; absent where too few pixels say so.
         border: Colour of the image border.
         digest: Equal for equal images.
     """
@@ -97,10 +99,17 @@ def measure(raw: RawFrame) -> Measurements:
         farthest=float(known.max()) if known.size else None,
         holes=1 - known.size / raw.depth.size,
         beyond=float((known >= FARTHEST).mean()) if known.size else 0.0,
-        coarse=len(np.unique(sampled)) <= _FEW_LEVELS if known.size >= _ENOUGH_PIXELS else None,
+        coarse=_is_coarse(np.unique(sampled)) if known.size >= _ENOUGH_PIXELS else None,
         border="white" if brightness > _WHITE else "black" if brightness < _BLACK else "none",
         digest=hashlib.blake2b(raw.image.tobytes(), digest_size=16).digest(),
     )
+
+
+def _is_coarse(levels: np.ndarray) -> bool | None:
+    """Whether ascending depths lie as far apart as 8 bits over 10 m; absent where they are too few to say so."""
+    if len(levels) < _SOME_LEVELS:
+        return None
+    return len(levels) <= _FEW_LEVELS and float(np.diff(levels).min()) >= _COARSE_STEP
 
 
 def examine_all(

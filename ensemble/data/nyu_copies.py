@@ -16,6 +16,7 @@ from ensemble.data.source import Split
 
 _LABELED: Mapping[Split, tuple[int, ...]] = {"train": (795,), "test": (654,)}
 _NAMES_SHOWN = 8
+_BTS_LIST = LIST_FILES["train"][0]
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ COPIES: tuple[Copy, ...] = (
         "BTS sync without its list",
         "sync/<scene>/rgb_N.jpg",
         _has("sync/*/rgb_*.jpg"),
-        advice=f"put the list file {LIST_FILES['train']} beside sync/; without it frames cannot be chosen as published",
+        advice=f"put the list file {_BTS_LIST} beside sync/; without it frames cannot be chosen as published",
     ),
     Copy(
         "labeled-mat",
@@ -242,7 +243,7 @@ COPIES: tuple[Copy, ...] = (
         _has("*/r-*.ppm", "r-*.ppm", "*/d-*.pgm", "d-*.pgm"),
         advice=(
             "colour and depth have to be aligned and turned into metres by the dataset's MATLAB toolbox first. "
-            f"BTS did so: take its sync/ folder (about 4 GB) and the list {LIST_FILES['train']}"
+            f"BTS did so: take its sync/ folder (about 4 GB) and the list {_BTS_LIST}"
         ),
     ),
 )

@@ -86,7 +86,7 @@ def find_list(root: Path, split: Split) -> Path | None:
 
 
 def _listed(list_file: Path, split: Split) -> tuple[list[Entry], list[Problem]]:
-    text = list_file.read_text(encoding="utf-8", errors="replace")
+    text = list_file.read_text(encoding="utf-8-sig", errors="replace")
     lines, problems = read_lines(text, str(list_file), separator=",")
     entries = []
     for line in lines:

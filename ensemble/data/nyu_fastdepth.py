@@ -16,7 +16,7 @@ from jaxtyping import Float32, UInt8
 
 from ensemble.data.hdf5_files import check_end, member, opened, read_all
 from ensemble.data.nyu_scenes import runs_of
-from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.nyu_source import Contents, Entry, NyuSource, dead_links, without_doubles
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 
@@ -63,7 +63,7 @@ def contents(root: Path) -> Contents:
     """The frames of ``train/<scene>/*.h5`` and ``val/official/*.h5``."""
     base = find_base(root) or root
     entries: list[Entry] = []
-    problems: list[Problem] = []
+    problems = dead_links(*(base / folder for folder in _SPLIT_FOLDERS.values()))
     for split, folder in _SPLIT_FOLDERS.items():
         paths = sorted((base / folder).glob("*/*.h5"))
         entries.extend(Entry(frame_of(path.parent.name, path.stem, split), path) for path in paths)

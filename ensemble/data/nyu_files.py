@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 from ensemble.data.nyu_lists import read_lines
 from ensemble.data.nyu_scenes import LABELED_FRAMES, runs_of
-from ensemble.data.nyu_source import Entry, Problem, without_doubles
+from ensemble.data.nyu_source import Entry, Problem, dead_links, without_doubles
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 
-LIST_FILES: Mapping[Split, str] = {
-    "train": "nyudepthv2_train_files_with_gt.txt",
-    "test": "nyudepthv2_test_files_with_gt.txt",
+LIST_FILES: Mapping[Split, tuple[str, ...]] = {
+    "train": ("nyudepthv2_train_files_with_gt.txt", "nyudepthv2_train_files_with_gt_dense.txt"),
+    "test": ("nyudepthv2_test_files_with_gt.txt", "nyudepthv2_test_files_with_gt_dense.txt"),
 }
+"""BTS's list of a split, and LapDepth's, which names in-filled depth in a further column."""
+_LISTS_IN = (".", "sync", "train_test_inputs", "datasets")
 SPLITS: tuple[Split, ...] = ("train", "test")
 _LIST_FOLDERS: Mapping[Split, tuple[str, ...]] = {
     "train": ("sync", "official_splits/train", "train", "."),
@@ -52,12 +54,9 @@ def list_pairs(root: Path) -> tuple[tuple[Entry, ...], list[Problem]]:
 
 
 def find_list_file(root: Path, split: Split) -> Path | None:
-    """The list file of a split, in the root or in its ``sync`` or ``train_test_inputs`` folder."""
-    for folder in (".", "sync", "train_test_inputs"):
-        path = root / folder / LIST_FILES[split]
-        if path.is_file():
-            return path
-    return None
+    """The list file of a split, in the root or in a folder where BTS or LapDepth has it."""
+    paths = (root / folder / name for name in LIST_FILES[split] for folder in _LISTS_IN)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def missing_files(pairs: Sequence[Pair]) -> list[Problem]:
@@ -67,7 +66,7 @@ def missing_files(pairs: Sequence[Pair]) -> list[Problem]:
 
 def _listed(root: Path, list_file: Path, split: Split) -> tuple[list[Entry], list[Problem]]:
     """The pairs that a list file names: one line of ``rgb depth [anything]`` each."""
-    lines, problems = read_lines(list_file.read_text(encoding="utf-8", errors="replace"), str(list_file))
+    lines, problems = read_lines(list_file.read_text(encoding="utf-8-sig", errors="replace"), str(list_file))
     if not lines:
         return [], problems
     base = _base_folder(root, split, lines[0].rgb)
@@ -84,7 +83,7 @@ def _listed(root: Path, list_file: Path, split: Split) -> tuple[list[Entry], lis
 def _in_folders(folder: Path, split: Split) -> tuple[list[Entry], list[Problem]]:
     """The pairs of ``<scene>/rgb_N.jpg`` and ``<scene>/sync_depth_N.png`` in a split folder, sorted by id."""
     entries: list[Entry] = []
-    problems: list[Problem] = []
+    problems = dead_links(folder)
     for scene_folder in sorted(path for path in folder.glob("*") if path.is_dir()):
         files: dict[str, dict[str, Path]] = {"rgb": {}, "depth": {}}
         for path in sorted(scene_folder.iterdir()):

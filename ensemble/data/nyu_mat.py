@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 
 from ensemble.data.hdf5_files import member, opened, read_all, read_row, referred
@@ -30,7 +30,8 @@ FILE, SPLIT_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
 _SPLIT_KEYS: dict[Split, str] = {"train": "trainNdxs", "test": "testNdxs"}
 _MAT_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, NotImplementedError, MemoryError,
                OverflowError, struct.error, zlib.error, MatReadError)  # fmt: skip
-_LARGEST_SPLIT_FILE = 1 << 20
+_LARGEST_SPLIT_FILE = 1 << 16
+_MOST_VALUES = 100_000
 _LONGEST_NAME = 1000
 
 
@@ -132,6 +133,8 @@ def _split(path: Path, count: int) -> dict[Split, Int64[np.ndarray, " n"]]:
     if size > _LARGEST_SPLIT_FILE:
         raise ValueError(f"{path}: has {size} bytes, expected a few thousand; take the original file")
     try:
+        if large := [name for name, shape, _ in whosmat(path) if math.prod(shape) > _MOST_VALUES]:
+            raise ValueError(f"{large[0]} has more than {_MOST_VALUES} values")
         found = loadmat(path, variable_names=list(_SPLIT_KEYS.values()))
         indices: dict[Split, np.ndarray] = {
             split: np.asarray(found[key]).astype(np.int64).ravel() - 1 for split, key in _SPLIT_KEYS.items()

@@ -172,6 +172,13 @@ def first_of(items: Sequence[object]) -> str:
     return "first: " + "; ".join(map(str, items[:_NAMED])) + more
 
 
+def dead_links(*folders: Path) -> list[Problem]:
+    """Links to nothing among these paths and what lies in them: a scene that is gone must not pass for none."""
+    paths = [path for folder in folders for path in (folder, *(folder.iterdir() if folder.is_dir() else ()))]
+    gone = sorted(path for path in paths if path.is_symlink() and not path.exists())
+    return [Problem("missing", f"{path}, a link to {path.readlink()}, which is not there") for path in gone]
+
+
 def without_doubles(entries: Sequence[Entry], problems: list[Problem]) -> tuple[Entry, ...]:
     """Every frame once: of two with the same id in a split, the second becomes a problem."""
     seen: dict[tuple[str, str], Entry] = {}

@@ -7,19 +7,21 @@ Every frame keeps what told its content in the original copy: fingerprints of pa
 trained or cached from one goes on from the other.
 """
 
+import hashlib
 import json
 import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import h5py
 import hdf5plugin
 import numpy as np
 from jaxtyping import Float32, UInt8
+from pydantic import BaseModel, ConfigDict, Field
 
 from ensemble.data.hdf5_files import PARSE_ERRORS, ForeignError, member, read_all
 from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem
@@ -32,7 +34,8 @@ FILTERS = hdf5plugin.FILTERS
 
 MILLIMETRES = np.float32(1000)
 _OPEN_SHARDS = 256
-_SPLITS = ("train", "test")
+Side = Annotated[int, Field(gt=0, le=20_000)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class Slot(NamedTuple):
@@ -44,6 +47,41 @@ class Slot(NamedTuple):
     checksum: int
 
 
+class _Strict(BaseModel):
+    """What stands in a file is of exactly these types."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class Begun(_Strict):
+    """What was settled when a packing began.
+
+    Attributes:
+        plan: What was asked for: the copy's fingerprint, the codec and the like.
+        size: Height and width of every frame.
+        depth: Type that depth is kept in.
+        diagnosis: What the doctor found.
+    """
+
+    plan: dict[str, Any]
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)]
+    depth: Literal["<u2", "<f4"]
+    diagnosis: dict[str, Any]
+
+
+class _ShardRecord(_Strict):
+    name: str
+    bytes: Count
+    sha256: str
+    frames: list[Annotated[list[str | int], Field(min_length=5, max_length=5)]]
+
+
+class _Index(_Strict):
+    size: Annotated[list[Side], Field(min_length=2, max_length=2)]
+    begun: Begun
+    shards: list[_ShardRecord]
+
+
 class PackReader:
     """Reads the frames of a pack; every process opens the shards for itself and keeps them open.
 
@@ -51,12 +89,20 @@ class PackReader:
         root: Folder of the pack.
         size: Height and width of every frame.
         shard_bytes: Length of each shard.
+        shard_frames: What ``frames_digest`` gives for the frames of each shard; a shard without is not asked.
     """
 
-    def __init__(self, root: Path, size: tuple[int, int], shard_bytes: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        size: tuple[int, int],
+        shard_bytes: Mapping[str, int],
+        shard_frames: Mapping[str, bytes] | None = None,
+    ) -> None:
         self.root = root
         self.size = size
         self.shard_bytes = dict(shard_bytes)
+        self.shard_frames = dict(shard_frames or {})
         self._open: OrderedDict[str, tuple[h5py.File, h5py.Dataset, h5py.Dataset]] = OrderedDict()
         self._owner = os.getpid()
 
@@ -74,8 +120,16 @@ class PackReader:
         return RawFrame(self._image(place, rows), depth, depth > 0)
 
     def whole(self, place: Slot) -> RawFrame:
-        """All of a frame."""
-        return self.rows(place, slice(0, self.size[0]))
+        """All of a frame.
+
+        Raises:
+            ValueError: It is damaged, or not what was packed.
+        """
+        raw = self.rows(place, slice(0, self.size[0]))
+        if (found := frame_checksum(raw)) != place.checksum:
+            reason = f"checksum {found}, expected {place.checksum}"
+            raise ValueError(f"{self.where(place)}: damaged ({reason}); remove this file and pack again")
+        return raw
 
     def close(self) -> None:
         """Let go of every file."""
@@ -130,7 +184,14 @@ class PackReader:
             return self._open[shard][1:]
         if len(self._open) >= _OPEN_SHARDS:
             self._close(next(iter(self._open)))
-        self._open[shard] = opened = open_shard(self.root / shard, self.size)
+        opened = open_shard(self.root / shard, self.size)
+        if (
+            shard in self.shard_frames
+            and frames_digest(_frames_of(opened[0], self.root / shard)) != (self.shard_frames[shard])
+        ):
+            opened[0].close()
+            raise ValueError(f"{self.root / shard}: holds other frames than {INDEX} says; remove it and pack again")
+        self._open[shard] = opened
         return opened[1:]
 
     def _close(self, shard: str) -> None:
@@ -149,6 +210,14 @@ class PackSource(NyuSource):
         """Height and width of every frame."""
         return self.reader.size
 
+    def read(self, frame: Frame) -> RawFrame:
+        """Image and depth of a frame, compared with their checksum.
+
+        Raises:
+            ValueError: The frame is damaged, or not what was packed.
+        """
+        return self.reader.whole(self._place(frame))
+
     def read_rows(self, frame: Frame, rows: slice) -> RawFrame:
         """A frame of its full size that is filled in these rows."""
         return self.reader.rows(self._place(frame), rows)
@@ -165,7 +234,12 @@ def contents(root: Path) -> Contents:
     for shard in index["shards"]:
         for row, (frame_id, scene, split, stamp, checksum) in enumerate(shard["frames"]):
             entries.append(Entry(Frame(frame_id, scene, split), Slot(shard["name"], row, stamp, checksum)))
-    reader = PackReader(root, tuple(index["size"]), {shard["name"]: shard["bytes"] for shard in index["shards"]})
+    reader = PackReader(
+        root,
+        tuple(index["size"]),
+        {shard["name"]: shard["bytes"] for shard in index["shards"]},
+        {shard["name"]: frames_digest(shard["frames"]) for shard in index["shards"]},
+    )
     problems = [Problem("missing", str(root / name)) for name in reader.shard_bytes if not (root / name).is_file()]
     lost = {Path(problem.text).name for problem in problems}
     kept = tuple(entry for entry in entries if entry.place.shard not in lost)
@@ -181,16 +255,36 @@ def read_index(path: Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         version = index["stackdepth pack"]
-        names = [shard["name"] for shard in index["shards"]] if version == VERSION else []
-        fields = [frame for shard in index["shards"] for frame in shard["frames"]] if version == VERSION else []
-        sound = all(len(each) == 5 and each[2] in _SPLITS for each in fields)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        checked = _Index.model_validate(index) if version == VERSION else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: damaged ({error}); expected the index of a pack, pack again") from error
-    if version != VERSION:
+    if checked is None:
         raise ValueError(f"{path}: a pack of version {version}, expected {VERSION}; pack again")
-    if not sound or any(name != f"pack-{number:05d}.h5" for number, name in enumerate(names)):
+    frames = [frame for shard in checked.shards for frame in shard.frames]
+    named = all(shard.name == f"pack-{number:05d}.h5" for number, shard in enumerate(checked.shards))
+    if not named or not all(map(_is_frame, frames)):
         raise ValueError(f"{path}: names foreign files or frames; expected pack-00000.h5 ..., pack again")
     return index
+
+
+def read_begun(path: Path) -> dict[str, Any]:
+    """What ``pack-begun.json`` says.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        Begun.model_validate(begun)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: damaged ({error}); expected what a packing began with, give --rebuild") from error
+    return begun
+
+
+def _is_frame(fields: Sequence[str | int]) -> bool:
+    """Id, scene, split, stamp and checksum."""
+    *names, checksum = fields
+    return all(isinstance(name, str) for name in names) and names[2] in ("train", "test") and isinstance(checksum, int)
 
 
 def read_frames(path: Path, size: tuple[int, int]) -> list[list[Any]]:
@@ -202,14 +296,24 @@ def read_frames(path: Path, size: tuple[int, int]) -> list[list[Any]]:
     file, image, _ = open_shard(path, size)
     count = len(image)
     try:
-        rows = json.loads(read_all(member(file, "frames"), "frames").tobytes())
-    except PARSE_ERRORS as error:
-        raise ValueError(f"{path}: damaged ({error}); remove it and pack again") from error
+        rows = _frames_of(file, path)
     finally:
         file.close()
     if len(rows) != count:
         raise ValueError(f"{path}: names {len(rows)} frames and holds {count}; remove it and pack again")
     return rows
+
+
+def frames_digest(rows: Sequence[Sequence[str | int]]) -> bytes:
+    """Equal for shards that say the same of their frames."""
+    return hashlib.blake2b(json.dumps(rows).encode("utf-8"), digest_size=16).digest()
+
+
+def _frames_of(file: h5py.File, path: Path) -> list[list[Any]]:
+    try:
+        return json.loads(read_all(member(file, "frames"), "frames").tobytes())
+    except PARSE_ERRORS as error:
+        raise ValueError(f"{path}: damaged ({error}); remove it and pack again") from error
 
 
 def open_shard(path: Path, size: tuple[int, int]) -> tuple[h5py.File, h5py.Dataset, h5py.Dataset]:

@@ -22,6 +22,7 @@ from ensemble.data.pack import (
     PackReader,
     Slot,
     frame_checksum,
+    read_begun,
     read_frames,
     read_index,
 )
@@ -87,7 +88,7 @@ def write_pack(
     if (out / INDEX).is_file():
         index = read_index(out / INDEX)
         _require_same(plan, index["begun"]["plan"], out)
-        if all(_has_length(out / shard["name"], shard["bytes"]) for shard in index["shards"]):
+        if all(_is_unchanged(out / shard["name"], shard["sha256"]) for shard in index["shards"]):
             return sum(len(shard["frames"]) for shard in index["shards"])
         files.write_text(out / BEGUN, json.dumps(index["begun"]))
         (out / INDEX).unlink()
@@ -114,7 +115,7 @@ def _begin(
 ) -> dict[str, Any]:
     """What was settled when the packing of this folder began; looks at the copy where it begins now."""
     if (out / BEGUN).is_file():
-        begun = json.loads((out / BEGUN).read_text(encoding="utf-8"))
+        begun = read_begun(out / BEGUN)
         _require_same(plan, begun["plan"], out)
         return begun
     if found := sorted(out.glob("pack-*.h5")):
@@ -143,8 +144,13 @@ def _require_same(expected: dict[str, Any], found: dict[str, Any], out: Path) ->
         )
 
 
-def _has_length(path: Path, length: int) -> bool:
-    return path.is_file() and path.stat().st_size == length
+def _is_unchanged(path: Path, digest: str) -> bool:
+    return path.is_file() and _digest(path) == digest
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _forget(out: Path) -> None:
@@ -225,12 +231,12 @@ def _kept_record(path: Path, names: Sequence[Sequence[str]], begun: dict[str, An
         rows = read_frames(path, size)
         same = [row[:4] for row in rows] == [list(name) for name in names]
         slots = [Slot(path.name, number, row[3], row[4]) for number, row in enumerate(rows)]
-        if not same or any(frame_checksum(reader.whole(slot)) != slot.checksum for slot in slots):
+        if not same:
             return None
+        for slot in slots:
+            reader.whole(slot)
     except (ValueError, TypeError, IndexError):
         return None
     finally:
         reader.close()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest, "frames": rows}
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": _digest(path), "frames": rows}

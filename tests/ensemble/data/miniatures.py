@@ -103,7 +103,7 @@ def raw(root: Path) -> None:
     put(root / "kitchen_0028a" / "d-1294439283.864800-2309842276.pgm", b"P5\n1 1\n65535\n\0\0")
 
 
-def sync(root: Path, third: str = "518.8579") -> None:
+def sync(root: Path, third: str = "518.8579", *, lists: str = ".", which: int = 0) -> None:
     """#3: a leading slash in the training list; none, and no final newline, in the test list."""
     lines: dict[bool, list[str]] = {True: [], False: []}
     for number, folder in enumerate(FOLDERS):
@@ -111,13 +111,13 @@ def sync(root: Path, third: str = "518.8579") -> None:
         put_pair(root / ("official_splits/test" if test else "sync") / folder, number)
         names = (f"{'' if test else '/'}{folder}/{kind}_{number:05d}" for kind in ("rgb", "sync_depth"))
         lines[test].append(" ".join((next(names) + ".jpg", next(names) + ".png", third)))
-    put(root / LIST_FILES["train"], "\n".join(lines[False]) + "\n")
-    put(root / LIST_FILES["test"], "\n".join(lines[True]))
+    put(root / lists / LIST_FILES["train"][which], "\n".join(lines[False]) + "\n")
+    put(root / lists / LIST_FILES["test"][which], "\n".join(lines[True]))
 
 
 def lapdepth(root: Path) -> None:
-    """#3 with LapDepth's list: its third column is a path."""
-    sync(root, third="../elsewhere/dense/sync_depth_dense.png")
+    """#3 with LapDepth's lists: names and folder of their own, and a path in the third column."""
+    sync(root, third="../elsewhere/dense/sync_depth_dense.png", lists="datasets", which=1)
 
 
 def official(root: Path) -> None:

@@ -130,6 +130,43 @@ def test_8_bit_depth_scaled_to_millimetres_is_found(tmp_path: Path):
     assert "8-bit depth in a 16-bit file" in errors(answer)
 
 
+def test_a_part_in_another_unit_is_found_and_named(tmp_path: Path):
+    write_rooms(tmp_path / "copy", RoomsSettings(scenes=10, test_scenes=2, frames=1), (96, 128))
+    paths = sorted((tmp_path / "copy").glob("official_splits/train/*/sync_depth_*.png"))
+    for path in paths[:4]:
+        change_depth(path, lambda depth_mm: depth_mm // 10 + 300 * (depth_mm > 0).astype(np.uint16))
+    assert diagnose(tmp_path / "copy").trainable, "0.3 m nearer than a tenth is a close look at a wall"
+    for path in paths[:4]:
+        change_depth(path, lambda depth_mm: depth_mm // 2)
+    code, answer = ask(tmp_path / "copy", "--full")
+    assert code == 1
+    assert "train: 4 of 10 decoded frames have a median depth outside 0.5 .. 6.0 m (first: room_0000" in errors(answer)
+
+
+def test_a_part_in_8_bits_is_found_and_named_and_few_levels_alone_are_not(tmp_path: Path):
+    write_rooms(tmp_path / "copy", RoomsSettings(scenes=10, test_scenes=2, frames=1), (96, 128))
+    paths = sorted((tmp_path / "copy").glob("official_splits/train/*/sync_depth_*.png"))
+    for path in paths:
+        change_depth(path, lambda depth_mm: (depth_mm // 28 * 28).astype(np.uint16))
+        assert len(np.unique(np.array(Image.open(path)))) <= 256
+    code, answer = ask(tmp_path / "copy", "--full")
+    assert code == 0, errors(answer)
+    change_depth(paths[3], lambda depth_mm: (depth_mm // 39 * 39).astype(np.uint16))
+    code, answer = ask(tmp_path / "copy", "--full")
+    assert code == 1
+    assert "train: 1 of 10 decoded frames have 8-bit depth in a 16-bit file (first: room_0003" in errors(answer)
+
+
+@pytest.mark.parametrize("gone", ["train/room_0001", "test"])
+def test_a_folder_that_is_a_dead_link_is_missing(copy: Path, gone: str):
+    folder = copy / "official_splits" / gone
+    folder.rename(copy / "moved")
+    folder.symlink_to(copy / "elsewhere")
+    code, answer = ask(copy)
+    assert code == 1
+    assert f"{folder}, a link to {copy / 'elsewhere'}, which is not there" in errors(answer)
+
+
 def test_a_scene_in_both_splits_is_found(copy: Path):
     (copy / "official_splits" / "test" / "hall_0000").rename(copy / "official_splits" / "test" / "room_0002")
     code, answer = ask(copy)

@@ -2,6 +2,7 @@
 
 import re
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -108,6 +109,17 @@ def test_a_member_of_an_archive_that_was_cut_later_is_refused(tmp_path: Path):
     path.unlink()
     with pytest.raises(ValueError, match=r"train-000000\.tar: cannot be read"):
         read()
+
+
+def test_a_folder_of_hdf5_files_that_is_a_dead_link_is_missing(tmp_path: Path):
+    miniatures.fastdepth(tmp_path)
+    folder = next(tmp_path.glob("**/train/*"))
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "elsewhere")
+    diagnosis = diagnose(tmp_path)
+    assert not diagnosis.trainable
+    assert diagnosis.files["missing"] == 1
+    assert any(f"{folder}, a link to" in finding.text for finding in diagnosis.findings)
 
 
 def test_an_archive_that_is_not_there_is_missed(tmp_path: Path):
@@ -332,6 +344,20 @@ def test_a_split_that_does_not_divide_the_images_is_refused(tmp_path: Path, trai
     savemat(tmp_path / "splits.mat", {"trainNdxs": np.array(train), "testNdxs": np.array(test)})
     with pytest.raises(ValueError, match=r"splits\.mat: expected every number of 1 \.\. 9 at most once"):
         open_nyu(tmp_path)
+
+
+def test_a_small_split_that_unpacks_to_a_huge_one_is_refused(tmp_path: Path):
+    miniatures.labeled_mat(tmp_path)
+    assert len(open_nyu(tmp_path).frames) == 9
+    huge = {"trainNdxs": np.zeros(20_000_000, np.uint8), "testNdxs": np.array([1])}
+    savemat(tmp_path / "splits.mat", huge, do_compression=True)
+    assert (tmp_path / "splits.mat").stat().st_size < 1 << 20
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"splits\.mat: damaged .*trainNdxs has more than 100000 values"):
+        open_nyu(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 20_000_000, "as indices of 8 bytes they would take twice as much"
 
 
 def test_a_split_without_its_keys_is_refused(tmp_path: Path):

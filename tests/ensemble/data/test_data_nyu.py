@@ -88,6 +88,13 @@ def test_list_files_are_read_with_their_quirks(listed: Path):
     assert source.read(source.frames[-1]).depth.shape == SIZE
 
 
+def test_a_list_may_begin_with_a_mark_of_its_encoding(listed: Path):
+    frames = open_nyu(listed).frames
+    text = (listed / TRAIN_LIST).read_text()
+    (listed / TRAIN_LIST).write_text(text, encoding="utf-8-sig")
+    assert open_nyu(listed).frames == frames
+
+
 def test_parts_of_a_recording_stay_on_one_side(listed: Path):
     source = open_nyu(listed)
     for seed in range(10):
@@ -265,6 +272,15 @@ def test_a_small_file_that_unpacks_to_a_huge_image_is_refused(official: Path):
     content[12:33] = header + struct.pack(">I", zlib.crc32(header))
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"sync_depth_00000\.png: damaged"):
+        source.read(frame)
+
+
+def test_a_small_file_that_unpacks_to_an_image_of_no_camera_is_refused(official: Path):
+    source, frame = first(official)
+    Image.fromarray(np.zeros((12_000, 10_001), np.uint16)).save(
+        official / "official_splits" / "train" / "group_000" / "sync_depth_00000.png"
+    )
+    with pytest.raises(ValueError, match=r"sync_depth_00000\.png: damaged .*120012000 pixels\) exceeds limit"):
         source.read(frame)
 
 

@@ -238,6 +238,38 @@ def test_an_unfinished_pack_is_not_trained_on(copy: Path, tmp_path: Path) -> Non
         open_nyu(tmp_path)
 
 
+@pytest.mark.parametrize("begun", ["", "{}", '{"plan": {}, "size": [48], "depth": "<u2", "diagnosis": {}}'])
+def test_a_damaged_beginning_is_named(copy: Path, tmp_path: Path, begun: str) -> None:
+    (tmp_path / "pack-begun.json").write_text(begun)
+    with pytest.raises(ValueError, match=r"(?s)pack-begun\.json: damaged .*give --rebuild"):
+        write_pack(copy, tmp_path)
+    assert write_pack(copy, tmp_path, rebuild=True) == 9
+
+
+def test_shards_that_changed_places_are_refused(copy: Path, tmp_path: Path) -> None:
+    write_pack(copy, tmp_path, shard_frames=3)
+    first, second = tmp_path / "pack-00000.h5", tmp_path / "pack-00001.h5"
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    (tmp_path / "aside").rename(second)
+    source = open_nyu(tmp_path)
+    assert isinstance(source, PackSource)
+    for read in (source.read, source.read_image, lambda frame: source.read_rows(frame, slice(0, 9))):
+        with pytest.raises(ValueError, match=r"pack-00000\.h5: holds other frames than pack\.json says"):
+            read(source.frames[0])
+    assert not diagnose(tmp_path, full=True).trainable
+
+
+def test_a_frame_that_is_not_what_was_packed_is_refused(copy: Path, tmp_path: Path) -> None:
+    write_pack(copy, tmp_path, shard_frames=9)
+    with h5py.File(tmp_path / "pack-00000.h5", "r+") as file:
+        file["depth"][2, 5, 5] = 1234
+    source = open_nyu(tmp_path)
+    with pytest.raises(ValueError, match=r"row 2: damaged \(checksum"):
+        source.read(source.frames[2])
+    assert source.read(source.frames[1]).depth.max() > 0
+
+
 def frames_equal(root: Path, expected: list[RawFrame]) -> bool:
     source = open_nyu(root)
     try:
@@ -274,6 +306,12 @@ def test_a_damaged_shard_is_packed_again_and_no_other(copy: Path, tmp_path: Path
     assert not diagnose(tmp_path).trainable
     with pytest.raises(ValueError, match=r"pack-00001.h5: (damaged or )?cut short"):
         open_nyu(tmp_path).read(open_nyu(tmp_path).frames[3])
+    flipped = bytearray(whole["pack-00001.h5"])
+    flipped[len(flipped) // 2] ^= 1
+    (tmp_path / "pack-00001.h5").unlink()
+    (tmp_path / "pack-00001.h5").write_bytes(flipped)
+    write_pack(copy, tmp_path, shard_frames=3)
+    assert files_of(tmp_path) == whole
     (tmp_path / "pack-00001.h5").unlink()
     with pytest.raises(ValueError, match="missing files: 1"):
         open_nyu(tmp_path)
@@ -354,6 +392,12 @@ def test_shards_that_point_elsewhere_are_refused(copy: Path, tmp_path: Path, way
         (lambda text: text[:-40], "damaged"),
         (lambda text: text.replace('"stackdepth pack":1', '"stackdepth pack":2'), "version 2, expected 1"),
         (lambda text: text.replace("pack-00000.h5", "../../secret.h5"), "foreign"),
+        (lambda text: text.replace('"size"', '"sizes"'), "size"),
+        (lambda text: text.replace('"size":[48,64]', '"size":[10000000,10000000]'), "less than or equal to 20000"),
+        (lambda text: text.replace('"size":[48,64]', '"size":"ab"'), "valid list"),
+        (lambda text: text.replace('"bytes":', '"byte":'), "bytes"),
+        (lambda text: text.replace('"begun":', '"began":'), "begun"),
+        (lambda text: text.replace('"kitchen_0028a/rgb_00000"', "5", 1), "foreign"),
     ],
 )
 def test_a_bad_index_is_refused(copy: Path, tmp_path: Path, change, message: str) -> None:
