@@ -19,8 +19,8 @@ QUICK_SAMPLE = 40
 PLAUSIBLE_MEDIAN = (0.5, 6.0)
 """Metres: the median depth of indoor frames; outside, the unit is another one."""
 
-IMPLAUSIBLE_SHARE = 0.05
-"""Of a split's frames with a median outside: from here on it is the copy, not its rooms (real pairs: 0.3 %)."""
+CHANCE = 0.05
+"""Share of a split's frames that may look like another unit or like 8 bits: of the real pairs 0.3 % and 0.1 % do."""
 
 COUNTED = ("missing", "damaged", "doubled", "foreign")
 """Kinds of problems that are counted; the others are told one by one."""
@@ -214,8 +214,9 @@ def _judge_depth(diagnosis: Diagnosis, split: Split, found: Mapping[Frame, Measu
     low, high = PLAUSIBLE_MEDIAN
     coarse = [frame.id for frame, one in found.items() if one.coarse]
     outside = [frame.id for frame, one in found.items() if one.median is not None and not low <= one.median <= high]
-    right = not coarse or (copy.eight_bits and split == "train")
-    report.scale = ("8-bit" if coarse else "metres") if right else "wrong"
+    eight_bits = len(coarse) > CHANCE * len(found)
+    right = not eight_bits or (copy.eight_bits and split == "train")
+    report.scale = ("8-bit" if eight_bits else "metres") if right else "wrong"
     if report.median is None:
         report.scale = "unknown"
         diagnosis.error(f"{split}: no decoded frame has a measurement; take the copy's original depth")
@@ -223,13 +224,16 @@ def _judge_depth(diagnosis: Diagnosis, split: Split, found: Mapping[Frame, Measu
         report.scale = "wrong"
         text = f"{split}: median depth is {report.median:.3f} m, expected {low} .. {high} m"
         diagnosis.error(f"{text}; {_likely_unit(report.median)}take the copy's original depth")
-    elif len(outside) > IMPLAUSIBLE_SHARE * len(found):
+    elif len(outside) > CHANCE * len(found):
         report.scale = "wrong"
         text = f"{split}: {len(outside)} of {len(found)} decoded frames have a median depth outside {low} .. {high} m"
         diagnosis.error(f"{text} ({first_of(outside)}): they may be in another unit; take the copy's original depth")
     if not right:
         text = f"{split}: {len(coarse)} of {len(found)} decoded frames have 8-bit depth in a 16-bit file"
         diagnosis.error(f"{text} ({first_of(coarse)}); take the original files")
+    elif coarse and not eight_bits:
+        text = f"{split}: {len(coarse)} of {len(found)} decoded frames have depth as coarse as 8 bits would make it"
+        diagnosis.note(f"{text} ({first_of(coarse)})")
     if empty := sum(one.median is None for one in measured):
         diagnosis.note(f"{split}: {empty} of {len(measured)} decoded frames have no measurement and teach nothing")
     if (beyond := float(np.mean([one.beyond for one in measured]))) > 0.01:
