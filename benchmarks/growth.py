@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.tables import Table, Target, write_section
+from benchmarks.tables import REPORTED, Table, Target, write_section
 from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fingerprint
 from ensemble.data.source import Frame, RawFrame
 from ensemble.descriptions import Description
@@ -51,6 +51,7 @@ def main(
     later = {stage: last[stage] / found[counts[1]][stage] for stage in STAGES}
     resident = {stage: found[10 * small][f"{stage} MB"] / first[f"{stage} MB"] - 1 for stage in CACHE_STAGES}
     worst = max(resident, key=resident.__getitem__)
+    reported = {stage: found[10 * small][f"{stage} MB"] / first[f"{stage} MB"] - 1 for stage in ("evaluate", "report")}
     grown = max(last[f"{stage} MB"] - first[f"{stage} MB"] for stage in CACHE_STAGES)
     write_section(
         "growth",
@@ -61,7 +62,15 @@ def main(
                 "< 2 % more",
                 f"at most {resident[worst]:+.1%} ({worst})",
                 resident[worst] < 0.02,
-                "names and checksums of all frames are held, about 200 bytes each; depth is not",
+                "names, checksums and places of all frames are held, depth is not: "
+                f"{1e6 * grown / (counts[-1] - counts[0]):.0f} bytes a frame from {counts[0]} to {counts[-1]}",
+            ),
+            Target(
+                f"the same of evaluate and report, {small} to {10 * small} frames",
+                REPORTED,
+                ", ".join(f"{stage} {more:+.1%}" for stage, more in reported.items()),
+                None,
+                "no cache; the scores of every frame and method are held for the bootstrap",
             ),
             Target(
                 f"memory that a cache of {counts[-1]} frames needs beyond one of {counts[0]}",

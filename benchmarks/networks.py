@@ -24,10 +24,22 @@ from ensemble.networks import build_learner, build_stack
 from meta.inputs import assemble
 
 B5 = "AdaBins, EfficientNet-B5"
-WHY_NOT_FASTER = (
-    "depthwise convolutions and the softmax over 256 bins save multiplications, not memory traffic, and most of the "
-    "dense network's time is multiplications"
-)
+OPERATORS = {
+    "batch_norm": "batch normalisation",
+    "_softmax": "softmax",
+    "upsample": "interpolation",
+    "cat": "concatenation, copies",
+    "copy_": "concatenation, copies",
+    "leaky_relu": "activations",
+    "relu": "activations",
+    "elu": "activations",
+    "silu": "activations",
+    "sigmoid": "activations",
+    "mm": "matrix products",
+    "attention": "matrix products",
+}
+"""What a part of an operator's name stands for where time goes; convolutions are told by their shapes."""
+DENSE, DEPTHWISE, OTHER = "convolutions, dense and 1x1", "convolutions, depthwise", "everything else"
 ASSIGNED = ["encoder.weights=none"]
 NOWHERE = Path()
 """No copy is read: the networks are those for frames of NYU Depth v2, whose patches are larger than those for rooms."""
@@ -96,7 +108,8 @@ def main(
     networks: dict[str, nn.Module] = dict(zip(LEARNERS, stack.learners, strict=True))
     together = _Together(stack.learners)
     networks |= {"the three": together, "the whole stack": stack, B5: b5}
-    ways = _ways(networks, torch.rand(1, 3, height, width, device=device), compiled=compiled)
+    image = torch.rand(1, 3, height, width, device=device)
+    ways = _ways(networks, image, compiled=compiled)
     with torch.inference_mode():
         seconds = in_turn(ways, repeats=repeats)
     modes = list(dict.fromkeys(way.split(": ")[0] for way in ways))
@@ -105,6 +118,12 @@ def main(
     ratios["each in its fastest mode"] = fastest[B5] / fastest["the whole stack"]
     steps = _fitting(stack, fit_size, repeats)
     faster = steps["live"] / steps["cached"]
+    shares = {name: _operators(networks[name], image) for name in ("the whole stack", B5)}
+    dense = {name: share[DENSE] / sum(share.values()) for name, share in shares.items()}
+    why = (
+        f"dense and 1x1 convolutions, which were to be saved, are {dense[B5]:.0%} of the dense network's time and "
+        f"{dense['the whole stack']:.0%} of the stack's, see below"
+    )
     parameters = sum(each.numel() for each in b5.parameters())
     write_section(
         "networks",
@@ -116,7 +135,7 @@ def main(
                     ">= 2x as fast",
                     f"{ratio:.2f}x",
                     ratio >= 2,
-                    WHY_NOT_FASTER if ratio < 2 else "",
+                    why if ratio < 2 else "",
                 )
                 for mode, ratio in ratios.items()
             ),
@@ -135,6 +154,20 @@ def main(
             Table(
                 ("network", *modes),
                 [(name, *(milliseconds(seconds[f"{mode}: {name}"]) for mode in modes)) for name in networks],
+            ),
+            "Where the time of an eager pass goes (torch.profiler, the operators' own time), ms:",
+            Table(
+                ("operators", *shares),
+                [
+                    (
+                        kind,
+                        *(
+                            f"{each.get(kind, 0):.0f} ({each.get(kind, 0) / sum(each.values()):.0%})"
+                            for each in shares.values()
+                        ),
+                    )
+                    for kind in dict.fromkeys((DENSE, DEPTHWISE, *OPERATORS.values(), OTHER))
+                ],
             ),
         ],
     )
@@ -172,6 +205,28 @@ def _ways(networks: dict[str, nn.Module], image: Tensor, *, compiled: bool) -> d
         if compiled:
             ways[f"torch.compile: {name}"] = _calling(torch.compile(network), image)
     return ways
+
+
+def _operators(network: nn.Module, image: Tensor) -> dict[str, float]:
+    """Milliseconds of one eager pass by kind of operator."""
+    call = _calling(network, image)
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.inference_mode():
+        call()
+        with torch.profiler.profile(activities=activities, record_shapes=True) as profile:
+            call()
+    spent: dict[str, float] = {}
+    for event in profile.key_averages(group_by_input_shape=True):
+        kind = _kind_of(event.key, event.input_shapes)
+        spent[kind] = spent.get(kind, 0.0) + event.self_cpu_time_total / 1e3
+    return spent
+
+
+def _kind_of(operator: str, shapes: Sequence[Sequence[int]]) -> str:
+    if "conv" in operator:
+        weight = shapes[1] if len(shapes) > 1 else []
+        return DEPTHWISE if len(weight) == 4 and weight[1] == 1 < weight[0] else DENSE
+    return next((kind for part, kind in OPERATORS.items() if part in operator), OTHER)
 
 
 def _calling(

@@ -53,6 +53,10 @@ def only_show() -> None:
     _shown_only = True
 
 
+REPORTED = "reported"
+"""The target of what is measured without one."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What was to be reached.
@@ -61,7 +65,7 @@ class Target:
         what: What was measured.
         wanted: The target.
         measured: The outcome.
-        met: Whether it was reached; ``None`` where it could not be measured.
+        met: Whether it was reached; ``None`` where it could not be measured, or where ``wanted`` is ``REPORTED``.
         why: A reason where it was not.
     """
 
@@ -70,6 +74,12 @@ class Target:
     measured: str
     met: bool | None
     why: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Whether it was reached, and why not."""
+        unmet = "no target was set" if self.wanted == REPORTED else "not measured"
+        return {True: "met", False: "not met", None: unmet}[self.met] + (f": {self.why}" if self.why else "")
 
 
 @dataclass(frozen=True)
@@ -134,11 +144,7 @@ def write_section(name: str, title: str, *, targets: Sequence[Target], parts: Se
         targets: What was to be reached.
         parts: Further tables and sentences.
     """
-    verdicts = {True: "met", False: "not met", None: "not measured"}
-    rows = [
-        (each.what, each.wanted, each.measured, verdicts[each.met] + (f": {each.why}" if each.why else ""))
-        for each in targets
-    ]
+    rows = [(each.what, each.wanted, each.measured, each.verdict) for each in targets]
     body = [
         f"## {title}",
         f"`{command_line(name)}`, {datetime.now(UTC):%Y-%m-%d}. {machine()}.",

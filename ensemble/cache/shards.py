@@ -83,7 +83,10 @@ def quantise(depth: Float[np.ndarray, "h w"], *, max_depth: float) -> UInt16[np.
 
 def metres(levels: UInt16[np.ndarray, "h w"], *, max_depth: float) -> Float[np.ndarray, "h w"]:
     """Depth in metres of fixed-point levels over 0 .. ``max_depth``."""
-    return (levels * (max_depth / LEVELS)).astype(np.float32)
+    depth = levels.astype(np.float32)
+    depth *= np.float32(max_depth)  # exact where max_depth is a whole number of metres: below 2 ** 24
+    depth /= np.float32(LEVELS)
+    return depth
 
 
 def row_checksum(frame_id: str, levels: UInt16[np.ndarray, "h w"]) -> int:
