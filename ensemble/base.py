@@ -106,7 +106,14 @@ def jobs(
     first = settings[chosen[0]]
     trained = [*options.repeated(data, root, config), "--experiment", first.experiment]
     repeats = [seed for seed in options.parse_seeds(seeds) if seed != first.seed]
-    for line in job_lines(where, chosen, words, trained, folds=first.data.folds, seeds=repeats):
+
+    from ensemble.data import open_source
+    from ensemble.data.folds import divide_into_folds
+    from ensemble.data.splits import training_frames
+
+    frames = training_frames(open_source(first.data), first.data).fit
+    count = divide_into_folds(frames, first.data.folds).count  # no more than there are scenes
+    for line in job_lines(where, chosen, words, trained, folds=count, seeds=repeats):
         results.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -373,14 +380,15 @@ def job_lines(
     ]
     roles = [("--role", role) for role in ("validation", "test")]
     roles += [("--role", "oof", "--fold", str(fold)) for fold in range(folds)]
+    roles += [("--role", "test", "--seeds", str(seed)) for seed in seeds]
     cached = [where.command("base", "cache", *learners, *role, *trained_words) for role in roles]
+    fit = where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *trained_words)
     return [
         f"# {len(trained)} trainings, independent of each other",
         *trained,
         f"# {len(cached)} passes of caching, independent of each other; they wait for all trainings",
         *cached,
-        "# then: "
-        + where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *trained_words),
+        f"# then: {fit}" if len(learners) > 1 else "# a stack wants a second learner",
     ]
 
 

@@ -63,7 +63,7 @@ def descriptions_of(entrants: Entrants) -> dict[str, Description]:
         return found
     ladder = entrants.ladder
     together = _sum(found[learner.name].milliseconds for learner in entrants.learners)
-    on_rows = f"{'out-of-fold' if ladder.rows == 'oof' else 'in-sample'} rows"
+    on_rows = f"{'out-of-fold' if ladder.rows == 'oof' else 'validation'} rows"
     best = found[ladder.best]
     found["best-single"] = replace(
         best, kind="combiner", title=f"best single ({best.title})", note=f"chosen on {on_rows}"

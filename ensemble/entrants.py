@@ -11,8 +11,8 @@ from ensemble.console import messages
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame
 from ensemble.ladder import Ladder, climb
-from ensemble.networks import TrainedLearner, trained_learner
-from ensemble.rows import LevelZero
+from ensemble.networks import TrainedLearner, common_data, trained_learner
+from ensemble.rows import LevelZero, level_zero
 from ensemble.runs import FULL, Outputs, seed_model
 from ensemble.stacking import Stack, stack_maps
 from meta.fusion import COMBINERS, check_depths, check_weights, split_maps
@@ -40,6 +40,11 @@ class StackRow:
     def name(self) -> str:
         """Name of the row."""
         return self.first.name
+
+    @property
+    def trains_learners(self) -> bool:
+        """Whether every repeat has learners of its own, which were trained with it."""
+        return self.first.settings.mode != "frozen"
 
 
 class Predicted(NamedTuple):
@@ -78,13 +83,14 @@ class Entrants:
 
     def level_zero(self) -> dict[Models, LevelZero]:
         """Every set of models whose mean is somebody's depth, each once."""
-        stacked = [learner for stack in self.stacks for learner in stack.first.learners]
+        stacked = [learner for stack in self.stacks for fitted in stack.repeats for learner in fitted.learners]
         seeds = [self.seed_models] if self.seed_models is not None else []
         return {models_of(learner): learner for learner in (*self.learners, *stacked, *seeds)}
 
     def own_learners(self, stack: StackRow) -> bool:
-        """Whether a stack weighs other models than those that are scored by themselves."""
-        return [models_of(each) for each in stack.first.learners] != [models_of(each) for each in self.learners]
+        """Whether a repeat of a stack weighs other models than those that are scored by themselves."""
+        scored = [models_of(each) for each in self.learners]
+        return any([models_of(each) for each in fitted.learners] != scored for fitted in stack.repeats)
 
     def predictions(self, frame: Frame, image: Tensor, rows: Mapping[Models, DepthRows]) -> Iterator["Predicted"]:
         """Everybody's depth of a frame at the working size.
@@ -105,10 +111,10 @@ class Entrants:
         yield from (Predicted(name, 0, combine(depths)) for name, combine in COMBINERS.items())
         yield from (Predicted(name, 0, each.combine(depths)) for name, each in self.ladder.combiners.items())
         for stack in self.stacks:
-            own = read_depths(stack.first.learners, rows, frame)
-            if self.own_learners(stack):
-                yield Predicted(f"mean of {stack.name}", 0, COMBINERS["mean"](own))
             for repeat, fitted in enumerate(stack.repeats):
+                own = read_depths(fitted.learners, rows, frame)
+                if self.own_learners(stack) and (repeat == 0 or stack.trains_learners):
+                    yield Predicted(f"mean of {stack.name}", repeat, COMBINERS["mean"](own))
                 maps = checked_maps(fitted, image, own)
                 yield Predicted(stack.name, repeat, fitted.network.fuse(maps, own), maps, own)
 
@@ -129,9 +135,24 @@ def gather(stacks: Sequence[Stack], outputs: Outputs) -> Entrants:
     frozen = [stack for stack in stacks if stack.settings.mode == "frozen" and stack.settings.level0 == "full"]
     known = sorted(frozen or stacks, key=lambda stack: not stack.learners[0].folds)
     learners = known[0].learners
-    ladder = climb(learners, outputs, first.settings)
+    ladder = climb(_with_folds(known[0], outputs), outputs, first.settings)
     best = next(learner for learner in learners if learner.name == ladder.best)
     return Entrants(learners, _grouped(stacks), ladder, _seed_models(best, len(learners), outputs))
+
+
+def _with_folds(stack: Stack, outputs: Outputs) -> tuple[LevelZero, ...]:
+    """A stack's learners, with the models of all folds where the stack did not need them but they are there."""
+    settings = stack.settings
+    if settings.mode != "frozen" or stack.learners[0].folds:
+        return stack.learners
+    wanted = {"rows": "oof", "level0": settings.level0, "root": settings.data.root}
+    try:
+        found = tuple(level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners)
+        common_data([model for learner in found for model in learner.models])
+    except ValueError as error:
+        messages.print(f"the best single learner and the fitted weights come from validation rows: {error}")
+        return stack.learners
+    return found
 
 
 def read_depths(learners: Sequence[LevelZero], rows: Mapping[Models, DepthRows], frame: Frame) -> Tensor:
@@ -177,7 +198,13 @@ def _grouped(stacks: Sequence[Stack]) -> tuple[StackRow, ...]:
 def _seed_models(best: LevelZero, count: int, outputs: Outputs) -> LevelZero | None:
     """The full fit of the best learner and further ones from other seeds: as many as there are learners to stack."""
     full = next((model for model in best.tested if model.model == FULL), None)
+    if full is None and len(best.tested) == 1:  # a stack's own learner: its full fit may be there as well
+        settings = best.tested[0].settings
+        if outputs.learner_run(settings.experiment, best.name).result.is_file():
+            full = trained_learner(outputs, settings.experiment, best.name, root=settings.data.root)
     if full is None:
+        why = f"a full fit of {best.name} is not there" if len(best.tested) == 1 else "every learner is a mean of folds"
+        messages.print(f"no row seed-mean: {why}, so there is nothing of equal cost to take seeds of")
         return None
     if full.is_import:
         messages.print(f"no row seed-mean: the best single learner, {best.name}, was imported and has no seeds")

@@ -56,7 +56,7 @@ class Ladder:
     """What was learnt from rows of training.
 
     Attributes:
-        rows: ``oof``, or ``fit`` where the models of folds are not there; then it is in-sample.
+        rows: ``oof``, or ``validation`` where the models of folds are not there: never what learners were trained on.
         best: The best single learner.
         scores: Mean of ``CHOSEN_BY`` over the rows, by learner.
         combiners: Fitted weights, by the name in the tables.
@@ -89,14 +89,14 @@ def training_rows(
 def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Ladder:
     """Choose the best single learner and fit the combiners.
 
-    Out-of-fold rows are used where every learner has models of all folds, in-sample rows otherwise.
+    Out-of-fold rows are used where every learner has models of all folds, validation rows otherwise.
 
     Args:
         learners: At least two.
         outputs: Where rows are.
         settings: Data and protocol.
     """
-    role: Role = "oof" if all(learner.folds for learner in learners) else "fit"
+    role: Role = "oof" if all(learner.folds for learner in learners) else "validation"
     rng = np.random.default_rng(0)
     sums = np.zeros(len(learners))
     count = 0

@@ -185,7 +185,7 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
     source = open_source(settings.data)
     division = division_of(outputs, settings.experiment, source, settings.data)
     sources = {**rests_on(learners), FOLDS: division.folds.fingerprint}
-    if begin(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
+    if _is_complete(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
         return None
     frames, judging = division.frames, "validation"
     if settings.fold is not None:
@@ -199,6 +199,7 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
             cache_level_zero(learners, outputs, role, workers=settings.data.workers)
         rows = {each.name: open_rows(each, outputs, source, part, role, division) for each in learners}
         parts.append(FrameDataset(source, part, settings.data, rows))
+    _claim(run, settings, sources)
     kind = "out-of-fold" if settings.rows == "oof" else "in-sample: the learners were trained on these frames"
     title = f"stack {settings.inputs} over {', '.join(settings.learners)} (rows: {settings.rows}, {kind})"
     _announce(title, frames, settings)
@@ -301,6 +302,14 @@ def begin(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources:
     Raises:
         ValueError: The folder holds a run with other settings, or one that was made from something else.
     """
+    if _is_complete(run, settings, fresh=fresh, keep_both=keep_both, sources=sources):
+        return True
+    _claim(run, settings, sources)
+    return False
+
+
+def _is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
+    """Arguments and errors as in ``begin``; writes nothing."""
     asked = settings.model_dump(mode="json")
     if fresh:
         _forget(run)
@@ -313,13 +322,17 @@ def begin(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources:
                 f"{run.folder}: this run was begun with something else ({'; '.join(differing)}). "
                 f"Give --fresh to start it over, or {keep_both} to keep both"
             )
-    else:
-        write_text(run.sources, json.dumps(dict(sources), indent=2) + "\n")
-        write_text(run.settings, json.dumps(asked, indent=2) + "\n")
-    if run.result.is_file():
+    if run.settings.is_file() and run.result.is_file():
         messages.print(f"{run.folder}: complete already (give --fresh to start over)")
         return True
     return False
+
+
+def _claim(run: Run, settings: Settings, sources: Mapping[str, str]) -> None:
+    """Write what a run is made from, unless it was begun already."""
+    if not run.settings.is_file():
+        write_text(run.sources, json.dumps(dict(sources), indent=2) + "\n")
+        write_text(run.settings, json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
 
 
 def _forget(run: Run) -> None:

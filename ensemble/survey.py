@@ -119,7 +119,8 @@ def survey_maps(
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
         medians[frame.id] = float(np.median(metres[::4, ::4]))
         if not asked.align:
-            _check_unit(metres, medians[frame.id], frame, asked, outputs, whole=numbers.dtype.kind in "ui")
+            whole = numbers.dtype.kind in "ui"
+            _check_unit(metres, medians[frame.id], frame, asked, outputs, whole=whole, passed=len(medians) - 1)
         if frame.id in compared:
             pairs.append(_sampled(resized(metres, data.size), source, frame, data, rng))
     depths, truth = (np.concatenate([pair[side] for pair in pairs] or [np.empty(0)]) for side in (0, 1))
@@ -149,9 +150,16 @@ def _check_map(metres: Float32[np.ndarray, "h w"], where: str, sizes: set[tuple[
 
 
 def _check_unit(
-    metres: Float32[np.ndarray, "h w"], median: float, frame: Frame, asked: Asked, outputs: Outputs, *, whole: bool
+    metres: Float32[np.ndarray, "h w"],
+    median: float,
+    frame: Frame,
+    asked: Asked,
+    outputs: Outputs,
+    *,
+    whole: bool,
+    passed: int,
 ) -> None:
-    """Refuse depth that cannot be metres of an indoor frame."""
+    """Refuse depth that cannot be metres of an indoor frame, where so many frames before it could be."""
     low, high = LIKELY_METRES
     millimetres = asked.settings.unit == "mm" or (asked.settings.unit is None and whole)
     where = f"{asked.place}: frame {frame.id}"
@@ -161,6 +169,11 @@ def _check_unit(
             raise ValueError(
                 f"{problem}; depth without a scale wants one fitted on rows of training.\n"
                 f"Run: {asked.command(outputs, align=True)}"
+            )
+        if passed:
+            raise ValueError(
+                f"{problem}, and {passed} frames before it have likely ones: units are mixed. Write all maps in one "
+                f"unit, then\nRun: {asked.command(outputs)}"
             )
         other, looks = ("m", "metres") if millimetres else ("mm", "millimetres")
         again = replace(asked, settings=asked.settings.model_copy(update={"unit": other}))

@@ -243,6 +243,17 @@ def test_millimetres_are_told_and_mended(foreign: Foreign, tmp_path: Path):
     assert "--unit" in answer.advised
 
 
+def test_mixed_units_are_told_and_not_sent_in_circles(foreign: Foreign, tmp_path: Path):
+    mixed = {
+        name: metres * (1000 if index == 5 else 1) for index, (name, metres) in enumerate(foreign.maps["train"].items())
+    }
+    folder = save_npy(tmp_path / "maps", mixed)
+    for words in ((), ("--unit", "m")):
+        answer = foreign.take(tmp_path / "cache", folder, "oof", *words)
+        assert answer.status == 1
+        assert "units are mixed" in answer.err
+
+
 def test_depth_without_a_scale_wants_one_of_training(foreign: Foreign, tmp_path: Path):
     cache, folder = tmp_path / "cache", tmp_path / "relative"
     for split in ("train", "test"):
@@ -380,6 +391,20 @@ def test_a_role_that_was_not_imported_is_asked_for(job: Job, foreign: Foreign, t
     answer = call("meta", "fit", "--inputs", "d", "--learners", "bts,other", *given)
     assert answer.status == 1
     assert answer.advised[:6] == ["base", "import", "other", "DIR", "--role", "oof"]
+
+
+def test_a_fit_that_was_refused_for_missing_rows_goes_on_once_they_are_there(
+    job: Job, foreign: Foreign, tmp_path: Path
+):
+    cache = job.copy_to(tmp_path)
+    fit = ("meta", "fit", "--inputs", "d", "--learners", "bts,other", "--name", "half", "--config", job.config)
+    assert foreign.take(cache, foreign.train, "oof").status == 0
+    answer = call(*fit, "--cache-dir", cache)
+    assert answer.status == 1
+    assert answer.advised[:6] == ["base", "import", "other", "DIR", "--role", "validation"]
+    assert foreign.take(cache, foreign.train, "validation").status == 0
+    done(*fit, "--cache-dir", cache)
+    assert (cache / "runs/tiny/half/result.json").is_file()
 
 
 def test_an_import_goes_on_where_it_was(foreign: Foreign, tmp_path: Path):

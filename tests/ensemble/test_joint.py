@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 from base_learners.contract import DepthPrediction
 from ensemble.networks import load_learner
+from ensemble.report.scores import read_per_image
 from ensemble.runs import Outputs
 from ensemble.stacking import load_stack
 from ensemble.training.live import LiveStack
@@ -173,6 +175,22 @@ def test_the_table_has_the_mean_of_learners_that_are_its_own(still: dict[str, An
             assert still[name]["scores"][metric] == pytest.approx(value, rel=1e-5), (name, metric)
     assert still["mean of still"]["kind"] == "combiner"
     assert "fine-tuned" in still["still"]["title"]
+
+
+def test_every_repeat_is_scored_with_the_learners_that_were_trained_with_it(job: Job, cache: Path):
+    fit(job, cache, "twice", "--training", "joint", "--seeds", "0,1", "--budget", "2steps")
+    both = json.loads(done("meta", "evaluate", "twice", "--json", "--cache-dir", cache).out)
+    (cache / "runs/tiny/twice/per_image.csv").rename(cache / "both.csv")
+    alone = json.loads(done("meta", "evaluate", "twice-seed-1", "--json", "--cache-dir", cache).out)
+    together = {row["name"]: row for row in both["rows"]}
+    by_itself = {row["name"]: row for row in alone["rows"]}
+    assert (together["twice"]["repeats"], together["mean of twice"]["repeats"]) == (2, 2)
+    images = read_per_image(cache / "both.csv")
+    for row, own in (("twice", "twice-seed-1"), ("mean of twice", "mean of twice-seed-1")):
+        second = [image.scores["abs_rel"] for image in images if (image.row, image.repeat) == (row, 1) if image.scores]
+        name = own if own in by_itself else "mean"
+        assert np.mean(second) == pytest.approx(by_itself[name]["scores"]["abs_rel"], rel=1e-6), row
+        assert together[row]["deviations"]["abs_rel"] > 1e-4, row
 
 
 def test_own_learners_are_scored_from_their_own_rows(cache: Path, still: dict[str, Any]):

@@ -117,7 +117,7 @@ def test_without_folds_the_rows_are_in_sample_and_said_to_be(monkeypatch: pytest
     target = np.random.default_rng(3).uniform(1, 9, SIZE)
     rows = [row_of("one", depths_of(target, 1.0, 1.1, 1.2), target)]
     assert climbed(monkeypatch, job, rows).rows == "oof"
-    assert climbed(monkeypatch, job, rows, folds=()).rows == "fit"
+    assert climbed(monkeypatch, job, rows, folds=()).rows == "validation"
 
 
 def test_without_a_valid_pixel_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch, job: Job):
@@ -195,6 +195,15 @@ def test_the_best_single_learner_is_chosen_out_of_fold_and_not_on_test(turned: T
     assert rows["best-single"]["scores"] == rows["adabins"]["scores"]
     assert rows["best-single"]["title"] == "best single (AdaBins)"
     assert rows["best-single"]["note"] == "chosen on out-of-fold rows"
+
+
+def test_a_stack_of_in_sample_rows_stands_beside_the_same_ladder(job: Job, turned: Turned):
+    """Rungs are chosen and fitted out of fold although the stack itself reads none of those rows."""
+    done("meta", "fit", "--inputs", "d", "--rows", "fit", "--config", job.config, "--cache-dir", turned.cache)
+    found = rows_of(json.loads(done("meta", "evaluate", "meta-d-fit", "--json", "--cache-dir", turned.cache).out))
+    for name in ("best-single", "inverse-variance", "global", "depth-range"):
+        assert found[name]["scores"] == rows_of(turned.again)[name]["scores"], name
+        assert "out-of-fold rows" in found[name]["note"]
 
 
 def test_fitted_weights_follow_out_of_fold_rows_and_not_test(turned: Turned):

@@ -87,10 +87,10 @@ def test_job_lines_run_as_they_are_printed_in_any_order_that_their_comments_allo
     comments = [index for index, line in enumerate(lines) if line.startswith("#")]
     assert comments == [0, 9, len(lines) - 1]
     assert lines[0] == "# 8 trainings, independent of each other"
-    assert lines[9] == "# 4 passes of caching, independent of each other; they wait for all trainings"
+    assert lines[9] == "# 5 passes of caching, independent of each other; they wait for all trainings"
     assert lines[-1].startswith("# then: python -m ensemble.meta fit ")
     trainings, passes = lines[1:9], lines[10:-1]
-    assert len({*trainings, *passes}) == 12
+    assert len({*trainings, *passes}) == 13
 
     read_by: dict[str, Counter[str]] = {}
     for line in reversed(trainings):
@@ -114,12 +114,22 @@ def test_job_lines_run_as_they_are_printed_in_any_order_that_their_comments_allo
     for line in reversed(passes):
         done(*words_of(line))
     stores = {path.parent.relative_to(cache / "predictions/tiny/bts") for path in cache.rglob("bts/*/*/*.h5")}
-    assert stores == {Path(store) for store in ("validation/full", "test/full", "oof/fold-0", "oof/fold-1")}
+    assert stores == {
+        Path(store) for store in ("validation/full", "test/full", "test/seed-1", "oof/fold-0", "oof/fold-1")
+    }
     with frames_read() as found:
         answer = done(*words_of(lines[-1].removeprefix("# then: ")))
     assert "caching" not in answer.err, "everything that the fit reads is there"
     assert not any(frame.startswith("hall") for frame in found)
     assert (cache / "runs/tiny/meta-rgb+d-bts-ldrn/result.json").is_file()
+
+
+def test_there_are_no_jobs_of_folds_that_there_are_too_few_scenes_for(job: Job):
+    lines = done("base", "jobs", "bts", "--folds", 40, "--config", job.config).out.splitlines()
+    scenes = len(set(frames_to_fit(job).values()))
+    assert scenes < 40
+    assert sum(" train " in line and " --fold " in line for line in lines) == scenes
+    assert lines[-1] == "# a stack wants a second learner"
 
 
 def test_job_lines_name_the_experiment_however_it_was_given(job: Job, tmp_path: Path):
