@@ -16,6 +16,10 @@ from ensemble.survey import Asked, Survey
 LIKELY_RATIO = 2.0
 """How far the median of truth over depth may be from 1, either way, before depth counts as without a scale."""
 
+LIKELY_ERROR, LIKELY_SHARE = 0.2, 0.5
+"""Mean relative error from which on depth is suspect, and the share of its squared error that is left where a scale and
+a shift show that it was given in other units; metres of a bad network keep more."""
+
 LIKELY_CHANGE = 4.0
 """How many times larger or smaller depth may be, in the median, on test frames than on frames of training."""
 
@@ -92,4 +96,20 @@ def _check_scale(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey)
             f"{asked.place}: the {against} is {ratio:.3g} times the depth (median over {len(survey.median)} "
             f"{asked.role} frames), so it is not in metres; fit one scale and shift on rows of training.\n"
             f"Run: {asked.command(outputs, align=True)}"
+        )
+    if asked.role != "test" and asked.settings.unit is None:
+        _check_affine(asked, outputs, survey)
+
+
+def _check_affine(asked: Asked, outputs: Outputs, survey: Survey) -> None:
+    """Refuse depth that a scale and a shift turn into the truth: it looks like metres by chance of its size alone."""
+    error = float(np.mean(np.abs(survey.depths - survey.truth) / survey.truth))
+    columns = np.stack([survey.depths, np.ones_like(survey.depths)], axis=1)
+    scale, shift = np.linalg.lstsq(columns, survey.truth)[0].tolist()
+    left = np.square(columns @ (scale, shift) - survey.truth).sum() / np.square(survey.depths - survey.truth).sum()
+    if error > LIKELY_ERROR and left < LIKELY_SHARE**2:
+        raise ValueError(
+            f"{asked.place}: depth is off by {error:.0%} and {scale:.3g} x depth + {shift:.3g} m is not: it looks as "
+            "if it had no scale; fit one scale and shift on rows of training, or say what it is in with --unit m or "
+            f"--unit mm.\nRun: {asked.command(outputs, align=True)}"
         )

@@ -310,7 +310,8 @@ def _explain(kind: type[Settings], problem: Any) -> str:
         return f"{path}: there is no such setting; {nearest(last, owner.model_fields)}"
     found = problem.get("input")
     if problem["type"] == "value_error":
-        return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
+        told = problem["msg"].removeprefix("Value error, ")
+        return f"{path}: {told}" if path else told
     expected = (
         problem["msg"].replace("Input should be an object", "a section of settings").removeprefix("Input should ")
     )

@@ -1,7 +1,8 @@
 """What a stack's weights and its uncertainty are like on frames of known depth; the latter is calibrated beforehand."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -47,14 +48,18 @@ def doubt(stack: Stack, maps: Tensor, depths: Tensor) -> Tensor:
     return disagreement(shares_of(stack, maps), depths, stack.network.fuse(maps, depths))
 
 
+def calibrated_on(stack: Stack) -> Literal["oof", "validation"]:
+    """Rows that a stack's uncertainty is calibrated with: out-of-fold ones where it was fitted to such."""
+    return "oof" if stack.learners[0].folds else "validation"
+
+
 def calibration_of(stack: Stack, outputs: Outputs) -> Calibration:
     """How large an error goes with a disagreement, learnt on rows that the learners never saw.
 
     That is out-of-fold rows, or validation scenes where the stack was not fitted to any. It is computed once and kept
     in the stack's run, with the fingerprint of the weights that it belongs to.
     """
-    path = stack.run.uncertainty
-    role: Role = "oof" if stack.learners[0].folds else "validation"
+    path, role = stack.run.uncertainty, calibrated_on(stack)
     belongs_to = weights_fingerprint(stack.settings, stack.run)
     if path.is_file():
         try:
@@ -131,4 +136,5 @@ class StackJudge:
     def details(self) -> StackDetails:
         """What was added so far."""
         uncertainty = self.ranking.compute(self.reliability.diagram(), self.reliability.calibration_error())
+        uncertainty = replace(uncertainty, calibrated_on=calibrated_on(self.stack))
         return StackDetails(weights=self.weights.compute(), uncertainty=uncertainty)

@@ -232,7 +232,7 @@ def cache_predictions(
                 workers,
                 min(writer.shard_frames for writer in writers.values()),
             ),
-            _Predictor(unfinished).rows,
+            _Predictor(unfinished, outputs).rows,
         )
     return len(wanted)
 
@@ -283,6 +283,11 @@ def _filling(outputs: Outputs, learner: TrainedLearner, role: Role) -> str:
     return outputs.command("base", "cache", learner.name, "--role", role, *model, "--experiment", experiment)
 
 
+def _training_anew(outputs: Outputs, learner: TrainedLearner) -> str:
+    trained = ("meta", "fit") if learner.prefix else ("base", "train", learner.name)
+    return outputs.command(*trained, "--resume", str(learner.run.folder), "--fresh")
+
+
 class ImageDataset(FrameDataset):
     """Images alone: what is predicted cannot depend on the truth, not even on whether its file can be read."""
 
@@ -315,18 +320,29 @@ def _frames_of(batches: Sequence[Batch]) -> list[str]:
 class _Predictor:
     """Networks in main memory, of which one at a time is on the device."""
 
-    def __init__(self, trained: Mapping[str, TrainedLearner]) -> None:
+    def __init__(self, trained: Mapping[str, TrainedLearner], outputs: Outputs) -> None:
+        self._again = {name: _training_anew(outputs, learner) for name, learner in trained.items()}
         self._settings = {name: learner.network_settings for name, learner in trained.items()}
         self._networks = {name: load_learner(learner) for name, learner in trained.items()}
 
     @torch.inference_mode()
     def rows(self, name: str, batches: Sequence[Batch]) -> Iterator[Row]:
-        """The rows that a model predicts of a block."""
+        """The rows that a model predicts of a block.
+
+        Raises:
+            ValueError: A depth is not finite; the message holds the command that trains the model anew.
+        """
         settings = self._settings[name]
         device = device_of(settings.training)
         network = self._networks[name].to(device)
         for batch in batches:
             depth = predict_depth(network, batch["image"].to(device), settings)[:, 0].cpu()
+            finite = depth.isfinite().flatten(1).all(dim=1).tolist()
+            if not all(finite):
+                raise ValueError(
+                    f"{name}: the depth of frame {batch['frame'][finite.index(False)]} is NaN or infinite; its weights "
+                    f"or the frame are broken, nothing is repaired here.\nRun: {self._again[name]}"
+                )
             yield from zip(batch["frame"], depth.numpy(), strict=True)
         if len(self._networks) > 1:
             network.cpu()

@@ -16,6 +16,9 @@ from jaxtyping import Float, Float64, Int64, Shaped
 Resampling = Literal["scene", "image"]
 """What is drawn with replacement: whole scenes, or single images as if frames of one scene were independent."""
 
+ENOUGH_SCENES = 20
+"""With fewer the bootstrap's intervals are too narrow."""
+
 _CHUNK = 1000
 
 

@@ -24,7 +24,7 @@ from ensemble.prediction import division_of
 from ensemble.rows import LevelZero
 from ensemble.runs import Outputs
 from ensemble.stages import protocol_of
-from ensemble.statistics import holm, paired_differences
+from ensemble.statistics import ENOUGH_SCENES, holm, paired_differences
 from meta.combiners import FITTED_COMBINERS, Combiner
 from meta.fusion import COMBINERS
 
@@ -42,9 +42,6 @@ LEAST_PIXELS = 50
 
 LEVEL = 0.05
 """Corrected p-values below it decide."""
-
-ENOUGH_SCENES = 20
-"""With fewer the bootstrap's intervals are too narrow."""
 
 Subset = tuple[str, ...]
 Verdict = Literal["earns its place", "does not earn its place", "does harm"]

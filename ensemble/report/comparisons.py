@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from ensemble.metrics import METRICS
 from ensemble.report.scores import BEST_SINGLE, MEAN, REFERENCES, SEED_MEAN, TABLE_METRICS, ImageScore, ScoreRow, Scores
-from ensemble.statistics import Difference, Resampling, paired_differences
+from ensemble.statistics import ENOUGH_SCENES, Difference, Resampling, paired_differences
 
 MARKS = {
     "above": "▲",
@@ -141,12 +141,18 @@ def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
 
 def resampling_sentence(comparisons: Comparisons) -> str:
     """How intervals and p-values came about, and what they do not tell."""
-    unit = "whole scenes" if comparisons.by == "scene" else "single images (as if frames of a scene were independent)"
+    by_scene = comparisons.by == "scene"
+    unit = "whole scenes" if by_scene else "single images (as if frames of a scene were independent)"
+    few = (
+        f" {comparisons.scenes} scenes are few, with fewer than {ENOUGH_SCENES} intervals are too narrow: take what is "
+        "called significant here for a hint."
+    )
     return (
         f"Intervals and p-values: paired bootstrap, {comparisons.resamples:,} resamples of {unit}, "
         f"{comparisons.images} images of {comparisons.scenes} scenes; p-values corrected over the "
         f"{len(TABLE_METRICS)} metrics of a pair (Holm), significant below {LEVEL:g}. Repeated fits are averaged per "
-        "image first: intervals speak of other scenes, ± of other fits."
+        f"image first: intervals speak of other {'scenes' if by_scene else 'images of these scenes'}, ± of other fits."
+        f"{few if comparisons.scenes < ENOUGH_SCENES else ''}"
     )
 
 

@@ -30,6 +30,7 @@ class WeightDetails:
         depth_edges: Metres between ranges of true depth, ascending.
         pixels: Pixels in each range.
         mean_weights: Per learner, its mean weight in each range; ``None`` where a range has no pixel.
+        range_counts: Per range of true depth and learner a histogram as in ``counts``; absent in older evaluations.
     """
 
     learners: tuple[str, ...]
@@ -39,6 +40,7 @@ class WeightDetails:
     depth_edges: tuple[float, ...]
     pixels: Counts
     mean_weights: tuple[tuple[float | None, ...], ...]
+    range_counts: tuple[tuple[Counts, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuses numbers that do not belong together."""
@@ -106,10 +108,12 @@ class UncertaintyDetails:
     Attributes:
         sparsification: By metric.
         reliability: In metres.
+        calibrated_on: Rows that disagreement was turned into metres with; absent in older evaluations.
     """
 
     sparsification: dict[JudgedMetric, SparsificationDetails]
     reliability: ReliabilityDetails
+    calibrated_on: Literal["oof", "validation"] | None = None
 
 
 @checked_dataclass(frozen=True, config=CHECKED)

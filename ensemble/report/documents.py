@@ -120,8 +120,8 @@ def _difference_cells(each: Difference | None) -> dict[str, str]:
 
 
 def costed(scores: Scores) -> list[ScoreRow]:
-    """Rows with networks of their own."""
-    return [row for row in scores.rows if row.parameters is not None]
+    """Rows with networks of their own, or that take the time of others'."""
+    return [row for row in scores.rows if row.parameters is not None or row.frames_per_second is not None]
 
 
 def cost_cells(row: ScoreRow) -> list[str]:

@@ -83,6 +83,7 @@ class WeightStatistics:
         if len(self._edges) < 2 or (np.diff(self._edges) <= 0).any():
             raise ValueError(f"weights by depth: edges {list(depth_edges)}, expected two or more, ascending")
         self._counts = np.zeros((len(learners), BINS), dtype=np.int64)
+        self._range_counts = np.zeros((len(self._edges) - 1, len(learners), BINS), dtype=np.int64)
         self._beyond = np.zeros((2, len(learners)), dtype=np.int64)
         self._sums = np.zeros((len(learners), len(self._edges) - 1))
         self._pixels = np.zeros(len(self._edges) - 1, dtype=np.int64)
@@ -111,6 +112,9 @@ class WeightStatistics:
         self._pixels += np.bincount(ranges[inside], minlength=len(self._pixels))
         for index, weight in enumerate(chosen):
             self._counts[index] += np.histogram(weight, bins=BINS, range=(0.0, 1.0))[0]
+            for depth_range in np.unique(ranges[inside]):
+                own = weight[ranges == depth_range]
+                self._range_counts[depth_range, index] += np.histogram(own, bins=BINS, range=(0.0, 1.0))[0]
             self._sums[index] += np.bincount(ranges[inside], weight[inside], minlength=len(self._pixels))
 
     def compute(self) -> WeightDetails:
@@ -128,6 +132,7 @@ class WeightStatistics:
             depth_edges=tuple(self._edges.tolist()),
             pixels=tuple(self._pixels.tolist()),
             mean_weights=tuple(map(tuple, means)),
+            range_counts=tuple(tuple(map(tuple, each)) for each in self._range_counts.tolist()),
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ensemble.metrics import METRICS
@@ -39,6 +40,9 @@ from ensemble.report.wording import (
     share,
     shown_rows,
 )
+
+DEPTH_GROUPS = 4
+"""Ranges of true depth that histograms of weights are drawn for: more lines cannot be told apart."""
 
 LOWEST_BAR = -1.0
 """Head-room below which a bar is cut off; the number beside it is not."""
@@ -226,7 +230,28 @@ def _weight_charts(details: StackDetails) -> list[Chart]:
             y_label="mean weight",
             note=f"{sum(weights.pixels):,} pixels; the plain mean gives each 1/{len(weights.learners)}.",
         ),
+        *_range_charts(weights),
     ]
+
+
+def _range_charts(weights: WeightDetails) -> list[Chart]:
+    """One chart per learner with a histogram for each of a few ranges of true depth."""
+    if weights.range_counts is None:
+        return []
+    edges = [index / BINS for index in range(BINS + 1)]
+    counts = np.asarray(weights.range_counts)
+    groups = np.array_split(np.arange(len(weights.pixels)), min(DEPTH_GROUPS, len(weights.pixels)))
+    charts = []
+    for index, name in enumerate(weights.learners):
+        lines = []
+        for style, group in enumerate(groups):
+            own = counts[group, index].sum(axis=0)
+            low, high = weights.depth_edges[group[0]], weights.depth_edges[group[-1] + 1]
+            shares = (100 * own / max(1, own.sum())).tolist()
+            lines.append(Line(f"{low:g} to {high:g} m", steps(edges, shares), style))
+        title = f"How often {name} gets which weight, by true depth"
+        charts.append(line_chart(title, lines, x_label="weight", y_label="% of pixels of a range"))
+    return charts
 
 
 def _beyond(weights: WeightDetails) -> str:
@@ -248,10 +273,16 @@ def _uncertainty_charts(uncertainty: UncertaintyDetails) -> list[Chart]:
         [Line("observed", (points,) if points else (), 0), Line("perfect", (((0.0, 0.0), (largest, largest)),), 5)],
         x_label="predicted root mean squared error, metres",
         y_label="observed, metres",
-        note=f"Expected normalised calibration error {reliability.ence:.3f}; {sum(reliability.pixels):,} pixels.",
+        note=f"{_calibrated_on(uncertainty)}Expected normalised calibration error {reliability.ence:.3f}; "
+        f"{sum(reliability.pixels):,} pixels.",
         dots=True,
     )
     return [*charts, chart]
+
+
+def _calibrated_on(uncertainty: UncertaintyDetails) -> str:
+    rows = {"oof": "out-of-fold rows", "validation": "rows of the validation scenes", None: ""}
+    return f"Calibrated on {text}. " if (text := rows[uncertainty.calibrated_on]) else ""
 
 
 def _sparsification_chart(metric: str, curves: SparsificationDetails) -> Chart:

@@ -254,6 +254,21 @@ def test_mixed_units_are_told_and_not_sent_in_circles(foreign: Foreign, tmp_path
         assert "units are mixed" in answer.err
 
 
+def test_depth_that_has_the_size_of_metres_and_no_scale_is_refused(foreign: Foreign, tmp_path: Path):
+    cache = tmp_path / "cache"
+    changes = {"shrunk": lambda metres: 0.6 * metres, "squeezed": lambda metres: 0.3 * metres + 2}
+    for name, change in changes.items():
+        folder = save_npy(tmp_path / name, {frame: change(metres) for frame, metres in foreign.maps["train"].items()})
+        answer = foreign.take(cache, folder, "oof", name=name)
+        assert answer.status == 1, name
+        assert "it looks as if it had no scale" in answer.err
+        assert "--align-on" in answer.advised
+        assert foreign.take(cache, folder, "oof", "--unit", "m", name=name).status == 0, "whoever says so is believed"
+    rng = np.random.default_rng(0)
+    poor = {name: (m * rng.uniform(0.6, 1.3, m.shape)).astype(np.float32) for name, m in foreign.maps["train"].items()}
+    assert foreign.take(cache, save_npy(tmp_path / "poor", poor), "oof", name="poor").status == 0
+
+
 def test_depth_without_a_scale_wants_one_of_training(foreign: Foreign, tmp_path: Path):
     cache, folder = tmp_path / "cache", tmp_path / "relative"
     for split in ("train", "test"):

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 import shlex
 import shutil
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import h5py
@@ -18,7 +20,7 @@ import pytest
 import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 
-from ensemble import stages
+from ensemble import prediction, stages
 from ensemble.cache import PredictionWriter
 from ensemble.config_files import learner_settings
 from ensemble.data import open_source
@@ -274,6 +276,23 @@ def _fit_that_caches_nothing(job: Job, cache: Path, *words: object):
     """A fit as one of several processes, which read what is there and write no rows."""
     with mock.patch.object(stages, "PROCESSES", 2):
         return call("meta", "fit", "--inputs", "d", "--name", "x", "--config", job.config, "--cache-dir", cache, *words)
+
+
+def test_a_network_that_gives_nan_is_named_with_the_command_that_trains_it(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    shutil.rmtree(cache / "predictions/tiny/ldrn/validation")
+
+    def broken(network: Any, image: torch.Tensor, settings: Any) -> torch.Tensor:
+        depth = predict_depth(network, image, settings)
+        depth[-1, 0, 3, 4] = float("nan")
+        return depth
+
+    with mock.patch.object(prediction, "predict_depth", broken):
+        answer = call("base", "cache", "ldrn", "--role", "validation", "--config", job.config, "--cache-dir", cache)
+    assert answer.status == 1
+    assert re.search(r"ldrn/full: the depth of frame room_\S+ is NaN or infinite", answer.err)
+    run = str(cache / "runs/tiny/ldrn/full")
+    assert answer.advised == ["base", "train", "ldrn", "--resume", run, "--fresh", "--cache-dir", str(cache)]
 
 
 def test_missing_rows_stop_a_fit_with_the_command_that_fills_them(job: Job, tmp_path: Path):

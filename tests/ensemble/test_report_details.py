@@ -98,6 +98,11 @@ def test_weight_statistics_by_hand():
     assert {index: count for index, count in enumerate(found.counts[1]) if count} == {0: 1, 10: 1, 19: 2}
     assert (found.below, found.above) == ((0, 1), (1, 0))
     assert found.pixels == (1, 3, 0)
+    assert found.range_counts is not None
+    near, middle, far = ([{i: n for i, n in enumerate(counts) if n} for counts in each] for each in found.range_counts)
+    assert near == [{0: 1}, {19: 1}]
+    assert middle == [{10: 1, 19: 1}, {10: 1, 0: 1}], "1.25 and -0.25 are beyond a histogram"
+    assert far == [{}, {}]
     assert found.mean_weights[0] == pytest.approx((0.01, (0.5 + 1.0 + 1.25) / 3, None))
     assert found.mean_weights[1] == pytest.approx((0.99, (0.5 + 0.0 - 0.25) / 3, None))
 

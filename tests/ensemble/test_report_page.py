@@ -13,7 +13,7 @@ from report_samples import HOSTILE, PROTOCOL, ROWS, image_scores, table, write_e
 from ensemble import options
 from ensemble.report.__main__ import app
 from ensemble.report.charts import Line, line_chart, steps
-from ensemble.report.comparisons import MARKS, best_stack, compare, row_marks, summary
+from ensemble.report.comparisons import MARKS, best_stack, compare, resampling_sentence, row_marks, summary
 from ensemble.report.documents import CSV_COLUMNS, csv_report, markdown_report
 from ensemble.report.evaluations import merged, read_evaluation
 from ensemble.report.finding import find_evaluation
@@ -169,6 +169,19 @@ def test_page_shows_numbers_marks_and_every_part(html, evaluation):
                  "min depth", "1 h 31 min", "1.28", "17,553,668",
                  "Best: REL", "Median: REL", "Worst: REL"):  # fmt: skip
         assert part in text
+
+
+def test_reports_say_how_far_their_intervals_reach():
+    rows = ROWS[:3]
+    for scenes, by, told, few in (
+        (12, "scene", "intervals speak of other scenes", True),
+        (24, "scene", "intervals speak of other scenes", False),
+        (24, "image", "intervals speak of other images of these scenes", False),
+    ):
+        images = image_scores(rows, scenes=scenes)
+        sentence = resampling_sentence(compare(table(images, rows), images, resamples=50, by=by))
+        assert told in sentence
+        assert (f"{scenes} scenes are few" in sentence) == few
 
 
 def test_hostile_names_stay_text(tmp_path):
