@@ -106,8 +106,10 @@ def _check_affine(asked: Asked, outputs: Outputs, survey: Survey) -> None:
     error = float(np.mean(np.abs(survey.depths - survey.truth) / survey.truth))
     columns = np.stack([survey.depths, np.ones_like(survey.depths)], axis=1)
     scale, shift = np.linalg.lstsq(columns, survey.truth)[0].tolist()
-    left = np.square(columns @ (scale, shift) - survey.truth).sum() / np.square(survey.depths - survey.truth).sum()
-    if error > LIKELY_ERROR and left < LIKELY_SHARE**2:
+    left = np.square(columns @ (scale, shift) - survey.truth).mean()
+    smaller = left < LIKELY_SHARE**2 * np.square(survey.depths - survey.truth).mean()
+    follows = left < LIKELY_SHARE**2 * survey.truth.var()  # noise is better for being shrunk to its mean too
+    if error > LIKELY_ERROR and smaller and follows:
         raise ValueError(
             f"{asked.place}: depth is off by {error:.0%} and {scale:.3g} x depth + {shift:.3g} m is not: it looks as "
             "if it had no scale; fit one scale and shift on rows of training, or say what it is in with --unit m or "

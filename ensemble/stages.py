@@ -187,6 +187,8 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
     sources = {**rests_on(learners), FOLDS: division.folds.fingerprint}
     if _is_complete(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
         return None
+    if fresh:  # the run must still be found by its name if its rows are refused
+        _claim(run, settings, sources)
     frames, judging = division.frames, "validation"
     if settings.fold is not None:
         judging = "oof"
