@@ -48,9 +48,9 @@ def main(
     first, last = found[counts[0]], found[counts[-1]]
     ratios = {stage: last[stage] / first[stage] for stage in (*STAGES, *CONTROLS)}
     later = {stage: last[stage] / found[counts[1]][stage] for stage in STAGES}
-    resident = {stage: found[10 * small][f"{stage} MB"] / first[f"{stage} MB"] - 1 for stage in CACHE_STAGES}
-    worst = max(resident, key=resident.__getitem__)
-    reported = {stage: found[10 * small][f"{stage} MB"] / first[f"{stage} MB"] - 1 for stage in ("evaluate", "report")}
+    resident = {stage: found[10 * small][f"{stage} MB"] / first[f"{stage} MB"] - 1 for stage in STAGES}
+    worst = max(CACHE_STAGES, key=resident.__getitem__)
+    few, many = (f"{count * SIZE[0] * SIZE[1] * 2 / 1e6:.0f} MB" for count in (counts[0], counts[-1]))
     grown = max(last[f"{stage} MB"] - first[f"{stage} MB"] for stage in CACHE_STAGES)
     write_section(
         "growth",
@@ -67,7 +67,7 @@ def main(
             Target(
                 f"the same of evaluate and report, {small} to {10 * small} frames",
                 REPORTED,
-                ", ".join(f"{stage} {more:+.1%}" for stage, more in reported.items()),
+                ", ".join(f"{stage} {resident[stage]:+.1%}" for stage in STAGES if stage not in CACHE_STAGES),
                 None,
                 "no cache; the scores of every frame and method are held for the bootstrap",
             ),
@@ -83,8 +83,8 @@ def main(
                 "constant",
                 "ratio of " + _listed(ratios, STAGES),
                 max(ratios[stage] for stage in STAGES) < CONSTANT,
-                f"the same rows without a format: {_listed(ratios, CONTROLS)}; 6 MB of rows stay in the processor's "
-                f"caches, 149 MB do not. From {counts[1]} frames on: {_listed(later, STAGES)}",
+                f"the same rows without a format: {_listed(ratios, CONTROLS)}; {few} of rows stay in the "
+                f"processor's caches, {many} do not. From {counts[1]} frames on: {_listed(later, STAGES)}",
             ),
         ],
         parts=[

@@ -60,19 +60,26 @@ def alignment_of(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey)
 
 def _fitted(place: Path, role: Literal["fit", "oof"], survey: Survey) -> Alignment:
     """Least squares on depth over all sampled pixels: one scale and one shift."""
-    columns = np.stack([survey.depths, np.ones_like(survey.depths)], axis=1)
-    if len(columns) < 2 or np.ptp(survey.depths) == 0:
-        raise ValueError(f"{place}: depth is the same at all {len(columns)} pixels with a truth; nothing can be fitted")
-    scale, shift = np.linalg.lstsq(columns, survey.truth)[0].tolist()
+    pixels = len(survey.depths)
+    if pixels < 2 or np.ptp(survey.depths) == 0:
+        raise ValueError(f"{place}: depth is the same at all {pixels} pixels with a truth; nothing can be fitted")
+    scale, shift = _least_squares(survey)
     if scale <= 0:
         raise ValueError(
             f"{place}: the fitted scale is {scale:g}: what is near has the larger numbers, as in inverse depth or "
             "disparity; write depth that grows with the distance"
         )
     messages.print(
-        f"alignment: {scale:.6g} x depth + {shift:.6g} m, from {len(columns)} pixels of {survey.frames} {role} frames"
+        f"alignment: {scale:.6g} x depth + {shift:.6g} m, from {pixels} pixels of {survey.frames} {role} frames"
     )
-    return Alignment(scale=scale, shift=shift, role=role, pixels=len(columns), frames=survey.frames)
+    return Alignment(scale=scale, shift=shift, role=role, pixels=pixels, frames=survey.frames)
+
+
+def _least_squares(survey: Survey) -> tuple[float, float]:
+    """Scale and shift that bring the sampled depth nearest to the truth."""
+    columns = np.stack([survey.depths, np.ones_like(survey.depths)], axis=1)
+    scale, shift = np.linalg.lstsq(columns, survey.truth)[0].tolist()
+    return scale, shift
 
 
 def _check_scale(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey) -> None:
@@ -104,9 +111,8 @@ def _check_scale(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey)
 def _check_affine(asked: Asked, outputs: Outputs, survey: Survey) -> None:
     """Refuse depth that a scale and a shift turn into the truth: it looks like metres by chance of its size alone."""
     error = float(np.mean(np.abs(survey.depths - survey.truth) / survey.truth))
-    columns = np.stack([survey.depths, np.ones_like(survey.depths)], axis=1)
-    scale, shift = np.linalg.lstsq(columns, survey.truth)[0].tolist()
-    left = np.square(columns @ (scale, shift) - survey.truth).mean()
+    scale, shift = _least_squares(survey)
+    left = np.square(scale * survey.depths + shift - survey.truth).mean()
     smaller = left < LIKELY_SHARE**2 * np.square(survey.depths - survey.truth).mean()
     follows = left < LIKELY_SHARE**2 * survey.truth.var()  # noise is better for being shrunk to its mean too
     if error > LIKELY_ERROR and smaller and follows:

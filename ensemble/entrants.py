@@ -89,8 +89,8 @@ class Entrants:
 
     def own_learners(self, stack: StackRow) -> bool:
         """Whether a repeat of a stack weighs other models than those that are scored by themselves."""
-        scored = [models_of(each) for each in self.learners]
-        return any([models_of(each) for each in fitted.learners] != scored for fitted in stack.repeats)
+        scored = _models_of_all(self.learners)
+        return any(_models_of_all(fitted.learners) != scored for fitted in stack.repeats)
 
     def predictions(self, frame: Frame, image: Tensor, rows: Mapping[Models, DepthRows]) -> Iterator["Predicted"]:
         """Everybody's depth of a frame at the working size.
@@ -110,10 +110,15 @@ class Entrants:
             yield Predicted("seed-mean", 0, read_depths([self.seed_models], rows, frame))
         yield from (Predicted(name, 0, combine(depths)) for name, combine in COMBINERS.items())
         yield from (Predicted(name, 0, each.combine(depths)) for name, each in self.ladder.combiners.items())
+        read = {_models_of_all(self.learners): depths}
         for stack in self.stacks:
+            own_learners = self.own_learners(stack)
             for repeat, fitted in enumerate(stack.repeats):
-                own = read_depths(fitted.learners, rows, frame)
-                if self.own_learners(stack) and (repeat == 0 or stack.trains_learners):
+                key = _models_of_all(fitted.learners)
+                if key not in read:
+                    read[key] = read_depths(fitted.learners, rows, frame)
+                own = read[key]
+                if own_learners and (repeat == 0 or stack.trains_learners):
                     yield Predicted(f"mean of {stack.name}", repeat, COMBINERS["mean"](own))
                 maps = checked_maps(fitted, image, own)
                 yield Predicted(stack.name, repeat, fitted.network.fuse(maps, own), maps, own)
@@ -181,6 +186,10 @@ def checked_maps(stack: Stack, image: Tensor, depths: Tensor) -> Tensor:
 def models_of(learner: LevelZero) -> Models:
     """The learner and the models whose mean is its depth."""
     return learner.name, tuple(model.model for model in learner.tested)
+
+
+def _models_of_all(learners: Sequence[LevelZero]) -> tuple[Models, ...]:
+    return tuple(map(models_of, learners))
 
 
 def _weighed(stack: Stack) -> str:

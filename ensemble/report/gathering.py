@@ -110,11 +110,11 @@ class WeightStatistics:
         ranges = np.searchsorted(self._edges, depth, side="right") - 1
         inside = (ranges >= 0) & (ranges < len(self._pixels))
         self._pixels += np.bincount(ranges[inside], minlength=len(self._pixels))
+        members = [(depth_range, ranges == depth_range) for depth_range in np.unique(ranges[inside])]
         for index, weight in enumerate(chosen):
             self._counts[index] += np.histogram(weight, bins=BINS, range=(0.0, 1.0))[0]
-            for depth_range in np.unique(ranges[inside]):
-                own = weight[ranges == depth_range]
-                self._range_counts[depth_range, index] += np.histogram(own, bins=BINS, range=(0.0, 1.0))[0]
+            for depth_range, own in members:
+                self._range_counts[depth_range, index] += np.histogram(weight[own], bins=BINS, range=(0.0, 1.0))[0]
             self._sums[index] += np.bincount(ranges[inside], weight[inside], minlength=len(self._pixels))
 
     def compute(self) -> WeightDetails:

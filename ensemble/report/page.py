@@ -41,6 +41,8 @@ from ensemble.report.wording import (
     shown_rows,
 )
 
+WEIGHT_EDGES = tuple(index / BINS for index in range(BINS + 1))
+
 DEPTH_GROUPS = 4
 """Ranges of true depth that histograms of weights are drawn for: more lines cannot be told apart."""
 
@@ -212,13 +214,12 @@ def _found(evaluation: Evaluation, best: ScoreRow | None) -> Sequence[tuple[str,
 
 def _weight_charts(details: StackDetails) -> list[Chart]:
     weights = details.weights
-    edges = [index / BINS for index in range(BINS + 1)]
     shares = [[100 * count / max(1, sum(counts)) for count in counts] for counts in weights.counts]
     named = list(enumerate(zip(weights.learners, shares, weights.mean_weights, strict=True)))
     return [
         line_chart(
             "How often a learner gets which weight",
-            [Line(name, steps(edges, histogram), style) for style, (name, histogram, _) in named],
+            [Line(name, steps(WEIGHT_EDGES, histogram), style) for style, (name, histogram, _) in named],
             x_label="weight",
             y_label="% of pixels",
             note=_beyond(weights),
@@ -238,7 +239,6 @@ def _range_charts(weights: WeightDetails) -> list[Chart]:
     """One chart per learner with a histogram for each of a few ranges of true depth."""
     if weights.range_counts is None:
         return []
-    edges = [index / BINS for index in range(BINS + 1)]
     counts = np.asarray(weights.range_counts)
     groups = np.array_split(np.arange(len(weights.pixels)), min(DEPTH_GROUPS, len(weights.pixels)))
     charts = []
@@ -248,7 +248,7 @@ def _range_charts(weights: WeightDetails) -> list[Chart]:
             own = counts[group, index].sum(axis=0)
             low, high = weights.depth_edges[group[0]], weights.depth_edges[group[-1] + 1]
             shares = (100 * own / max(1, own.sum())).tolist()
-            lines.append(Line(f"{low:g} to {high:g} m", steps(edges, shares), style))
+            lines.append(Line(f"{low:g} to {high:g} m", steps(WEIGHT_EDGES, shares), style))
         title = f"How often {name} gets which weight, by true depth"
         charts.append(line_chart(title, lines, x_label="weight", y_label="% of pixels of a range"))
     return charts

@@ -113,7 +113,7 @@ def test_every_frame_has_the_same_say_in_fitted_weights(monkeypatch: pytest.Monk
     assert seen == [40 + 7]
 
 
-def test_without_folds_the_rows_are_in_sample_and_said_to_be(monkeypatch: pytest.MonkeyPatch, job: Job):
+def test_without_folds_the_rows_are_those_of_validation_and_said_to_be(monkeypatch: pytest.MonkeyPatch, job: Job):
     target = np.random.default_rng(3).uniform(1, 9, SIZE)
     rows = [row_of("one", depths_of(target, 1.0, 1.1, 1.2), target)]
     assert climbed(monkeypatch, job, rows).rows == "oof"
