@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ensemble.config import LearnerSettings, StackSettings
 from ensemble.entrants import Entrants, StackRow
@@ -43,6 +44,7 @@ class Description:
         mul_adds: Likewise.
         milliseconds: From image to depth, everything that is needed for it.
         seconds: Its own training; of repeats, the mean.
+        validation_rel: Of a stack, its REL on the validation scenes; of repeats, the mean.
     """
 
     kind: Kind
@@ -52,6 +54,7 @@ class Description:
     mul_adds: int | None = None
     milliseconds: float | None = None
     seconds: float | None = None
+    validation_rel: float | None = None
 
 
 def descriptions_of(entrants: Entrants) -> dict[str, Description]:
@@ -99,6 +102,7 @@ def _stack_rows(stack: StackRow) -> dict[str, Description]:
             cost.mul_adds,
             None if together is None else together + cost.milliseconds,
             _mean(_training_seconds(repeat.run) for repeat in stack.repeats),
+            _mean(_validation_rel(repeat.run) for repeat in stack.repeats),
         ),
     }
 
@@ -142,7 +146,16 @@ def _cost(built: _Built) -> Profile:
 
 
 def _training_seconds(run: Run) -> float | None:
-    return json.loads(run.result.read_text(encoding="utf-8")).get("seconds")
+    return _result(run).get("seconds")
+
+
+def _validation_rel(run: Run) -> float | None:
+    result = _result(run)
+    return result.get("best") if result.get("metric") == "abs_rel" else None
+
+
+def _result(run: Run) -> dict[str, Any]:
+    return json.loads(run.result.read_text(encoding="utf-8"))
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -99,6 +99,7 @@ class ScoreTable:
                     mul_adds=about.mul_adds,
                     frames_per_second=None if about.milliseconds is None else 1e3 / about.milliseconds,
                     training_seconds=about.seconds,
+                    validation_rel=about.validation_rel,
                 )
             )
         return rows

@@ -15,7 +15,7 @@ from ensemble.report.comparisons import (
     MARKS,
     REFERENCE_WORDS,
     Comparisons,
-    best_stack,
+    leading_stack,
     resampling_sentence,
     row_marks,
     summary,
@@ -60,7 +60,7 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
     """
     scores = evaluation.scores
     titles = {row.name: row.title for row in scores.rows}
-    best = best_stack(scores)
+    leading = leading_stack(scores)
     environment = Environment(
         loader=PackageLoader("ensemble.report", "."),
         autoescape=True,
@@ -78,20 +78,20 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
         legend=[(MARKS[name], words) for name, words in MARK_WORDS.items()],
         rooms=_rooms(scores),
         differences=[
-            {"title": row.title, "open": row == best, "references": found}
-            for row in sorted(scores.rows, key=lambda row: row != best)
+            {"title": row.title, "open": row == leading, "references": found}
+            for row in sorted(scores.rows, key=lambda row: row != leading)
             if row.kind == "stack" and (found := _differences(comparisons, row))
         ],
         pictures=[
             draw_gallery(gallery, titles.get(name, name))
-            for name, gallery in _first(evaluation.galleries, best)
+            for name, gallery in _first(evaluation.galleries, leading)
             if gallery.images
         ],
         largest_error=share(LARGEST_ERROR),
-        weights=[(titles.get(name, name), _weight_charts(each)) for name, each in _found(evaluation, best)],
+        weights=[(titles.get(name, name), _weight_charts(each)) for name, each in _found(evaluation, leading)],
         uncertainty=[
             (titles.get(name, name), _uncertainty_charts(each.uncertainty))
-            for name, each in _found(evaluation, best)
+            for name, each in _found(evaluation, leading)
             if each.uncertainty is not None
         ],
         cost_headings=COST_HEADINGS,
@@ -203,13 +203,13 @@ def _differences(comparisons: Comparisons, row: ScoreRow) -> list[tuple[str, lis
     ]
 
 
-def _first(found: Mapping[str, Any], best: ScoreRow | None) -> list[tuple[str, Any]]:
-    """By name of the stack, that of the best stack in front."""
-    return sorted(found.items(), key=lambda item: best is None or item[0] != best.name)
+def _first(found: Mapping[str, Any], leading: ScoreRow | None) -> list[tuple[str, Any]]:
+    """By name of the stack, that of the leading stack in front."""
+    return sorted(found.items(), key=lambda item: leading is None or item[0] != leading.name)
 
 
-def _found(evaluation: Evaluation, best: ScoreRow | None) -> Sequence[tuple[str, StackDetails]]:
-    return _first(evaluation.details, best)
+def _found(evaluation: Evaluation, leading: ScoreRow | None) -> Sequence[tuple[str, StackDetails]]:
+    return _first(evaluation.details, leading)
 
 
 def _weight_charts(details: StackDetails) -> list[Chart]:

@@ -61,6 +61,7 @@ class ScoreRow:
         mul_adds: Multiply-adds of one image, as ``parameters`` of its own networks alone.
         frames_per_second: Images a second, likewise.
         training_seconds: Time of one fit.
+        validation_rel: REL of a stack on the validation scenes, which chose its weights; of repeats, the mean.
         note: What a reader should know, such as which learner the best single one is.
     """
 
@@ -77,6 +78,7 @@ class ScoreRow:
     mul_adds: int | None = None
     frames_per_second: float | None = None
     training_seconds: float | None = None
+    validation_rel: float | None = None
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -189,6 +189,13 @@ def test_every_rung_is_scored_between_learners_and_bounds(job: Job):
     assert {name for name, kind in kinds.items() if kind == "bound"} == {"oracle pick", "oracle convex"}
 
 
+def test_a_stack_says_how_it_did_on_the_validation_scenes(job: Job):
+    for row in job.scores["rows"]:
+        result = job.cache / "runs" / "tiny" / row["name"] / "result.json"
+        own = json.loads(result.read_text())["best"] if row["kind"] == "stack" else None
+        assert row["validation_rel"] == own, row["name"]
+
+
 def test_the_best_single_learner_is_chosen_out_of_fold_and_not_on_test(turned: Turned):
     rows = rows_of(turned.scores)
     assert rows["ldrn"]["scores"]["abs_rel"] < 1e-3 < rows["adabins"]["scores"]["abs_rel"]
