@@ -1,7 +1,6 @@
 """``python -m ensemble.base``: train, import, cache, verify, score and measure the base learners."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +11,7 @@ from ensemble.config import NAME, ImportSettings, LearnerSettings
 from ensemble.config_files import experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.console import messages, results
 from ensemble.imported import learners_of, settings_beside
+from ensemble.jobs import job_lines
 from ensemble.models import models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs import FULL, Outputs, outputs
 from ensemble.setting_trees import SettingsError, check_name
@@ -348,48 +348,6 @@ def profile(
         results.print_json(profile_json(rows))
     else:
         results.print(profile_table(rows))
-
-
-def job_lines(
-    where: Outputs,
-    learners: Sequence[str],
-    words: Sequence[str],
-    trained_words: Sequence[str],
-    *,
-    folds: int,
-    seeds: Sequence[int],
-) -> list[str]:
-    """Commands that train and cache everything that out-of-fold stacking needs; comments say what waits for what.
-
-    Args:
-        where: Where the commands write.
-        learners: Whose models.
-        words: Options that choose the settings of training.
-        trained_words: Options that name the trained experiment; what learners were trained with is in their runs.
-        folds: Number of folds.
-        seeds: Of further full fits.
-    """
-    trained = [where.command("base", "train", learner, *words) for learner in learners]
-    trained += [
-        where.command("base", "train", learner, "--fold", str(fold), *words)
-        for learner in learners
-        for fold in range(folds)
-    ]
-    trained += [
-        where.command("base", "train", learner, "--seeds", str(seed), *words) for learner in learners for seed in seeds
-    ]
-    roles = [("--role", role) for role in ("validation", "test")]
-    roles += [("--role", "oof", "--fold", str(fold)) for fold in range(folds)]
-    roles += [("--role", "test", "--seeds", str(seed)) for seed in seeds]
-    cached = [where.command("base", "cache", *learners, *role, *trained_words) for role in roles]
-    fit = where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *trained_words)
-    return [
-        f"# {len(trained)} trainings, independent of each other",
-        *trained,
-        f"# {len(cached)} passes of caching, independent of each other; they wait for all trainings",
-        *cached,
-        f"# then: {fit}" if len(learners) > 1 else "# a stack wants a second learner",
-    ]
 
 
 def _import_settings(
