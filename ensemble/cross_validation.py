@@ -17,14 +17,14 @@ from rich.text import Text
 
 from ensemble.config import StackSettings
 from ensemble.data import open_source
-from ensemble.ladder import scores_of, training_rows
+from ensemble.ladder import scores_of, training_protocol, training_rows
 from ensemble.metrics import METRICS
 from ensemble.prediction import division_of
 from ensemble.report.scores import TABLE_METRICS
 from ensemble.runs import Outputs
 from ensemble.stacking import Stack, load_stack, stack_maps
 from ensemble.stages import fit_meta
-from ensemble.statistics import Difference, paired_differences
+from ensemble.statistics import Difference, few_scenes, paired_differences
 from meta.fusion import COMBINERS
 
 ROWS = ("stack", "mean")
@@ -108,11 +108,11 @@ def cross_validate(
             own = StackSettings.model_validate({**settings.model_dump(), **changed})
             fit_meta(own, run, outputs, fresh=fresh)
             fitted.setdefault(fold, []).append(load_stack(run, outputs, root=settings.data.root))
-    learners = fitted[0][0].learners
+    learners, protocol = fitted[0][0].learners, training_protocol(settings)
     found: list[np.ndarray] = []
     scenes: list[str] = []
     for row in training_rows(learners, outputs, settings, "oof", fill=False):
-        if not row.valid.any():
+        if not protocol.mask(row.target, row.valid).any():
             continue
         stacks = fitted[division.folds.fold_of[row.frame.scene]]
         with torch.inference_mode():
@@ -148,7 +148,7 @@ def cross_validation_table(found: CrossValidation) -> Table:
             f"Out-of-fold rows, {found.frames} frames of {found.scenes} scenes, fits per fold: {found.repeats}. The "
             f"stack takes away {100 * found.gain:+.2f} % of the plain mean's error (mean over the metrics); it is "
             f"significantly better on {better} and worse on {worse} of {len(TABLE_METRICS)} metrics (paired bootstrap "
-            "over scenes, Holm).",
+            f"over scenes, Holm).{few_scenes(found.scenes)}",
             style="dim",
         ),
         caption_justify="left",

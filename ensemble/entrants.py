@@ -1,5 +1,6 @@
 """Who is scored side by side: learners, the rungs of the ladder, stacks with their repeats."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -10,11 +11,13 @@ from torch import Tensor
 from ensemble.console import messages
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame
+from ensemble.importing import check_free_name
 from ensemble.ladder import Ladder, climb
 from ensemble.networks import TrainedLearner, common_data, trained_learner
 from ensemble.rows import LevelZero, level_zero
 from ensemble.runs import FULL, Outputs, seed_model
 from ensemble.stacking import Stack, stack_maps
+from ensemble.stages import with_influence
 from meta.fusion import COMBINERS, check_depths, check_weights, split_maps
 
 Models = tuple[str, tuple[str, ...]]
@@ -199,8 +202,9 @@ def _weighed(stack: Stack) -> str:
 def _grouped(stacks: Sequence[Stack]) -> tuple[StackRow, ...]:
     groups: dict[str, list[Stack]] = {}
     for stack in stacks:
-        settings = stack.settings.model_copy(update={"seed": 0})
-        groups.setdefault(settings.model_dump_json(), []).append(stack)
+        check_free_name(stack.name)
+        settings = with_influence({**stack.settings.model_dump(mode="json"), "seed": 0})
+        groups.setdefault(json.dumps(settings, sort_keys=True), []).append(stack)
     return tuple(StackRow(tuple(sorted(group, key=lambda stack: stack.settings.seed))) for group in groups.values())
 
 

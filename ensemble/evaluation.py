@@ -43,8 +43,9 @@ BOUNDS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "oracle pick": oracle_pick,
     "oracle convex": oracle_convex,
 }
-"""Combiners [b k h w] -> [b 1 h w] that look at the truth: no weights at the size of the truth can beat them.
+"""Combiners [b k h w] -> [b 1 h w] that look at the truth; their docstrings say what they are bounds of.
 
+They are made of the learners in the table; a fine-tuned or joint stack weighs learners of its own.
 A stack weighs at the working size. Where it trusts neighbouring pixels to different learners, what is interpolated
 between the two may lie a little outside of the interpolated learners, and so beyond the bound.
 """

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from base_learners import LEARNERS
 from ensemble.alignment import Stored, alignment_of
 from ensemble.cache import PredictionWriter
 from ensemble.config import ImportSettings
@@ -31,12 +32,12 @@ from meta.fusion import COMBINERS
 
 
 def check_free_name(name: str) -> None:
-    """Refuse a name that stands for another row of the tables.
+    """Refuse a name, of imported depth or of a fit of the meta-learner, that stands for another row of the tables.
 
     Raises:
-        SettingsError: It is that of a combiner or of a bound.
+        SettingsError: It is that of a network, a combiner or a bound.
     """
-    taken = {*COMBINERS, *FITTED_COMBINERS, "best-single", "seed-mean", "oracle"}
+    taken = {*LEARNERS, *COMBINERS, *FITTED_COMBINERS, "best-single", "seed-mean", "oracle"}
     if name in taken:
         raise SettingsError(f"{name!r}: {', '.join(sorted(taken))} are other rows of the tables; choose another name")
 

@@ -56,8 +56,9 @@ def calibrated_on(stack: Stack) -> Literal["oof", "validation"]:
 def calibration_of(stack: Stack, outputs: Outputs) -> Calibration:
     """How large an error goes with a disagreement, learnt on rows that the learners never saw.
 
-    That is out-of-fold rows, or validation scenes where the stack was not fitted to any. It is computed once and kept
-    in the stack's run, with the fingerprint of the weights that it belongs to.
+    That is out-of-fold rows, or validation scenes where the stack was not fitted to any. The meta-learner itself was
+    fitted to the former, if to few parameters for so many pixels, so what it says of them may be a little too sure. It
+    is computed once and kept in the stack's run, with the fingerprint of the weights that it belongs to.
     """
     path, role = stack.run.uncertainty, calibrated_on(stack)
     belongs_to = weights_fingerprint(stack.settings, stack.run)

@@ -17,7 +17,7 @@ from ensemble.console import progress
 from ensemble.data import open_source
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size, valid_depth
-from ensemble.metrics import METRICS, image_scores, prepare
+from ensemble.metrics import METRICS, EvalProtocol, image_scores, prepare
 from ensemble.prediction import division_of
 from ensemble.rows import LevelZero, cache_level_zero, open_rows
 from ensemble.runs import Outputs
@@ -98,21 +98,22 @@ def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSetti
     """
     role: Role = "oof" if all(learner.folds for learner in learners) else "validation"
     rng = np.random.default_rng(0)
+    protocol = training_protocol(settings)
     sums = np.zeros(len(learners))
     count = 0
     pixels: list[np.ndarray] = []
     truth: list[np.ndarray] = []
     for row in training_rows(learners, outputs, settings, role):
-        valid = np.flatnonzero(row.valid.numpy())
-        if not len(valid):
+        if not protocol.mask(row.target, row.valid).any():  # its truth may lie outside of the crop
             continue
         sums += scores_of(row.depths, row, settings)[CHOSEN_BY]
         count += 1
+        valid = np.flatnonzero(row.valid.numpy())
         chosen = rng.choice(valid, min(PIXELS_PER_FRAME, len(valid)), replace=False)
         pixels.append(row.depths[0].flatten(1).numpy()[:, chosen].T)
         truth.append(row.target.flatten().numpy()[chosen])
     if not count:
-        raise ValueError(f"{settings.experiment}: no {role} frame has a valid pixel")
+        raise ValueError(f"{settings.experiment}: no {role} frame has a valid pixel to score")
     depths, target = np.concatenate(pixels), np.concatenate(truth)
     scores = {learner.name: float(each) for learner, each in zip(learners, sums / count, strict=True)}
     higher = METRICS[CHOSEN_BY].higher_is_better
@@ -120,14 +121,16 @@ def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSetti
     return Ladder(role, best, scores, {name: make(depths, target) for name, make in FITTED_COMBINERS.items()})
 
 
+def training_protocol(settings: ScoredSettings) -> EvalProtocol:
+    """How frames of training are scored: at the working size."""
+    return protocol_of(
+        settings, "validation", flip_averaging=settings.evaluation.flip_averaging, size=settings.data.size
+    )
+
+
 def scores_of(depths: Float[Tensor, "1 k h w"], row: TrainingRow, settings: ScoredSettings) -> dict[str, np.ndarray]:
     """Every metric of every depth map of a frame of training, at the working size."""
-    protocol = protocol_of(
-        settings,
-        "validation",
-        flip_averaging=settings.evaluation.flip_averaging,
-        size=settings.data.size,
-    )
+    protocol = training_protocol(settings)
     maps = depths.transpose(0, 1)
     shape = maps.shape
     *compared, _ = prepare(maps, row.target.expand(shape), row.valid.expand(shape), protocol=protocol)

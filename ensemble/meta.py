@@ -242,6 +242,7 @@ def compare(
         raise SettingsError(f"--learners {learners}: expected two or more different learners, such as adabins,bts")
 
     from ensemble.rows import with_all_folds
+    from ensemble.statistics import few_scenes
     from ensemble.subsets import compare_subsets, subset_table
 
     words = options.repeated(data, root, config)
@@ -257,8 +258,8 @@ def compare(
         results.print()
         for place in comparison.places:
             results.print(place.sentence)
-        if comparison.few_scenes:
-            messages.print(f"{comparison.scenes} scenes: with fewer than about 20, intervals are too narrow")
+        if warning := few_scenes(comparison.scenes):
+            messages.print(warning.strip())
 
 
 @app.command()

@@ -25,6 +25,7 @@ from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
 from ensemble.data.source import Frame
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.files import write_text
+from ensemble.importing import check_free_name
 from ensemble.joint import live_task, own_losses
 from ensemble.metrics import EvalProtocol
 from ensemble.networks import (
@@ -46,7 +47,6 @@ from ensemble.runs import FULL, Outputs, Run, fold_model
 from ensemble.training.fit import MakeTask, fit, lr_range
 from ensemble.training.tasks import DepthTask
 from ensemble.training.tracking import wandb_logger
-from meta.fusion import COMBINERS
 from meta.inputs import assemble
 
 WANDB_PROJECT = "stackdepth"
@@ -150,8 +150,7 @@ def fit_meta(
     Raises:
         ValueError: Learners are not trained, rows are stale, or the run was begun with other settings.
     """
-    if run.folder.name in (taken := {*LEARNERS, *COMBINERS}):
-        raise ValueError(f"{run.folder}: the names {', '.join(sorted(taken))} mean something else; give another name")
+    check_free_name(run.folder.name)
     if settings.mode != "frozen":
         prepared = _prepare_live(settings, run, outputs, fresh=fresh)
     else:
@@ -317,7 +316,7 @@ def _is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, s
         _forget(run)
     if run.settings.is_file():
         begun = stored_settings(type(settings), run.settings).model_dump(mode="json")
-        differing = differing_keys(_with_influence(begun), _with_influence(asked))
+        differing = differing_keys(with_influence(begun), with_influence(asked))
         differing += differing_sources(run, sources)
         if differing:
             raise ValueError(
@@ -386,12 +385,13 @@ def check_same_frames(settings: StackSettings, learners: Sequence[LevelZero]) ->
         )
 
 
-def _with_influence(tree: dict[str, Any]) -> dict[str, Any]:
+def with_influence(tree: dict[str, Any]) -> dict[str, Any]:
+    """Settings, as plain data, without those that change no result."""
     result = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
     for section, key in WITHOUT_INFLUENCE:
         result[section].pop(key, None)
     for name, member in result.get("members", {}).items():
-        result["members"][name] = _with_influence(member)
+        result["members"][name] = with_influence(member)
     return result
 
 

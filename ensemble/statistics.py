@@ -101,7 +101,8 @@ def paired_differences(
 
     The interval holds the middle 95 % of the resampled differences; with fewer than about 20 scenes it is too narrow.
     The p-value is twice the smaller share of resampled differences on one side of zero, those at zero counted on
-    both, with one added to both counts (so it is never zero), and at most 1.
+    both, with one added to both counts (so it is never zero), at most 1, and at least that of a sign test on which all
+    groups agree, ``2 ** (1 - groups)``: five scenes or fewer make nothing significant.
 
     Args:
         scores: One number per row, image and metric; images without valid pixels are left out beforehand.
@@ -130,7 +131,7 @@ def paired_differences(
         resampled = draws.means(per_image)
         lows, highs = np.percentile(resampled, (2.5, 97.5), axis=0)
         beyond = np.minimum((resampled <= 0).sum(axis=0), (resampled >= 0).sum(axis=0))
-        p_values = np.minimum(1.0, 2 * (beyond + 1) / (resamples + 1))
+        p_values = np.clip(2 * (beyond + 1) / (resamples + 1), 2.0 ** (1 - len(draws.images)), 1.0)
         columns = zip(metrics, per_image.mean(axis=0), lows, highs, p_values, holm(p_values), strict=True)
         found += [
             Difference(
@@ -147,6 +148,16 @@ def paired_differences(
             for metric, difference, low, high, p, p_holm in columns
         ]
     return found
+
+
+def few_scenes(scenes: int) -> str:
+    """What a reader must know of intervals over so few scenes, a sentence to follow others; else nothing."""
+    if scenes >= ENOUGH_SCENES:
+        return ""
+    return (
+        f" {scenes} scenes are few, with fewer than {ENOUGH_SCENES} intervals are too narrow: take what is called "
+        "significant here for a hint."
+    )
 
 
 def holm(p_values: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:

@@ -1,6 +1,7 @@
 """Which learner earns its place: all subsets of learners, combined by rules with few weights, on out-of-fold rows.
 
-Weights are fitted on the rows of the other folds and scored on the fold that was left out. No test frame is read.
+Weights are fitted on the rows of the other folds and scored on the fold that was left out. No test frame is read. A
+single learner may be scaled as a subset of several may be, so that a second one earns nothing by that alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +19,12 @@ from torch import Tensor
 
 from ensemble.config import ScoredSettings
 from ensemble.data import open_source
-from ensemble.ladder import CHOSEN_BY, training_rows
+from ensemble.ladder import CHOSEN_BY, training_protocol, training_rows
 from ensemble.metrics import METRICS, pixel_errors
 from ensemble.prediction import division_of
 from ensemble.rows import LevelZero
 from ensemble.runs import Outputs
-from ensemble.stages import protocol_of
-from ensemble.statistics import ENOUGH_SCENES, holm, paired_differences
+from ensemble.statistics import holm, paired_differences
 from meta.combiners import FITTED_COMBINERS, Combiner
 from meta.fusion import COMBINERS
 
@@ -32,7 +32,10 @@ SHOWN = ("abs_rel", "rmse", "d1")
 """Metrics of the table; the first one chooses."""
 
 ALONE = "alone"
-"""Stands for the combiner of a single learner."""
+"""Stands for the combiner of a single learner that is left as it is."""
+
+SCALED = ("global", "depth-range")
+"""Fitted combiners that do something to a single learner."""
 
 FITTED_PIXELS = 20_000
 """Valid pixels that weights are fitted to, equally many of every frame."""
@@ -53,7 +56,7 @@ class SubsetScore:
 
     Attributes:
         learners: Of the subset.
-        combiner: Name in the tables; ``ALONE`` for a single learner.
+        combiner: Name in the tables; ``ALONE`` for a single learner as it is.
         scores: Metric -> mean over frames.
     """
 
@@ -66,9 +69,11 @@ class SubsetScore:
 class Place:
     """What the best combination of all learners loses without one of them.
 
+    The frames of a fold are combined by the rule that is best on the other folds, with and without the learner.
+
     Attributes:
         learner: Which is left out.
-        combiner: The best one of those that are left.
+        combiner: The best one of those that are left, over all folds.
         difference: Mean of ``CHOSEN_BY`` over frames, without the learner minus with it; above 0 it is missed.
         low: Lower end of the 95 % interval, by paired bootstrap over scenes.
         high: Upper end.
@@ -115,11 +120,6 @@ class Comparison:
     places: tuple[Place, ...]
 
     @property
-    def few_scenes(self) -> bool:
-        """Whether there are too few scenes to trust the intervals."""
-        return self.scenes < ENOUGH_SCENES
-
-    @property
     def best(self) -> tuple[SubsetScore, ...]:
         """Every subset under its best combiner, single learners first."""
         found: dict[Subset, SubsetScore] = {}
@@ -158,19 +158,20 @@ def compare_subsets(learners: Sequence[LevelZero], outputs: Outputs, settings: S
         raise ValueError(f"compare-subsets: {len(names)} learner ({', '.join(names)}), expected 2 or more")
     division = division_of(outputs, settings.experiment, open_source(settings.data), settings.data)
     fitted = _fit(learners, outputs, settings, division.folds.fold_of, len(division.frames.fit))
-    protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
+    protocol = training_protocol(settings)
     found: dict[tuple[Subset, str], list[list[float]]] = {}
     scenes: list[str] = []
+    folds: list[int] = []
     for row in training_rows(learners, outputs, settings, "oof", fill=False):
         scored = protocol.mask(row.target, row.valid)[0, 0]
         if not scored.any():
             continue
         scenes.append(row.frame.scene)
-        fold = division.folds.fold_of[row.frame.scene]
+        folds.append(fold := division.folds.fold_of[row.frame.scene])
         pixels, target = row.depths[:, :, scored][:, :, None], row.target[0, 0][scored][None, None, None]
         for subset in _subsets(len(names)):
             named = tuple(names[index] for index in subset)
-            depths = _combined(pixels[:, list(subset)], fitted.get((subset, fold), {}))
+            depths = _combined(pixels[:, list(subset)], fitted[subset, fold])
             maps = torch.cat(list(depths.values())).clamp(protocol.min_depth, protocol.max_depth)
             for combiner, scores in zip(depths, _scores(maps, target), strict=True):
                 found.setdefault((named, combiner), []).append(scores)
@@ -180,10 +181,9 @@ def compare_subsets(learners: Sequence[LevelZero], outputs: Outputs, settings: S
         for (subset, combiner), array in arrays.items()
     ]
     comparison = Comparison(settings.experiment, len(scenes), len(set(scenes)), tuple(scores), ())
-    chosen = {each.learners: each for each in comparison.best}
     per_frame = {
-        subset: (each.combiner, arrays[subset, each.combiner][:, SHOWN.index(CHOSEN_BY)])
-        for subset, each in chosen.items()
+        best.learners: (best.combiner, _chosen_on_other_folds(arrays, best.learners, np.array(folds)))
+        for best in comparison.best
     }
     return Comparison(
         settings.experiment, len(scenes), len(set(scenes)), tuple(scores), _places(names, per_frame, scenes)
@@ -250,22 +250,21 @@ def _fit(
         truth.append(row.target.flatten().numpy()[chosen])
         folds.append(np.full(len(chosen), fold_of[row.frame.scene]))
     pixels, target, left_out = (np.concatenate(each) for each in (depths, truth, folds))
-    several = [subset for subset in _subsets(len(learners)) if len(subset) > 1]
     return {
         (subset, fold): {
             name: make(pixels[left_out != fold][:, list(subset)], target[left_out != fold])
             for name, make in FITTED_COMBINERS.items()
+            if len(subset) > 1 or name in SCALED
         }
         for fold in sorted(set(fold_of.values()))
-        for subset in several
+        for subset in _subsets(len(learners))
     }
 
 
 def _combined(depths: Float[Tensor, "1 k 1 n"], fitted: Mapping[str, Combiner]) -> dict[str, Float[Tensor, "1 1 1 n"]]:
     """The depth of a subset under every combiner."""
-    if depths.shape[1] == 1:
-        return {ALONE: depths}
-    plain = {name: combine(depths) for name, combine in COMBINERS.items()}
+    alone = depths.shape[1] == 1
+    plain = {ALONE: depths} if alone else {name: combine(depths) for name, combine in COMBINERS.items()}
     return plain | {name: each.combine(depths) for name, each in fitted.items()}
 
 
@@ -274,6 +273,18 @@ def _scores(maps: Float[Tensor, "b 1 1 n"], target: Float[Tensor, "1 1 1 n"]) ->
     truth = target.expand(maps.shape)
     errors = pixel_errors(maps, truth, torch.ones_like(truth, dtype=torch.bool))
     return torch.stack([METRICS[metric].formula(errors) for metric in SHOWN], dim=1).tolist()
+
+
+def _chosen_on_other_folds(
+    arrays: Mapping[tuple[Subset, str], Float64[np.ndarray, "frames metrics"]], subset: Subset, folds: np.ndarray
+) -> Float64[np.ndarray, " frames"]:
+    """``CHOSEN_BY`` of every frame, under the rule that is best on the frames of the other folds."""
+    by_rule = np.stack([array[:, SHOWN.index(CHOSEN_BY)] for (own, _), array in arrays.items() if own == subset])
+    found = np.empty(by_rule.shape[1])
+    for fold in np.unique(folds):
+        others = folds != fold if (folds != fold).any() else folds == fold
+        found[folds == fold] = by_rule[by_rule[:, others].mean(axis=1).argmin(), folds == fold]
+    return found
 
 
 def _places(

@@ -19,13 +19,17 @@ from jaxtyping import Float, Float64
 from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
-from meta.fusion import fuse
+from meta.fusion import MIN_DEPTH, fuse
 
 Weighting = Literal["relative", "metres"]
-"""Squared error divided by the squared truth, or squared error in square metres."""
+"""Squared error divided by a squared depth, or squared error in square metres."""
 
 PIXELS_PER_WEIGHT = 25
 """A fit with fewer pixels than this per learner is refused; a range with fewer is merged with the next."""
+
+LEAST_UNIT = 0.1
+"""Errors are relative to at least this share of the median depth: where all learners say nearly nothing, one pixel
+would otherwise outweigh all others."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def inverse_variance(
         weighting: Which error is squared.
 
     Raises:
-        ValueError: Fewer than two learners, too few pixels, or a depth that is not finite and positive.
+        ValueError: No learner, too few pixels, or a depth that is not finite and positive.
     """
     _check_pixels(depths, target)
     errors = depths.astype(np.float64) - target[:, None]
@@ -136,21 +140,22 @@ def global_weights(
 ) -> GlobalWeights:
     """Non-negative weights of least squared error, without intercept; their sum is free.
 
-    The sum corrects a scale that the learners share. Relative errors are those relative to the learners' mean: divided
-    by the truth they would punish depth that is too large more than depth that is too small, and shrink the sum. Of
-    learners that say the same the weights are not unique, the depth is.
+    The sum corrects a scale that the learners share. Relative errors are those relative to the learners' mean; the
+    weights are then scaled to a mean log of prediction over truth of 0. Least squares alone would not do: where log
+    errors have mean 0 and variance ``s``, errors relative to the truth give the sum ``exp(-1.5 s)``, and those relative
+    to the prediction ``exp(0.5 s)``. Of learners that say the same the weights are not unique, the depth is.
 
     Args:
-        depths: Metres, one column per learner, of valid pixels.
+        depths: Metres, one column per learner, of valid pixels. A single learner is scaled.
         target: Metres.
         weighting: Which error is squared.
 
     Raises:
-        ValueError: Fewer than two learners, too few pixels, or a depth that is not finite and positive.
+        ValueError: No learner, too few pixels, or a depth that is not finite and positive.
     """
     _check_pixels(depths, target)
     depths = depths.astype(np.float64)
-    weights = _least_squares(depths, target, _unit(depths.mean(axis=1), weighting))
+    weights = _fitted_weights(depths, target, depths.mean(axis=1), weighting)
     return GlobalWeights(tuple(weights.tolist()), weighting)
 
 
@@ -165,16 +170,17 @@ def depth_range(
 
     Ranges hold equal numbers of pixels; one that would hold fewer than ``PIXELS_PER_WEIGHT`` per learner is merged with
     the next. The weights at all centres are fitted together, for exactly the depth that ``combine`` will make: each
-    pixel belongs to the two centres around it in the shares of the interpolation.
+    pixel belongs to the two centres around it in the shares of the interpolation. Errors and the scale of all weights
+    are those of ``global_weights``.
 
     Args:
-        depths: Metres, one column per learner, of valid pixels.
+        depths: Metres, one column per learner, of valid pixels. A single learner is scaled.
         target: Metres.
         ranges: Largest number of ranges.
         weighting: Which error is squared.
 
     Raises:
-        ValueError: Fewer than two learners, too few pixels, a depth that is not finite and positive, or no range.
+        ValueError: No learner, too few pixels, a depth that is not finite and positive, or no range.
     """
     _check_pixels(depths, target)
     if ranges < 1:
@@ -184,7 +190,7 @@ def depth_range(
     centres = _range_centres(mean, ranges=ranges, least=PIXELS_PER_WEIGHT * learners)
     shares = _range_shares(torch.from_numpy(mean), torch.from_numpy(centres)).numpy()
     columns = (shares[:, :, None] * depths[:, None, :]).reshape(len(depths), -1)
-    weights = _least_squares(columns, target, _unit(mean, weighting)).reshape(len(centres), learners)
+    weights = _fitted_weights(columns, target, mean, weighting).reshape(len(centres), learners)
     return RangeWeights(tuple(centres.tolist()), tuple(tuple(each) for each in weights.tolist()), weighting)
 
 
@@ -236,12 +242,20 @@ def _range_shares(mean: Float[Tensor, "*pixels"], centres: Float[Tensor, " r"]) 
     return (1 - (position - torch.arange(len(centres)).to(centres)).abs()).clamp(min=0)
 
 
-def _least_squares(
-    columns: Float64[np.ndarray, "n c"], target: Float[np.ndarray, " n"], unit: Float64[np.ndarray, " n"]
+def _fitted_weights(
+    columns: Float64[np.ndarray, "n c"],
+    target: Float[np.ndarray, " n"],
+    mean: Float64[np.ndarray, " n"],
+    weighting: Weighting,
 ) -> Float64[np.ndarray, " c"]:
-    """Non-negative coefficients of the columns for errors in a unit of each pixel's own."""
+    """Non-negative coefficients of the columns; ``mean`` is the depth that relative errors are relative to."""
+    truth = target.astype(np.float64)
+    unit = _unit(np.maximum(mean, LEAST_UNIT * np.median(mean)), weighting)
     fit = LinearRegression(positive=True, fit_intercept=False)
-    return fit.fit(columns, target.astype(np.float64), sample_weight=unit**-2).coef_
+    weights = fit.fit(columns, truth, sample_weight=unit**-2).coef_
+    if weighting == "metres":
+        return weights
+    return weights * np.exp(np.log(truth / np.maximum(columns @ weights, MIN_DEPTH)).mean())
 
 
 def _unit(depth: Float[np.ndarray, " n"], weighting: Weighting) -> Float64[np.ndarray, " n"]:
@@ -258,8 +272,8 @@ def _known_weighting(weighting: str) -> Weighting:
 
 def _check_pixels(depths: np.ndarray, target: np.ndarray) -> None:
     pixels, learners = depths.shape
-    if learners < 2:
-        raise ValueError(f"fitted combiner: {learners} learner, expected at least 2 to combine")
+    if not learners:
+        raise ValueError("fitted combiner: 0 learners, expected at least 1")
     if len(target) != pixels:
         raise ValueError(f"fitted combiner: depths of {pixels} pixels and truth of {len(target)}, expected one each")
     if pixels < PIXELS_PER_WEIGHT * learners:
@@ -285,8 +299,8 @@ def _check_pixels(depths: np.ndarray, target: np.ndarray) -> None:
 
 def _check_weights(ranges: Sequence[Sequence[float]]) -> None:
     table = [len(weights) for weights in ranges]
-    if not table or len(set(table)) != 1 or table[0] < 2:
-        raise ValueError(f"fitted combiner: ranges with {table} weights, expected two or more learners in each")
+    if not table or len(set(table)) != 1 or not table[0]:
+        raise ValueError(f"fitted combiner: ranges with {table} weights, expected the same learners in each")
     if not all(0 <= weight < float("inf") for weights in ranges for weight in weights):
         raise ValueError(f"fitted combiner: weights {list(ranges)}, expected finite numbers of 0 or more; fit it again")
 

@@ -90,7 +90,11 @@ COMBINERS: dict[str, Callable[[Tensor], Tensor]] = {
 def oracle_pick(
     depths: Float[Tensor, "b k h w"], target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
 ) -> Float[Tensor, "b 1 h w"]:
-    """At every valid pixel the learner nearest to the truth, elsewhere the plain mean: a bound for picking one."""
+    """At every valid pixel the learner nearest to the truth, elsewhere the plain mean.
+
+    A bound for picking one learner per pixel on metrics of the error in metres (REL, SqREL, RMSE); on those of ratios
+    (d1, d2, d3, RMSElog, log10) another learner may be a little nearer.
+    """
     error = (depths - torch.where(valid, target, 0.0)).abs()
     return torch.where(valid, depths.gather(1, error.argmin(dim=1, keepdim=True)), mean_depth(depths))
 
@@ -98,7 +102,11 @@ def oracle_pick(
 def oracle_convex(
     depths: Float[Tensor, "b k h w"], target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
 ) -> Float[Tensor, "b 1 h w"]:
-    """At every valid pixel the truth, held between the learners, elsewhere the plain mean: a bound for any weights."""
+    """At every valid pixel the truth, held between the learners, elsewhere the plain mean.
+
+    A bound for all weights of 0 or more that sum to 1, on every metric of single pixels (all but SILog). Free weights
+    and a correction map may leave the range of the learners, and pass it.
+    """
     lowest, highest = depths.amin(dim=1, keepdim=True), depths.amax(dim=1, keepdim=True)
     held = torch.maximum(torch.minimum(torch.where(valid, target, 0.0), highest), lowest)
     return torch.where(valid, held, mean_depth(depths))

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from ensemble.metrics import METRICS
 from ensemble.report.scores import BEST_SINGLE, MEAN, REFERENCES, SEED_MEAN, TABLE_METRICS, ImageScore, ScoreRow, Scores
-from ensemble.statistics import ENOUGH_SCENES, Difference, Resampling, paired_differences
+from ensemble.statistics import Difference, Resampling, few_scenes, paired_differences
 
 MARKS = {
     "above": "▲",
@@ -42,7 +42,7 @@ class Comparisons:
     Attributes:
         differences: Pairs in the order of the rows, metrics in the order of the table.
         by: What was drawn.
-        resamples: How often.
+        resamples: How often; 0 where there is a single scene and so nothing to draw.
         images: Images that were compared.
         scenes: Scenes that they come from.
     """
@@ -86,6 +86,9 @@ def compare(
     """
     rows = [row for row in scores.rows if row.kind != "published"]
     frames, table = _per_image(rows, list(images))
+    scenes = {scene for _, scene in frames}
+    if by == "scene" and len(scenes) == 1:
+        return Comparisons((), by, 0, len(frames), 1)
     differences = paired_differences(
         table,
         [scene for _, scene in frames],
@@ -95,7 +98,7 @@ def compare(
         resamples=resamples,
         level=LEVEL,
     )
-    return Comparisons(tuple(differences), by, resamples, len(frames), len({scene for _, scene in frames}))
+    return Comparisons(tuple(differences), by, resamples, len(frames), len(scenes))
 
 
 def row_marks(comparisons: Comparisons, row: ScoreRow, metric: str) -> tuple[str, ...]:
@@ -134,6 +137,8 @@ def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
             "which flatters it a little."
         )
         sentences = [f"Of {len(stacks)} stacks, {leading.title} {chosen}"]
+    if not comparisons.resamples:
+        return [*sentences, resampling_sentence(comparisons)]
     compared = [(each, comparisons.against(leading.name, each)) for each in REFERENCES if each != leading.name]
     sentences += [_verdict(REFERENCE_WORDS[name], found) for name, found in compared if found]
     missing = [REFERENCE_WORDS[name] for name, found in compared if not found]
@@ -154,18 +159,19 @@ def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
 
 def resampling_sentence(comparisons: Comparisons) -> str:
     """How intervals and p-values came about, and what they do not tell."""
+    if not comparisons.resamples:
+        return (
+            f"No differences: all {comparisons.images} images are of one scene, and one scene tells nothing of others. "
+            "Score more scenes, or ask for intervals over images with --by image."
+        )
     by_scene = comparisons.by == "scene"
     unit = "whole scenes" if by_scene else "single images (as if frames of a scene were independent)"
-    few = (
-        f" {comparisons.scenes} scenes are few, with fewer than {ENOUGH_SCENES} intervals are too narrow: take what is "
-        "called significant here for a hint."
-    )
     return (
         f"Intervals and p-values: paired bootstrap, {comparisons.resamples:,} resamples of {unit}, "
         f"{comparisons.images} images of {comparisons.scenes} scenes; p-values corrected over the "
         f"{len(TABLE_METRICS)} metrics of a pair (Holm), significant below {LEVEL:g}. Repeated fits are averaged per "
         f"image first: intervals speak of other {'scenes' if by_scene else 'images of these scenes'}, ± of other fits."
-        f"{few if comparisons.scenes < ENOUGH_SCENES else ''}"
+        f"{few_scenes(comparisons.scenes)}"
     )
 
 

@@ -15,7 +15,7 @@ from ensemble.report.comparisons import (
     row_marks,
     summary,
 )
-from ensemble.report.scores import MEAN, METRIC_NAMES, REFERENCES, TABLE_METRICS, ScoreRow, Scores, headroom
+from ensemble.report.scores import MEAN, REFERENCES, TABLE_METRICS, ScoreRow, Scores, headroom
 from ensemble.report.tables import HEADROOM_METRICS, markdown_grid, markdown_table
 from ensemble.report.wording import duration, interval, number, probability
 from ensemble.statistics import Difference
@@ -51,10 +51,10 @@ def csv_report(scores: Scores, comparisons: Comparisons) -> str:
     lines = io.StringIO()
     writer = csv.DictWriter(lines, CSV_COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
-    rooms = {metric: headroom(scores, metric) for metric in METRIC_NAMES}
+    rooms = {metric: headroom(scores, metric) for metric in TABLE_METRICS}
     for row in scores.rows:
         for metric, value in row.scores.items():
-            room = rooms[metric].get(row.name)
+            room = rooms[metric].get(row.name) if metric in rooms else None
             deviation = None if row.deviations is None else row.deviations[metric]
             known = (row.name, row.kind, row.title, metric, repr(value), deviation, row.repeats, row.images, room)
             line = dict(zip(CSV_COLUMNS, ("" if each is None else each for each in known), strict=False))

@@ -148,7 +148,7 @@ def headroom(scores: Scores, metric: str) -> dict[str, float | None]:
     """Which share of the way from the plain mean to the convex oracle each row goes: 0 for the mean, 1 for the oracle.
 
     ``(error_mean - error_row) / (error_mean - error_oracle)``, where the error of a share of good pixels is one minus
-    it. Below 0 a row is worse than the mean.
+    it. Below 0 a row is worse than the mean. The oracle is a bound for metrics of single pixels: all but SILog.
 
     Returns:
         By name of the row; ``None`` throughout where there is no mean, no oracle, or nothing between the two.

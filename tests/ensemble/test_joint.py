@@ -193,6 +193,27 @@ def test_every_repeat_is_scored_with_the_learners_that_were_trained_with_it(job:
         assert together[row]["deviations"]["abs_rel"] > 1e-4, row
 
 
+def test_repeats_share_a_row_although_they_read_their_frames_in_other_ways(job: Job, cache: Path):
+    fit(job, cache, "way", "--training", "joint", "--budget", "2steps")
+    fit(
+        job,
+        cache,
+        "other-way",
+        "--training",
+        "joint",
+        "--budget",
+        "2steps",
+        "--set",
+        "seed=1",
+        "--set",
+        "data.preload=true",
+    )
+    fit(job, cache, "longer", "--training", "joint", "--budget", "3steps", "--set", "seed=2")
+    told = json.loads(done("meta", "evaluate", "way", "other-way", "longer", "--json", "--cache-dir", cache).out)
+    repeats = {row["name"]: row["repeats"] for row in told["rows"] if row["kind"] == "stack"}
+    assert repeats == {"way": 2, "longer": 1}
+
+
 def test_own_learners_are_scored_from_their_own_rows(cache: Path, still: dict[str, Any]):
     stores = {path.parent.name for path in (cache / "predictions/tiny/bts/test").rglob("*.h5")}
     assert len([name for name in stores if name.startswith("still-")]) == 1

@@ -36,7 +36,14 @@ def row_of(name: str, depths: np.ndarray, target: np.ndarray, valid: np.ndarray 
     return TrainingRow(Frame(f"{name}/0", name, "train"), torch.zeros(1, 3, *SIZE), maps, truth, mask)
 
 
-def climbed(monkeypatch: pytest.MonkeyPatch, job: Job, rows: list[TrainingRow], *, folds: tuple[int, ...] = (0, 1)):
+def climbed(
+    monkeypatch: pytest.MonkeyPatch,
+    job: Job,
+    rows: list[TrainingRow],
+    *,
+    folds: tuple[int, ...] = (0, 1),
+    crop: str = "none",
+):
     """Climb over rows made by hand; only the names of learners, and whether they have folds, matter then."""
     asked: list[str] = []
 
@@ -45,7 +52,7 @@ def climbed(monkeypatch: pytest.MonkeyPatch, job: Job, rows: list[TrainingRow], 
         return rows
 
     monkeypatch.setattr(ladder, "training_rows", given)
-    assigned = [f"data.size={list(SIZE)}", "data.crop=null"]
+    assigned = [f"data.size={list(SIZE)}", "data.crop=null", f"evaluation.crop={crop}"]
     settings = learner_settings("bts", config=job.config, assignments=assigned)
     learners = [SimpleNamespace(name=name, folds=folds) for name in ("a", "b", "c")]
     found = climb(learners, Outputs(Path("nowhere")), settings)  # type: ignore[arg-type]
@@ -72,6 +79,16 @@ def test_the_best_single_learner_has_the_smallest_mean_relative_error_over_frame
     found = climbed(monkeypatch, job, rows)
     assert found.best == "a"
     assert found.scores == pytest.approx({"a": 0.45 / 3, "b": 0.8 / 3, "c": 0.65 / 3}, rel=1e-4)
+
+
+def test_a_frame_whose_truth_lies_outside_of_the_crop_chooses_nothing(monkeypatch: pytest.MonkeyPatch, job: Job):
+    near = np.random.default_rng(0).uniform(1, 2, SIZE)
+    edge = np.zeros(SIZE, dtype=bool)
+    edge[0] = True  # the Eigen crop begins below
+    rows = [row_of("good", depths_of(near, 1.5, 1.2, 1.01), near), row_of("edge", depths_of(near, 1, 3, 9), near, edge)]
+    found = climbed(monkeypatch, job, rows, crop="eigen")
+    assert found.best == "c"
+    assert found.scores == pytest.approx({"a": 0.5, "b": 0.2, "c": 0.01}, rel=1e-4)
 
 
 def test_combiners_are_those_of_a_direct_fit_to_the_valid_pixels(monkeypatch: pytest.MonkeyPatch, job: Job):
@@ -123,7 +140,7 @@ def test_without_folds_the_rows_are_those_of_validation_and_said_to_be(monkeypat
 def test_without_a_valid_pixel_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch, job: Job):
     target = np.ones(SIZE)
     rows = [row_of("one", depths_of(target, 1.0, 1.1, 1.2), target, np.zeros(SIZE, dtype=bool))]
-    with pytest.raises(ValueError, match="tiny: no oof frame has a valid pixel"):
+    with pytest.raises(ValueError, match="tiny: no oof frame has a valid pixel to score"):
         climbed(monkeypatch, job, rows)
 
 

@@ -194,6 +194,20 @@ def test_reports_say_how_far_their_intervals_reach():
         assert (f"{scenes} scenes are few" in sentence) == few
 
 
+def test_a_single_scene_gets_its_scores_and_no_differences(tmp_path):
+    rows = tuple(row for row in ROWS if row[1] != "bound")
+    images = image_scores(rows, scenes=1)
+    scores = table(images, rows)
+    found = compare(scores, images, resamples=50)
+    assert found.differences == ()
+    text = markdown_report(scores, found, published=False)
+    assert f"all {found.images} images are of one scene" in text
+    assert "so nothing is said about it" not in text
+    for row in scores.rows:
+        assert number(row.scores["abs_rel"]) in text
+    assert compare(scores, images, resamples=50, by="image").differences
+
+
 def test_hostile_names_stay_text(tmp_path):
     rows = tuple(("<b>" + name if kind == "stack" else name, kind, title, worse, fits)
                  for name, kind, title, worse, fits in ROWS)  # fmt: skip

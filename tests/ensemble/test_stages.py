@@ -162,11 +162,13 @@ def test_fresh_is_refused_where_processes_would_remove_each_others_files(job: Jo
     assert contents(where.root) == before
 
 
-def test_names_of_stacks_do_not_shadow_other_rows(job: Job, tmp_path: Path):
+@pytest.mark.parametrize("name", ["mean", "global", "best-single", "seed-mean", "oracle"])
+def test_names_of_stacks_do_not_shadow_other_rows(job: Job, tmp_path: Path, name: str):
     cache = job.copy_to(tmp_path)
-    answer = call("meta", "fit", "--inputs", "d", "--name", "mean", "--config", job.config, "--cache-dir", cache)
-    assert answer.status == 1
-    assert "mean something else" in answer.err
+    answer = call("meta", "fit", "--inputs", "d", "--name", name, "--config", job.config, "--cache-dir", cache)
+    assert answer.status == 2
+    assert "other rows of the tables" in " ".join(answer.err.split())
+    assert not (cache / "runs" / "tiny" / name).exists()
 
 
 def test_the_data_of_a_stack_are_those_of_its_learners(job: Job, tmp_path: Path):

@@ -61,6 +61,24 @@ def test_differences_equal_a_slow_loop():
     assert found.high == pytest.approx(np.percentile(resampled, 97.5))
     below = sum(value <= 1e-13 for value in resampled)
     assert found.p == pytest.approx(min(1, 2 * (min(below, 400 - below) + 1) / 401))
+    assert found.p > 2**-3  # of four scenes
+
+
+@pytest.mark.parametrize("scenes", [2, 3, 5])
+def test_what_few_scenes_agree_on_is_not_significant(scenes):
+    """Scenes that all agree can do so by chance: once in 2 ** (scenes - 1) times."""
+    scores = np.stack([np.full((scenes, 1), 1.0), np.full((scenes, 1), 0.5)])
+    (found,) = paired_differences(
+        scores, [str(index) for index in range(scenes)], rows=["a", "b"], metrics={"rmse": False}, resamples=400
+    )
+    assert (found.difference, found.low, found.high) == (0.5, 0.5, 0.5)
+    assert found.p == 2.0 ** (1 - scenes)
+    assert found.better is None
+    more = np.tile(scores, (1, 4, 1))
+    (found,) = paired_differences(
+        more, [str(index) for index in range(4 * scenes)], rows=["a", "b"], metrics={"rmse": False}, resamples=400
+    )
+    assert (found.better == "second") == (4 * scenes > 5)
 
 
 def simulated_studies(studies, *, scenes=40, images=8):
