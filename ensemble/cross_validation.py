@@ -118,7 +118,7 @@ def cross_validate(
         with torch.inference_mode():
             fused = [stack.network.fuse(stack_maps(stack, row.image, row.depths), row.depths) for stack in stacks]
             maps = torch.cat([*fused, COMBINERS["mean"](row.depths)], dim=1)
-        scored = scores_of(maps, row, settings)
+        scored = scores_of(maps, row, protocol)
         table = np.stack([scored[metric] for metric in TABLE_METRICS], axis=1)
         found.append(np.stack([table[:-1].mean(axis=0), table[-1]]))
         scenes.append(row.frame.scene)

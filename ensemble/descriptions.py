@@ -4,13 +4,12 @@ import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ensemble.config import LearnerSettings, StackSettings
 from ensemble.entrants import Entrants, StackRow
 from ensemble.networks import build_learner
 from ensemble.profiling import Profile, profile_network
-from ensemble.report.scores import Kind
+from ensemble.report.scores import BEST_SINGLE, SEED_MEAN, Kind
 from ensemble.rows import LevelZero
 from ensemble.runs import Run, stack_name
 from meta.fusion import COMBINERS
@@ -68,13 +67,13 @@ def descriptions_of(entrants: Entrants) -> dict[str, Description]:
     together = _sum(found[learner.name].milliseconds for learner in entrants.learners)
     on_rows = f"{'out-of-fold' if ladder.rows == 'oof' else 'validation'} rows"
     best = found[ladder.best]
-    found["best-single"] = replace(
+    found[BEST_SINGLE] = replace(
         best, kind="combiner", title=f"best single ({best.title})", note=f"chosen on {on_rows}"
     )
     if entrants.seed_models is not None:
         count = len(entrants.seed_models.tested)
         row = _learner(entrants.seed_models, "combiner", f"mean of {count} seeds of {best.title}")
-        found["seed-mean"] = replace(row, note=f"{count} full fits, the cost of {count} learners")
+        found[SEED_MEAN] = replace(row, note=f"{count} full fits, the cost of {count} learners")
     for name in COMBINERS:
         found[name] = Description("combiner", name, milliseconds=together)
     for name in ladder.combiners:
@@ -146,16 +145,12 @@ def _cost(built: _Built) -> Profile:
 
 
 def _training_seconds(run: Run) -> float | None:
-    return _result(run).get("seconds")
+    return run.read_result().get("seconds")
 
 
 def _validation_rel(run: Run) -> float | None:
-    result = _result(run)
+    result = run.read_result()
     return result.get("best") if result.get("metric") == "abs_rel" else None
-
-
-def _result(run: Run) -> dict[str, Any]:
-    return json.loads(run.result.read_text(encoding="utf-8"))
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -14,6 +14,7 @@ from ensemble.data.source import Frame
 from ensemble.importing import check_free_name
 from ensemble.ladder import Ladder, climb
 from ensemble.networks import TrainedLearner, common_data, trained_learner
+from ensemble.report.scores import BEST_SINGLE, SEED_MEAN
 from ensemble.rows import LevelZero, level_zero
 from ensemble.runs import FULL, Outputs, seed_model
 from ensemble.stacking import Stack, stack_maps
@@ -108,9 +109,9 @@ class Entrants:
         yield from (Predicted(name, 0, depth) for name, depth in by_name.items())
         if self.ladder is None:
             return
-        yield Predicted("best-single", 0, by_name[self.ladder.best])
+        yield Predicted(BEST_SINGLE, 0, by_name[self.ladder.best])
         if self.seed_models is not None:
-            yield Predicted("seed-mean", 0, read_depths([self.seed_models], rows, frame))
+            yield Predicted(SEED_MEAN, 0, read_depths([self.seed_models], rows, frame))
         yield from (Predicted(name, 0, combine(depths)) for name, combine in COMBINERS.items())
         yield from (Predicted(name, 0, each.combine(depths)) for name, each in self.ladder.combiners.items())
         read = {_models_of_all(self.learners): depths}

@@ -24,6 +24,7 @@ from ensemble.files import write_text
 from ensemble.imported import ImportedRole, read_roles, write_roles
 from ensemble.networks import differing_keys, frame_settings, imported_model
 from ensemble.prediction import Division, division_of, identity_of
+from ensemble.report.scores import BEST_SINGLE, SEED_MEAN
 from ensemble.runs import FULL, Outputs, Run, fold_model
 from ensemble.setting_trees import SettingsError
 from ensemble.survey import Asked, Survey, model_of, resized, survey_maps
@@ -37,7 +38,7 @@ def check_free_name(name: str) -> None:
     Raises:
         SettingsError: It is that of a network, a combiner or a bound.
     """
-    taken = {*LEARNERS, *COMBINERS, *FITTED_COMBINERS, "best-single", "seed-mean", "oracle"}
+    taken = {*LEARNERS, *COMBINERS, *FITTED_COMBINERS, BEST_SINGLE, SEED_MEAN, "oracle"}
     if name in taken:
         raise SettingsError(f"{name!r}: {', '.join(sorted(taken))} are other rows of the tables; choose another name")
 

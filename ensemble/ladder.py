@@ -106,7 +106,7 @@ def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSetti
     for row in training_rows(learners, outputs, settings, role):
         if not protocol.mask(row.target, row.valid).any():  # its truth may lie outside of the crop
             continue
-        sums += scores_of(row.depths, row, settings)[CHOSEN_BY]
+        sums += scores_of(row.depths, row, protocol)[CHOSEN_BY]
         count += 1
         valid = np.flatnonzero(row.valid.numpy())
         chosen = rng.choice(valid, min(PIXELS_PER_FRAME, len(valid)), replace=False)
@@ -128,9 +128,8 @@ def training_protocol(settings: ScoredSettings) -> EvalProtocol:
     )
 
 
-def scores_of(depths: Float[Tensor, "1 k h w"], row: TrainingRow, settings: ScoredSettings) -> dict[str, np.ndarray]:
+def scores_of(depths: Float[Tensor, "1 k h w"], row: TrainingRow, protocol: EvalProtocol) -> dict[str, np.ndarray]:
     """Every metric of every depth map of a frame of training, at the working size."""
-    protocol = training_protocol(settings)
     maps = depths.transpose(0, 1)
     shape = maps.shape
     *compared, _ = prepare(maps, row.target.expand(shape), row.valid.expand(shape), protocol=protocol)

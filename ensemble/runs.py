@@ -1,9 +1,11 @@
 """The name of every file that a stage writes; nothing else in the package spells a path below ``cache/``."""
 
+import json
 import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ensemble.config import StackSettings
 from ensemble.setting_trees import SettingsError, nearest
@@ -63,6 +65,10 @@ class Run:
     def result(self) -> Path:
         """Written once, when training is complete (JSON): best score, its step, wall time."""
         return self.folder / "result.json"
+
+    def read_result(self) -> dict[str, Any]:
+        """What ``result`` holds of a training that is complete."""
+        return json.loads(self.result.read_text(encoding="utf-8"))
 
     @property
     def log(self) -> Path:

@@ -5,7 +5,7 @@ single learner may be scaled as a subset of several may be, so that a second one
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -185,9 +185,7 @@ def compare_subsets(learners: Sequence[LevelZero], outputs: Outputs, settings: S
         best.learners: (best.combiner, _chosen_on_other_folds(arrays, best.learners, np.array(folds)))
         for best in comparison.best
     }
-    return Comparison(
-        settings.experiment, len(scenes), len(set(scenes)), tuple(scores), _places(names, per_frame, scenes)
-    )
+    return replace(comparison, places=_places(names, per_frame, scenes))
 
 
 def subset_table(comparison: Comparison) -> Table:

@@ -1,6 +1,6 @@
 """The report as one HTML page that holds everything within itself and asks nobody for anything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -88,10 +88,10 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
             if gallery.images
         ],
         largest_error=share(LARGEST_ERROR),
-        weights=[(titles.get(name, name), _weight_charts(each)) for name, each in _found(evaluation, leading)],
+        weights=[(titles.get(name, name), _weight_charts(each)) for name, each in _first(evaluation.details, leading)],
         uncertainty=[
             (titles.get(name, name), _uncertainty_charts(each.uncertainty))
-            for name, each in _found(evaluation, leading)
+            for name, each in _first(evaluation.details, leading)
             if each.uncertainty is not None
         ],
         cost_headings=COST_HEADINGS,
@@ -206,10 +206,6 @@ def _differences(comparisons: Comparisons, row: ScoreRow) -> list[tuple[str, lis
 def _first(found: Mapping[str, Any], leading: ScoreRow | None) -> list[tuple[str, Any]]:
     """By name of the stack, that of the leading stack in front."""
     return sorted(found.items(), key=lambda item: leading is None or item[0] != leading.name)
-
-
-def _found(evaluation: Evaluation, leading: ScoreRow | None) -> Sequence[tuple[str, StackDetails]]:
-    return _first(evaluation.details, leading)
 
 
 def _weight_charts(details: StackDetails) -> list[Chart]:

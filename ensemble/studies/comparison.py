@@ -1,6 +1,5 @@
 """The arms of studies side by side, on validation scenes only: the best of each, intervals, what went wrong."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -276,4 +275,4 @@ def _learners_seconds(settings: StackSettings, outputs: Outputs) -> float:
         level0 = settings.level0 if settings.mode == "frozen" else "full"
         found = level_zero(outputs, settings.experiment, name, rows=rows, level0=level0, root=settings.data.root)
         rests += [model.run for model in found.models if not model.is_import]
-    return sum(json.loads(run.result.read_text(encoding="utf-8")).get("seconds", 0.0) for run in rests)
+    return sum(run.read_result().get("seconds", 0.0) for run in rests)

@@ -248,7 +248,7 @@ def _fitted(
             loggers=trackers,
             kept=laboratory.frames,
         )
-        result = json.loads(run.result.read_text(encoding="utf-8"))
+        result = run.read_result()
         measured = {**costs, **_further_metrics(study, run), study.metric: result["best"]}
         spent = result["budget"]["spent"]
         found |= {"state": "complete", "values": [measured[name] for name in study.objectives]}

@@ -194,20 +194,9 @@ def test_every_repeat_is_scored_with_the_learners_that_were_trained_with_it(job:
 
 
 def test_repeats_share_a_row_although_they_read_their_frames_in_other_ways(job: Job, cache: Path):
-    fit(job, cache, "way", "--training", "joint", "--budget", "2steps")
-    fit(
-        job,
-        cache,
-        "other-way",
-        "--training",
-        "joint",
-        "--budget",
-        "2steps",
-        "--set",
-        "seed=1",
-        "--set",
-        "data.preload=true",
-    )
+    asked = ("--training", "joint", "--budget", "2steps")
+    fit(job, cache, "way", *asked)
+    fit(job, cache, "other-way", *asked, "--set", "seed=1", "--set", "data.preload=true")
     fit(job, cache, "longer", "--training", "joint", "--budget", "3steps", "--set", "seed=2")
     told = json.loads(done("meta", "evaluate", "way", "other-way", "longer", "--json", "--cache-dir", cache).out)
     repeats = {row["name"]: row["repeats"] for row in told["rows"] if row["kind"] == "stack"}

@@ -194,7 +194,7 @@ def test_reports_say_how_far_their_intervals_reach():
         assert (f"{scenes} scenes are few" in sentence) == few
 
 
-def test_a_single_scene_gets_its_scores_and_no_differences(tmp_path):
+def test_a_single_scene_gets_its_scores_and_no_differences():
     rows = tuple(row for row in ROWS if row[1] != "bound")
     images = image_scores(rows, scenes=1)
     scores = table(images, rows)

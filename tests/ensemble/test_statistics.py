@@ -78,7 +78,7 @@ def test_what_few_scenes_agree_on_is_not_significant(scenes):
     (found,) = paired_differences(
         more, [str(index) for index in range(4 * scenes)], rows=["a", "b"], metrics={"rmse": False}, resamples=400
     )
-    assert (found.better == "second") == (4 * scenes > 5)
+    assert found.better == "second"
 
 
 def simulated_studies(studies, *, scenes=40, images=8):

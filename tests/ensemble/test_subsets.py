@@ -98,6 +98,24 @@ def test_each_learner_gets_a_verdict(told: dict):
     assert abs(places["useless"]["difference"]) < 0.1 * places["first"]["difference"]
 
 
+def test_a_place_is_what_is_lost_where_rules_are_those_of_other_folds(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: list[dict[tuple[str, ...], tuple[str, np.ndarray]]] = []
+    places_of = subsets._places
+
+    def spy(names, per_frame, scenes):
+        seen.append(per_frame)
+        return places_of(names, per_frame, scenes)
+
+    monkeypatch.setattr(subsets, "_places", spy)
+    learners = with_all_folds(Outputs(cache), "tiny", list(NOISE), folds=3)
+    found = subsets.compare_subsets(learners, Outputs(cache), learners[0].tested[0].settings)
+    (per_frame,) = seen
+    means = {subset: scores.mean() for subset, (_, scores) in per_frame.items()}
+    for place in found.places:
+        rest = tuple(each for each in NOISE if each != place.learner)
+        assert place.difference == pytest.approx(means[rest] - means[tuple(NOISE)], abs=1e-12)
+
+
 def test_a_second_learner_earns_nothing_by_letting_the_first_be_scaled(cache: Path):
     words = ("--learners", "far,far-again", "--experiment", "tiny", "--json", "--cache-dir", cache)
     told = json.loads(done("meta", "compare-subsets", *words).out)
