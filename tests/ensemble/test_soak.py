@@ -18,8 +18,11 @@ from ensemble.data.packing import write_pack
 from ensemble.data.rooms import write_rooms
 
 SIZE = samples.SIZE
-Measured = tuple[int, int]
-"""Resident bytes and open files."""
+Measured = tuple[int, int, int]
+"""Resident bytes, open files, and handles of shared memory: tensors on their way to the process that asked for them."""
+
+MOST_ON_THEIR_WAY = 4 * (2 + 1)
+"""Image, depth, mask and predictions of a batch; PyTorch fetches two batches ahead, and a process works on a third."""
 
 
 class Watched(FrameDataset):
@@ -32,7 +35,9 @@ class Watched(FrameDataset):
 
 def measure() -> Measured:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE"), len(list(Path("/proc/self/fd").iterdir()))
+    opened = list(Path("/proc/self/fd").iterdir())
+    shared = sum(os.path.realpath(each).startswith("/dev/shm/") for each in opened)
+    return pages * os.sysconf("SC_PAGE_SIZE"), len(opened) - shared, shared
 
 
 def watched_dataset(folder: Path, items: int) -> Watched:
@@ -81,7 +86,8 @@ def check_soak(folder: Path, *, items: int, workers: int, epochs: int, growth: f
         settled = measured[len(measured) // 3 :]  # the first epoch opens every file and warms up every allocator
         first, last = settled[0], settled[-1]
         assert last[0] <= first[0] * (1 + growth), f"resident memory grew from {first[0]} to {last[0]} bytes"
-        assert last[1] <= max(files for _, files in settled[: max(1, len(settled) // 2)]), "open files grew"
+        assert last[1] <= max(files for _, files, _ in settled[: max(1, len(settled) // 2)]), "open files grew"
+        assert max(shared for _, _, shared in measured) <= MOST_ON_THEIR_WAY, "shared memory piles up"
     if workers:
         assert multiprocessing.active_children()
 
