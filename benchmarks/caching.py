@@ -17,11 +17,11 @@ from base_learners import LEARNERS
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
 from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fingerprint
 from ensemble.cache.shards import metres, quantise
-from ensemble.config import RoomsSettings
-from ensemble.config_files import learner_settings
-from ensemble.data.rooms import RoomsSource
+from ensemble.data.rooms.source import RoomsSource
 from ensemble.networks import build_learner
 from ensemble.prediction import predict_depth
+from ensemble.settings.layers import learner_settings
+from ensemble.settings.schema import RoomsSettings
 
 SIZE = (480, 640)
 MAX_DEPTH = 10.0

@@ -17,13 +17,13 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
-from ensemble.config import AugmentationSettings, DataSettings, RoomsSettings
 from ensemble.data import open_source
 from ensemble.data.augmentation import changed, draw_change
 from ensemble.data.loaders import FrameDataset, TrainingBatches, affordable_workers, loader
-from ensemble.data.packing import write_pack
-from ensemble.data.rooms import write_rooms
+from ensemble.data.packs.writing import write_pack
+from ensemble.data.rooms.source import write_rooms
 from ensemble.data.transforms import Sample
+from ensemble.settings.schema import AugmentationSettings, DataSettings, RoomsSettings
 
 BATCH = 8
 FORMER = ("files, former",)

@@ -14,8 +14,8 @@ import torch
 import typer
 
 from benchmarks.tables import Target, in_turn, write_section
-from ensemble.config import RoomsSettings
-from ensemble.data.rooms import RoomsSource
+from ensemble.data.rooms.source import RoomsSource
+from ensemble.settings.schema import RoomsSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

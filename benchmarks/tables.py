@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from ensemble.console import results
-from ensemble.files import write_text
 from ensemble.machine import settle
+from ensemble.runs.files import write_text
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 _HEAD = """# Benchmarks

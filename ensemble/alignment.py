@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from ensemble.config import Alignment, ImportSettings
 from ensemble.console import messages
 from ensemble.imported import PLACEHOLDER, ImportedRole
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
+from ensemble.settings.schema import Alignment, ImportSettings
 from ensemble.survey import Asked, Survey
 
 LIKELY_RATIO = 2.0

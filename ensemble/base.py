@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 import typer
 
 from ensemble import options
-from ensemble.config import NAME, ImportSettings, LearnerSettings
-from ensemble.config_files import experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.console import messages, results
 from ensemble.imported import learners_of, settings_beside
 from ensemble.jobs import job_lines
 from ensemble.models import models_to_cache, models_to_train, without_empty_folds
-from ensemble.runs import FULL, Outputs, outputs
-from ensemble.setting_trees import SettingsError, check_name
+from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.settings.layers import experiment_name, known_learners, learner_settings, moved, stored_settings
+from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings
+from ensemble.settings.trees import SettingsError, check_name
 
 app = options.application("Base learners: adabins, bts, ldrn.")
 

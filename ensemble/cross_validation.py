@@ -15,16 +15,16 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ensemble.config import StackSettings
 from ensemble.data import open_source
 from ensemble.ladder import scores_of, training_protocol, training_rows
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
+from ensemble.metrics.statistics import Difference, few_scenes, paired_differences
 from ensemble.prediction import division_of
 from ensemble.report.scores import TABLE_METRICS
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
+from ensemble.settings.schema import StackSettings
 from ensemble.stacking import Stack, load_stack, stack_maps
 from ensemble.stages import fit_meta
-from ensemble.statistics import Difference, few_scenes, paired_differences
 from meta.fusion import COMBINERS
 
 ROWS = ("stack", "mean")

@@ -3,9 +3,9 @@
 import time
 
 from ensemble import options
-from ensemble.config_files import config_folder, known_learners, learner_settings, stack_settings
 from ensemble.console import messages, results
-from ensemble.runs import outputs, stack_name
+from ensemble.runs.paths import outputs, stack_name
+from ensemble.settings.layers import config_folder, known_learners, learner_settings, stack_settings
 
 app = options.application("The whole job on generated rooms: train, cache, fit, evaluate.")
 

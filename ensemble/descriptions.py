@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ensemble.config import LearnerSettings, StackSettings
 from ensemble.entrants import Entrants, StackRow
 from ensemble.networks import build_learner
 from ensemble.profiling import Profile, profile_network
 from ensemble.report.scores import BEST_SINGLE, SEED_MEAN, Kind
 from ensemble.rows import LevelZero
-from ensemble.runs import Run, stack_name
+from ensemble.runs.paths import Run, stack_name
+from ensemble.settings.schema import LearnerSettings, StackSettings
 from meta.fusion import COMBINERS
 from meta.inputs import channel_count
 

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ensemble.config import DataSettings, ScoredSettings
 from ensemble.console import progress
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames
@@ -17,14 +16,13 @@ from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.descriptions import descriptions_of
 from ensemble.entrants import Entrants, Models, checked_maps, gather, read_depths
-from ensemble.files import write_text
 from ensemble.importing import import_depth
 from ensemble.judging import StackJudge, calibration_of, doubt
-from ensemble.metrics import EvalProtocol
+from ensemble.metrics.formulas import EvalProtocol
+from ensemble.metrics.published import OURS, PROTOCOLS
 from ensemble.networks import TrainedLearner, common_data, differing_keys
 from ensemble.pictures import GridRow, picture_grid
 from ensemble.prediction import division_of
-from ensemble.protocols import OURS, PROTOCOLS
 from ensemble.report.details import Details, write_details
 from ensemble.report.gallery import Gallery, GalleryImage, ranked_frames, write_galleries
 from ensemble.report.protocol_scores import SCHEMA as PROTOCOLS_SCHEMA
@@ -32,8 +30,10 @@ from ensemble.report.protocol_scores import ProtocolComparison, ProtocolScores, 
 from ensemble.report.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.report.tables import markdown_table
 from ensemble.rows import LevelZero, cache_level_zero, open_rows
-from ensemble.runs import Outputs, Run
+from ensemble.runs.files import write_text
+from ensemble.runs.paths import Outputs, Run
 from ensemble.score_table import ScoreTable
+from ensemble.settings.schema import DataSettings, ScoredSettings
 from ensemble.stacking import Stack
 from ensemble.stages import protocol_of
 from ensemble.survey import Asked

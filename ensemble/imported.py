@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from ensemble.config import ImportSettings, LearnerSettings, Settings
-from ensemble.config_files import known_learners, stored_settings
-from ensemble.files import write_text
-from ensemble.runs import FULL, Outputs, Run, model_options
+from ensemble.runs.files import write_text
+from ensemble.runs.paths import FULL, Outputs, Run, model_options
+from ensemble.settings.layers import known_learners, stored_settings
+from ensemble.settings.schema import ImportSettings, LearnerSettings, Settings
 
 PLACEHOLDER = "DIR"
 """Stands in a command for a folder that nobody has named yet."""

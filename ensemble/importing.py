@@ -14,19 +14,19 @@ import numpy as np
 from base_learners import LEARNERS
 from ensemble.alignment import Stored, alignment_of
 from ensemble.cache import PredictionWriter
-from ensemble.config import ImportSettings
-from ensemble.config_files import stored_settings
 from ensemble.console import messages, progress
 from ensemble.data import open_source
-from ensemble.data.depth_files import DepthFile, as_metres, find_depth_maps, mended_by, read_numbers
+from ensemble.data.formats.maps import DepthFile, as_metres, find_depth_maps, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
-from ensemble.files import write_text
 from ensemble.imported import ImportedRole, read_roles, write_roles
 from ensemble.networks import differing_keys, frame_settings, imported_model
 from ensemble.prediction import Division, division_of, identity_of
 from ensemble.report.scores import BEST_SINGLE, SEED_MEAN
-from ensemble.runs import FULL, Outputs, Run, fold_model
-from ensemble.setting_trees import SettingsError
+from ensemble.runs.files import write_text
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model
+from ensemble.settings.layers import stored_settings
+from ensemble.settings.schema import ImportSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.survey import Asked, Survey, model_of, resized, survey_maps
 from meta.combiners import FITTED_COMBINERS
 from meta.fusion import COMBINERS

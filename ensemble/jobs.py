@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
 
 
 def job_lines(

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
-from ensemble.config import LearnerSettings, StackSettings
-from ensemble.config_files import learner_settings
 from ensemble.data.loaders import Batch
-from ensemble.metrics import EvalProtocol
+from ensemble.metrics.formulas import EvalProtocol
 from ensemble.networks import trained_learner
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
+from ensemble.settings.layers import learner_settings
+from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.live import META, LiveStack, Rates, live_groups, live_losses
 from ensemble.training.tasks import DepthTask, Losses
 from meta.inputs import assemble

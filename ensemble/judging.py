@@ -11,21 +11,21 @@ from torch import Tensor
 
 from ensemble.cache import Role
 from ensemble.data.source import RawFrame
-from ensemble.files import write_text
 from ensemble.ladder import PIXELS_PER_FRAME, training_rows
-from ensemble.metrics import EvalProtocol, prepare
-from ensemble.networks import weights_fingerprint
-from ensemble.report.details import StackDetails
-from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics
-from ensemble.runs import Outputs
-from ensemble.stacking import Stack, stack_maps
-from ensemble.uncertainty import (
+from ensemble.metrics.formulas import EvalProtocol, prepare
+from ensemble.metrics.uncertainty import (
     Calibration,
     Reliability,
     calibrate,
     disagreement,
     sparsification_curves,
 )
+from ensemble.networks import weights_fingerprint
+from ensemble.report.details import StackDetails
+from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics
+from ensemble.runs.files import write_text
+from ensemble.runs.paths import Outputs
+from ensemble.stacking import Stack, stack_maps
 
 SCHEMA = 1
 

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from ensemble import options
-from ensemble.config import NAME, StackSettings
-from ensemble.config_files import (
+from ensemble.console import messages, results
+from ensemble.imported import learner_settings_of, learners_of, settings_beside
+from ensemble.runs.paths import Outputs, Run, outputs, stack_name
+from ensemble.settings.layers import (
     experiment_name,
     known_inputs,
     known_learners,
@@ -18,10 +20,8 @@ from ensemble.config_files import (
     stack_settings,
     stored_settings,
 )
-from ensemble.console import messages, results
-from ensemble.imported import learner_settings_of, learners_of, settings_beside
-from ensemble.runs import Outputs, Run, outputs, stack_name
-from ensemble.setting_trees import SettingsError, check_name
+from ensemble.settings.schema import NAME, StackSettings
+from ensemble.settings.trees import SettingsError, check_name
 
 app = options.application("The meta-learner: per-pixel weights over the base learners.")
 
@@ -241,8 +241,8 @@ def compare(
     if len(chosen) < 2:
         raise SettingsError(f"--learners {learners}: expected two or more different learners, such as adabins,bts")
 
+    from ensemble.metrics.statistics import few_scenes
     from ensemble.rows import with_all_folds
-    from ensemble.statistics import few_scenes
     from ensemble.subsets import compare_subsets, subset_table
 
     words = options.repeated(data, root, config)

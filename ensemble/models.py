@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from ensemble.config import LearnerSettings
-from ensemble.config_files import known_learners, stored_settings
 from ensemble.console import messages
-from ensemble.runs import FULL, Outputs, fold_model, seed_model
-from ensemble.setting_trees import SettingsError
+from ensemble.runs.paths import FULL, Outputs, fold_model, seed_model
+from ensemble.settings.layers import known_learners, stored_settings
+from ensemble.settings.schema import LearnerSettings
+from ensemble.settings.trees import SettingsError
 
 
 def models_to_train(

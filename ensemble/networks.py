@@ -14,8 +14,6 @@ from base_learners import LEARNERS
 from base_learners.contract import Published
 from base_learners.encoder import build_encoder
 from ensemble.cache import Role, fingerprint
-from ensemble.config import DataSettings, ImportSettings, LearnerSettings, StackSettings
-from ensemble.config_files import learner_settings, moved, stack_settings, stored_settings
 from ensemble.imported import PLACEHOLDER, ImportedRole, is_import, read_roles
 from ensemble.profiling import (
     META_PUBLISHED,
@@ -25,7 +23,9 @@ from ensemble.profiling import (
     count_mul_adds,
     profile_network,
 )
-from ensemble.runs import FULL, Outputs, Run, fold_model, model_options
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
+from ensemble.settings.layers import learner_settings, moved, stack_settings, stored_settings
+from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, StackSettings
 from ensemble.training.checkpoints import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet

@@ -12,8 +12,8 @@ from typer.core import TyperGroup
 
 from ensemble.console import messages
 from ensemble.machine import settle
-from ensemble.protocols import PROTOCOLS
-from ensemble.setting_trees import SettingsError, check_name
+from ensemble.metrics.published import PROTOCOLS
+from ensemble.settings.trees import SettingsError, check_name
 
 Data = Annotated[
     str | None,

@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
-from ensemble.config import LearnerSettings
 from ensemble.console import progress
-from ensemble.data.image_files import read_rgb
+from ensemble.data.formats.images import read_rgb
 from ensemble.data.transforms import resize_image
 from ensemble.judging import calibration_of, doubt
+from ensemble.metrics.uncertainty import Calibration
 from ensemble.networks import load_learner
 from ensemble.pictures import save_prediction
 from ensemble.prediction import device_of, predict_depth
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
+from ensemble.settings.schema import LearnerSettings
 from ensemble.stacking import Stack, stack_maps
-from ensemble.uncertainty import Calibration
 
 
 class PredictedImage(NamedTuple):

@@ -22,8 +22,8 @@ from ensemble.colours import (
     weight_spread,
 )
 from ensemble.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
-from ensemble.files import write_bytes
 from ensemble.picture_grid import GridRow, picture_grid
+from ensemble.runs.files import write_bytes
 
 __all__ = [
     "GridRow",

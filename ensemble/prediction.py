@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Role, fill_stores, fingerprint
 from ensemble.cache.filling import Row
-from ensemble.config import DataSettings, ImportSettings, LearnerSettings, TrainingSettings
 from ensemble.console import messages, progress
 from ensemble.data import open_source
 from ensemble.data.folds import Folds, folds_of_experiment
@@ -19,7 +18,8 @@ from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.data.transforms import resize_image
 from ensemble.imported import import_command
 from ensemble.networks import FOLDS, FRAMES, TrainedLearner, common_data, differing_sources, load_learner
-from ensemble.runs import Outputs, model_options
+from ensemble.runs.paths import Outputs, model_options
+from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, TrainingSettings
 
 PREPROCESSING_VERSION = 1
 """Raised whenever the same settings begin to give the networks other images."""

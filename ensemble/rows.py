@@ -14,7 +14,7 @@ from ensemble.data.source import Frame, FrameSource
 from ensemble.imported import PLACEHOLDER
 from ensemble.networks import TrainedLearner, trained_learner
 from ensemble.prediction import Division, cache_predictions, open_predictions
-from ensemble.runs import FULL, Outputs, fold_model
+from ensemble.runs.paths import FULL, Outputs, fold_model
 
 
 @dataclass(frozen=True)

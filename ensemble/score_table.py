@@ -7,10 +7,10 @@ from torch import Tensor
 
 from ensemble.data.source import Frame, RawFrame
 from ensemble.descriptions import Description
-from ensemble.metrics import METRICS, Counts, EvalProtocol, ScoreSums, pixel_errors, prepare
-from ensemble.pooling import PixelSums
+from ensemble.metrics.formulas import METRICS, Counts, EvalProtocol, ScoreSums, pixel_errors, prepare
+from ensemble.metrics.pooling import PixelSums
+from ensemble.metrics.statistics import mean_and_deviation
 from ensemble.report.scores import ImageScore, ScoreRow
-from ensemble.statistics import mean_and_deviation
 
 Cell = tuple[str, int]
 """Name of a row, and which of its repeats."""

@@ -6,8 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ensemble.config import StackSettings
-from ensemble.config_files import moved, stored_settings
 from ensemble.data import open_source
 from ensemble.networks import (
     FOLDS,
@@ -17,7 +15,9 @@ from ensemble.networks import (
 )
 from ensemble.prediction import device_of, division_of, flip_averaged
 from ensemble.rows import LevelZero
-from ensemble.runs import Outputs, Run
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.layers import moved, stored_settings
+from ensemble.settings.schema import StackSettings
 from ensemble.stages import check_same_frames, level_zero_of, rests_on
 from meta.inputs import assemble
 from meta.unet import MetaUNet

@@ -17,17 +17,14 @@ from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.cache import Role
 from ensemble.cache.lock import StoreLock
-from ensemble.config import LearnerSettings, ScoredSettings, Settings, StackSettings
-from ensemble.config_files import moved, stored_settings
 from ensemble.console import messages
 from ensemble.data import open_source
 from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
 from ensemble.data.source import Frame
 from ensemble.data.splits import TrainingFrames, training_frames
-from ensemble.files import write_text
 from ensemble.importing import check_free_name
 from ensemble.joint import live_task, own_losses
-from ensemble.metrics import EvalProtocol
+from ensemble.metrics.formulas import EvalProtocol
 from ensemble.networks import (
     FOLDS,
     TrainedLearner,
@@ -43,7 +40,10 @@ from ensemble.networks import (
 )
 from ensemble.prediction import division_of
 from ensemble.rows import LevelZero, cache_level_zero, level_zero, open_rows
-from ensemble.runs import FULL, Outputs, Run, fold_model
+from ensemble.runs.files import write_text
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model
+from ensemble.settings.layers import moved, stored_settings
+from ensemble.settings.schema import LearnerSettings, ScoredSettings, Settings, StackSettings
 from ensemble.training.fit import MakeTask, fit, lr_range
 from ensemble.training.tasks import DepthTask
 from ensemble.training.tracking import wandb_logger

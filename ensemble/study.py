@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from ensemble import options
-from ensemble.config_files import config_folder
 from ensemble.console import messages, results
-from ensemble.runs import outputs
-from ensemble.setting_trees import SettingsError, nearest, parse_assignments
+from ensemble.runs.paths import outputs
+from ensemble.settings.layers import config_folder
+from ensemble.settings.trees import SettingsError, nearest, parse_assignments
 from ensemble.studies.arms import arms_of, experiment_of, lowest_numbers, settings_of
 from ensemble.studies.files import read_study
 from ensemble.studies.folders import known_studies, started_study, study_folder

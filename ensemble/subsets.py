@@ -17,14 +17,14 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from ensemble.config import ScoredSettings
 from ensemble.data import open_source
 from ensemble.ladder import CHOSEN_BY, training_protocol, training_rows
-from ensemble.metrics import METRICS, pixel_errors
+from ensemble.metrics.formulas import METRICS, pixel_errors
+from ensemble.metrics.statistics import holm, paired_differences
 from ensemble.prediction import division_of
 from ensemble.rows import LevelZero
-from ensemble.runs import Outputs
-from ensemble.statistics import holm, paired_differences
+from ensemble.runs.paths import Outputs
+from ensemble.settings.schema import ScoredSettings
 from meta.combiners import FITTED_COMBINERS, Combiner
 from meta.fusion import COMBINERS
 

@@ -12,13 +12,13 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from ensemble.cache import Role
-from ensemble.config import DataSettings, ImportSettings
 from ensemble.console import progress
-from ensemble.data.depth_files import DepthFile, as_metres, mended_by, read_numbers
+from ensemble.data.formats.maps import DepthFile, as_metres, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.imported import import_command
-from ensemble.runs import FULL, Outputs, fold_model
+from ensemble.runs.paths import FULL, Outputs, fold_model
+from ensemble.settings.schema import DataSettings, ImportSettings
 
 LIKELY_METRES = (0.1, 20.0)
 """Median depth of an indoor frame; outside of it the unit is in doubt."""

@@ -11,12 +11,12 @@ from rich.table import Table
 
 from ensemble.cache import SCHEMA, CacheError
 from ensemble.cache.shards import damaged, is_intact, read_index, shard_paths
-from ensemble.config import ImportSettings
-from ensemble.config_files import known_learners, stored_settings
 from ensemble.console import progress
 from ensemble.imported import PLACEHOLDER, import_command, read_roles
-from ensemble.runs import Outputs, model_options
-from ensemble.setting_trees import check_name
+from ensemble.runs.paths import Outputs, model_options
+from ensemble.settings.layers import known_learners, stored_settings
+from ensemble.settings.schema import ImportSettings
+from ensemble.settings.trees import check_name
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Float, UInt16
 
-from ensemble import files
 from ensemble.cache.identity import (
     CacheError,
     CacheIdentity,
@@ -26,6 +25,7 @@ from ensemble.cache.shards import (
     shard_bytes,
     shard_paths,
 )
+from ensemble.runs import files
 
 
 class PredictionWriter:

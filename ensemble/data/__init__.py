@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from ensemble.config import DataSettings
-from ensemble.data import nyu_copies
-from ensemble.data.rooms import RoomsSource
+from ensemble.data.nyu import recognition
+from ensemble.data.rooms.source import RoomsSource
 from ensemble.data.source import FrameSource
+from ensemble.settings.schema import DataSettings
 
 SOURCES: dict[str, Callable[[DataSettings], FrameSource]] = {
     "rooms": RoomsSource.from_settings,
-    "nyu": nyu_copies.from_settings,
+    "nyu": recognition.from_settings,
 }
 
 

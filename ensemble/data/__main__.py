@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from ensemble.data.doctor import Diagnosis, Finding
+    from ensemble.data.doctor.diagnosis import Diagnosis, Finding
 
 app = options.application("Copies of NYU Depth v2 and generated rooms.")
 
@@ -28,7 +28,7 @@ def doctor(
     as_json: options.Json = False,
 ) -> None:
     """Which copy of NYU Depth v2 this is, what it holds, and what is wrong with it; exit code 1 if anything is."""
-    from ensemble.data.doctor import diagnose
+    from ensemble.data.doctor.diagnosis import diagnose
 
     with _progress("decoding" if full else "looking") as progress:
         task = progress.add_task("frames", total=None)
@@ -59,8 +59,8 @@ def rooms(
     noise: Annotated[bool, typer.Option("--noise", help="Add a Kinect's depth noise.")] = False,
 ) -> None:
     """Writes generated rooms in the BTS layout, official_splits/{train,test}/<scene>/."""
-    from ensemble.config import RoomsSettings
-    from ensemble.data.rooms import write_rooms
+    from ensemble.data.rooms.source import write_rooms
+    from ensemble.settings.schema import RoomsSettings
 
     pixels = options.parse_size(size)
     settings = RoomsSettings(scenes=scenes, test_scenes=test_scenes, frames=frames, seed=seed, holes=holes, noise=noise)
@@ -85,7 +85,7 @@ def pack(
     codec: Annotated[str, typer.Option(help="none, or lz4: 30 % smaller, slower to read.")] = "none",
 ) -> None:
     """Packs a copy for fast training; a pack that was not finished goes on. Use it like any copy: --root OUT."""
-    from ensemble.data.packing import write_pack
+    from ensemble.data.packs.writing import write_pack
 
     with _progress(f"packing {out}") as progress:
         looking = progress.add_task("doctor", total=None)

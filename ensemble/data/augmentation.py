@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float32, Float64, UInt8
 from torch import Tensor
 
-from ensemble.config import AugmentationSettings, DataSettings
 from ensemble.data.transforms import Sample
+from ensemble.settings.schema import AugmentationSettings, DataSettings
 
 cv2.setNumThreads(1)  # loader processes share the cores already
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.model_selection import GroupKFold
 
 from ensemble.data.source import Frame
-from ensemble.files import write_text
+from ensemble.runs.files import write_text
 
 SCHEMA = 1
 

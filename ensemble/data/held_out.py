@@ -1,8 +1,8 @@
 """The frames that scores are made on; kept apart because training code may not import this module."""
 
-from ensemble.config import DataSettings
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import frames_not_tested_on
+from ensemble.settings.schema import DataSettings
 
 
 def test_frames(source: FrameSource, settings: DataSettings) -> tuple[Frame, ...]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble.config import DataSettings
 from ensemble.data.source import Frame, FrameSource
+from ensemble.settings.schema import DataSettings
 
 _PART_LETTER = re.compile(r"(.*_\d+)[a-z]")
 _TEST_DIVISION, _VALIDATION_DIVISION = 0, 1

@@ -8,8 +8,8 @@ import typer
 from ensemble import options
 from ensemble.console import messages, results
 from ensemble.report.finding import find_evaluation
-from ensemble.runs import outputs
-from ensemble.setting_trees import check_name
+from ensemble.runs.paths import outputs
+from ensemble.settings.trees import check_name
 
 app = options.application("The report of evaluations: Markdown, LaTeX, CSV and one HTML page.")
 

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64
 
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
+from ensemble.metrics.statistics import Difference, Resampling, few_scenes, paired_differences
 from ensemble.report.scores import BEST_SINGLE, MEAN, REFERENCES, SEED_MEAN, TABLE_METRICS, ImageScore, ScoreRow, Scores
-from ensemble.statistics import Difference, Resampling, few_scenes, paired_differences
 
 MARKS = {
     "above": "▲",

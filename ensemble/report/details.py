@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from ensemble.files import write_text
 from ensemble.report.scores import CHECKED, SCHEMA, first_mistake
+from ensemble.runs.files import write_text
 
 BINS = 20
 """Of a histogram of weights, over 0 to 1."""

@@ -5,7 +5,8 @@ import io
 import json
 from dataclasses import asdict, fields
 
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
+from ensemble.metrics.statistics import Difference
 from ensemble.report.comparisons import (
     MARK_WORDS,
     MARKS,
@@ -18,7 +19,6 @@ from ensemble.report.comparisons import (
 from ensemble.report.scores import MEAN, REFERENCES, TABLE_METRICS, ScoreRow, Scores, headroom
 from ensemble.report.tables import HEADROOM_METRICS, markdown_grid, markdown_table
 from ensemble.report.wording import duration, interval, number, probability
-from ensemble.statistics import Difference
 
 CSV_COLUMNS = (
     *("row", "kind", "title", "metric", "value", "deviation", "repeats", "images", "headroom"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ensemble.report.details import StackDetails, read_details
 from ensemble.report.gallery import Gallery, read_galleries
 from ensemble.report.scores import ImageScore, ScoreRow, Scores, read_per_image, read_scores
-from ensemble.runs import Run
+from ensemble.runs.paths import Run
 
 AGREEMENT = 1e-6
 """Relative difference below which two evaluations of one row are the same."""

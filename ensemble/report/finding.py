@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ensemble.runs import Outputs, Run
-from ensemble.setting_trees import SettingsError
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.trees import SettingsError
 
 
 def find_evaluation(where: Outputs, name: str) -> Run:

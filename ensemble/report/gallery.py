@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ensemble.files import write_bytes
 from ensemble.picture_grid import GridRow
 from ensemble.report.scores import SCHEMA, ImageScore
+from ensemble.runs.files import write_bytes
 
 CHOSEN_BY = "abs_rel"
 """Metric that ranks the frames; lower is better."""

@@ -20,7 +20,7 @@ DEPTH_EDGES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 class Curves(Protocol):
-    """Sparsification of one image, as ``ensemble.uncertainty.Sparsification`` is."""
+    """Sparsification of one image, as ``ensemble.metrics.uncertainty.Sparsification`` is."""
 
     @property
     def fractions(self) -> np.ndarray:
@@ -49,7 +49,7 @@ class Curves(Protocol):
 
 
 class Bin(Protocol):
-    """One bin of a reliability diagram, as ``ensemble.uncertainty.ReliabilityBin`` is."""
+    """One bin of a reliability diagram, as ``ensemble.metrics.uncertainty.ReliabilityBin`` is."""
 
     @property
     def pixels(self) -> int:

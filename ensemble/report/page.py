@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
 from ensemble.report.charts import Chart, Line, line_chart, steps
 from ensemble.report.comparisons import (
     MARK_WORDS,

@@ -11,12 +11,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ensemble.files import write_text
-from ensemble.metrics import METRICS
-from ensemble.protocols import OURS
+from ensemble.metrics.formulas import METRICS
+from ensemble.metrics.published import OURS
 from ensemble.report.scores import CHECKED, TITLES, Scores, first_mistake
 from ensemble.report.tables import markdown_grid
 from ensemble.report.wording import best_values, is_best, number, protocol_entries, shown_rows
+from ensemble.runs.files import write_text
 
 SCHEMA = 1
 SHOWN = ("d1", "abs_rel", "rmse")

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from ensemble.files import write_text
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
+from ensemble.runs.files import write_text
 
 SCHEMA = 2
 

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
 from ensemble.report.scores import TABLE_METRICS, TITLES, ScoreRow, Scores, headroom
 from ensemble.report.wording import best_values, caption, headings, is_best, millions, number, share, shown_rows
 

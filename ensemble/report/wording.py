@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
 from ensemble.report.published import PUBLISHED, PUBLISHED_NOTE
 from ensemble.report.scores import TABLE_METRICS, TITLES, ScoreRow, Scores
 

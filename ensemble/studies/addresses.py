@@ -5,8 +5,8 @@ from pathlib import Path
 
 import sqlalchemy
 
-from ensemble.files import write_text
-from ensemble.setting_trees import SettingsError
+from ensemble.runs.files import write_text
+from ensemble.settings.trees import SettingsError
 from ensemble.studies.folders import StudyFolder
 
 JOURNAL = "journal:"

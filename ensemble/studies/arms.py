@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ensemble.config import StackSettings
-from ensemble.config_files import experiment_name, stack_settings
 from ensemble.imported import learners_of, settings_beside
-from ensemble.runs import Outputs
-from ensemble.setting_trees import SettingsError
+from ensemble.runs.paths import Outputs
+from ensemble.settings.layers import experiment_name, stack_settings
+from ensemble.settings.schema import StackSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.studies.files import ALIASES, WORD, NumberSettings, StudySettings
 
 CHOSEN = ("inputs", "learners")

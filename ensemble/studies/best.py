@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from ensemble.config import StackSettings
-from ensemble.config_files import stored_settings
-from ensemble.files import write_text
-from ensemble.runs import Outputs
-from ensemble.setting_trees import SettingsError, check_name
+from ensemble.runs.files import write_text
+from ensemble.runs.paths import Outputs
+from ensemble.settings.layers import stored_settings
+from ensemble.settings.schema import StackSettings
+from ensemble.settings.trees import SettingsError, check_name
 from ensemble.studies.arms import arms_of, assigned, numbers_of
 from ensemble.studies.files import StudySettings
 from ensemble.studies.folders import study_folder

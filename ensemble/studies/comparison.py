@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ensemble.config import StackSettings
-from ensemble.config_files import stored_settings
 from ensemble.data import open_source
 from ensemble.data.loaders import FrameDataset
-from ensemble.metrics import METRICS, image_scores
-from ensemble.metrics import prepare as prepared
+from ensemble.metrics.formulas import METRICS, image_scores
+from ensemble.metrics.formulas import prepare as prepared
+from ensemble.metrics.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
 from ensemble.prediction import division_of
 from ensemble.rows import level_zero, open_rows
-from ensemble.runs import Outputs, Run
-from ensemble.setting_trees import SettingsError
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.layers import stored_settings
+from ensemble.settings.schema import StackSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.stages import protocol_of
-from ensemble.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
 from ensemble.studies.arms import Arm, arms_of, numbers_of
 from ensemble.studies.files import StudySettings
 from ensemble.studies.merging import Pool, pools_of

@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-from ensemble.config import StackSettings
 from ensemble.console import messages
 from ensemble.data import open_source
 from ensemble.data.loaders import KeptFrames
 from ensemble.prediction import division_of
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
+from ensemble.settings.schema import StackSettings
 
 PIXEL_BYTES = 8
 """An image in 8 bits, depth in 32, and whether there is any."""

@@ -15,7 +15,7 @@ from matplotlib.ticker import NullFormatter
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
 from ensemble.studies.comparison import ArmResult, Comparison
 from ensemble.studies.files import StudySettings
 from ensemble.studies.merging import Pool

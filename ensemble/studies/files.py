@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from ensemble.config import Name, Positive, Settings, TrainingSettings
-from ensemble.setting_trees import SettingsError, nearest, read_yaml
+from ensemble.settings.schema import Name, Positive, Settings, TrainingSettings
+from ensemble.settings.trees import SettingsError, nearest, read_yaml
 
 METRICS = get_args(TrainingSettings.model_fields["select"].annotation)
 """Scores on the validation scenes that can be an objective."""

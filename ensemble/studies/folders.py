@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ensemble.runs import Outputs, Run
-from ensemble.setting_trees import SettingsError, nearest
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.trees import SettingsError, nearest
 from ensemble.studies.files import StudySettings
 
 

@@ -13,11 +13,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ensemble.files import write_bytes, write_text
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
 from ensemble.report.documents import verdict
 from ensemble.report.tables import markdown_grid
 from ensemble.report.wording import duration, interval, number, probability
+from ensemble.runs.files import write_bytes, write_text
 from ensemble.studies.comparison import ArmResult, Comparison
 from ensemble.studies.drawings import budget_picture, importances, pareto_front, pool_pictures
 from ensemble.studies.files import StudySettings

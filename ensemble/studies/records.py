@@ -10,8 +10,8 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from ensemble.metrics import METRICS
-from ensemble.setting_trees import SettingsError, read_yaml
+from ensemble.metrics.formulas import METRICS
+from ensemble.settings.trees import SettingsError, read_yaml
 from ensemble.studies.addresses import EXPECTED, shown_url
 from ensemble.studies.arms import Arm, arms_of
 from ensemble.studies.files import COSTS, StudySettings, study_tree

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from ensemble.console import messages
-from ensemble.runs import Run
-from ensemble.setting_trees import SettingsError, parse_assignments
+from ensemble.runs.paths import Run
+from ensemble.settings.trees import SettingsError, parse_assignments
 from ensemble.stages import fit_meta
 from ensemble.studies.arms import Arm
 from ensemble.studies.files import BudgetSettings

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from rich.live import Live
 
 from ensemble.console import messages
-from ensemble.files import write_text
+from ensemble.runs.files import write_text
 from ensemble.studies.addresses import keep_address, shown_url
 from ensemble.studies.arms import arms_of
 from ensemble.studies.files import StudySettings

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from ensemble.statistics import Difference
+from ensemble.metrics.statistics import Difference
 from ensemble.studies.comparison import ArmResult, Comparison
 from ensemble.studies.files import plain_number
 

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.pool import NullPool
 
 from ensemble.console import messages
-from ensemble.setting_trees import SettingsError
+from ensemble.settings.trees import SettingsError
 from ensemble.studies.addresses import JOURNAL, shown_url
 from ensemble.studies.files import StorageSettings
 

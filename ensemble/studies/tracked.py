@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 
 from ensemble.console import messages
-from ensemble.runs import Run
+from ensemble.runs.paths import Run
 from ensemble.stages import WANDB_PROJECT
 from ensemble.training.tracking import wandb_logger
 

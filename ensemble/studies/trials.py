@@ -17,11 +17,11 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 
 from ensemble.cache.identity import LockedCacheError
 from ensemble.cache.lock import StoreLock
-from ensemble.config import StackSettings
 from ensemble.data.loaders import KeptFrames
-from ensemble.files import write_text
 from ensemble.joint import with_members
-from ensemble.runs import Outputs, Run
+from ensemble.runs.files import write_text
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.schema import StackSettings
 from ensemble.stages import fit_meta
 from ensemble.studies.arms import Arm, assigned, numbers_of, settings_of
 from ensemble.studies.costs import Costs

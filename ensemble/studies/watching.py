@@ -9,8 +9,8 @@ import lightning
 import optuna
 import torch
 
-from ensemble.files import write_text
-from ensemble.runs import Run
+from ensemble.runs.files import write_text
+from ensemble.runs.paths import Run
 from ensemble.studies.folders import scores_file
 from ensemble.studies.storage import DOWN
 from ensemble.training.budget import Budget

@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.console import messages
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
 from ensemble.studies.addresses import shown_url
 from ensemble.studies.arms import Arm, arms_of
 from ensemble.studies.files import StudySettings

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import lightning
 import torch
 
-from ensemble.config import TrainingSettings
+from ensemble.settings.schema import TrainingSettings
 
 Now = Callable[[], float]
 """A clock in seconds that never goes back."""

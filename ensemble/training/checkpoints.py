@@ -16,10 +16,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ensemble.config import TrainingSettings
-from ensemble.files import write_bytes
-from ensemble.metrics import METRICS
-from ensemble.runs import Run
+from ensemble.metrics.formulas import METRICS
+from ensemble.runs.files import write_bytes
+from ensemble.runs.paths import Run
+from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget
 
 _DAMAGED = (

@@ -17,11 +17,11 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
 from ensemble.cache.lock import StoreLock
-from ensemble.config import TrainingSettings
 from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
-from ensemble.files import remove_leftovers, write_text
-from ensemble.runs import Run
+from ensemble.runs.files import remove_leftovers, write_text
+from ensemble.runs.paths import Run
+from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget, Now
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
 from ensemble.training.range_test import RangeCurve, steepest_fall

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ensemble.config import TrainingSettings
 from ensemble.data.loaders import Batch
-from ensemble.metrics import EvalProtocol, ScoreSums, image_scores, prepare
+from ensemble.metrics.formulas import EvalProtocol, ScoreSums, image_scores, prepare
+from ensemble.settings.schema import TrainingSettings
 from ensemble.training.gradients import Clip, check_parts, clip_parts, gradient_norms
 from ensemble.training.groups import Groups, encoder_and_decoder, trainable_groups
 from ensemble.training.schedule import one_cycle

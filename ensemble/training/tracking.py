@@ -14,7 +14,7 @@ from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ensemble.console import messages
-from ensemble.files import write_text
+from ensemble.runs.files import write_text
 
 _PATIENCE = 15.0
 """Seconds that Weights & Biases may take to answer."""

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 from command_lines import LEARNER_NAMES, TINY, Job, done
 
-from ensemble.data.rooms import RoomsSource
+from ensemble.data.rooms.source import RoomsSource
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from ensemble.config_files import learner_settings
 from ensemble.data import open_source
 from ensemble.data.source import Frame, FrameSource
+from ensemble.settings.layers import learner_settings
 
 Maps = Mapping[str, np.ndarray]
 

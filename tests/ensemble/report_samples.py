@@ -25,7 +25,7 @@ from ensemble.report.scores import (
     write_per_image,
     write_scores,
 )
-from ensemble.runs import Run
+from ensemble.runs.paths import Run
 
 HOSTILE = 'scene_0/<script src="//evil">alert(1)</script>&"\''
 LEARNERS = ("AdaBins", "BTS", "LapDepth")

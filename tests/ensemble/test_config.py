@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from command_lines import call
 
-from ensemble.config_files import experiment_name, learner_settings, stack_settings
-from ensemble.setting_trees import SettingsError, read_yaml
+from ensemble.settings.layers import experiment_name, learner_settings, stack_settings
+from ensemble.settings.trees import SettingsError, read_yaml
 
 TRAIN = ("base", "train", "adabins")
 MISTAKES = {

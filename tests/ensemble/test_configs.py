@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from base_learners import LEARNERS
-from ensemble.config_files import (
+from ensemble.networks import build_learner, build_stack
+from ensemble.settings.layers import (
     config_folder,
     experiment_name,
     known_inputs,
@@ -13,7 +14,6 @@ from ensemble.config_files import (
     learner_settings,
     stack_settings,
 )
-from ensemble.networks import build_learner, build_stack
 
 EXPERIMENTS = sorted([config_folder() / "demo.yaml", *config_folder().glob("experiments/*.yaml")])
 BARE = ["encoder.weights=none"]

@@ -10,7 +10,7 @@ from command_lines import Job, call, done
 from ensemble import stages
 from ensemble.data.folds import read_folds
 from ensemble.report.scores import TABLE_METRICS
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
 
 STILL = ("--set", "training.lr=1.0e-12")
 """A rate at which the stack stays the plain mean that it starts as."""

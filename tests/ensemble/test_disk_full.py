@@ -16,13 +16,13 @@ import torch
 from command_lines import Answer, Job, call, done
 
 from ensemble.cache import CacheError
-from ensemble.config import RoomsSettings
-from ensemble.data.nyu_copies import open_nyu
-from ensemble.data.packing import write_pack
-from ensemble.data.rooms import write_rooms
-from ensemble.files import TEMPORARY_SUFFIX
+from ensemble.data.nyu.recognition import open_nyu
+from ensemble.data.packs.writing import write_pack
+from ensemble.data.rooms.source import write_rooms
 from ensemble.report.writing import write_report
-from ensemble.runs import Outputs, Run
+from ensemble.runs.files import TEMPORARY_SUFFIX
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.schema import RoomsSettings
 from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 
 FullDisk = Callable[[Path, int], AbstractContextManager[None]]

@@ -9,12 +9,12 @@ import pytest
 import torch
 from command_lines import LEARNER_NAMES, Job, call, done
 
-from ensemble.config_files import learner_settings, stack_settings
 from ensemble.data import open_source
 from ensemble.data.splits import training_frames
 from ensemble.evaluation import mean_log_depth
 from ensemble.networks import build_stack
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
+from ensemble.settings.layers import learner_settings, stack_settings
 from ensemble.stacking import load_stack, stack_maps
 
 

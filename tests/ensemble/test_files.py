@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ensemble import files
+from ensemble.runs import files
 
 
 def test_written_text_and_bytes_come_back_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_killed_process_leaves_the_former_file_and_a_leftover_that_is_known(tm
     target = tmp_path / "last.ckpt"
     files.write_text(target, "former")
     script = (
-        "import os, signal, sys; from pathlib import Path; from ensemble import files\n"
+        "import os, signal, sys; from pathlib import Path; from ensemble.runs import files\n"
         "with files.atomic_file(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -19,7 +19,7 @@ from ensemble import survey
 from ensemble.data import open_source
 from ensemble.prediction import division_of
 from ensemble.rows import level_zero, open_rows
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
 
 ROLES = ("oof", "validation", "test")
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from base_learners.contract import DepthPrediction
 from ensemble.networks import load_learner
 from ensemble.report.scores import read_per_image
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
 from ensemble.stacking import load_stack
 from ensemble.training.live import LiveStack
 from ensemble.training.tasks import DepthTask

@@ -23,15 +23,15 @@ from ensemble.data.source import RawFrame
 from ensemble.data.transforms import bring_to_size
 from ensemble.judging import StackJudge, calibration_of, doubt, shares_of
 from ensemble.ladder import training_rows
+from ensemble.metrics.uncertainty import FRACTIONS, Calibration, calibrate
 from ensemble.networks import weights_fingerprint
 from ensemble.prediction import division_of
 from ensemble.report.details import read_details
 from ensemble.report.gallery import read_galleries
 from ensemble.rows import open_rows
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
 from ensemble.stacking import Stack, load_stack, stack_maps
 from ensemble.stages import protocol_of
-from ensemble.uncertainty import FRACTIONS, Calibration, calibrate
 
 EDGES = np.logspace(-3, 1, 41)
 

@@ -15,7 +15,6 @@ from command_lines import LEARNER_NAMES, Answer, Job, call, done
 
 from ensemble import ladder
 from ensemble.cache import PredictionWriter
-from ensemble.config_files import learner_settings
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame, FrameSource
@@ -23,7 +22,8 @@ from ensemble.ladder import TrainingRow, climb
 from ensemble.networks import TrainedLearner, trained_learner
 from ensemble.prediction import division_of, identity_of, open_predictions
 from ensemble.report.scores import headroom, read_scores
-from ensemble.runs import Outputs, fold_model
+from ensemble.runs.paths import Outputs, fold_model
+from ensemble.settings.layers import learner_settings
 from meta.combiners import depth_range, global_weights, inverse_variance
 
 SIZE = (16, 24)

@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from ensemble.cache import Role
-from ensemble.config_files import learner_settings
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame
@@ -22,7 +21,8 @@ from ensemble.evaluation import mean_log_depth
 from ensemble.ladder import training_rows
 from ensemble.prediction import division_of
 from ensemble.rows import level_zero, open_rows
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
+from ensemble.settings.layers import learner_settings
 from ensemble.stacking import Stack, load_stack, stack_maps
 
 LEARNERS = ("colour", "grey", "flat")

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.config import AugmentationSettings, DataSettings, RoomsSettings
 from ensemble.data import open_source
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
 from ensemble.data.source import RawFrame
+from ensemble.settings.schema import AugmentationSettings, DataSettings, RoomsSettings
 
 Draw = tuple[int, int | None]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ensemble.metrics import METRICS, EvalProtocol, ScoreSums, image_scores, prepare
+from ensemble.metrics.formulas import METRICS, EvalProtocol, ScoreSums, image_scores, prepare
 
 
 def image(values: list[float]) -> Tensor:

@@ -22,18 +22,18 @@ from command_lines import LEARNER_NAMES, Job, call, contents, done
 
 from ensemble import prediction, stages
 from ensemble.cache import PredictionWriter
-from ensemble.config_files import learner_settings
 from ensemble.data import open_source
 from ensemble.data.folds import Folds, read_folds
 from ensemble.data.held_out import test_frames as scored_frames
-from ensemble.data.rooms import RoomsSource
+from ensemble.data.rooms.source import RoomsSource
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import training_frames
 from ensemble.descriptions import title_of
 from ensemble.networks import TrainedLearner, load_learner, trained_learner
 from ensemble.prediction import division_of, identity_of, predict_depth
 from ensemble.rows import level_zero, open_rows
-from ensemble.runs import FULL, Outputs, fold_model
+from ensemble.runs.paths import FULL, Outputs, fold_model
+from ensemble.settings.layers import learner_settings
 from ensemble.stacking import load_stack
 
 QUANTUM = 10 / 65535

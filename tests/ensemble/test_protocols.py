@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ensemble.data.source import Frame, RawFrame
 from ensemble.descriptions import Description
-from ensemble.metrics import EvalProtocol, image_scores, prepare, sample_grid
-from ensemble.pooling import PixelSums
-from ensemble.protocols import PROTOCOLS
+from ensemble.metrics.formulas import EvalProtocol, image_scores, prepare, sample_grid
+from ensemble.metrics.pooling import PixelSums
+from ensemble.metrics.published import PROTOCOLS
 from ensemble.report.protocol_scores import protocols_table, read_protocols
 from ensemble.report.scores import read_scores
 from ensemble.score_table import ScoreTable

@@ -9,12 +9,12 @@ import pytest
 from report_samples import details, gallery, image_scores, table
 from rich.console import Console
 
+from ensemble.metrics.uncertainty import ReliabilityBin, sparsification
 from ensemble.report.details import Details, read_details, write_details
 from ensemble.report.gallery import ranked_frames, read_galleries, write_galleries
 from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics
 from ensemble.report.scores import METRIC_NAMES, SCHEMA, ImageScore, ScoreRow, Scores, headroom
 from ensemble.report.tables import markdown_table, score_table
-from ensemble.uncertainty import ReliabilityBin, sparsification
 
 
 def row(name, kind="combiner", value=0.5, **changes) -> ScoreRow:

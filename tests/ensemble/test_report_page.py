@@ -11,6 +11,7 @@ import pytest
 from report_samples import HOSTILE, PROTOCOL, ROWS, image_scores, table, write_evaluation
 
 from ensemble import options
+from ensemble.metrics.statistics import paired_differences
 from ensemble.report.__main__ import app
 from ensemble.report.charts import Line, line_chart, steps
 from ensemble.report.comparisons import MARKS, compare, leading_stack, resampling_sentence, row_marks, summary
@@ -22,8 +23,7 @@ from ensemble.report.page import html_page
 from ensemble.report.panels import relative_error_colours
 from ensemble.report.scores import METRIC_NAMES, TABLE_METRICS
 from ensemble.report.wording import duration, interval, number, probability, share
-from ensemble.runs import Outputs
-from ensemble.statistics import paired_differences
+from ensemble.runs.paths import Outputs
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 

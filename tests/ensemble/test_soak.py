@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from ensemble.config import DataSettings, RoomsSettings
 from ensemble.data import open_source
 from ensemble.data.loaders import FrameDataset, TrainingBatches, loader
-from ensemble.data.packing import write_pack
-from ensemble.data.rooms import write_rooms
+from ensemble.data.packs.writing import write_pack
+from ensemble.data.rooms.source import write_rooms
+from ensemble.settings.schema import DataSettings, RoomsSettings
 
 SIZE = samples.SIZE
 Measured = tuple[int, int, int]

@@ -11,13 +11,13 @@ from command_lines import LEARNER_NAMES, Job, call, contents, done
 from ensemble import prediction, stages
 from ensemble.cache import LockedCacheError, PredictionWriter
 from ensemble.cache.lock import StoreLock
-from ensemble.config_files import learner_settings
 from ensemble.data.folds import read_folds
 from ensemble.data.held_out import test_frames as scored_frames
-from ensemble.data.rooms import RoomsSource
+from ensemble.data.rooms.source import RoomsSource
 from ensemble.networks import trained_learner
 from ensemble.prediction import cache_predictions, flip_averaged
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
+from ensemble.settings.layers import learner_settings
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_a_copy_that_grew_is_not_tested_on_by_learners_that_saw_it(
 def test_caching_needs_no_depth(nyu: Path, tiny: Path, tmp_path: Path):
     given = ("--data", "nyu", "--root", nyu, "--config", tiny, "--cache-dir", tmp_path, "--set", "data.crop=null")
     done("base", "train", "bts", *given)
-    with mock.patch("ensemble.data.nyu.read_depth_mm", side_effect=AssertionError("depth was read")):
+    with mock.patch("ensemble.data.nyu.bts.read_depth_mm", side_effect=AssertionError("depth was read")):
         done("base", "cache", "bts", "--role", "fit", *given[:-2])
 
 

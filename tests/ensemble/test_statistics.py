@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ensemble.statistics import Resampling, holm, mean_and_deviation, paired_differences, resampled_means
+from ensemble.metrics.statistics import Resampling, holm, mean_and_deviation, paired_differences, resampled_means
 
 METRICS = {"d1": True, "rmse": False}
 SCENES = ["a", "a", "a", "b", "c", "c", "d"]

@@ -10,10 +10,10 @@ from command_lines import TINY, call, done
 from foreign_maps import noisy_maps, save_npy, source_of
 
 from ensemble import subsets
-from ensemble.data.rooms import RoomsSource
+from ensemble.data.rooms.source import RoomsSource
 from ensemble.prediction import division_of
 from ensemble.rows import with_all_folds
-from ensemble.runs import Outputs
+from ensemble.runs.paths import Outputs
 from meta.combiners import GlobalWeights
 
 NOISE = {"first": (0.1, 1), "second": (0.1, 2), "useless": (0.8, 3)}

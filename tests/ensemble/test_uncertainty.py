@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ensemble.uncertainty import (
+from ensemble.metrics.uncertainty import (
     FRACTIONS,
     KNOTS,
     Calibration,

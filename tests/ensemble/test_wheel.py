@@ -63,7 +63,7 @@ def test_the_installed_wheel_trains(wheel: Path, tmp_path: Path):
             [str(python), *words], cwd=empty, env=kept, capture_output=True, text=True, check=False, timeout=300
         )
 
-    where = run("-c", "from ensemble.config_files import config_folder; print(config_folder())")
+    where = run("-c", "from ensemble.settings.layers import config_folder; print(config_folder())")
     assert where.stdout.strip() == str(site / "ensemble" / "configs"), where.stderr
     trained = run("-m", "ensemble.base", "train", "adabins", *NARROW)
     assert trained.returncode == 0, trained.stderr

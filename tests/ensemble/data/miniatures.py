@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from ensemble.data.nyu_files import LIST_FILES
+from ensemble.data.nyu.files import LIST_FILES
 from ensemble.data.source import Frame
 
 SIZE = (48, 64)

@@ -9,9 +9,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from ensemble.config import AugmentationSettings, DataSettings
 from ensemble.data.augmentation import Change, Tint, changed, draw_change
 from ensemble.data.transforms import Sample, unit_image
+from ensemble.settings.schema import AugmentationSettings, DataSettings
 
 STILL = AugmentationSettings(flip=0.0, photometric=0.0, rotation=0.0)
 

@@ -15,11 +15,11 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ensemble.config import RoomsSettings
 from ensemble.data.__main__ import app
-from ensemble.data.doctor import diagnose
-from ensemble.data.nyu_copies import open_nyu
-from ensemble.data.rooms import write_rooms
+from ensemble.data.doctor.diagnosis import diagnose
+from ensemble.data.nyu.recognition import open_nyu
+from ensemble.data.rooms.source import write_rooms
+from ensemble.settings.schema import RoomsSettings
 
 runner = CliRunner()
 DEPTH = "sync_depth_00000.png"

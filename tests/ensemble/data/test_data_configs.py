@@ -2,9 +2,9 @@
 
 import pytest
 
-from ensemble.config import DataSettings
-from ensemble.config_files import config_folder
-from ensemble.setting_trees import read_yaml
+from ensemble.settings.layers import config_folder
+from ensemble.settings.schema import DataSettings
+from ensemble.settings.trees import read_yaml
 
 
 def read(name: str) -> DataSettings:

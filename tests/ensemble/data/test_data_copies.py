@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from miniatures import FOLDERS, MINIATURES, TEST, TRAIN, Miniature, content
 from typer.testing import CliRunner
 
-from ensemble.config import DataSettings
 from ensemble.data import open_source
 from ensemble.data.__main__ import app
-from ensemble.data.doctor import diagnose
+from ensemble.data.doctor.diagnosis import diagnose
 from ensemble.data.held_out import test_frames as frames_to_score
-from ensemble.data.nyu_copies import open_nyu, recognise
-from ensemble.data.nyu_lists import read_lines
+from ensemble.data.nyu.lists import read_lines
+from ensemble.data.nyu.recognition import open_nyu, recognise
 from ensemble.data.source import FrameSource
 from ensemble.data.splits import scene_of_folder, training_frames
+from ensemble.settings.schema import DataSettings
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +137,8 @@ def _quoted(root: Path) -> str:
 
 def test_frames_are_decoded_in_processes_as_in_one(built: dict[str, Path]):
     with (
-        mock.patch("ensemble.data.measurements._WORTH_PROCESSES", 1),
-        mock.patch("ensemble.data.measurements._CHUNK", 2),
+        mock.patch("ensemble.data.doctor.measurements._WORTH_PROCESSES", 1),
+        mock.patch("ensemble.data.doctor.measurements._CHUNK", 2),
     ):
         counts: list[tuple[int, int]] = []
         many = diagnose(built["sync"], full=True, workers=2, on_frame=lambda *count: counts.append(count))
@@ -243,7 +243,7 @@ def test_a_wrong_unit_is_named(tmp_path: Path, factor: float, unit: str):
             depth = file["depth"][()] * np.float32(factor)
             del file["depth"]
             file["depth"] = depth
-    with mock.patch("ensemble.data.nyu_fastdepth.FARTHEST", 1e6):
+    with mock.patch("ensemble.data.nyu.fastdepth.FARTHEST", 1e6):
         diagnosis = diagnose(tmp_path)
     texts = [finding.text for finding in diagnosis.findings if finding.level == "error"]
     assert len(texts) == 2

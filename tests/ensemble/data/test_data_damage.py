@@ -15,10 +15,10 @@ from cache_samples import opens_of
 from miniatures import add_member, frame_h5, h5_name, image_bytes
 from scipy.io import savemat
 
-from ensemble.data.doctor import diagnose
-from ensemble.data.measurements import examine_all
-from ensemble.data.nyu_copies import open_nyu
-from ensemble.data.nyu_source import Entry, NyuSource
+from ensemble.data.copies import Entry, NyuSource
+from ensemble.data.doctor.diagnosis import diagnose
+from ensemble.data.doctor.measurements import examine_all
+from ensemble.data.nyu.recognition import open_nyu
 from ensemble.data.source import Frame
 
 
@@ -78,7 +78,7 @@ def test_files_outside_of_the_sample_are_looked_at_too(tmp_path: Path, kind: str
     build(tmp_path)
     path = tmp_path / name.replace("kitchen_0028a", "office_0003").replace("00000", "00008").replace("00001", "00009")
     whole = path.read_bytes()
-    with mock.patch("ensemble.data.doctor.QUICK_SAMPLE", 1):
+    with mock.patch("ensemble.data.doctor.diagnosis.QUICK_SAMPLE", 1):
         assert diagnose(tmp_path).splits["train"].decoded == 1
         assert errors(tmp_path) == []
         for cut in cuts(whole):
@@ -93,7 +93,7 @@ def test_a_process_that_dies_ends_the_look_with_a_message(tmp_path: Path):
     source = NyuSource(tmp_path, miniatures.DeadlyReader(), entries)
     tasks = [(frame, True) for frame in source.frames]
     with (
-        mock.patch("ensemble.data.measurements._WORTH_PROCESSES", 1),
+        mock.patch("ensemble.data.doctor.measurements._WORTH_PROCESSES", 1),
         pytest.raises(ValueError, match="a process that decodes frames was killed"),
     ):
         list(examine_all(source, tasks, workers=2))

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
-from ensemble.config import DataSettings
 from ensemble.data.folds import Folds, divide_into_folds, folds_of_experiment, read_folds
 from ensemble.data.held_out import test_frames as frames_to_score
-from ensemble.data.nyu_copies import open_nyu
+from ensemble.data.nyu.recognition import open_nyu
 from ensemble.data.source import Frame, RawFrame
 from ensemble.data.splits import scene_of_folder, training_frames
+from ensemble.settings.schema import DataSettings
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble.config import DataSettings
 from ensemble.data import open_source
+from ensemble.data.formats.images import read_rgb
 from ensemble.data.held_out import test_frames as frames_to_score
-from ensemble.data.image_files import read_rgb
-from ensemble.data.nyu_copies import open_nyu
+from ensemble.data.nyu.recognition import open_nyu
 from ensemble.data.source import RawFrame
 from ensemble.data.splits import training_frames
+from ensemble.settings.schema import DataSettings
 
 TRAIN_LIST, TEST_LIST = "nyudepthv2_train_files_with_gt.txt", "nyudepthv2_test_files_with_gt.txt"
 SIZE = (24, 32)

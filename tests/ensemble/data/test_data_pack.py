@@ -20,16 +20,17 @@ from cache_samples import opens_of
 from miniatures import MINIATURES
 from typer.testing import CliRunner
 
-from ensemble.config import AugmentationSettings, DataSettings
-from ensemble.data import open_source, packing
+from ensemble.data import open_source
 from ensemble.data.__main__ import app
 from ensemble.data.augmentation import changed, draw_change
-from ensemble.data.doctor import diagnose
+from ensemble.data.doctor.diagnosis import diagnose
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
-from ensemble.data.nyu_copies import open_nyu, recognise
-from ensemble.data.pack import PackSource
-from ensemble.data.packing import BAND_ROWS, write_pack
+from ensemble.data.nyu.recognition import open_nyu, recognise
+from ensemble.data.packs import writing
+from ensemble.data.packs.reading import PackSource
+from ensemble.data.packs.writing import BAND_ROWS, write_pack
 from ensemble.data.source import RawFrame, RowSource
+from ensemble.settings.schema import AugmentationSettings, DataSettings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -189,7 +190,7 @@ def test_the_command_packs_and_says_how_to_train(copy: Path, tmp_path: Path) -> 
 def check_kills(copy: Path, out: Path, expected: dict[str, bytes], *, kills: int) -> None:
     """Kill -9 whenever one more file has appeared; go on; the outcome is that of a packing that nobody disturbed."""
     program = (  # slow enough to be killed between two files
-        "import sys, time; from pathlib import Path; from ensemble.data.packing import write_pack; "
+        "import sys, time; from pathlib import Path; from ensemble.data.packs.writing import write_pack; "
         "wait = lambda done, total: time.sleep(0.2); "
         "write_pack(Path(sys.argv[1]), Path(sys.argv[2]), shard_frames=2, on_frame=wait)"
     )
@@ -326,7 +327,7 @@ def test_depth_that_only_begins_in_millimetres_keeps_its_fractions(tmp_path: Pat
     first = open_nyu(tmp_path / "copy").frames[0]
     with h5py.File(tmp_path / "copy" / miniatures.h5_name(0), "r+") as file:
         file["depth"][...] = miniatures.millimetres(file["depth"][...]) / np.float32(1000)
-    monkeypatch.setattr(packing, "_LOOKED_AT", 1)
+    monkeypatch.setattr(writing, "_LOOKED_AT", 1)
     write_pack(tmp_path / "copy", tmp_path / "pack")
     original, packed = open_nyu(tmp_path / "copy"), open_nyu(tmp_path / "pack")
     assert original.frames[0] == first

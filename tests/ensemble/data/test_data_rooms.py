@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ensemble.config import DataSettings, RoomsSettings
 from ensemble.data import open_source
-from ensemble.data.nyu_copies import open_nyu
-from ensemble.data.room_camera import FOCAL_X, FOCAL_Y, Pose, draw_pose, ray_directions
-from ensemble.data.room_furniture import ALONG_WALLS, FREE_STANDING, ON_WALLS, Builder, carpet
-from ensemble.data.room_materials import Materials
-from ensemble.data.room_render import cast
-from ensemble.data.room_scene import Piece, Scene, draw_scene
-from ensemble.data.rooms import RoomsSource, write_rooms
+from ensemble.data.nyu.recognition import open_nyu
+from ensemble.data.rooms.camera import FOCAL_X, FOCAL_Y, Pose, draw_pose, ray_directions
+from ensemble.data.rooms.furniture import ALONG_WALLS, FREE_STANDING, ON_WALLS, Builder, carpet
+from ensemble.data.rooms.materials import Materials
+from ensemble.data.rooms.render import cast
+from ensemble.data.rooms.scene import Piece, Scene, draw_scene
+from ensemble.data.rooms.source import RoomsSource, write_rooms
 from ensemble.data.source import Frame
+from ensemble.settings.schema import DataSettings, RoomsSettings
 
 SMALL = RoomsSettings(scenes=3, test_scenes=2, frames=2)
 LEVEL_AXES = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]], np.float32)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ensemble.config import DataSettings
 from ensemble.data.held_out import test_frames as frames_to_score
 from ensemble.data.source import Frame, RawFrame
 from ensemble.data.splits import scene_of_folder, training_frames
+from ensemble.settings.schema import DataSettings
 
 
 @dataclass(frozen=True)

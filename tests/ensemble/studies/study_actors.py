@@ -20,8 +20,8 @@ import yaml
 from command_lines import TINY, Answer, call
 from sqlalchemy import event
 
-from ensemble.files import write_text
-from ensemble.runs import Outputs, Run
+from ensemble.runs.files import write_text
+from ensemble.runs.paths import Outputs, Run
 from ensemble.studies import running, trials, workers
 from ensemble.studies.addresses import storage_url
 from ensemble.studies.files import StudySettings, read_study

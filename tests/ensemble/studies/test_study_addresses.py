@@ -7,7 +7,7 @@ import pytest
 from command_lines import call
 from study_actors import found, run_here, toy, work_here, write_study
 
-from ensemble.setting_trees import SettingsError
+from ensemble.settings.trees import SettingsError
 from ensemble.studies.addresses import has_password, keep_address, shown_url, storage_url
 from ensemble.studies.arms import arms_of
 from ensemble.studies.folders import StudyFolder

@@ -11,10 +11,10 @@ from command_lines import Job, call, contents, done
 from lightning.pytorch.loggers import WandbLogger
 from study_actors import found, toy, work_here, write_study
 
-from ensemble.config import StackSettings
-from ensemble.config_files import stored_settings
-from ensemble.data.rooms import RoomsSource
-from ensemble.runs import Outputs, Run
+from ensemble.data.rooms.source import RoomsSource
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.layers import stored_settings
+from ensemble.settings.schema import StackSettings
 from ensemble.stages import fit_meta
 from ensemble.studies import repeats, tracked
 from ensemble.studies.costs import Costs

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from study_actors import toy, write_study
 
-from ensemble.config_files import config_folder
-from ensemble.runs import Outputs
-from ensemble.setting_trees import SettingsError
+from ensemble.runs.paths import Outputs
+from ensemble.settings.layers import config_folder
+from ensemble.settings.trees import SettingsError
 from ensemble.studies.arms import arms_of, lowest_numbers, numbers_of, settings_of
 from ensemble.studies.files import BudgetSettings, read_study
 

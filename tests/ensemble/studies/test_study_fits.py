@@ -11,10 +11,10 @@ import pytest
 from command_lines import Job, done
 from study_actors import write_study
 
-from ensemble.config import StackSettings
-from ensemble.config_files import stored_settings
-from ensemble.data.rooms import RoomsSource
-from ensemble.runs import Outputs, Run
+from ensemble.data.rooms.source import RoomsSource
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.layers import stored_settings
+from ensemble.settings.schema import StackSettings
 from ensemble.studies import decoding
 from ensemble.studies.arms import arms_of
 from ensemble.studies.decoding import sharing_frames

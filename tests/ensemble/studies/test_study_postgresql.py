@@ -17,7 +17,7 @@ from command_lines import call
 from sqlalchemy.pool import NullPool
 from study_actors import ended, found, instant, kill, run_here, start, toy, wait_for, work_here, write_study
 
-from ensemble.setting_trees import SettingsError
+from ensemble.settings.trees import SettingsError
 from ensemble.studies.addresses import storage_url
 from ensemble.studies.records import Trial, begun_trials
 from ensemble.studies.storage import StorageDownError, open_storage, patiently

@@ -10,8 +10,8 @@ import pytest
 from command_lines import Job, done
 from study_actors import found, instant, toy, value_of, work_here, write_study
 
-from ensemble.config import TrainingSettings
-from ensemble.runs import Outputs, Run
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.schema import TrainingSettings
 from ensemble.studies.files import read_study
 from ensemble.studies.folders import study_folder
 from ensemble.studies.trials import Laboratory

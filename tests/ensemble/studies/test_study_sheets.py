@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from study_actors import found, instant, toy, work_here
 
-from ensemble.statistics import Difference
+from ensemble.metrics.statistics import Difference
 from ensemble.studies.arms import arms_of
 from ensemble.studies.comparison import ArmResult, Comparison
 from ensemble.studies.pages import arm_table

@@ -13,8 +13,8 @@ import optuna
 import pytest
 from study_actors import ended, found, instant, kill, outages, start, toy, value_of, wait_for, work_here
 
-from ensemble.config import TrainingSettings
-from ensemble.setting_trees import SettingsError
+from ensemble.settings.schema import TrainingSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.studies import workers
 from ensemble.studies.arms import arms_of
 from ensemble.studies.folders import outcome_file

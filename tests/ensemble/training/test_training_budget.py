@@ -9,7 +9,7 @@ import torch
 import training_runs as runs
 from torch import Tensor, nn
 
-from ensemble.runs import Run
+from ensemble.runs.paths import Run
 from ensemble.training.budget import Budget
 from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from ensemble.training.schedule import cycle

@@ -10,7 +10,7 @@ import training_runs as runs
 from torch import Tensor, nn
 
 from ensemble.data.loaders import OrderedBatches, loader
-from ensemble.runs import Run
+from ensemble.runs.paths import Run
 from ensemble.training import fit as engine
 from ensemble.training.checkpoints import read_checkpoint, read_weights
 from ensemble.training.fit import fit

@@ -9,7 +9,7 @@ import torch
 import training_runs as runs
 
 from ensemble.networks import load_learner, trained_learner
-from ensemble.runs import Outputs, Run
+from ensemble.runs.paths import Outputs, Run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

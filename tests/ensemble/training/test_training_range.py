@@ -7,7 +7,7 @@ import torch
 import training_runs as runs
 from torch import Tensor, nn
 
-from ensemble.runs import Outputs, Run
+from ensemble.runs.paths import Outputs, Run
 from ensemble.stages import range_test
 from ensemble.training.fit import lr_range
 from ensemble.training.range_test import steepest_fall

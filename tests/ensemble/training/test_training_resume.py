@@ -7,7 +7,7 @@ import pytest
 import torch
 from training_nursery import Nursery
 
-from ensemble.runs import Outputs, Run
+from ensemble.runs.paths import Outputs, Run
 from ensemble.training.checkpoints import read_checkpoint
 
 KILLED = -signal.SIGKILL

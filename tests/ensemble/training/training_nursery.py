@@ -82,7 +82,7 @@ def train(root: str, die: list[Any] | None = None, **training: Any) -> None:
     """Train the narrow AdaBins, noting the frames of every batch; ``die`` names a call that this process dies in."""
     import training_runs
 
-    from ensemble.runs import Outputs
+    from ensemble.runs.paths import Outputs
     from ensemble.stages import train_learner
     from ensemble.training.checkpoints import KeepCheckpoints
     from ensemble.training.tasks import DepthTask

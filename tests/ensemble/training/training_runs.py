@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from base_learners.losses import scale_invariant_log_loss
-from ensemble.config import DataSettings, LearnerSettings, RoomsSettings, TrainingSettings
-from ensemble.config_files import learner_settings
 from ensemble.data import open_source
 from ensemble.data.loaders import FrameDataset
-from ensemble.metrics import EvalProtocol
-from ensemble.runs import Run
+from ensemble.metrics.formulas import EvalProtocol
+from ensemble.runs.paths import Run
+from ensemble.settings.layers import learner_settings
+from ensemble.settings.schema import DataSettings, LearnerSettings, RoomsSettings, TrainingSettings
 from ensemble.training.checkpoints import read_checkpoint
 from ensemble.training.fit import fit
 from ensemble.training.tasks import DepthTask

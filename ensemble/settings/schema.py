@@ -1,6 +1,6 @@
 """Typed settings: what can be asked of a run, in which units, and within which limits.
 
-``ensemble.config_files`` reads them from YAML. Nothing here imports torch, so that a typo is answered at once.
+``ensemble.settings.layers`` reads them from YAML. Nothing here imports torch, so that a typo is answered at once.
 """
 
 from pathlib import Path

@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from ensemble.data.nyu_source import Problem
+from ensemble.data.copies import Problem
 
 _LONGEST_NAME = 255
 

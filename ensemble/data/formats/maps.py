@@ -17,8 +17,8 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from ensemble.data.hdf5_files import LARGEST_MEMBER_BYTES, member, member_names, opened, read_all
-from ensemble.data.image_files import read_depth_mm
+from ensemble.data.formats.hdf5 import LARGEST_MEMBER_BYTES, member, member_names, opened, read_all
+from ensemble.data.formats.images import read_depth_mm
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = (".png", ".npy", ".npz", *HDF5_SUFFIXES)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric as StatefulMetric
 
-from ensemble.config import ImageSize, Settings
-from ensemble.protocols import Averaging, Crop, Divisor, Pixels
+from ensemble.metrics.published import Averaging, Crop, Divisor, Pixels
+from ensemble.settings.schema import ImageSize, Settings
 
 CROPS: Mapping[Crop, tuple[int, int, int, int]] = {
     "eigen": (45, 41, 471, 601),

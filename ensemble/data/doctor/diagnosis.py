@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ensemble.data.measurements import Measurements, examine_all
-from ensemble.data.nyu_copies import Copy, copies_in, look_through, recognise
-from ensemble.data.nyu_files import SPLITS
-from ensemble.data.nyu_source import Problem, first_of, tell
+from ensemble.data.copies import Problem, first_of, tell
+from ensemble.data.doctor.measurements import Measurements, examine_all
+from ensemble.data.nyu.files import SPLITS
+from ensemble.data.nyu.recognition import Copy, copies_in, look_through, recognise
 from ensemble.data.source import Frame, Split
 
 QUICK_SAMPLE = 40

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ensemble.config import StackSettings
-from ensemble.setting_trees import SettingsError, nearest
+from ensemble.settings.schema import StackSettings
+from ensemble.settings.trees import SettingsError, nearest
 
 ENVIRONMENT_VARIABLE = "STACKDEPTH_CACHE"
 FULL = "full"

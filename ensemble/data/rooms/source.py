@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from ensemble.config import DataSettings, RoomsSettings
-from ensemble.data.room_camera import render_frame
+from ensemble.data.rooms.camera import render_frame
 from ensemble.data.source import Frame, RawFrame, Split, fingerprint
+from ensemble.settings.schema import DataSettings, RoomsSettings
 
 GENERATOR_VERSION = 1
 _SCENE_NAMES: dict[Split, str] = {"train": "room", "test": "hall"}

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ensemble.data.nyu_source import NyuSource
+from ensemble.data.copies import NyuSource
 from ensemble.data.source import Frame, RawFrame
 
 Border = Literal["white", "black", "none"]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ensemble.data.nyu_lists import read_lines
-from ensemble.data.nyu_scenes import LABELED_FRAMES, runs_of
-from ensemble.data.nyu_source import Entry, Problem, dead_links, without_doubles
+from ensemble.data.copies import Entry, Problem, dead_links, without_doubles
+from ensemble.data.nyu.lists import read_lines
+from ensemble.data.nyu.scenes import LABELED_FRAMES, runs_of
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 

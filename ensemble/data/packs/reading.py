@@ -1,10 +1,10 @@
 """A training pack: the frames of a copy of NYU Depth v2, decoded once and kept so that parts of them are read fast.
 
-A pack is a folder with ``pack.json`` and shards ``pack-00000.h5``, which ``ensemble.data.packing`` writes. A shard
-holds images (``[n 3 h w]`` uint8, one plane per channel) and depth (``[n h w]``, whole millimetres where the copy has
-them, float32 metres otherwise) in chunks of a few rows of one frame, so that a crop decodes the rows it is cut from.
-Every frame keeps what told its content in the original copy: fingerprints of pack and copy are the same, and what was
-trained or cached from one goes on from the other.
+A pack is a folder with ``pack.json`` and shards ``pack-00000.h5``, which ``ensemble.data.packs.writing`` writes. A
+shard holds images (``[n 3 h w]`` uint8, one plane per channel) and depth (``[n h w]``, whole millimetres where the
+copy has them, float32 metres otherwise) in chunks of a few rows of one frame, so that a crop decodes the rows it is
+cut from. Every frame keeps what told its content in the original copy: fingerprints of pack and copy are the same,
+and what was trained or cached from one goes on from the other.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 
-from ensemble.data.hdf5_files import PARSE_ERRORS, ForeignError, member, read_all
-from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem
+from ensemble.data.copies import Contents, Entry, NyuSource, Problem
+from ensemble.data.formats.hdf5 import PARSE_ERRORS, ForeignError, member, read_all
 from ensemble.data.source import Frame, RawFrame
 
 INDEX, BEGUN = "pack.json", "pack-begun.json"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ensemble.config import DataSettings
-from ensemble.data.nyu_files import LIST_FILES, find_list_file
-from ensemble.data.nyu_source import Contents, NyuSource
+from ensemble.data.copies import Contents, NyuSource
+from ensemble.data.nyu.files import LIST_FILES, find_list_file
 from ensemble.data.source import Split
+from ensemble.settings.schema import DataSettings
 
 _LABELED: Mapping[Split, tuple[int, ...]] = {"train": (795,), "test": (654,)}
 _NAMES_SHOWN = 8
@@ -122,45 +122,45 @@ def _has(*patterns: str) -> Callable[[Path], bool]:
 
 
 def _pack(root: Path, infilled: bool) -> Contents:
-    from ensemble.data import pack
+    from ensemble.data.packs import reading
 
-    return pack.contents(root)
+    return reading.contents(root)
 
 
 def _pairs(root: Path, infilled: bool) -> Contents:
-    from ensemble.data import nyu
+    from ensemble.data.nyu import bts
 
-    return nyu.contents(root)
+    return bts.contents(root)
 
 
 def _mat(root: Path, infilled: bool) -> Contents:
-    from ensemble.data import nyu_mat
+    from ensemble.data.nyu import mat
 
-    return nyu_mat.contents(root, infilled=infilled)
+    return mat.contents(root, infilled=infilled)
 
 
 def _densedepth(root: Path, infilled: bool) -> Contents:
-    from ensemble.data import nyu_densedepth
+    from ensemble.data.nyu import densedepth
 
-    return nyu_densedepth.contents(root)
+    return densedepth.contents(root)
 
 
 def _fastdepth(root: Path, infilled: bool) -> Contents:
-    from ensemble.data import nyu_fastdepth
+    from ensemble.data.nyu import fastdepth
 
-    return nyu_fastdepth.contents(root)
+    return fastdepth.contents(root)
 
 
 def _tars(root: Path, infilled: bool) -> Contents:
-    from ensemble.data import nyu_tars
+    from ensemble.data.nyu import tars
 
-    return nyu_tars.contents(root)
+    return tars.contents(root)
 
 
 def _unidepth(root: Path, infilled: bool) -> Contents:
-    from ensemble.data import nyu_unidepth
+    from ensemble.data.nyu import unidepth
 
-    return nyu_unidepth.contents(root)
+    return unidepth.contents(root)
 
 
 COPIES: tuple[Copy, ...] = (

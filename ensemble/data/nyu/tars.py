@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.hdf5_files import check_end, opened
-from ensemble.data.nyu_fastdepth import depth_of, frame_of, official_scenes, rgb_of
-from ensemble.data.nyu_lists import leads_outside
-from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.copies import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.formats.hdf5 import check_end, opened
+from ensemble.data.nyu.fastdepth import depth_of, frame_of, official_scenes, rgb_of
+from ensemble.data.nyu.lists import leads_outside
 from ensemble.data.source import Split
 
 _ARCHIVE = re.compile(r"(train|val)-(\d+)\.tar")

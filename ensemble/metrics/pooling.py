@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ensemble.metrics import METRICS
+from ensemble.metrics.formulas import METRICS
 
 ROOTS = ("rmse", "rmse_log")
 """Metrics whose square is a mean over pixels."""

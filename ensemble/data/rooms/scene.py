@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int
 
-from ensemble.data.room_furniture import ALONG_WALLS, FREE_STANDING, ON_WALLS, Builder, Part, carpet
-from ensemble.data.room_materials import Materials
+from ensemble.data.rooms.furniture import ALONG_WALLS, FREE_STANDING, ON_WALLS, Builder, Part, carpet
+from ensemble.data.rooms.materials import Materials
 
 _ATTEMPTS = 12
 _GAP = 0.05

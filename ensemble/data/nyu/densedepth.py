@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.image_files import check_end, read_depth_8bit, read_depth_mm, read_rgb
-from ensemble.data.nyu_files import Pair, missing_files
-from ensemble.data.nyu_lists import read_lines
-from ensemble.data.nyu_scenes import runs_of
-from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.copies import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.formats.images import check_end, read_depth_8bit, read_depth_mm, read_rgb
+from ensemble.data.nyu.files import Pair, missing_files
+from ensemble.data.nyu.lists import read_lines
+from ensemble.data.nyu.scenes import runs_of
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 

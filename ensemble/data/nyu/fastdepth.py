@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.hdf5_files import check_end, member, opened, read_all
-from ensemble.data.nyu_scenes import runs_of
-from ensemble.data.nyu_source import Contents, Entry, NyuSource, dead_links, without_doubles
+from ensemble.data.copies import Contents, Entry, NyuSource, dead_links, without_doubles
+from ensemble.data.formats.hdf5 import check_end, member, opened, read_all
+from ensemble.data.nyu.scenes import runs_of
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 

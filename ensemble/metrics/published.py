@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ensemble.config import Settings
+from ensemble.settings.schema import Settings
 
 if TYPE_CHECKING:
-    from ensemble.metrics import EvalProtocol
+    from ensemble.metrics.formulas import EvalProtocol
 
 Crop = Literal["eigen", "none", "densedepth", "fastdepth"]
 Averaging = Literal["image", "pixel"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
-from ensemble.data.room_materials import surface_colour
-from ensemble.data.room_scene import Piece, Scene
+from ensemble.data.rooms.materials import surface_colour
+from ensemble.data.rooms.scene import Piece, Scene
 
 _PARALLEL = np.float32(1e-7)
 _SHADOW_MARGIN = np.float32(0.985)

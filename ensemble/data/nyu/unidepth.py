@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.hdf5_files import member, member_names, opened, read_all
-from ensemble.data.image_files import decode_depth_mm, decode_rgb
-from ensemble.data.nyu_files import SPLITS, split_type_folders
-from ensemble.data.nyu_lists import ListedPair, read_lines
-from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.copies import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.formats.hdf5 import member, member_names, opened, read_all
+from ensemble.data.formats.images import decode_depth_mm, decode_rgb
+from ensemble.data.nyu.files import SPLITS, split_type_folders
+from ensemble.data.nyu.lists import ListedPair, read_lines
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 

@@ -10,11 +10,10 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from ensemble import files
-from ensemble.data.doctor import diagnose
-from ensemble.data.nyu_copies import open_nyu
-from ensemble.data.nyu_source import NyuSource
-from ensemble.data.pack import (
+from ensemble.data.copies import NyuSource
+from ensemble.data.doctor.diagnosis import diagnose
+from ensemble.data.nyu.recognition import open_nyu
+from ensemble.data.packs.reading import (
     BEGUN,
     INDEX,
     MILLIMETRES,
@@ -27,6 +26,7 @@ from ensemble.data.pack import (
     read_index,
 )
 from ensemble.data.source import Frame, RawFrame
+from ensemble.runs import files
 
 SHARD_FRAMES = 128
 BAND_ROWS = 48

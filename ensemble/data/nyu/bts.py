@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.image_files import check_end, read_depth_mm, read_rgb
-from ensemble.data.nyu_files import Pair, list_pairs
-from ensemble.data.nyu_source import Contents, NyuSource
+from ensemble.data.copies import Contents, NyuSource
+from ensemble.data.formats.images import check_end, read_depth_mm, read_rgb
+from ensemble.data.nyu.files import Pair, list_pairs
 
 _MILLIMETRES = np.float32(1000)
 

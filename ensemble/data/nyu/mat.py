@@ -20,9 +20,9 @@ from jaxtyping import Float32, Int64, UInt8
 from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 
-from ensemble.data.hdf5_files import member, opened, read_all, read_row, referred
-from ensemble.data.nyu_fastdepth import plausible_metres
-from ensemble.data.nyu_source import Contents, Entry, NyuSource, Problem
+from ensemble.data.copies import Contents, Entry, NyuSource, Problem
+from ensemble.data.formats.hdf5 import member, opened, read_all, read_row, referred
+from ensemble.data.nyu.fastdepth import plausible_metres
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 

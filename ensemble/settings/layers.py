@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ensemble.config import NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
-from ensemble.setting_trees import SettingsError, Tree, check_name, merged, nearest, parse_assignments, read_yaml
+from ensemble.settings.schema import NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
+from ensemble.settings.trees import SettingsError, Tree, check_name, merged, nearest, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
 RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
@@ -37,8 +37,9 @@ CHOICES = {
 
 def config_folder() -> Path:
     """The folder ``configs``: inside the installed package, or beside it in a checkout."""
-    packaged = Path(__file__).parent / "configs"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "configs"
+    package = Path(__file__).parents[1]
+    packaged = package / "configs"
+    return packaged if packaged.is_dir() else package.parent / "configs"
 
 
 def known_learners() -> tuple[str, ...]:

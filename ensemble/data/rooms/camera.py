@@ -6,8 +6,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from ensemble.data.room_render import Hits, cast, shade
-from ensemble.data.room_scene import Scene, draw_scene
+from ensemble.data.rooms.render import Hits, cast, shade
+from ensemble.data.rooms.scene import Scene, draw_scene
 from ensemble.data.source import RawFrame
 
 FOCAL_X, FOCAL_Y, CENTRE_X, CENTRE_Y = 518.8579, 519.4696, 325.5824, 253.7362

@@ -1,0 +1,4 @@
+"""One reader per kind of file: images, depth maps, HDF5; each refuses what would silently be read as something else.
+
+No data set and no split is known here.
+"""
