@@ -134,7 +134,7 @@ def lr_range(
     settings = learner_settings(learner, kind=data, root=root, config=config, assignments=assignments)
     _say_data(settings)
 
-    from ensemble.pictures import learning_rate_curve
+    from ensemble.report.drawing.pictures import learning_rate_curve
     from ensemble.stages import range_test
 
     where = outputs(cache_dir)
@@ -192,7 +192,7 @@ def cache(
     )
 
     from ensemble.cache import CODECS
-    from ensemble.evaluation import cache_test_predictions
+    from ensemble.evaluation.evaluate import cache_test_predictions
     from ensemble.networks import trained_learner
     from ensemble.prediction import cache_predictions
 
@@ -245,7 +245,7 @@ def import_(
     if not folder.exists():
         raise SettingsError(f"{folder}: there is no such folder or file")
 
-    from ensemble.evaluation import import_test_depth
+    from ensemble.evaluation.evaluate import import_test_depth
     from ensemble.importing import check_free_name, import_depth
     from ensemble.survey import Asked
 
@@ -306,7 +306,7 @@ def evaluate(
     name = experiment_name(kind=data, root=root, config=config, assignments=options.with_experiment(None, experiment))
     check_name(learner, learners_of(outputs(cache_dir), name), "learner")
 
-    from ensemble.evaluation import evaluate_learner
+    from ensemble.evaluation.evaluate import evaluate_learner
     from ensemble.networks import trained_learner
     from ensemble.report.protocol_scores import protocols_json, protocols_table, read_protocols
     from ensemble.report.scores import scores_json

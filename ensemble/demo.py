@@ -37,7 +37,7 @@ def demo(
             train_learner(settings.model_copy(update={"fold": fold}), where, fresh=fresh, kept=kept)
 
     messages.rule("2/4  their depth of every frame")
-    from ensemble.evaluation import cache_test_predictions
+    from ensemble.evaluation.evaluate import cache_test_predictions
     from ensemble.networks import trained_learner
     from ensemble.rows import cache_level_zero, level_zero
 
@@ -55,7 +55,7 @@ def demo(
         runs.append(fit_meta(stack, run, where, fresh=fresh, kept=kept))
 
     messages.rule("4/4  side by side")
-    from ensemble.evaluation import evaluate_stacks
+    from ensemble.evaluation.evaluate import evaluate_stacks
     from ensemble.report.scores import scores_json
     from ensemble.report.tables import score_table
     from ensemble.stacking import load_stack

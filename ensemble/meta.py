@@ -170,7 +170,7 @@ def evaluate(
     protocols = options.parse_protocols(protocol)
     found = list(dict.fromkeys(each for run in runs for each in where.repeats(_fit_called(where, run))))
 
-    from ensemble.evaluation import evaluate_stacks
+    from ensemble.evaluation.evaluate import evaluate_stacks
     from ensemble.report.protocol_scores import protocols_json, protocols_table, read_protocols
     from ensemble.report.scores import scores_json
     from ensemble.report.tables import score_table
@@ -276,7 +276,7 @@ def predict(
         if not image.is_file():
             raise SettingsError(f"{image}: there is no such file")
 
-    from ensemble.photographs import predict_images
+    from ensemble.deploy.photographs import predict_images
     from ensemble.stacking import load_stack
 
     written = predict_images(load_stack(found, where), where, images, out)

@@ -68,7 +68,7 @@ class Division:
         """The frames that go by a role of training, seen from a model.
 
         Raises:
-            ValueError: No frame goes by this role for this model; ``ensemble.evaluation`` knows the frames to test on.
+            ValueError: No frame goes by this role for this model; ``ensemble.evaluation`` knows test frames.
         """
         if role == "oof":
             if fold is None:

@@ -1,6 +1,6 @@
 """The story: train the learners, fit the meta-learner to their cached predictions; every stage reads and writes files.
 
-``ensemble.prediction`` caches between the two, ``ensemble.evaluation`` scores after them.
+``ensemble.prediction`` caches between the two, ``ensemble.evaluation.evaluate`` scores after them.
 """
 
 import json

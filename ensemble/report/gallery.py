@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ensemble.picture_grid import GridRow
+from ensemble.report.drawing.picture_grid import GridRow
 from ensemble.report.scores import SCHEMA, ImageScore
 from ensemble.runs.files import write_bytes
 

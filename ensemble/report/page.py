@@ -9,7 +9,6 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ensemble.metrics.formulas import METRICS
-from ensemble.report.charts import Chart, Line, line_chart, steps
 from ensemble.report.comparisons import (
     MARK_WORDS,
     MARKS,
@@ -22,8 +21,9 @@ from ensemble.report.comparisons import (
 )
 from ensemble.report.details import BINS, SparsificationDetails, StackDetails, UncertaintyDetails, WeightDetails
 from ensemble.report.documents import COST_HEADINGS, cost_cells, costed, verdict
+from ensemble.report.drawing.charts import Chart, Line, line_chart, steps
+from ensemble.report.drawing.panels import LARGEST_ERROR, draw_gallery
 from ensemble.report.evaluations import Evaluation
-from ensemble.report.panels import LARGEST_ERROR, draw_gallery
 from ensemble.report.published import PUBLISHED_NOTE
 from ensemble.report.scores import REFERENCES, TABLE_METRICS, TITLES, ScoreRow, Scores, headroom
 from ensemble.report.tables import HEADROOM_METRICS

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ensemble.picture_grid import GridRow
 from ensemble.report.details import (
     Details,
     ReliabilityDetails,
@@ -13,6 +12,7 @@ from ensemble.report.details import (
     UncertaintyDetails,
     write_details,
 )
+from ensemble.report.drawing.picture_grid import GridRow
 from ensemble.report.gallery import Gallery, GalleryImage, ranked_frames, write_galleries
 from ensemble.report.gathering import WeightStatistics
 from ensemble.report.scores import (

@@ -11,7 +11,7 @@ from command_lines import LEARNER_NAMES, Job, call, done
 
 from ensemble.data import open_source
 from ensemble.data.splits import training_frames
-from ensemble.evaluation import mean_log_depth
+from ensemble.evaluation.evaluate import mean_log_depth
 from ensemble.networks import build_stack
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import learner_settings, stack_settings

@@ -17,7 +17,7 @@ from ensemble.data import open_source
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size
-from ensemble.evaluation import mean_log_depth
+from ensemble.evaluation.evaluate import mean_log_depth
 from ensemble.ladder import training_rows
 from ensemble.prediction import division_of
 from ensemble.rows import level_zero, open_rows

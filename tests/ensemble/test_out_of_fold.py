@@ -28,7 +28,7 @@ from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import training_frames
-from ensemble.descriptions import title_of
+from ensemble.evaluation.method_info import title_of
 from ensemble.networks import TrainedLearner, load_learner, trained_learner
 from ensemble.prediction import division_of, identity_of, predict_depth
 from ensemble.rows import level_zero, open_rows

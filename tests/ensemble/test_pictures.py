@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble.colours import INVALID, depth_limits, depth_scale, weight_spread
-from ensemble.picture_grid import relative_error
-from ensemble.pictures import (
+from ensemble.report.drawing.colours import INVALID, depth_limits, depth_scale, weight_spread
+from ensemble.report.drawing.picture_grid import relative_error
+from ensemble.report.drawing.pictures import (
     GridRow,
     depth_colours,
     error_colours,

@@ -12,13 +12,13 @@ from rich.console import Console
 from torch import Tensor
 
 from ensemble.data.source import Frame, RawFrame
-from ensemble.descriptions import Description
+from ensemble.evaluation.method_info import Description
+from ensemble.evaluation.scoring import ScoreTable
 from ensemble.metrics.formulas import EvalProtocol, image_scores, prepare, sample_grid
 from ensemble.metrics.pooling import PixelSums
 from ensemble.metrics.published import PROTOCOLS
 from ensemble.report.protocol_scores import protocols_table, read_protocols
 from ensemble.report.scores import read_scores
-from ensemble.score_table import ScoreTable
 
 NAMES = ("bts", "adabins", "lapdepth", "densedepth", "fastdepth")
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from ensemble.colours import (
+from ensemble.report.drawing.colours import (
     depth_colours,
     depth_limits,
     depth_scale,
@@ -19,7 +19,7 @@ from ensemble.colours import (
     weight_scale,
     weight_spread,
 )
-from ensemble.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
+from ensemble.report.drawing.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ from command_lines import Job, done
 from PIL import Image
 from torch import Tensor
 
-from ensemble import judging
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import RawFrame
 from ensemble.data.transforms import bring_to_size
-from ensemble.judging import StackJudge, calibration_of, doubt, shares_of
+from ensemble.evaluation import calibration as judging
+from ensemble.evaluation.calibration import calibration_of, doubt, shares_of
+from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.ladder import training_rows
 from ensemble.metrics.uncertainty import FRACTIONS, Calibration, calibrate
 from ensemble.networks import weights_fingerprint
@@ -257,7 +258,7 @@ def test_free_weights_count_by_their_size(job: Job):
 def test_free_weights_beyond_shares_are_counted_as_such(job: Job):
     stack = free_stack(job.cache)
     protocol = protocol_of(stack.settings, "test", flip_averaging=False, size=(48, 64))
-    judge = StackJudge(stack, Calibration((0.1, 1.0), (0.04, 0.25)), ("A", "B", "C"), protocol)
+    judge = StackStatistics(stack, Calibration((0.1, 1.0), (0.04, 0.25)), ("A", "B", "C"), protocol)
     maps = torch.zeros(1, 3, 48, 64)
     maps[:, 0], maps[:, 1], maps[:, 2] = -0.25, 1.25, 0.0
     depths = torch.full((1, 3, 48, 64), 2.0)

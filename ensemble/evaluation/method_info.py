@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ensemble.entrants import Entrants, StackRow
+from ensemble.evaluation.methods import Methods, StackMethod
 from ensemble.networks import build_learner
 from ensemble.profiling import Profile, profile_network
 from ensemble.report.scores import BEST_SINGLE, SEED_MEAN, Kind
@@ -56,34 +56,34 @@ class Description:
     validation_rel: float | None = None
 
 
-def descriptions_of(entrants: Entrants) -> dict[str, Description]:
+def descriptions_of(methods: Methods) -> dict[str, Description]:
     """What every row says beside its scores; networks are timed on one image."""
     found = {"mean log depth": Description("constant", "mean log depth map")}
-    for learner in entrants.learners:
+    for learner in methods.learners:
         found[learner.name] = _learner(learner, "learner", learner.title)
-    if entrants.ladder is None:
+    if methods.ladder is None:
         return found
-    ladder = entrants.ladder
-    together = _sum(found[learner.name].milliseconds for learner in entrants.learners)
+    ladder = methods.ladder
+    together = _sum(found[learner.name].milliseconds for learner in methods.learners)
     on_rows = f"{'out-of-fold' if ladder.rows == 'oof' else 'validation'} rows"
     best = found[ladder.best]
     found[BEST_SINGLE] = replace(
         best, kind="combiner", title=f"best single ({best.title})", note=f"chosen on {on_rows}"
     )
-    if entrants.seed_models is not None:
-        count = len(entrants.seed_models.tested)
-        row = _learner(entrants.seed_models, "combiner", f"mean of {count} seeds of {best.title}")
+    if methods.seed_models is not None:
+        count = len(methods.seed_models.tested)
+        row = _learner(methods.seed_models, "combiner", f"mean of {count} seeds of {best.title}")
         found[SEED_MEAN] = replace(row, note=f"{count} full fits, the cost of {count} learners")
     for name in COMBINERS:
         found[name] = Description("combiner", name, milliseconds=together)
     for name in ladder.combiners:
         found[name] = Description("fitted", WEIGHTED[name], f"fitted to {on_rows}", milliseconds=together)
-    for stack in entrants.stacks:
+    for stack in methods.stacks:
         found |= _stack_rows(stack)
     return {**found, **{name: Description("bound", name) for name in ("oracle pick", "oracle convex")}}
 
 
-def _stack_rows(stack: StackRow) -> dict[str, Description]:
+def _stack_rows(stack: StackMethod) -> dict[str, Description]:
     first = stack.first
     learners = [_learner(learner, "learner", learner.title) for learner in first.learners]
     together = _sum(learner.milliseconds for learner in learners)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ensemble.data.source import Frame, RawFrame
-from ensemble.descriptions import Description
+from ensemble.evaluation.method_info import Description
 from ensemble.metrics.formulas import METRICS, Counts, EvalProtocol, ScoreSums, pixel_errors, prepare
 from ensemble.metrics.pooling import PixelSums
 from ensemble.metrics.statistics import mean_and_deviation

@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from ensemble.colours import Rgb
+from ensemble.report.drawing.colours import Rgb
 from ensemble.runs.files import write_bytes
 
 DPI = 150

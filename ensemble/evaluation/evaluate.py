@@ -14,16 +14,18 @@ from ensemble.data.held_out import test_frames
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
-from ensemble.descriptions import descriptions_of
-from ensemble.entrants import Entrants, Models, checked_maps, gather, read_depths
+from ensemble.evaluation.calibration import calibration_of, doubt
+from ensemble.evaluation.method_info import descriptions_of
+from ensemble.evaluation.methods import Methods, Models, checked_maps, gather, read_depths
+from ensemble.evaluation.scoring import ScoreTable
+from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.importing import import_depth
-from ensemble.judging import StackJudge, calibration_of, doubt
 from ensemble.metrics.formulas import EvalProtocol
 from ensemble.metrics.published import OURS, PROTOCOLS
 from ensemble.networks import TrainedLearner, common_data, differing_keys
-from ensemble.pictures import GridRow, picture_grid
 from ensemble.prediction import division_of
 from ensemble.report.details import Details, write_details
+from ensemble.report.drawing.pictures import GridRow, picture_grid
 from ensemble.report.gallery import Gallery, GalleryImage, ranked_frames, write_galleries
 from ensemble.report.protocol_scores import SCHEMA as PROTOCOLS_SCHEMA
 from ensemble.report.protocol_scores import ProtocolComparison, ProtocolScores, protocols_markdown, write_protocols
@@ -32,7 +34,6 @@ from ensemble.report.tables import markdown_table
 from ensemble.rows import LevelZero, cache_level_zero, open_rows
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run
-from ensemble.score_table import ScoreTable
 from ensemble.settings.schema import DataSettings, ScoredSettings
 from ensemble.stacking import Stack
 from ensemble.stages import protocol_of
@@ -65,7 +66,7 @@ def evaluate_learner(learner: TrainedLearner, outputs: Outputs, protocols: Seque
         outputs: Where its predictions are.
         protocols: Names of published protocols that the same rows are scored under as well.
     """
-    return _evaluate(Entrants((LevelZero((learner,)),)), outputs, learner.run, pictures=None, protocols=protocols)
+    return _evaluate(Methods((LevelZero((learner,)),)), outputs, learner.run, pictures=None, protocols=protocols)
 
 
 def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path, protocols: Sequence[str] = ()) -> Scores:
@@ -105,14 +106,14 @@ def import_test_depth(asked: Asked, outputs: Outputs) -> None:
 
 @torch.inference_mode()
 def _evaluate(
-    entrants: Entrants, outputs: Outputs, out: Run, *, pictures: Path | None, protocols: Sequence[str]
+    methods: Methods, outputs: Outputs, out: Run, *, pictures: Path | None, protocols: Sequence[str]
 ) -> Scores:
-    first = entrants.learners[0].tested[0].settings
-    models = [model for learner in entrants.level_zero().values() for model in learner.tested]
+    first = methods.learners[0].tested[0].settings
+    models = [model for learner in methods.level_zero().values() for model in learner.tested]
     check_same_protocol(
         [
             *((model.name, model.settings) for model in models),
-            *((stack.name, stack.first.settings) for stack in entrants.stacks),
+            *((stack.name, stack.first.settings) for stack in methods.stacks),
         ]
     )
     source = open_source(first.data)
@@ -121,7 +122,7 @@ def _evaluate(
     cache_test_predictions(list({model.key: model for model in models}.values()), outputs)
     rows = {
         key: open_rows(learner, outputs, source, frames, "test", division)
-        for key, learner in entrants.level_zero().items()
+        for key, learner in methods.level_zero().items()
     }
     size = source.read(frames[0]).depth.shape
     protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=(size[0], size[1]))
@@ -129,13 +130,13 @@ def _evaluate(
     applied = {name: PROTOCOLS[name].applied(protocol) for name in protocols}
     others = {each: ScoreTable(each, per_image=False) for each in applied.values()}
     judges = {
-        stack.name: StackJudge(
+        stack.name: StackStatistics(
             stack.first,
             calibration_of(stack.first, outputs),
             tuple(learner.title for learner in stack.first.learners),
             protocol,
         )
-        for stack in entrants.stacks
+        for stack in methods.stacks
     }
     log_mean = mean_log_depth(source, division.frames.fit, first)
     in_pictures = {int(index) for index in np.linspace(0, len(frames) - 1, min(PICTURE_FRAMES, len(frames)))}
@@ -144,18 +145,18 @@ def _evaluate(
         raw = source.read(frame)
         working = bring_to_size(raw, first.data.size)
         depths = {(CONSTANT, 0): log_mean}
-        for predicted in entrants.predictions(frame, working["image"][None], rows):
+        for predicted in methods.predictions(frame, working["image"][None], rows):
             depths[predicted.name, predicted.repeat] = predicted.depth
             if predicted.repeat == 0 and predicted.maps is not None and predicted.learners is not None:
                 judges[predicted.name].add(raw, predicted.maps, predicted.learners)
-                last = entrants.stacks[-1]
+                last = methods.stacks[-1]
                 if predicted.name == last.name and index in in_pictures:
                     grid.append(_grid_row(frame, working, last.first, predicted.learners, predicted.maps))
         full = {cell: _enlarged(depth, raw.depth.shape) for cell, depth in depths.items()}
-        full |= _bounds(entrants, full, raw.depth, raw.valid)
+        full |= _bounds(methods, full, raw.depth, raw.valid)
         for each in (table, *others.values()):
             each.add(frame, raw, full)
-    described = descriptions_of(entrants)
+    described = descriptions_of(methods)
 
     def finished(each: ScoreTable) -> Scores:
         protocol = each.protocol.model_dump(mode="json")
@@ -171,7 +172,7 @@ def _evaluate(
     write_text(out.table, markdown_table(scores))
     write_per_image(table.images, out.per_image)
     if pictures is not None:
-        titles = tuple(learner.title for learner in entrants.learners)
+        titles = tuple(learner.title for learner in methods.learners)
         picture_grid(grid, pictures, titles)
         stacks = {name: judge.details() for name, judge in judges.items()}
         write_details(Details(schema=SCHEMA, stacks=stacks), out.details)
@@ -240,12 +241,12 @@ def _enlarged(depth: Tensor, size: Iterable[int]) -> Tensor:
 
 
 def _bounds(
-    entrants: Entrants, depths: Mapping[tuple[str, int], Tensor], truth: np.ndarray, valid: np.ndarray
+    methods: Methods, depths: Mapping[tuple[str, int], Tensor], truth: np.ndarray, valid: np.ndarray
 ) -> dict[tuple[str, int], Tensor]:
     """What weights could reach that know the truth, at the size of the truth."""
-    if len(entrants.learners) < 2:
+    if len(methods.learners) < 2:
         return {}
-    learners = torch.cat([depths[learner.name, 0] for learner in entrants.learners], dim=1)
+    learners = torch.cat([depths[learner.name, 0] for learner in methods.learners], dim=1)
     target, known = (torch.from_numpy(array)[None, None] for array in (truth, valid))
     return {(name, 0): bound(learners, target, known) for name, bound in BOUNDS.items()}
 
@@ -265,7 +266,7 @@ def _grid_row(frame: Frame, sample: Mapping[str, Tensor], stack: Stack, depths: 
 
 
 def _gallery(
-    judge: StackJudge,
+    judge: StackStatistics,
     table: ScoreTable,
     frames: Mapping[str, Frame],
     source: FrameSource,

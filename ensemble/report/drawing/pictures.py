@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ensemble.colours import (
+from ensemble.report.drawing.colours import (
     Rgb,
     depth_colours,
     depth_limits,
@@ -21,8 +21,8 @@ from ensemble.colours import (
     weight_scale,
     weight_spread,
 )
-from ensemble.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
-from ensemble.picture_grid import GridRow, picture_grid
+from ensemble.report.drawing.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
+from ensemble.report.drawing.picture_grid import GridRow, picture_grid
 from ensemble.runs.files import write_bytes
 
 __all__ = [

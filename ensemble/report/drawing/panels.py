@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from PIL import Image
 
-from ensemble.colours import (
+from ensemble.report.drawing.colours import (
     INVALID,
     Rgb,
     depth_colours,
@@ -22,7 +22,7 @@ from ensemble.colours import (
     weight_scale,
     weight_spread,
 )
-from ensemble.figures import weight_unit
+from ensemble.report.drawing.figures import weight_unit
 from ensemble.report.gallery import Gallery, GalleryImage
 
 WIDEST = 320

@@ -26,7 +26,7 @@ Models = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class StackRow:
+class StackMethod:
     """A stack, fitted once or from several seeds.
 
     Attributes:
@@ -70,7 +70,7 @@ class Predicted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Entrants:
+class Methods:
     """Everything that is scored but constants and bounds.
 
     Attributes:
@@ -81,7 +81,7 @@ class Entrants:
     """
 
     learners: tuple[LevelZero, ...]
-    stacks: tuple[StackRow, ...] = ()
+    stacks: tuple[StackMethod, ...] = ()
     ladder: Ladder | None = None
     seed_models: LevelZero | None = None
 
@@ -91,7 +91,7 @@ class Entrants:
         seeds = [self.seed_models] if self.seed_models is not None else []
         return {models_of(learner): learner for learner in (*self.learners, *stacked, *seeds)}
 
-    def own_learners(self, stack: StackRow) -> bool:
+    def own_learners(self, stack: StackMethod) -> bool:
         """Whether a repeat of a stack weighs other models than those that are scored by themselves."""
         scored = _models_of_all(self.learners)
         return any(_models_of_all(fitted.learners) != scored for fitted in stack.repeats)
@@ -128,7 +128,7 @@ class Entrants:
                 yield Predicted(stack.name, repeat, fitted.network.fuse(maps, own), maps, own)
 
 
-def gather(stacks: Sequence[Stack], outputs: Outputs) -> Entrants:
+def gather(stacks: Sequence[Stack], outputs: Outputs) -> Methods:
     """Stacks beside their learners and the ladder; fits that differ in nothing but their seed share a row.
 
     Raises:
@@ -146,7 +146,7 @@ def gather(stacks: Sequence[Stack], outputs: Outputs) -> Entrants:
     learners = known[0].learners
     ladder = climb(_with_folds(known[0], outputs), outputs, first.settings)
     best = next(learner for learner in learners if learner.name == ladder.best)
-    return Entrants(learners, _grouped(stacks), ladder, _seed_models(best, len(learners), outputs))
+    return Methods(learners, _grouped(stacks), ladder, _seed_models(best, len(learners), outputs))
 
 
 def _with_folds(stack: Stack, outputs: Outputs) -> tuple[LevelZero, ...]:
@@ -200,13 +200,13 @@ def _weighed(stack: Stack) -> str:
     return f"{', '.join(stack.settings.learners)} of {stack.settings.experiment}"
 
 
-def _grouped(stacks: Sequence[Stack]) -> tuple[StackRow, ...]:
+def _grouped(stacks: Sequence[Stack]) -> tuple[StackMethod, ...]:
     groups: dict[str, list[Stack]] = {}
     for stack in stacks:
         check_free_name(stack.name)
         settings = with_influence({**stack.settings.model_dump(mode="json"), "seed": 0})
         groups.setdefault(json.dumps(settings, sort_keys=True), []).append(stack)
-    return tuple(StackRow(tuple(sorted(group, key=lambda stack: stack.settings.seed))) for group in groups.values())
+    return tuple(StackMethod(tuple(sorted(group, key=lambda stack: stack.settings.seed))) for group in groups.values())
 
 
 def _seed_models(best: LevelZero, count: int, outputs: Outputs) -> LevelZero | None:

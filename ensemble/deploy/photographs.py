@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from ensemble.console import progress
 from ensemble.data.formats.images import read_rgb
 from ensemble.data.transforms import resize_image
-from ensemble.judging import calibration_of, doubt
+from ensemble.evaluation.calibration import calibration_of, doubt
 from ensemble.metrics.uncertainty import Calibration
 from ensemble.networks import load_learner
-from ensemble.pictures import save_prediction
 from ensemble.prediction import device_of, predict_depth
+from ensemble.report.drawing.pictures import save_prediction
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import LearnerSettings
 from ensemble.stacking import Stack, stack_maps

@@ -1,0 +1,4 @@
+"""Pictures and charts, drawn from arrays: depth, weights, errors, curves.
+
+Nothing here reads scores from a run or shows a window.
+"""
