@@ -18,8 +18,9 @@ from base_learners.blocks import upsample_to
 from base_learners.encoder import Encoder, build_encoder
 from base_learners.losses import scale_invariant_log_loss
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fingerprint
+from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.networks import build_learner, build_stack
+from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import learner_settings, stack_settings
 from meta.inputs import assemble
 

@@ -19,9 +19,10 @@ from ensemble.data import open_source
 from ensemble.data.formats.maps import DepthFile, as_metres, find_depth_maps, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.imported import ImportedRole, read_roles, write_roles
-from ensemble.networks import differing_keys, frame_settings, imported_model
+from ensemble.networks import frame_settings, imported_model
 from ensemble.prediction import Division, division_of, identity_of
 from ensemble.report.scores import BEST_SINGLE, SEED_MEAN
+from ensemble.runs.claims import differing_keys
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.layers import stored_settings

@@ -13,7 +13,7 @@ from torch import nn
 from base_learners import LEARNERS
 from base_learners.contract import Published
 from base_learners.encoder import build_encoder
-from ensemble.cache import Role, fingerprint
+from ensemble.cache import Role
 from ensemble.imported import PLACEHOLDER, ImportedRole, is_import, read_roles
 from ensemble.profiling import (
     META_PUBLISHED,
@@ -23,6 +23,8 @@ from ensemble.profiling import (
     count_mul_adds,
     profile_network,
 )
+from ensemble.runs.claims import differing_keys
+from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
 from ensemble.settings.layers import learner_settings, moved, stack_settings, stored_settings
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, StackSettings
@@ -250,37 +252,6 @@ def common_data(trained: Sequence[TrainedLearner]) -> DataSettings:
 def frame_settings(data: DataSettings) -> dict[str, Any]:
     """What decides which frames there are and what they look like, without how they are augmented or loaded."""
     return data.model_dump(mode="json", exclude={"augmentation", "preload", "workers", "root", "crop", "border"})
-
-
-def differing_keys(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """``section.key: left against right`` for every setting that differs."""
-    found = []
-    for key in sorted({*left, *right}):
-        a, b = left.get(key), right.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += differing_keys(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key}: {a!r} against {b!r}")
-    return found
-
-
-FRAMES, FOLDS = "frames", "folds"
-"""Names in the record of what a run rests on; that of a stack holds the weights of its learners as well."""
-
-
-def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
-    """What is no longer that which a run rests on: folds, the frames of a learner, the weights that a stack weighs.
-
-    Raises:
-        ValueError: The record of the run is missing or damaged.
-    """
-    try:
-        rests_on = json.loads(run.sources.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the run over") from error
-    before = {name: value[:12] for name, value in rests_on.items() if name in sources}
-    now = {name: value[:12] for name, value in sources.items()}
-    return differing_keys(before, now)
 
 
 def profile_rows(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Role, fill_stores, fingerprint
+from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Role, fill_stores
 from ensemble.cache.filling import Row
 from ensemble.console import messages, progress
 from ensemble.data import open_source
@@ -17,7 +17,9 @@ from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.data.transforms import resize_image
 from ensemble.imported import import_command
-from ensemble.networks import FOLDS, FRAMES, TrainedLearner, common_data, differing_sources, load_learner
+from ensemble.networks import TrainedLearner, common_data, load_learner
+from ensemble.runs.claims import FOLDS, FRAMES, differing_sources
+from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs, model_options
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, TrainingSettings
 

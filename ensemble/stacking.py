@@ -7,14 +7,10 @@ import torch
 from torch import Tensor
 
 from ensemble.data import open_source
-from ensemble.networks import (
-    FOLDS,
-    build_stack,
-    differing_sources,
-    load_network,
-)
+from ensemble.networks import build_stack, load_network
 from ensemble.prediction import device_of, division_of, flip_averaged
 from ensemble.rows import LevelZero
+from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import moved, stored_settings
 from ensemble.settings.schema import StackSettings

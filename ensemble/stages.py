@@ -3,10 +3,7 @@
 ``ensemble.prediction`` caches between the two, ``ensemble.evaluation.evaluate`` scores after them.
 """
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import lightning
 import torch
@@ -16,7 +13,6 @@ from torch import Tensor
 from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.cache import Role
-from ensemble.cache.lock import StoreLock
 from ensemble.console import messages
 from ensemble.data import open_source
 from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
@@ -26,13 +22,10 @@ from ensemble.importing import check_free_name
 from ensemble.joint import live_task, own_losses
 from ensemble.metrics.formulas import EvalProtocol
 from ensemble.networks import (
-    FOLDS,
     TrainedLearner,
     build_learner,
     build_stack,
     common_data,
-    differing_keys,
-    differing_sources,
     frame_settings,
     load_learner,
     trained_learner,
@@ -40,21 +33,16 @@ from ensemble.networks import (
 )
 from ensemble.prediction import division_of
 from ensemble.rows import LevelZero, cache_level_zero, level_zero, open_rows
-from ensemble.runs.files import write_text
+from ensemble.runs.claims import FOLDS, PROCESSES, begin, claim, differing_keys, is_complete
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
-from ensemble.settings.layers import moved, stored_settings
-from ensemble.settings.schema import LearnerSettings, ScoredSettings, Settings, StackSettings
+from ensemble.settings.layers import moved
+from ensemble.settings.schema import LearnerSettings, ScoredSettings, StackSettings
 from ensemble.training.fit import MakeTask, fit, lr_range
 from ensemble.training.tasks import DepthTask
 from ensemble.training.tracking import wandb_logger
 from meta.inputs import assemble
 
 WANDB_PROJECT = "stackdepth"
-WITHOUT_INFLUENCE = (("data", "workers"), ("data", "preload"), ("data", "root"), ("training", "checkpoint_every"))
-"""Settings that change no result, and so may change when a run goes on."""
-
-PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
-"""How many of us torchrun has started."""
 
 
 def train_learner(
@@ -184,10 +172,10 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
     source = open_source(settings.data)
     division = division_of(outputs, settings.experiment, source, settings.data)
     sources = {**rests_on(learners), FOLDS: division.folds.fingerprint}
-    if _is_complete(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
+    if is_complete(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
         return None
     if fresh:  # the run must still be found by its name if its rows are refused
-        _claim(run, settings, sources)
+        claim(run, settings, sources)
     frames, judging = division.frames, "validation"
     if settings.fold is not None:
         judging = "oof"
@@ -200,7 +188,7 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
             cache_level_zero(learners, outputs, role, workers=settings.data.workers)
         rows = {each.name: open_rows(each, outputs, source, part, role, division) for each in learners}
         parts.append(FrameDataset(source, part, settings.data, rows))
-    _claim(run, settings, sources)
+    claim(run, settings, sources)
     kind = "out-of-fold" if settings.rows == "oof" else "in-sample: the learners were trained on these frames"
     title = f"stack {settings.inputs} over {', '.join(settings.learners)} (rows: {settings.rows}, {kind})"
     _announce(title, frames, settings)
@@ -290,65 +278,6 @@ def protocol_of(settings: ScoredSettings, split: str, *, flip_averaging: bool, s
     )
 
 
-def begin(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
-    """Claim a run's folder; ``True`` where the run is complete already.
-
-    Args:
-        run: Files to write.
-        settings: What is asked for now.
-        fresh: Remove what is there.
-        keep_both: The option that puts another run beside this one.
-        sources: Fingerprints of what the run is made from.
-
-    Raises:
-        ValueError: The folder holds a run with other settings, or one that was made from something else.
-    """
-    if _is_complete(run, settings, fresh=fresh, keep_both=keep_both, sources=sources):
-        return True
-    _claim(run, settings, sources)
-    return False
-
-
-def _is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
-    """Arguments and errors as in ``begin``; writes nothing."""
-    asked = settings.model_dump(mode="json")
-    if fresh:
-        _forget(run)
-    if run.settings.is_file():
-        begun = stored_settings(type(settings), run.settings).model_dump(mode="json")
-        differing = differing_keys(with_influence(begun), with_influence(asked))
-        differing += differing_sources(run, sources)
-        if differing:
-            raise ValueError(
-                f"{run.folder}: this run was begun with something else ({'; '.join(differing)}). "
-                f"Give --fresh to start it over, or {keep_both} to keep both"
-            )
-    if run.settings.is_file() and run.result.is_file():
-        messages.print(f"{run.folder}: complete already (give --fresh to start over)")
-        return True
-    return False
-
-
-def _claim(run: Run, settings: Settings, sources: Mapping[str, str]) -> None:
-    """Write what a run is made from, unless it was begun already."""
-    if not run.settings.is_file():
-        write_text(run.sources, json.dumps(dict(sources), indent=2) + "\n")
-        write_text(run.settings, json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
-
-
-def _forget(run: Run) -> None:
-    """Remove every file of a run; pictures of test frames and scores of former weights must not outlive them.
-
-    Raises:
-        ValueError: There are several of us, who would remove each other's files, or somebody is training this run.
-    """
-    if PROCESSES > 1:
-        raise ValueError(f"--fresh does not work with {PROCESSES} processes; remove the folder {run.folder} yourself")
-    with StoreLock(run.folder):
-        for file in run.written:
-            file.unlink(missing_ok=True)
-
-
 def level_zero_of(settings: StackSettings, outputs: Outputs, run: Run) -> tuple[LevelZero, ...]:
     """The learners that a stack weighs, with the models that it needs of each; its own where they were trained with it.
 
@@ -383,16 +312,6 @@ def check_same_frames(settings: StackSettings, learners: Sequence[LevelZero]) ->
             f"the learners of experiment {settings.experiment} were trained on other data than asked for now: "
             f"{'; '.join(differing)}. Leave these settings out: they are taken from the learners' runs"
         )
-
-
-def with_influence(tree: dict[str, Any]) -> dict[str, Any]:
-    """Settings, as plain data, without those that change no result."""
-    result = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
-    for section, key in WITHOUT_INFLUENCE:
-        result[section].pop(key, None)
-    for name, member in result.get("members", {}).items():
-        result["members"][name] = with_influence(member)
-    return result
 
 
 def _announce(title: str, frames: TrainingFrames, settings: LearnerSettings | StackSettings) -> None:

@@ -7,10 +7,8 @@ from ensemble.cache.identity import (
     CacheIdentity,
     DamagedCacheError,
     Difference,
-    LockedCacheError,
     Role,
     StaleCacheError,
-    fingerprint,
 )
 from ensemble.cache.reader import PredictionReader, damaged_shards
 from ensemble.cache.shards import CODECS
@@ -23,12 +21,10 @@ __all__ = [
     "CacheIdentity",
     "Role",
     "SCHEMA",
-    "fingerprint",
     "Difference",
     "damaged_shards",
     "CODECS",
     "CacheError",
     "StaleCacheError",
-    "LockedCacheError",
     "DamagedCacheError",
 ]

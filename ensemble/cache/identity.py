@@ -1,7 +1,5 @@
 """What cached predictions were made from, and how a difference is told."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,10 +32,6 @@ class CacheError(ValueError):
 
 class StaleCacheError(CacheError):
     """A store that was made from something else than what is asked for."""
-
-
-class LockedCacheError(CacheError):
-    """A store that another writer has in its hands."""
 
 
 class DamagedCacheError(CacheError):
@@ -133,17 +127,6 @@ def mending_command(identity: CacheIdentity, command: str) -> str:
         command: A fuller command line, with or without ``--rebuild``.
     """
     return (command or identity.command).replace(" --rebuild", "")
-
-
-def fingerprint(value: Mapping | Sequence | str | int | float | None) -> str:
-    """Hexadecimal SHA-256 of plain data; the order of mapping keys does not matter.
-
-    Raises:
-        TypeError: Something in it has no JSON form.
-        ValueError: Something in it is NaN or infinite.
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def check_frames(frame_ids: Sequence[str], *, where: str) -> None:

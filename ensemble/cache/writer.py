@@ -13,7 +13,6 @@ from ensemble.cache.identity import (
     check_frames,
     mending_command,
 )
-from ensemble.cache.lock import StoreLock
 from ensemble.cache.shards import (
     CODECS,
     LEVELS,
@@ -26,6 +25,7 @@ from ensemble.cache.shards import (
     shard_paths,
 )
 from ensemble.runs import files
+from ensemble.runs.locks import StoreLock
 
 
 class PredictionWriter:
@@ -96,7 +96,7 @@ class PredictionWriter:
         """Take the store, clear away what a killed writer left, and see which rows are there.
 
         Raises:
-            LockedCacheError: Another process is writing it.
+            LockedError: Another process is writing it.
             StaleCacheError: Its rows were made from something else.
             DamagedCacheError: A shard is not as it was written.
         """

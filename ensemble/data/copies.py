@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.source import Frame, RawFrame, fingerprint
+from ensemble.data.source import Frame, RawFrame
+from ensemble.runs.fingerprints import lines_fingerprint
 
 Place = TypeVar("Place", contravariant=True)
 ProblemKind = Literal["missing", "doubled", "damaged", "foreign", "layout"]
@@ -120,7 +121,7 @@ class NyuSource:
         """Fingerprint of ids, splits and file sizes: a replaced file is noticed without reading it."""
         lines = [f"{self.name} 1"]
         lines.extend(f"{frame.split} {frame.id} {self.reader.stamp(self._place(frame))}" for frame in frames)
-        return fingerprint(lines)
+        return lines_fingerprint(lines)
 
     @cached_property
     def _by_frame(self) -> dict[Frame, Any]:

@@ -1,7 +1,6 @@
 """What a source of frames promises, and the frame as it comes from there: no resizing, no augmentation, no torch."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -97,12 +96,3 @@ class RowSource(FrameSource, Protocol):
     def read_rows(self, frame: Frame, rows: slice) -> RawFrame:
         """A frame of its full size that is filled in these rows; others may be black and not valid."""
         ...
-
-
-def fingerprint(lines: Iterable[str]) -> str:
-    """Hexadecimal digest of text lines; the same lines in another order give another one."""
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode("utf-8", errors="surrogateescape"))
-        digest.update(b"\n")
-    return digest.hexdigest()

@@ -22,7 +22,7 @@ from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.importing import import_depth
 from ensemble.metrics.formulas import EvalProtocol
 from ensemble.metrics.published import OURS, PROTOCOLS
-from ensemble.networks import TrainedLearner, common_data, differing_keys
+from ensemble.networks import TrainedLearner, common_data
 from ensemble.prediction import division_of
 from ensemble.report.details import Details, write_details
 from ensemble.report.drawing.pictures import GridRow, picture_grid
@@ -32,6 +32,7 @@ from ensemble.report.protocol_scores import ProtocolComparison, ProtocolScores, 
 from ensemble.report.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.report.tables import markdown_table
 from ensemble.rows import LevelZero, cache_level_zero, open_rows
+from ensemble.runs.claims import differing_keys
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import DataSettings, ScoredSettings

@@ -16,9 +16,9 @@ from ensemble.ladder import Ladder, climb
 from ensemble.networks import TrainedLearner, common_data, trained_learner
 from ensemble.report.scores import BEST_SINGLE, SEED_MEAN
 from ensemble.rows import LevelZero, level_zero
+from ensemble.runs.claims import with_influence
 from ensemble.runs.paths import FULL, Outputs, seed_model
 from ensemble.stacking import Stack, stack_maps
-from ensemble.stages import with_influence
 from meta.fusion import COMBINERS, check_depths, check_weights, split_maps
 
 Models = tuple[str, tuple[str, ...]]

@@ -9,12 +9,12 @@ import torch
 
 from base_learners import LEARNERS
 from ensemble.cache import Role
-from ensemble.cache.identity import LockedCacheError
 from ensemble.console import messages
 from ensemble.data import open_source
 from ensemble.networks import build_stack
 from ensemble.prediction import division_of
 from ensemble.rows import cache_level_zero, level_zero
+from ensemble.runs.locks import LockedError
 from ensemble.runs.paths import FULL, Outputs, fold_model, model_options
 from ensemble.settings.layers import learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
@@ -108,7 +108,7 @@ def _cache(settings: StackSettings, outputs: Outputs) -> None:
             try:
                 cache_level_zero(learners, outputs, role, workers=settings.data.workers)
                 break
-            except LockedCacheError as error:
+            except LockedError as error:
                 messages.print(str(error))
                 time.sleep(5)
 

@@ -15,11 +15,10 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 
-from ensemble.cache.identity import LockedCacheError
-from ensemble.cache.lock import StoreLock
 from ensemble.data.loaders import KeptFrames
 from ensemble.joint import with_members
 from ensemble.runs.files import write_text
+from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import StackSettings
 from ensemble.stages import fit_meta
@@ -210,7 +209,7 @@ def _folder(laboratory: Laboratory, arm: Arm, trial: optuna.Trial) -> Iterator[R
         lock = StoreLock(claim)  # beside that of the fit, which ends with it
         try:
             lock.acquire()
-        except LockedCacheError:
+        except LockedError:
             if name == names[-1]:
                 raise
             continue

@@ -16,10 +16,10 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
-from ensemble.cache.lock import StoreLock
 from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
 from ensemble.runs.files import remove_leftovers, write_text
+from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget, Now

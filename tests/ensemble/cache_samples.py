@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fill_stores, fingerprint
+from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fill_stores
+from ensemble.runs.fingerprints import fingerprint
 
 SIZE = (12, 16)
 MAX_DEPTH = 10.0

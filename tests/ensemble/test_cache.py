@@ -11,12 +11,12 @@ import pytest
 
 from ensemble.cache import (
     CacheError,
-    LockedCacheError,
     PredictionReader,
     PredictionWriter,
     StaleCacheError,
-    fingerprint,
 )
+from ensemble.runs.fingerprints import fingerprint
+from ensemble.runs.locks import LockedError
 
 QUANTUM = samples.MAX_DEPTH / 65535
 
@@ -248,7 +248,7 @@ def test_an_empty_store_names_the_command(tmp_path: Path) -> None:
 def test_a_second_writer_of_this_process_is_refused(tmp_path: Path) -> None:
     with samples.writer(tmp_path, 4):
         with (
-            pytest.raises(LockedCacheError, match=f"this process \\(pid {os.getpid()}\\)"),
+            pytest.raises(LockedError, match=f"this process \\(pid {os.getpid()}\\)"),
             samples.writer(tmp_path, 4),
         ):
             pass

@@ -9,13 +9,14 @@ import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 
 from ensemble import prediction, stages
-from ensemble.cache import LockedCacheError, PredictionWriter
-from ensemble.cache.lock import StoreLock
+from ensemble.cache import PredictionWriter
 from ensemble.data.folds import read_folds
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.networks import trained_learner
 from ensemble.prediction import cache_predictions, flip_averaged
+from ensemble.runs import claims
+from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import learner_settings
 
@@ -133,7 +134,7 @@ def test_rows_that_are_all_there_can_be_asked_for_while_another_process_holds_th
     cache_predictions(learners, where, "fit")
     with StoreLock(where.predictions("tiny", "bts", "fit")):
         assert cache_predictions(learners, where, "fit") == 0
-        with pytest.raises(LockedCacheError, match="is being written by this process"):
+        with pytest.raises(LockedError, match="is being written by this process"):
             cache_predictions(learners, where, "fit", rebuild=True)
 
 
@@ -157,7 +158,7 @@ def test_settings_without_influence_may_change(job: Job):
 def test_fresh_is_refused_where_processes_would_remove_each_others_files(job: Job, tmp_path: Path):
     where = Outputs(job.copy_to(tmp_path))
     before = contents(where.root)
-    with mock.patch.object(stages, "PROCESSES", 2), pytest.raises(ValueError, match="2 processes; remove the folder"):
+    with mock.patch.object(claims, "PROCESSES", 2), pytest.raises(ValueError, match="2 processes; remove the folder"):
         stages.train_learner(learner_settings("bts", config=job.config), where, fresh=True)
     assert contents(where.root) == before
 

@@ -12,7 +12,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from ensemble.data.rooms.camera import render_frame
-from ensemble.data.source import Frame, RawFrame, Split, fingerprint
+from ensemble.data.source import Frame, RawFrame, Split
+from ensemble.runs.fingerprints import lines_fingerprint
 from ensemble.settings.schema import DataSettings, RoomsSettings
 
 GENERATOR_VERSION = 1
@@ -78,7 +79,7 @@ class RoomsSource:
         """Fingerprint of the generator's version, everything that shapes a frame, and the frames' ids."""
         shaping = self.settings.model_dump(include={"seed", "holes", "noise"})
         header = f"{self.name} {GENERATOR_VERSION} {self.size[0]}x{self.size[1]} {sorted(shaping.items())}"
-        return fingerprint([header, *(f"{frame.split} {frame.id}" for frame in frames)])
+        return lines_fingerprint([header, *(f"{frame.split} {frame.id}" for frame in frames)])
 
 
 def write_rooms(

@@ -9,8 +9,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ensemble.cache.identity import LockedCacheError
-
 LOCK_NAME = "writer.lock"
 _OWNER_PATIENCE_SECONDS = 2.0
 
@@ -18,6 +16,10 @@ _OWNER_PATIENCE_SECONDS = 2.0
 # one process apart, and closing any descriptor of the file would drop the lock. Hence this set.
 _held: set[tuple[int, Path]] = set()
 _held_guard = threading.Lock()
+
+
+class LockedError(ValueError):
+    """A folder that another process has in its hands."""
 
 
 class StoreLock:
@@ -36,7 +38,7 @@ class StoreLock:
         """Take the lock, or say at once who has it.
 
         Raises:
-            LockedCacheError: A live process has it.
+            LockedError: A live process has it.
         """
         self._key = (os.getpid(), self._directory.resolve())
         with _held_guard:
@@ -102,8 +104,8 @@ class StoreLock:
             time.sleep(0.02)
         return "a process that has not signed its lock"
 
-    def _refusal(self, owner: str) -> LockedCacheError:
-        return LockedCacheError(
+    def _refusal(self, owner: str) -> LockedError:
+        return LockedError(
             f"{self._directory}: is being written by {owner}. Wait until it is done or end it, then run again; "
             "the lock goes with its process, no file has to be removed."
         )

@@ -1,0 +1,120 @@
+"""Whose a run is: begun with these settings, resting on these sources; gone on with, refused, or forgotten."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ensemble.console import messages
+from ensemble.runs.files import write_text
+from ensemble.runs.locks import StoreLock
+from ensemble.runs.paths import Run
+from ensemble.settings.layers import stored_settings
+from ensemble.settings.schema import Settings
+
+
+def differing_keys(left: Mapping[str, Any], right: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """``section.key: left against right`` for every setting that differs."""
+    found = []
+    for key in sorted({*left, *right}):
+        a, b = left.get(key), right.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differing_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a!r} against {b!r}")
+    return found
+
+
+FRAMES, FOLDS = "frames", "folds"
+"""Names in the record of what a run rests on; that of a stack holds the weights of its learners as well."""
+
+
+def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
+    """What is no longer that which a run rests on: folds, the frames of a learner, the weights that a stack weighs.
+
+    Raises:
+        ValueError: The record of the run is missing or damaged.
+    """
+    try:
+        rests_on = json.loads(run.sources.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the run over") from error
+    before = {name: value[:12] for name, value in rests_on.items() if name in sources}
+    now = {name: value[:12] for name, value in sources.items()}
+    return differing_keys(before, now)
+
+
+WITHOUT_INFLUENCE = (("data", "workers"), ("data", "preload"), ("data", "root"), ("training", "checkpoint_every"))
+"""Settings that change no result, and so may change when a run goes on."""
+
+PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
+"""How many of us torchrun has started."""
+
+
+def begin(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
+    """Claim a run's folder; ``True`` where the run is complete already.
+
+    Args:
+        run: Files to write.
+        settings: What is asked for now.
+        fresh: Remove what is there.
+        keep_both: The option that puts another run beside this one.
+        sources: Fingerprints of what the run is made from.
+
+    Raises:
+        ValueError: The folder holds a run with other settings, or one that was made from something else.
+    """
+    if is_complete(run, settings, fresh=fresh, keep_both=keep_both, sources=sources):
+        return True
+    claim(run, settings, sources)
+    return False
+
+
+def is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
+    """Arguments and errors as in ``begin``; writes nothing."""
+    asked = settings.model_dump(mode="json")
+    if fresh:
+        _forget(run)
+    if run.settings.is_file():
+        begun = stored_settings(type(settings), run.settings).model_dump(mode="json")
+        differing = differing_keys(with_influence(begun), with_influence(asked))
+        differing += differing_sources(run, sources)
+        if differing:
+            raise ValueError(
+                f"{run.folder}: this run was begun with something else ({'; '.join(differing)}). "
+                f"Give --fresh to start it over, or {keep_both} to keep both"
+            )
+    if run.settings.is_file() and run.result.is_file():
+        messages.print(f"{run.folder}: complete already (give --fresh to start over)")
+        return True
+    return False
+
+
+def claim(run: Run, settings: Settings, sources: Mapping[str, str]) -> None:
+    """Write what a run is made from, unless it was begun already."""
+    if not run.settings.is_file():
+        write_text(run.sources, json.dumps(dict(sources), indent=2) + "\n")
+        write_text(run.settings, json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
+
+
+def _forget(run: Run) -> None:
+    """Remove every file of a run; pictures of test frames and scores of former weights must not outlive them.
+
+    Raises:
+        ValueError: There are several of us, who would remove each other's files, or somebody is training this run.
+    """
+    if PROCESSES > 1:
+        raise ValueError(f"--fresh does not work with {PROCESSES} processes; remove the folder {run.folder} yourself")
+    with StoreLock(run.folder):
+        for file in run.written:
+            file.unlink(missing_ok=True)
+
+
+def with_influence(tree: dict[str, Any]) -> dict[str, Any]:
+    """Settings, as plain data, without those that change no result."""
+    result = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
+    for section, key in WITHOUT_INFLUENCE:
+        result[section].pop(key, None)
+    for name, member in result.get("members", {}).items():
+        result["members"][name] = with_influence(member)
+    return result
