@@ -16,8 +16,8 @@ from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
 from benchmarks.tables import Table, Target, milliseconds, write_section
 from ensemble.machine import KEEP_BYTES
-from ensemble.networks import build_learner
 from ensemble.settings.layers import learner_settings
+from ensemble.training.networks import build_learner
 
 KEEP = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(KEEP_BYTES))
 DEFAULT = {"MALLOC_TOP_PAD_": str(128 << 10)}

@@ -18,11 +18,11 @@ from benchmarks.tables import Table, Target, in_turn, milliseconds, write_sectio
 from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.cache.shards import metres, quantise
 from ensemble.data.rooms.source import RoomsSource
-from ensemble.networks import build_learner
 from ensemble.prediction import predict_depth
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import learner_settings
 from ensemble.settings.schema import RoomsSettings
+from ensemble.training.networks import build_learner
 
 SIZE = (480, 640)
 MAX_DEPTH = 10.0

@@ -18,7 +18,7 @@ from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.data.source import Frame, RawFrame
 from ensemble.evaluation.method_info import Description
 from ensemble.evaluation.scoring import ScoreTable
-from ensemble.metrics.formulas import EvalProtocol
+from ensemble.metrics.protocols import EvalProtocol
 from ensemble.report.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.report.writing import write_report
 from ensemble.runs.fingerprints import fingerprint

@@ -19,9 +19,9 @@ from base_learners.encoder import Encoder, build_encoder
 from base_learners.losses import scale_invariant_log_loss
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
 from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter
-from ensemble.networks import build_learner, build_stack
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import learner_settings, stack_settings
+from ensemble.training.networks import build_learner, build_stack
 from meta.inputs import assemble
 
 B5 = "AdaBins, EfficientNet-B5"

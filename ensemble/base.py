@@ -72,7 +72,7 @@ def train(
             models = models_to_train(settings, folds=None, fold=fold, seeds=options.parse_seeds(seeds))
     _say_data(settings)
 
-    from ensemble.stages import train_learner
+    from ensemble.training.learners import train_learner
 
     if folds is not None:
         models = without_empty_folds(models, where, folds)
@@ -135,7 +135,7 @@ def lr_range(
     _say_data(settings)
 
     from ensemble.report.drawing.pictures import learning_rate_curve
-    from ensemble.stages import range_test
+    from ensemble.training.learners import range_test
 
     where = outputs(cache_dir)
     rates, losses, suggestion = range_test(settings, where, steps=steps)
@@ -340,8 +340,7 @@ def profile(
     check_name(device, ("cpu", "cuda"), "device")
     pixels = options.parse_size(size)
 
-    from ensemble.networks import profile_rows
-    from ensemble.profiling import profile_json, profile_table
+    from ensemble.training.cost import profile_json, profile_rows, profile_table
 
     rows = profile_rows(learner, pixels, device=device, repeats=repeats, config=config)
     if as_json:

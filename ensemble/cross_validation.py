@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ensemble.data import open_source
+from ensemble.data.division import division_of
 from ensemble.ladder import scores_of, training_protocol, training_rows
 from ensemble.metrics.formulas import METRICS
 from ensemble.metrics.statistics import Difference, few_scenes, paired_differences
-from ensemble.prediction import division_of
 from ensemble.report.scores import TABLE_METRICS
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import StackSettings

@@ -29,7 +29,8 @@ def demo(
 
     messages.rule("1/4  three learners: their full fits, and models of folds that predict what they never saw")
     from ensemble.data.loaders import KeptFrames
-    from ensemble.stages import fit_meta, train_learner
+    from ensemble.stages import fit_meta
+    from ensemble.training.learners import train_learner
 
     kept: KeptFrames = {}
     for settings in learners:

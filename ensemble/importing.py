@@ -16,11 +16,12 @@ from ensemble.alignment import Stored, alignment_of
 from ensemble.cache import PredictionWriter
 from ensemble.console import messages, progress
 from ensemble.data import open_source
+from ensemble.data.division import Division, division_of
 from ensemble.data.formats.maps import DepthFile, as_metres, find_depth_maps, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.imported import ImportedRole, read_roles, write_roles
 from ensemble.networks import frame_settings, imported_model
-from ensemble.prediction import Division, division_of, identity_of
+from ensemble.prediction import identity_of
 from ensemble.report.scores import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.files import write_text

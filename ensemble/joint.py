@@ -6,20 +6,19 @@ learner's gradient norm is logged, is clipped by itself, and learning rates and 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
-from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.data.loaders import Batch
-from ensemble.metrics.formulas import EvalProtocol
+from ensemble.metrics.protocols import EvalProtocol
 from ensemble.networks import trained_learner
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.training.learners import own_losses
 from ensemble.training.live import META, LiveStack, Rates, live_groups, live_losses
-from ensemble.training.tasks import DepthTask, Losses
+from ensemble.training.tasks import DepthTask
 from meta.inputs import assemble
 from meta.unet import MetaUNet
 
@@ -67,16 +66,6 @@ def with_members(
         common = {"experiment": settings.experiment, "data": settings.data, "evaluation": settings.evaluation}
         members[name] = members[name].model_copy(update=common)
     return settings.model_copy(update={"members": members})
-
-
-def own_losses(settings: LearnerSettings) -> Losses:
-    """The loss recipe of a learner with its settings."""
-    recipe = LEARNERS[settings.learner].loss
-
-    def losses(prediction: Any, batch: Batch) -> Mapping[str, Tensor]:
-        return recipe(prediction, batch["depth"], batch["valid"], **settings.loss)
-
-    return losses
 
 
 def live_task(

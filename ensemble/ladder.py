@@ -11,17 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ensemble.cache import Role
 from ensemble.console import progress
 from ensemble.data import open_source
+from ensemble.data.division import Role, division_of
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size, valid_depth
-from ensemble.metrics.formulas import METRICS, EvalProtocol, image_scores, prepare
-from ensemble.prediction import division_of
+from ensemble.metrics.formulas import METRICS, image_scores
+from ensemble.metrics.protocols import EvalProtocol, prepare, protocol_of
 from ensemble.rows import LevelZero, cache_level_zero, open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import ScoredSettings
-from ensemble.stages import protocol_of
 from meta.combiners import FITTED_COMBINERS, Combiner
 from meta.fusion import check_depths
 

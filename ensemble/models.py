@@ -36,7 +36,7 @@ def models_to_train(
 def without_empty_folds(models: dict[str, LearnerSettings], where: Outputs, folds: int) -> dict[str, LearnerSettings]:
     """The models that there are scenes for; data of few scenes have as many folds as scenes."""
     from ensemble.data import open_source
-    from ensemble.prediction import division_of
+    from ensemble.data.division import division_of
 
     first = next(iter(models.values()))
     count = division_of(where, first.experiment, open_source(first.data), first.data).folds.count

@@ -1,36 +1,21 @@
 """Networks of the learners and of the meta-learner: built from settings, found again in a finished run."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from base_learners import LEARNERS
-from base_learners.contract import Published
-from base_learners.encoder import build_encoder
-from ensemble.cache import Role
+from ensemble.data.division import Role
 from ensemble.imported import PLACEHOLDER, ImportedRole, is_import, read_roles
-from ensemble.profiling import (
-    META_PUBLISHED,
-    PUBLISHED_SIZE,
-    ProfileRow,
-    PublishedCost,
-    count_mul_adds,
-    profile_network,
-)
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
-from ensemble.settings.layers import learner_settings, moved, stack_settings, stored_settings
-from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, StackSettings
-from ensemble.training.checkpoints import read_weights
-from meta.inputs import channel_count, normalisation
-from meta.unet import MetaUNet
+from ensemble.settings.layers import moved, stored_settings
+from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings
+from ensemble.training.networks import build_learner, load_network, weights_fingerprint
 
 
 @dataclass(frozen=True)
@@ -103,35 +88,6 @@ class TrainedLearner:
         return f"weights of {self.name}/{self.model}"
 
 
-def build_learner(settings: LearnerSettings) -> nn.Module:
-    """A learner's network with its initial weights."""
-    encoder = build_encoder(
-        settings.encoder.name,
-        weights=settings.encoder.weights,
-        arguments=settings.encoder.arguments,
-        mean=settings.encoder.mean,
-        std=settings.encoder.std,
-    )
-    return LEARNERS[settings.learner].network(encoder, max_depth=settings.data.max_depth, **settings.network)
-
-
-def build_stack(settings: StackSettings) -> MetaUNet:
-    """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
-    learners = len(settings.learners)
-    mean, std = normalisation(
-        settings.inputs, learners, image_mean=settings.encoder.mean, image_std=settings.encoder.std
-    )
-    encoder = build_encoder(
-        settings.encoder.name,
-        in_channels=channel_count(settings.inputs, learners),
-        weights=settings.encoder.weights,
-        arguments=settings.encoder.arguments,
-        mean=mean,
-        std=std,
-    )
-    return MetaUNet(encoder, learners=learners, **settings.network)
-
-
 def trained_learner(
     outputs: Outputs,
     experiment: str,
@@ -196,35 +152,6 @@ def imported_model(settings: ImportSettings, run: Run, roles: Mapping[str, Impor
     return TrainedLearner(settings, run, fingerprint({"unit": settings.unit, "alignment": alignment}), roles)
 
 
-def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:
-    """Fingerprint of everything that turns an image into depth: the best weights and how the network is built."""
-    built = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
-    built["encoder"].pop("weights")  # where training started from does not matter to what it ended with
-    digest = hashlib.sha256(json.dumps(built, sort_keys=True).encode())
-    digest.update(run.best.read_bytes())
-    return digest.hexdigest()
-
-
-def load_network(network: nn.Module, run: Run, prefix: str = "") -> nn.Module:
-    """A network with the best weights of a run, ready to predict.
-
-    Args:
-        network: Of any weights.
-        run: Whose weights it gets.
-        prefix: Of the names of its weights, where the run's network has other parts as well.
-
-    Raises:
-        ValueError: The weights do not belong to this network.
-    """
-    try:
-        weights = read_weights(run.best)
-        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        network.load_state_dict(own)
-    except RuntimeError as error:
-        raise ValueError(f"{run.best}: the weights do not belong to the network of {run.settings}: {error}") from error
-    return network.eval()
-
-
 def load_learner(trained: TrainedLearner) -> nn.Module:
     """A trained learner's network, ready to predict."""
     settings = trained.network_settings
@@ -252,53 +179,3 @@ def common_data(trained: Sequence[TrainedLearner]) -> DataSettings:
 def frame_settings(data: DataSettings) -> dict[str, Any]:
     """What decides which frames there are and what they look like, without how they are augmented or loaded."""
     return data.model_dump(mode="json", exclude={"augmentation", "preload", "workers", "root", "crop", "border"})
-
-
-def profile_rows(
-    learner: str | None, size: tuple[int, int], *, device: str, repeats: int, config: Path | None = None
-) -> list[ProfileRow]:
-    """Cost of one learner, or of every learner and of the meta-learner with one and with two kinds of input.
-
-    Args:
-        learner: Name of a learner; ``None`` measures everything.
-        size: Height and width of the timed image.
-        device: Where to measure.
-        repeats: Timed passes.
-        config: An experiment file with other widths or another encoder; the networks for NYU where absent.
-
-    Raises:
-        ValueError: There is no such device here.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
-    kind = "nyu" if config is None else None
-    rows = []
-    for name in [learner] if learner is not None else list(LEARNERS):
-        settings = learner_settings(name, kind=kind, config=config, assignments=["encoder.weights=none"])
-        row = LEARNERS[name]
-        rows.append(_profiled(name, row.title, build_learner(settings), size, device, repeats, 3, row.published))
-    for inputs in ("d", "rgb+d") if learner is None else ():
-        stack = stack_settings(inputs, kind=kind, config=config, assignments=["encoder.weights=none"])
-        channels = channel_count(inputs, len(stack.learners))
-        network, published = build_stack(stack), META_PUBLISHED[inputs]
-        rows.append(_profiled(f"meta-{inputs}", f"meta {inputs}", network, size, device, repeats, channels, published))
-    return rows
-
-
-def _profiled(
-    name: str,
-    title: str,
-    network: nn.Module,
-    size: tuple[int, int],
-    device: str,
-    repeats: int,
-    channels: int,
-    published: Published | PublishedCost | None,
-) -> ProfileRow:
-    return ProfileRow(
-        learner=name,
-        title=title,
-        profile=profile_network(network, size, device=device, channels=channels, repeats=repeats),
-        mul_adds_published_size=count_mul_adds(network, PUBLISHED_SIZE, channels=channels),
-        published=published,
-    )

@@ -2,23 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, Role, fill_stores
+from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fill_stores
 from ensemble.cache.filling import Row
 from ensemble.console import messages, progress
 from ensemble.data import open_source
-from ensemble.data.folds import Folds, folds_of_experiment
+from ensemble.data.division import Division, Role, division_of
+from ensemble.data.folds import Folds
 from ensemble.data.loaders import Batch, FrameDataset, OrderedBatches, affordable_workers, loader
 from ensemble.data.source import Frame, FrameSource
-from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.data.transforms import resize_image
 from ensemble.imported import import_command
 from ensemble.networks import TrainedLearner, common_data, load_learner
-from ensemble.runs.claims import FOLDS, FRAMES, differing_sources
+from ensemble.runs.claims import differing_sources
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs, model_options
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, TrainingSettings
@@ -48,54 +47,6 @@ def flip_averaged(predict: Callable[[Tensor], Tensor], image: Tensor, *, enabled
     if not enabled:
         return predict(image)
     return (predict(image) + predict(image.flip(-1)).flip(-1)) / 2
-
-
-@dataclass(frozen=True)
-class Division:
-    """The frames that training may see, and their folds.
-
-    Attributes:
-        frames: To fit, and to validate with.
-        folds: Of the scenes to fit.
-    """
-
-    frames: TrainingFrames
-    folds: Folds
-
-    def fitted_by(self, fold: int | None) -> TrainingFrames:
-        """What the model of a fold sees, or the full fit (``None``)."""
-        return TrainingFrames(self.folds.fitted_by(fold, self.frames.fit), self.frames.validation)
-
-    def of_role(self, role: Role, fold: int | None) -> tuple[Frame, ...]:
-        """The frames that go by a role of training, seen from a model.
-
-        Raises:
-            ValueError: No frame goes by this role for this model; ``ensemble.evaluation`` knows test frames.
-        """
-        if role == "oof":
-            if fold is None:
-                raise ValueError(
-                    "role oof: the full fit was trained on these frames; only models of folds predict them"
-                )
-            return self.folds.left_out_by(fold, self.frames.fit)
-        if role == "fit" and fold is not None:
-            raise ValueError("role fit: expected the full fit, found the model of a fold; ask it for role oof")
-        roles = {"fit": self.frames.fit, "validation": self.frames.validation}
-        if role not in roles:
-            raise ValueError(f"role {role}: expected one of training, {', '.join(roles)} or oof")
-        return roles[role]
-
-    def sources(self, source: FrameSource, fold: int | None) -> dict[str, str]:
-        """Fingerprints of what the run of a model rests on: the frames it sees, and how scenes are divided."""
-        seen = self.fitted_by(fold)
-        frames = fingerprint([source.describe(seen.fit), source.describe(seen.validation)])
-        return {FRAMES: frames, FOLDS: self.folds.fingerprint}
-
-
-def division_of(outputs: Outputs, experiment: str, source: FrameSource, data: DataSettings) -> Division:
-    """The frames of an experiment's training and their folds, which are written down when they are first asked for."""
-    frames = training_frames(source, data)
-    return Division(frames, folds_of_experiment(outputs.folds(experiment), frames.fit, data.folds))
 
 
 def check_trained_frames(trained: Sequence[TrainedLearner], source: FrameSource, division: Division) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from base_learners import LEARNERS
-from ensemble.cache import PredictionReader, Role
+from ensemble.cache import PredictionReader
+from ensemble.data.division import Division, Role
 from ensemble.data.folds import read_folds
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
 from ensemble.imported import PLACEHOLDER
 from ensemble.networks import TrainedLearner, trained_learner
-from ensemble.prediction import Division, cache_predictions, open_predictions
+from ensemble.prediction import cache_predictions, open_predictions
 from ensemble.runs.paths import FULL, Outputs, fold_model
 
 

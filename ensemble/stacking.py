@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from ensemble.data import open_source
-from ensemble.networks import build_stack, load_network
-from ensemble.prediction import device_of, division_of, flip_averaged
+from ensemble.data.division import division_of
+from ensemble.prediction import device_of, flip_averaged
 from ensemble.rows import LevelZero
 from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import moved, stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.stages import check_same_frames, level_zero_of, rests_on
+from ensemble.training.networks import build_stack, load_network
 from meta.inputs import assemble
 from meta.unet import MetaUNet
 

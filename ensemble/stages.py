@@ -10,103 +10,26 @@ import torch
 from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor
 
-from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
-from ensemble.cache import Role
-from ensemble.console import messages
 from ensemble.data import open_source
+from ensemble.data.division import Role, division_of
 from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
 from ensemble.data.source import Frame
-from ensemble.data.splits import TrainingFrames, training_frames
+from ensemble.data.splits import TrainingFrames
 from ensemble.importing import check_free_name
-from ensemble.joint import live_task, own_losses
-from ensemble.metrics.formulas import EvalProtocol
-from ensemble.networks import (
-    TrainedLearner,
-    build_learner,
-    build_stack,
-    common_data,
-    frame_settings,
-    load_learner,
-    trained_learner,
-    weights_fingerprint,
-)
-from ensemble.prediction import division_of
+from ensemble.joint import live_task
+from ensemble.metrics.protocols import protocol_of
+from ensemble.networks import TrainedLearner, common_data, frame_settings, load_learner, trained_learner
 from ensemble.rows import LevelZero, cache_level_zero, level_zero, open_rows
 from ensemble.runs.claims import FOLDS, PROCESSES, begin, claim, differing_keys, is_complete
-from ensemble.runs.paths import FULL, Outputs, Run, fold_model
+from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import moved
-from ensemble.settings.schema import LearnerSettings, ScoredSettings, StackSettings
-from ensemble.training.fit import MakeTask, fit, lr_range
+from ensemble.settings.schema import StackSettings
+from ensemble.training.fit import MakeTask, fit
+from ensemble.training.learners import announce, preload, trackers
+from ensemble.training.networks import build_learner, build_stack, weights_fingerprint
 from ensemble.training.tasks import DepthTask
-from ensemble.training.tracking import wandb_logger
 from meta.inputs import assemble
-
-WANDB_PROJECT = "stackdepth"
-
-
-def train_learner(
-    settings: LearnerSettings,
-    outputs: Outputs,
-    model: str = FULL,
-    *,
-    fresh: bool = False,
-    wandb: bool = False,
-    kept: KeptFrames | None = None,
-) -> Run:
-    """Train one model of a learner, or go on with its run where it stopped.
-
-    Args:
-        settings: Everything that decides the result.
-        outputs: Where to write.
-        model: Which model it is: the full fit, that of the settings' fold, or that of another seed.
-        fresh: Throw away what an earlier run with the same name has written.
-        wandb: Track with Weights & Biases beside the log.
-        kept: Decoded frames that the trainings of one process share.
-
-    Raises:
-        ValueError: The run was begun with other settings, or the data do not allow it.
-    """
-    if settings.fold is not None:
-        model = fold_model(settings.fold)
-    run = outputs.learner_run(settings.experiment, settings.learner, model)
-    source = open_source(settings.data)
-    division = division_of(outputs, settings.experiment, source, settings.data)
-    sources = division.sources(source, settings.fold)
-    if begin(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
-        return run
-    frames = division.fitted_by(settings.fold)
-    training, validation = (FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation))
-    title = LEARNERS[settings.learner].title
-    _announce(title if model == FULL else f"{title}, {model}", frames, settings)
-    _preload(settings, training, validation, kept=kept)
-    torch.manual_seed(settings.seed)
-    name = settings.learner if model == FULL else f"{settings.learner}/{model}"
-    loggers = _wandb(settings, name, run, enabled=wandb)
-    fit(
-        lambda steps: learner_task(settings, steps),
-        training,
-        validation,
-        settings.training,
-        run,
-        seed=settings.seed,
-        loggers=loggers,
-    )
-    return run
-
-
-def range_test(
-    settings: LearnerSettings, outputs: Outputs, *, steps: int
-) -> tuple[list[float], list[float], float | None]:
-    """Learning-rate range test of a learner on its training frames: rates, losses, suggestion."""
-    source = open_source(settings.data)
-    training = FrameDataset(source, training_frames(source, settings.data).fit, settings.data)
-    _preload(settings, training)
-    torch.manual_seed(settings.seed)
-    run = outputs.learner_run(settings.experiment, settings.learner)
-    return lr_range(
-        lambda steps: learner_task(settings, steps), training, settings.training, run, seed=settings.seed, steps=steps
-    )
 
 
 def fit_meta(
@@ -146,7 +69,7 @@ def fit_meta(
     if prepared is None:
         return run
     make_task, training, validation = prepared
-    _preload(settings, training, validation, kept=kept)
+    preload(settings, training, validation, kept=kept)
     torch.manual_seed(settings.seed)
     fit(
         make_task,
@@ -155,7 +78,7 @@ def fit_meta(
         settings.training,
         run,
         seed=settings.seed,
-        loggers=[*_wandb(settings, run.folder.name, run, enabled=wandb), *loggers],
+        loggers=[*trackers(settings, run.folder.name, run, enabled=wandb), *loggers],
         callbacks=callbacks,
     )
     return run
@@ -191,7 +114,7 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
     claim(run, settings, sources)
     kind = "out-of-fold" if settings.rows == "oof" else "in-sample: the learners were trained on these frames"
     title = f"stack {settings.inputs} over {', '.join(settings.learners)} (rows: {settings.rows}, {kind})"
-    _announce(title, frames, settings)
+    announce(title, frames, settings)
     return lambda steps: stack_task(settings, steps), parts[0], parts[1]
 
 
@@ -211,7 +134,7 @@ def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh:
     frames = division.frames
     parts = [FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation)]
     how = "learners go on" if settings.mode == "finetune" else "learners from the start"
-    _announce(f"stack {settings.inputs} with {', '.join(settings.learners)} ({settings.mode}: {how})", frames, settings)
+    announce(f"stack {settings.inputs} with {', '.join(settings.learners)} ({settings.mode}: {how})", frames, settings)
 
     def make_task(steps: int) -> DepthTask:
         if start:
@@ -222,23 +145,6 @@ def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh:
         return live_task(settings, networks, build_stack(settings), steps=steps, protocol=protocol)
 
     return make_task, parts[0], parts[1]
-
-
-def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
-    """A learner's network with its own loss recipe."""
-    losses = own_losses(settings)
-
-    return DepthTask(
-        settings.learner,
-        build_learner(settings),
-        forward=lambda network, batch: network(batch["image"]),
-        losses=losses,
-        depth=lambda prediction: prediction.depth,
-        settings=settings.training,
-        steps=steps,
-        seed=settings.seed,
-        protocol=protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size),
-    )
 
 
 def stack_task(settings: StackSettings, steps: int) -> DepthTask:
@@ -262,19 +168,6 @@ def stack_task(settings: StackSettings, steps: int) -> DepthTask:
         steps=steps,
         seed=settings.seed,
         protocol=protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size),
-    )
-
-
-def protocol_of(settings: ScoredSettings, split: str, *, flip_averaging: bool, size: tuple[int, int]) -> EvalProtocol:
-    """How frames of a split are scored, with a truth of so many rows and columns."""
-    return EvalProtocol(
-        split=split,
-        test=settings.data.test,
-        crop=settings.evaluation.crop,
-        min_depth=settings.data.min_depth,
-        max_depth=settings.data.max_depth,
-        flip_averaging=flip_averaging,
-        size=size,
     )
 
 
@@ -312,25 +205,3 @@ def check_same_frames(settings: StackSettings, learners: Sequence[LevelZero]) ->
             f"the learners of experiment {settings.experiment} were trained on other data than asked for now: "
             f"{'; '.join(differing)}. Leave these settings out: they are taken from the learners' runs"
         )
-
-
-def _announce(title: str, frames: TrainingFrames, settings: LearnerSettings | StackSettings) -> None:
-    place = settings.data.root if settings.data.kind == "nyu" else "generated rooms"
-    height, width = settings.data.size
-    messages.print(
-        f"{title}: {len(frames.fit)} frames to fit, {len(frames.validation)} to validate, {height}x{width}, {place}"
-    )
-
-
-def _preload(
-    settings: LearnerSettings | StackSettings, *datasets: FrameDataset, kept: KeptFrames | None = None
-) -> None:
-    if settings.data.preload:
-        for dataset in datasets:
-            dataset.preload(kept)
-
-
-def _wandb(settings: LearnerSettings | StackSettings, name: str, run: Run, *, enabled: bool) -> list[Logger]:
-    if not enabled:
-        return []
-    return [wandb_logger(WANDB_PROJECT, name, settings.experiment, run.folder, settings.model_dump(mode="json"))]

@@ -18,10 +18,10 @@ from rich.text import Text
 from torch import Tensor
 
 from ensemble.data import open_source
+from ensemble.data.division import division_of
 from ensemble.ladder import CHOSEN_BY, training_protocol, training_rows
 from ensemble.metrics.formulas import METRICS, pixel_errors
 from ensemble.metrics.statistics import holm, paired_differences
-from ensemble.prediction import division_of
 from ensemble.rows import LevelZero
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import ScoredSettings

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from ensemble.cache import Role
 from ensemble.console import progress
+from ensemble.data.division import Role
 from ensemble.data.formats.maps import DepthFile, as_metres, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth

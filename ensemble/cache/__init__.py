@@ -1,15 +1,7 @@
 """Predictions of the base learners, kept on disk so that they are complete, of known origin and undamaged."""
 
 from ensemble.cache.filling import fill_stores
-from ensemble.cache.identity import (
-    SCHEMA,
-    CacheError,
-    CacheIdentity,
-    DamagedCacheError,
-    Difference,
-    Role,
-    StaleCacheError,
-)
+from ensemble.cache.identity import SCHEMA, CacheError, CacheIdentity, DamagedCacheError, Difference, StaleCacheError
 from ensemble.cache.reader import PredictionReader, damaged_shards
 from ensemble.cache.shards import CODECS
 from ensemble.cache.writer import PredictionWriter
@@ -19,7 +11,6 @@ __all__ = [
     "PredictionReader",
     "fill_stores",
     "CacheIdentity",
-    "Role",
     "SCHEMA",
     "Difference",
     "damaged_shards",

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
+
+from ensemble.data.division import Role
 
 SCHEMA = 2
 """Version of the layout that ``ensemble.cache.shards`` writes; anything else is refused."""
 
-Role = Literal["fit", "validation", "test", "oof"]
 Description = Mapping[str, str | int | float]
 
 TITLES = {

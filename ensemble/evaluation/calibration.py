@@ -7,17 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ensemble.cache import Role
+from ensemble.data.division import Role
 from ensemble.ladder import PIXELS_PER_FRAME, training_rows
 from ensemble.metrics.uncertainty import (
     Calibration,
     calibrate,
     disagreement,
 )
-from ensemble.networks import weights_fingerprint
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs
 from ensemble.stacking import Stack, stack_maps
+from ensemble.training.networks import weights_fingerprint
 
 SCHEMA = 1
 

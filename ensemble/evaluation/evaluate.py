@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ensemble.console import progress
 from ensemble.data import open_source
+from ensemble.data.division import division_of
 from ensemble.data.held_out import test_frames
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
@@ -20,10 +21,9 @@ from ensemble.evaluation.methods import Methods, Models, checked_maps, gather, r
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.importing import import_depth
-from ensemble.metrics.formulas import EvalProtocol
+from ensemble.metrics.protocols import EvalProtocol, protocol_of
 from ensemble.metrics.published import OURS, PROTOCOLS
 from ensemble.networks import TrainedLearner, common_data
-from ensemble.prediction import division_of
 from ensemble.report.details import Details, write_details
 from ensemble.report.drawing.pictures import GridRow, picture_grid
 from ensemble.report.gallery import Gallery, GalleryImage, ranked_frames, write_galleries
@@ -37,7 +37,6 @@ from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import DataSettings, ScoredSettings
 from ensemble.stacking import Stack
-from ensemble.stages import protocol_of
 from ensemble.survey import Asked
 from meta.fusion import oracle_convex, oracle_pick
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ensemble.evaluation.methods import Methods, StackMethod
-from ensemble.networks import build_learner
-from ensemble.profiling import Profile, profile_network
 from ensemble.report.scores import BEST_SINGLE, SEED_MEAN, Kind
 from ensemble.rows import LevelZero
 from ensemble.runs.paths import Run, stack_name
 from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.training.cost import Profile, profile_network
+from ensemble.training.networks import build_learner
 from meta.fusion import COMBINERS
 from meta.inputs import channel_count
 

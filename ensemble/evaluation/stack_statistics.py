@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ensemble.data.source import RawFrame
 from ensemble.evaluation.calibration import calibrated_on, doubt
-from ensemble.metrics.formulas import EvalProtocol, prepare
+from ensemble.metrics.protocols import EvalProtocol, prepare
 from ensemble.metrics.uncertainty import Calibration, Reliability, sparsification_curves
 from ensemble.report.details import StackDetails
 from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics

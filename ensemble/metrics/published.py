@@ -11,7 +11,7 @@ from pydantic import Field
 from ensemble.settings.schema import Settings
 
 if TYPE_CHECKING:
-    from ensemble.metrics.formulas import EvalProtocol
+    from ensemble.metrics.protocols import EvalProtocol
 
 Crop = Literal["eigen", "none", "densedepth", "fastdepth"]
 Averaging = Literal["image", "pixel"]

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 
 from ensemble.data import open_source
+from ensemble.data.division import division_of
 from ensemble.data.loaders import FrameDataset
 from ensemble.metrics.formulas import METRICS, image_scores
-from ensemble.metrics.formulas import prepare as prepared
+from ensemble.metrics.protocols import prepare as prepared
+from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
-from ensemble.prediction import division_of
 from ensemble.rows import level_zero, open_rows
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
-from ensemble.stages import protocol_of
 from ensemble.studies.arms import Arm, arms_of, numbers_of
 from ensemble.studies.files import StudySettings
 from ensemble.studies.merging import Pool, pools_of

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from ensemble.networks import build_learner, build_stack
 from ensemble.prediction import device_of
-from ensemble.profiling import Profile, profile_network
 from ensemble.rows import level_zero
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.training.cost import Profile, profile_network
+from ensemble.training.networks import build_learner, build_stack
 from meta.inputs import channel_count
 
 

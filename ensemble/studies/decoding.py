@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ensemble.console import messages
 from ensemble.data import open_source
+from ensemble.data.division import division_of
 from ensemble.data.loaders import KeptFrames
-from ensemble.prediction import division_of
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import StackSettings
 

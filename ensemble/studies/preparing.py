@@ -8,21 +8,20 @@ from dataclasses import dataclass
 import torch
 
 from base_learners import LEARNERS
-from ensemble.cache import Role
 from ensemble.console import messages
 from ensemble.data import open_source
-from ensemble.networks import build_stack
-from ensemble.prediction import division_of
+from ensemble.data.division import Role, division_of
 from ensemble.rows import cache_level_zero, level_zero
 from ensemble.runs.locks import LockedError
 from ensemble.runs.paths import FULL, Outputs, fold_model, model_options
 from ensemble.settings.layers import learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
-from ensemble.stages import train_learner
 from ensemble.studies.arms import Arm, arms_of, lowest_numbers, settings_of
 from ensemble.studies.files import PreparedSettings, StudySettings
 from ensemble.studies.trials import Laboratory, study_settings
+from ensemble.training.learners import train_learner
+from ensemble.training.networks import build_stack
 
 
 @dataclass(frozen=True)

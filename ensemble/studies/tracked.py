@@ -7,7 +7,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from ensemble.console import messages
 from ensemble.runs.paths import Run
-from ensemble.stages import WANDB_PROJECT
+from ensemble.training.learners import WANDB_PROJECT
 from ensemble.training.tracking import wandb_logger
 
 

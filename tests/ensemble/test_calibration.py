@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ensemble.data import open_source
+from ensemble.data.division import division_of
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import RawFrame
 from ensemble.data.transforms import bring_to_size
@@ -24,15 +25,14 @@ from ensemble.evaluation import calibration as judging
 from ensemble.evaluation.calibration import calibration_of, doubt, shares_of
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.ladder import training_rows
+from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.uncertainty import FRACTIONS, Calibration, calibrate
-from ensemble.networks import weights_fingerprint
-from ensemble.prediction import division_of
 from ensemble.report.details import read_details
 from ensemble.report.gallery import read_galleries
 from ensemble.rows import open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.stacking import Stack, load_stack, stack_maps
-from ensemble.stages import protocol_of
+from ensemble.training.networks import weights_fingerprint
 
 EDGES = np.logspace(-3, 1, 41)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from base_learners import LEARNERS
-from ensemble.networks import build_learner, build_stack
 from ensemble.settings.layers import (
     config_folder,
     experiment_name,
@@ -14,6 +13,7 @@ from ensemble.settings.layers import (
     learner_settings,
     stack_settings,
 )
+from ensemble.training.networks import build_learner, build_stack
 
 EXPERIMENTS = sorted([config_folder() / "demo.yaml", *config_folder().glob("experiments/*.yaml")])
 BARE = ["encoder.weights=none"]

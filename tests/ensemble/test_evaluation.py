@@ -12,10 +12,10 @@ from command_lines import LEARNER_NAMES, Job, call, done
 from ensemble.data import open_source
 from ensemble.data.splits import training_frames
 from ensemble.evaluation.evaluate import mean_log_depth
-from ensemble.networks import build_stack
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import learner_settings, stack_settings
 from ensemble.stacking import load_stack, stack_maps
+from ensemble.training.networks import build_stack
 
 
 @pytest.mark.parametrize("inputs", ["d", "rgb", "rgb+d"])

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ensemble import survey
 from ensemble.data import open_source
-from ensemble.prediction import division_of
+from ensemble.data.division import division_of
 from ensemble.rows import level_zero, open_rows
 from ensemble.runs.paths import Outputs
 

@@ -16,11 +16,12 @@ from command_lines import LEARNER_NAMES, Answer, Job, call, done
 from ensemble import ladder
 from ensemble.cache import PredictionWriter
 from ensemble.data import open_source
+from ensemble.data.division import division_of
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame, FrameSource
 from ensemble.ladder import TrainingRow, climb
 from ensemble.networks import TrainedLearner, trained_learner
-from ensemble.prediction import division_of, identity_of, open_predictions
+from ensemble.prediction import identity_of, open_predictions
 from ensemble.report.scores import headroom, read_scores
 from ensemble.runs.paths import Outputs, fold_model
 from ensemble.settings.layers import learner_settings

@@ -12,14 +12,13 @@ from command_lines import call, contents, done
 from PIL import Image
 from torch import Tensor
 
-from ensemble.cache import Role
 from ensemble.data import open_source
+from ensemble.data.division import Role, division_of
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size
 from ensemble.evaluation.evaluate import mean_log_depth
 from ensemble.ladder import training_rows
-from ensemble.prediction import division_of
 from ensemble.rows import level_zero, open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import learner_settings

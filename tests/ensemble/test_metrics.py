@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ensemble.metrics.formulas import METRICS, EvalProtocol, ScoreSums, image_scores, prepare
+from ensemble.metrics.formulas import METRICS, image_scores
+from ensemble.metrics.protocols import EvalProtocol, prepare
+from ensemble.metrics.sums import ScoreSums
 
 
 def image(values: list[float]) -> Tensor:

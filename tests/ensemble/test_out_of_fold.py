@@ -23,6 +23,7 @@ from command_lines import LEARNER_NAMES, Job, call, contents, done
 from ensemble import prediction, stages
 from ensemble.cache import PredictionWriter
 from ensemble.data import open_source
+from ensemble.data.division import division_of
 from ensemble.data.folds import Folds, read_folds
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms.source import RoomsSource
@@ -30,7 +31,7 @@ from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import training_frames
 from ensemble.evaluation.method_info import title_of
 from ensemble.networks import TrainedLearner, load_learner, trained_learner
-from ensemble.prediction import division_of, identity_of, predict_depth
+from ensemble.prediction import identity_of, predict_depth
 from ensemble.rows import level_zero, open_rows
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.layers import learner_settings

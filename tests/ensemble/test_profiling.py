@@ -8,7 +8,7 @@ from rich.console import Console
 from torch import nn
 
 from base_learners.contract import Published
-from ensemble.profiling import (
+from ensemble.training.cost import (
     META_PUBLISHED,
     Profile,
     ProfileRow,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 
-from ensemble import prediction, stages
+from ensemble import prediction
 from ensemble.cache import PredictionWriter
 from ensemble.data.folds import read_folds
 from ensemble.data.held_out import test_frames as scored_frames
@@ -19,6 +19,7 @@ from ensemble.runs import claims
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import learner_settings
+from ensemble.training import learners
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ def test_fresh_is_refused_where_processes_would_remove_each_others_files(job: Jo
     where = Outputs(job.copy_to(tmp_path))
     before = contents(where.root)
     with mock.patch.object(claims, "PROCESSES", 2), pytest.raises(ValueError, match="2 processes; remove the folder"):
-        stages.train_learner(learner_settings("bts", config=job.config), where, fresh=True)
+        learners.train_learner(learner_settings("bts", config=job.config), where, fresh=True)
     assert contents(where.root) == before
 
 

@@ -10,8 +10,8 @@ from command_lines import TINY, call, done
 from foreign_maps import noisy_maps, save_npy, source_of
 
 from ensemble import subsets
+from ensemble.data.division import division_of
 from ensemble.data.rooms.source import RoomsSource
-from ensemble.prediction import division_of
 from ensemble.rows import with_all_folds
 from ensemble.runs.paths import Outputs
 from meta.combiners import GlobalWeights

@@ -8,8 +8,8 @@ import training_runs as runs
 from torch import Tensor, nn
 
 from ensemble.runs.paths import Outputs, Run
-from ensemble.stages import range_test
 from ensemble.training.fit import lr_range
+from ensemble.training.learners import range_test
 from ensemble.training.range_test import steepest_fall
 
 

@@ -17,7 +17,7 @@ from test_training_checkpoints import Malicious, checkpoint
 from ensemble import options
 from ensemble.base import app
 from ensemble.runs.paths import Outputs, Run
-from ensemble.stages import train_learner
+from ensemble.training.learners import train_learner
 from ensemble.training.tracking import JsonLinesLogger
 
 HERE = Path(__file__).parent

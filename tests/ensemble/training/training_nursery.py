@@ -83,8 +83,8 @@ def train(root: str, die: list[Any] | None = None, **training: Any) -> None:
     import training_runs
 
     from ensemble.runs.paths import Outputs
-    from ensemble.stages import train_learner
     from ensemble.training.checkpoints import KeepCheckpoints
+    from ensemble.training.learners import train_learner
     from ensemble.training.tasks import DepthTask
 
     order = Path(root) / "order.txt"

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.data import open_source
 from ensemble.data.loaders import FrameDataset
-from ensemble.metrics.formulas import EvalProtocol
+from ensemble.metrics.protocols import EvalProtocol
 from ensemble.runs.paths import Run
 from ensemble.settings.layers import learner_settings
 from ensemble.settings.schema import DataSettings, LearnerSettings, RoomsSettings, TrainingSettings

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -16,7 +17,11 @@ from rich.text import Text
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from base_learners import LEARNERS
 from base_learners.contract import Published
+from ensemble.settings.layers import learner_settings, stack_settings
+from ensemble.training.networks import build_learner, build_stack
+from meta.inputs import channel_count
 
 PUBLISHED_SIZE = (416, 544)
 COUNTER = "torch.utils.flop_counter (convolutions, linear layers, attention)"
@@ -310,3 +315,53 @@ def _caption(rows: Sequence[ProfileRow]) -> str:
     if any(row.published is not None for row in rows):
         lines.append("Published: parameters recounted, mul-adds by torchinfo, time on a GTX 1080 Ti.")
     return "\n".join(lines)
+
+
+def profile_rows(
+    learner: str | None, size: tuple[int, int], *, device: str, repeats: int, config: Path | None = None
+) -> list[ProfileRow]:
+    """Cost of one learner, or of every learner and of the meta-learner with one and with two kinds of input.
+
+    Args:
+        learner: Name of a learner; ``None`` measures everything.
+        size: Height and width of the timed image.
+        device: Where to measure.
+        repeats: Timed passes.
+        config: An experiment file with other widths or another encoder; the networks for NYU where absent.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
+    kind = "nyu" if config is None else None
+    rows = []
+    for name in [learner] if learner is not None else list(LEARNERS):
+        settings = learner_settings(name, kind=kind, config=config, assignments=["encoder.weights=none"])
+        row = LEARNERS[name]
+        rows.append(_profiled(name, row.title, build_learner(settings), size, device, repeats, 3, row.published))
+    for inputs in ("d", "rgb+d") if learner is None else ():
+        stack = stack_settings(inputs, kind=kind, config=config, assignments=["encoder.weights=none"])
+        channels = channel_count(inputs, len(stack.learners))
+        network, published = build_stack(stack), META_PUBLISHED[inputs]
+        rows.append(_profiled(f"meta-{inputs}", f"meta {inputs}", network, size, device, repeats, channels, published))
+    return rows
+
+
+def _profiled(
+    name: str,
+    title: str,
+    network: nn.Module,
+    size: tuple[int, int],
+    device: str,
+    repeats: int,
+    channels: int,
+    published: Published | PublishedCost | None,
+) -> ProfileRow:
+    return ProfileRow(
+        learner=name,
+        title=title,
+        profile=profile_network(network, size, device=device, channels=channels, repeats=repeats),
+        mul_adds_published_size=count_mul_adds(network, PUBLISHED_SIZE, channels=channels),
+        published=published,
+    )

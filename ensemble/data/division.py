@@ -1,0 +1,62 @@
+"""The frames that training may see, and their folds: who fits to what, and which frames go by which role."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ensemble.data.folds import Folds, folds_of_experiment
+from ensemble.data.source import Frame, FrameSource
+from ensemble.data.splits import TrainingFrames, training_frames
+from ensemble.runs.claims import FOLDS, FRAMES
+from ensemble.runs.fingerprints import fingerprint
+from ensemble.runs.paths import Outputs
+from ensemble.settings.schema import DataSettings
+
+Role = Literal["fit", "validation", "test", "oof"]
+
+
+@dataclass(frozen=True)
+class Division:
+    """The frames that training may see, and their folds.
+
+    Attributes:
+        frames: To fit, and to validate with.
+        folds: Of the scenes to fit.
+    """
+
+    frames: TrainingFrames
+    folds: Folds
+
+    def fitted_by(self, fold: int | None) -> TrainingFrames:
+        """What the model of a fold sees, or the full fit (``None``)."""
+        return TrainingFrames(self.folds.fitted_by(fold, self.frames.fit), self.frames.validation)
+
+    def of_role(self, role: Role, fold: int | None) -> tuple[Frame, ...]:
+        """The frames that go by a role of training, seen from a model.
+
+        Raises:
+            ValueError: No frame goes by this role for this model; ``ensemble.evaluation`` knows test frames.
+        """
+        if role == "oof":
+            if fold is None:
+                raise ValueError(
+                    "role oof: the full fit was trained on these frames; only models of folds predict them"
+                )
+            return self.folds.left_out_by(fold, self.frames.fit)
+        if role == "fit" and fold is not None:
+            raise ValueError("role fit: expected the full fit, found the model of a fold; ask it for role oof")
+        roles = {"fit": self.frames.fit, "validation": self.frames.validation}
+        if role not in roles:
+            raise ValueError(f"role {role}: expected one of training, {', '.join(roles)} or oof")
+        return roles[role]
+
+    def sources(self, source: FrameSource, fold: int | None) -> dict[str, str]:
+        """Fingerprints of what the run of a model rests on: the frames it sees, and how scenes are divided."""
+        seen = self.fitted_by(fold)
+        frames = fingerprint([source.describe(seen.fit), source.describe(seen.validation)])
+        return {FRAMES: frames, FOLDS: self.folds.fingerprint}
+
+
+def division_of(outputs: Outputs, experiment: str, source: FrameSource, data: DataSettings) -> Division:
+    """The frames of an experiment's training and their folds, which are written down when they are first asked for."""
+    frames = training_frames(source, data)
+    return Division(frames, folds_of_experiment(outputs.folds(experiment), frames.fit, data.folds))

@@ -1,0 +1,140 @@
+"""Training of one learner: its frames, its task, its run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers.logger import Logger
+from torch import Tensor
+
+from base_learners import LEARNERS
+from ensemble.console import messages
+from ensemble.data import open_source
+from ensemble.data.division import division_of
+from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
+from ensemble.data.splits import TrainingFrames, training_frames
+from ensemble.metrics.protocols import protocol_of
+from ensemble.runs.claims import begin
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model
+from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.training.fit import fit, lr_range
+from ensemble.training.networks import build_learner
+from ensemble.training.tasks import DepthTask, Losses
+from ensemble.training.tracking import wandb_logger
+
+
+def own_losses(settings: LearnerSettings) -> Losses:
+    """The loss recipe of a learner with its settings."""
+    recipe = LEARNERS[settings.learner].loss
+
+    def losses(prediction: Any, batch: Batch) -> Mapping[str, Tensor]:
+        return recipe(prediction, batch["depth"], batch["valid"], **settings.loss)
+
+    return losses
+
+
+WANDB_PROJECT = "stackdepth"
+
+
+def train_learner(
+    settings: LearnerSettings,
+    outputs: Outputs,
+    model: str = FULL,
+    *,
+    fresh: bool = False,
+    wandb: bool = False,
+    kept: KeptFrames | None = None,
+) -> Run:
+    """Train one model of a learner, or go on with its run where it stopped.
+
+    Args:
+        settings: Everything that decides the result.
+        outputs: Where to write.
+        model: Which model it is: the full fit, that of the settings' fold, or that of another seed.
+        fresh: Throw away what an earlier run with the same name has written.
+        wandb: Track with Weights & Biases beside the log.
+        kept: Decoded frames that the trainings of one process share.
+
+    Raises:
+        ValueError: The run was begun with other settings, or the data do not allow it.
+    """
+    if settings.fold is not None:
+        model = fold_model(settings.fold)
+    run = outputs.learner_run(settings.experiment, settings.learner, model)
+    source = open_source(settings.data)
+    division = division_of(outputs, settings.experiment, source, settings.data)
+    sources = division.sources(source, settings.fold)
+    if begin(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
+        return run
+    frames = division.fitted_by(settings.fold)
+    training, validation = (FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation))
+    title = LEARNERS[settings.learner].title
+    announce(title if model == FULL else f"{title}, {model}", frames, settings)
+    preload(settings, training, validation, kept=kept)
+    torch.manual_seed(settings.seed)
+    name = settings.learner if model == FULL else f"{settings.learner}/{model}"
+    loggers = trackers(settings, name, run, enabled=wandb)
+    fit(
+        lambda steps: learner_task(settings, steps),
+        training,
+        validation,
+        settings.training,
+        run,
+        seed=settings.seed,
+        loggers=loggers,
+    )
+    return run
+
+
+def range_test(
+    settings: LearnerSettings, outputs: Outputs, *, steps: int
+) -> tuple[list[float], list[float], float | None]:
+    """Learning-rate range test of a learner on its training frames: rates, losses, suggestion."""
+    source = open_source(settings.data)
+    training = FrameDataset(source, training_frames(source, settings.data).fit, settings.data)
+    preload(settings, training)
+    torch.manual_seed(settings.seed)
+    run = outputs.learner_run(settings.experiment, settings.learner)
+    return lr_range(
+        lambda steps: learner_task(settings, steps), training, settings.training, run, seed=settings.seed, steps=steps
+    )
+
+
+def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
+    """A learner's network with its own loss recipe."""
+    losses = own_losses(settings)
+
+    return DepthTask(
+        settings.learner,
+        build_learner(settings),
+        forward=lambda network, batch: network(batch["image"]),
+        losses=losses,
+        depth=lambda prediction: prediction.depth,
+        settings=settings.training,
+        steps=steps,
+        seed=settings.seed,
+        protocol=protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size),
+    )
+
+
+def announce(title: str, frames: TrainingFrames, settings: LearnerSettings | StackSettings) -> None:
+    """Say what is trained, on how many frames of what."""
+    place = settings.data.root if settings.data.kind == "nyu" else "generated rooms"
+    height, width = settings.data.size
+    messages.print(
+        f"{title}: {len(frames.fit)} frames to fit, {len(frames.validation)} to validate, {height}x{width}, {place}"
+    )
+
+
+def preload(settings: LearnerSettings | StackSettings, *datasets: FrameDataset, kept: KeptFrames | None = None) -> None:
+    """Decode the frames of datasets now, where the settings say so; ``kept`` shares them between trainings."""
+    if settings.data.preload:
+        for dataset in datasets:
+            dataset.preload(kept)
+
+
+def trackers(settings: LearnerSettings | StackSettings, name: str, run: Run, *, enabled: bool) -> list[Logger]:
+    r"""Weights \& Biases beside the log of a run, where it is enabled."""
+    if not enabled:
+        return []
+    return [wandb_logger(WANDB_PROJECT, name, settings.experiment, run.folder, settings.model_dump(mode="json"))]

@@ -1,0 +1,72 @@
+"""Networks of the learners and of the meta-learner: built from settings, filled with the weights of a run."""
+
+import hashlib
+import json
+
+from torch import nn
+
+from base_learners import LEARNERS
+from base_learners.encoder import build_encoder
+from ensemble.runs.paths import Run
+from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.training.checkpoints import read_weights
+from meta.inputs import channel_count, normalisation
+from meta.unet import MetaUNet
+
+
+def build_learner(settings: LearnerSettings) -> nn.Module:
+    """A learner's network with its initial weights."""
+    encoder = build_encoder(
+        settings.encoder.name,
+        weights=settings.encoder.weights,
+        arguments=settings.encoder.arguments,
+        mean=settings.encoder.mean,
+        std=settings.encoder.std,
+    )
+    return LEARNERS[settings.learner].network(encoder, max_depth=settings.data.max_depth, **settings.network)
+
+
+def build_stack(settings: StackSettings) -> MetaUNet:
+    """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
+    learners = len(settings.learners)
+    mean, std = normalisation(
+        settings.inputs, learners, image_mean=settings.encoder.mean, image_std=settings.encoder.std
+    )
+    encoder = build_encoder(
+        settings.encoder.name,
+        in_channels=channel_count(settings.inputs, learners),
+        weights=settings.encoder.weights,
+        arguments=settings.encoder.arguments,
+        mean=mean,
+        std=std,
+    )
+    return MetaUNet(encoder, learners=learners, **settings.network)
+
+
+def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:
+    """Fingerprint of everything that turns an image into depth: the best weights and how the network is built."""
+    built = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
+    built["encoder"].pop("weights")  # where training started from does not matter to what it ended with
+    digest = hashlib.sha256(json.dumps(built, sort_keys=True).encode())
+    digest.update(run.best.read_bytes())
+    return digest.hexdigest()
+
+
+def load_network(network: nn.Module, run: Run, prefix: str = "") -> nn.Module:
+    """A network with the best weights of a run, ready to predict.
+
+    Args:
+        network: Of any weights.
+        run: Whose weights it gets.
+        prefix: Of the names of its weights, where the run's network has other parts as well.
+
+    Raises:
+        ValueError: The weights do not belong to this network.
+    """
+    try:
+        weights = read_weights(run.best)
+        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        raise ValueError(f"{run.best}: the weights do not belong to the network of {run.settings}: {error}") from error
+    return network.eval()
