@@ -15,10 +15,10 @@ import typer
 
 from base_learners import LEARNERS
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter
-from ensemble.cache.shards import metres, quantise
 from ensemble.data.rooms.source import RoomsSource
-from ensemble.prediction import predict_depth
+from ensemble.predictions.predict import predict_depth
+from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
+from ensemble.predictions.store.shards import metres, quantise
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import learner_settings
 from ensemble.settings.schema import RoomsSettings

@@ -18,7 +18,7 @@ from base_learners.blocks import upsample_to
 from base_learners.encoder import Encoder, build_encoder
 from base_learners.losses import scale_invariant_log_loss
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter
+from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import learner_settings, stack_settings
 from ensemble.training.networks import build_learner, build_stack

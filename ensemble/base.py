@@ -8,9 +8,8 @@ import typer
 
 from ensemble import options
 from ensemble.console import messages, results
-from ensemble.imported import learners_of, settings_beside
-from ensemble.jobs import job_lines
-from ensemble.models import models_to_cache, models_to_train, without_empty_folds
+from ensemble.predictions.available import learners_of, settings_beside
+from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, outputs
 from ensemble.settings.layers import experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings
@@ -191,10 +190,10 @@ def cache(
         options=given,
     )
 
-    from ensemble.cache import CODECS
     from ensemble.evaluation.evaluate import cache_test_predictions
-    from ensemble.networks import trained_learner
-    from ensemble.prediction import cache_predictions
+    from ensemble.predictions.learners import trained_learner
+    from ensemble.predictions.predict import cache_predictions
+    from ensemble.predictions.store import CODECS
 
     check_name(codec, CODECS, "codec")
     for models in passes:
@@ -246,8 +245,8 @@ def import_(
         raise SettingsError(f"{folder}: there is no such folder or file")
 
     from ensemble.evaluation.evaluate import import_test_depth
-    from ensemble.importing import check_free_name, import_depth
-    from ensemble.survey import Asked
+    from ensemble.predictions.foreign.checks import Asked
+    from ensemble.predictions.foreign.import_depth import check_free_name, import_depth
 
     check_free_name(name)
     asked = Asked(
@@ -273,7 +272,7 @@ def verify(
     """Read every byte of the cached predictions; exit status 1 where a shard is not as it was written."""
     where = outputs(cache_dir)
 
-    from ensemble.verification import stores_table, verify_stores
+    from ensemble.predictions.store.verify import stores_table, verify_stores
 
     stores = verify_stores(where, experiments or [])
     if as_json:
@@ -307,7 +306,7 @@ def evaluate(
     check_name(learner, learners_of(outputs(cache_dir), name), "learner")
 
     from ensemble.evaluation.evaluate import evaluate_learner
-    from ensemble.networks import trained_learner
+    from ensemble.predictions.learners import trained_learner
     from ensemble.report.protocol_scores import protocols_json, protocols_table, read_protocols
     from ensemble.report.scores import scores_json
     from ensemble.report.tables import score_table

@@ -29,7 +29,7 @@ def demo(
 
     messages.rule("1/4  three learners: their full fits, and models of folds that predict what they never saw")
     from ensemble.data.loaders import KeptFrames
-    from ensemble.stages import fit_meta
+    from ensemble.stacking.fit import fit_meta
     from ensemble.training.learners import train_learner
 
     kept: KeptFrames = {}
@@ -39,8 +39,8 @@ def demo(
 
     messages.rule("2/4  their depth of every frame")
     from ensemble.evaluation.evaluate import cache_test_predictions
-    from ensemble.networks import trained_learner
-    from ensemble.rows import cache_level_zero, level_zero
+    from ensemble.predictions.learners import trained_learner
+    from ensemble.predictions.level_zero import cache_level_zero, level_zero
 
     experiment = learners[0].experiment
     names = [settings.learner for settings in learners]
@@ -59,7 +59,7 @@ def demo(
     from ensemble.evaluation.evaluate import evaluate_stacks
     from ensemble.report.scores import scores_json
     from ensemble.report.tables import score_table
-    from ensemble.stacking import load_stack
+    from ensemble.stacking.stack import load_stack
 
     folder = where.report(experiment)
     scores = evaluate_stacks([load_stack(run, where) for run in runs], where, folder)

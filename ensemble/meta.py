@@ -9,7 +9,7 @@ import typer
 
 from ensemble import options
 from ensemble.console import messages, results
-from ensemble.imported import learner_settings_of, learners_of, settings_beside
+from ensemble.predictions.available import learner_settings_of, learners_of, settings_beside
 from ensemble.runs.paths import Outputs, Run, outputs, stack_name
 from ensemble.settings.layers import (
     experiment_name,
@@ -73,7 +73,7 @@ def fit(
         assigned += options.parse_budget(budget)
         asked = _repeated(where, _asked(where, inputs, chosen, assigned, name, given), options.parse_seeds(seeds))
 
-    from ensemble.stages import fit_meta
+    from ensemble.stacking.fit import fit_meta
 
     for run, settings in asked:
         finished = fit_meta(settings, run, where, fresh=fresh, wandb=wandb)
@@ -129,9 +129,9 @@ def _asked(
         inputs, learners=learners, **given, assignments=assigned, inherited=inherited, imported=known
     )
 
-    from ensemble.joint import with_members
-    from ensemble.networks import common_data
-    from ensemble.rows import level_zero
+    from ensemble.predictions.learners import common_data
+    from ensemble.predictions.level_zero import level_zero
+    from ensemble.stacking.joint import with_members
 
     if settings.mode != "frozen":
         for learner in settings.learners:
@@ -174,7 +174,7 @@ def evaluate(
     from ensemble.report.protocol_scores import protocols_json, protocols_table, read_protocols
     from ensemble.report.scores import scores_json
     from ensemble.report.tables import score_table
-    from ensemble.stacking import load_stack
+    from ensemble.stacking.stack import load_stack
 
     stacks = [load_stack(run, where, root=root) for run in found]
     folder = found[0].folder if len(runs) == 1 else where.report(stacks[0].settings.experiment)
@@ -211,7 +211,7 @@ def cross_validate_(
     assigned = options.with_experiment(assignments, experiment)
     run, settings = _asked(where, inputs, chosen, assigned, name, given)
 
-    from ensemble.cross_validation import cross_validate, cross_validation_table
+    from ensemble.stacking.cross_validation import cross_validate, cross_validation_table
 
     repeats = options.parse_seeds(seeds) or [settings.seed]
     found = cross_validate(settings, run.folder.name, where, seeds=repeats, fresh=fresh)
@@ -242,8 +242,8 @@ def compare(
         raise SettingsError(f"--learners {learners}: expected two or more different learners, such as adabins,bts")
 
     from ensemble.metrics.statistics import few_scenes
-    from ensemble.rows import with_all_folds
-    from ensemble.subsets import compare_subsets, subset_table
+    from ensemble.predictions.level_zero import with_all_folds
+    from ensemble.stacking.subsets import compare_subsets, subset_table
 
     words = options.repeated(data, root, config)
     beside = settings_beside(where, name) or learner_settings(
@@ -277,7 +277,7 @@ def predict(
             raise SettingsError(f"{image}: there is no such file")
 
     from ensemble.deploy.photographs import predict_images
-    from ensemble.stacking import load_stack
+    from ensemble.stacking.stack import load_stack
 
     written = predict_images(load_stack(found, where), where, images, out)
     messages.print(f"{len(images)} images, {len(written)} files in {out}")

@@ -15,12 +15,12 @@ from ensemble.data.formats.images import read_rgb
 from ensemble.data.transforms import resize_image
 from ensemble.evaluation.calibration import calibration_of, doubt
 from ensemble.metrics.uncertainty import Calibration
-from ensemble.networks import load_learner
-from ensemble.prediction import device_of, predict_depth
+from ensemble.predictions.learners import load_learner
+from ensemble.predictions.predict import device_of, predict_depth
 from ensemble.report.drawing.pictures import save_prediction
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import LearnerSettings
-from ensemble.stacking import Stack, stack_maps
+from ensemble.stacking.stack import Stack, stack_maps
 
 
 class PredictedImage(NamedTuple):

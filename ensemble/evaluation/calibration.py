@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ensemble.data.division import Role
-from ensemble.ladder import PIXELS_PER_FRAME, training_rows
 from ensemble.metrics.uncertainty import (
     Calibration,
     calibrate,
@@ -16,7 +15,8 @@ from ensemble.metrics.uncertainty import (
 )
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs
-from ensemble.stacking import Stack, stack_maps
+from ensemble.stacking.stack import Stack, stack_maps
+from ensemble.stacking.training_rows import PIXELS_PER_FRAME, training_rows
 from ensemble.training.networks import weights_fingerprint
 
 SCHEMA = 1

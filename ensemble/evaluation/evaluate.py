@@ -1,4 +1,4 @@
-"""Scores on the test frames: learners, rungs of the ladder, stacks and their bounds side by side."""
+"""Scores on the test frames: learners, baselines, stacks and their bounds side by side."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,10 +20,12 @@ from ensemble.evaluation.method_info import descriptions_of
 from ensemble.evaluation.methods import Methods, Models, checked_maps, gather, read_depths
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
-from ensemble.importing import import_depth
 from ensemble.metrics.protocols import EvalProtocol, protocol_of
 from ensemble.metrics.published import OURS, PROTOCOLS
-from ensemble.networks import TrainedLearner, common_data
+from ensemble.predictions.foreign.checks import Asked
+from ensemble.predictions.foreign.import_depth import import_depth
+from ensemble.predictions.learners import TrainedLearner, common_data
+from ensemble.predictions.level_zero import LevelZero, cache_level_zero, open_rows
 from ensemble.report.details import Details, write_details
 from ensemble.report.drawing.pictures import GridRow, picture_grid
 from ensemble.report.gallery import Gallery, GalleryImage, ranked_frames, write_galleries
@@ -31,13 +33,11 @@ from ensemble.report.protocol_scores import SCHEMA as PROTOCOLS_SCHEMA
 from ensemble.report.protocol_scores import ProtocolComparison, ProtocolScores, protocols_markdown, write_protocols
 from ensemble.report.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.report.tables import markdown_table
-from ensemble.rows import LevelZero, cache_level_zero, open_rows
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import DataSettings, ScoredSettings
-from ensemble.stacking import Stack
-from ensemble.survey import Asked
+from ensemble.stacking.stack import Stack
 from meta.fusion import oracle_convex, oracle_pick
 
 BOUNDS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -70,7 +70,7 @@ def evaluate_learner(learner: TrainedLearner, outputs: Outputs, protocols: Seque
 
 
 def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path, protocols: Sequence[str] = ()) -> Scores:
-    """Score stacks beside their learners, the rungs of the ladder and the bounds; writes scores and pictures.
+    """Score stacks beside their learners, the baselines and the bounds; writes scores and pictures.
 
     Fits that differ in nothing but their seed share a row.
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ensemble.evaluation.methods import Methods, StackMethod
-from ensemble.report.scores import BEST_SINGLE, SEED_MEAN, Kind
-from ensemble.rows import LevelZero
+from ensemble.predictions.level_zero import LevelZero
+from ensemble.report.scores import Kind
+from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import Run, stack_name
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.cost import Profile, profile_network
@@ -61,12 +62,12 @@ def descriptions_of(methods: Methods) -> dict[str, Description]:
     found = {"mean log depth": Description("constant", "mean log depth map")}
     for learner in methods.learners:
         found[learner.name] = _learner(learner, "learner", learner.title)
-    if methods.ladder is None:
+    if methods.baselines is None:
         return found
-    ladder = methods.ladder
+    baselines = methods.baselines
     together = _sum(found[learner.name].milliseconds for learner in methods.learners)
-    on_rows = f"{'out-of-fold' if ladder.rows == 'oof' else 'validation'} rows"
-    best = found[ladder.best]
+    on_rows = f"{'out-of-fold' if baselines.rows == 'oof' else 'validation'} rows"
+    best = found[baselines.best]
     found[BEST_SINGLE] = replace(
         best, kind="combiner", title=f"best single ({best.title})", note=f"chosen on {on_rows}"
     )
@@ -76,7 +77,7 @@ def descriptions_of(methods: Methods) -> dict[str, Description]:
         found[SEED_MEAN] = replace(row, note=f"{count} full fits, the cost of {count} learners")
     for name in COMBINERS:
         found[name] = Description("combiner", name, milliseconds=together)
-    for name in ladder.combiners:
+    for name in baselines.combiners:
         found[name] = Description("fitted", WEIGHTED[name], f"fitted to {on_rows}", milliseconds=together)
     for stack in methods.stacks:
         found |= _stack_rows(stack)

@@ -1,4 +1,4 @@
-"""Who is scored side by side: learners, the rungs of the ladder, stacks with their repeats."""
+"""Who is scored side by side: learners, the baselines, stacks with their repeats."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,14 +11,14 @@ from torch import Tensor
 from ensemble.console import messages
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame
-from ensemble.importing import check_free_name
-from ensemble.ladder import Ladder, climb
-from ensemble.networks import TrainedLearner, common_data, trained_learner
-from ensemble.report.scores import BEST_SINGLE, SEED_MEAN
-from ensemble.rows import LevelZero, level_zero
+from ensemble.predictions.foreign.import_depth import check_free_name
+from ensemble.predictions.learners import TrainedLearner, common_data, trained_learner
+from ensemble.predictions.level_zero import LevelZero, level_zero
 from ensemble.runs.claims import with_influence
+from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import FULL, Outputs, seed_model
-from ensemble.stacking import Stack, stack_maps
+from ensemble.stacking.baselines import Baselines, fit_baselines
+from ensemble.stacking.stack import Stack, stack_maps
 from meta.fusion import COMBINERS, check_depths, check_weights, split_maps
 
 Models = tuple[str, tuple[str, ...]]
@@ -74,15 +74,15 @@ class Methods:
     """Everything that is scored but constants and bounds.
 
     Attributes:
-        learners: Scored by themselves, and combined by the rungs of the ladder.
+        learners: Scored by themselves, and combined by the baselines.
         stacks: In the order of the table.
-        ladder: Choices and weights from rows of training; ``None`` for a single learner.
+        baselines: Choices and weights from rows of training; ``None`` for a single learner.
         seed_models: The best single learner with as many seeds as there are learners; ``None`` where they are missing.
     """
 
     learners: tuple[LevelZero, ...]
     stacks: tuple[StackMethod, ...] = ()
-    ladder: Ladder | None = None
+    baselines: Baselines | None = None
     seed_models: LevelZero | None = None
 
     def level_zero(self) -> dict[Models, LevelZero]:
@@ -107,13 +107,13 @@ class Methods:
         depths = read_depths(self.learners, rows, frame)
         by_name = {learner.name: depths[:, index : index + 1] for index, learner in enumerate(self.learners)}
         yield from (Predicted(name, 0, depth) for name, depth in by_name.items())
-        if self.ladder is None:
+        if self.baselines is None:
             return
-        yield Predicted(BEST_SINGLE, 0, by_name[self.ladder.best])
+        yield Predicted(BEST_SINGLE, 0, by_name[self.baselines.best])
         if self.seed_models is not None:
             yield Predicted(SEED_MEAN, 0, read_depths([self.seed_models], rows, frame))
         yield from (Predicted(name, 0, combine(depths)) for name, combine in COMBINERS.items())
-        yield from (Predicted(name, 0, each.combine(depths)) for name, each in self.ladder.combiners.items())
+        yield from (Predicted(name, 0, each.combine(depths)) for name, each in self.baselines.combiners.items())
         read = {_models_of_all(self.learners): depths}
         for stack in self.stacks:
             own_learners = self.own_learners(stack)
@@ -129,7 +129,7 @@ class Methods:
 
 
 def gather(stacks: Sequence[Stack], outputs: Outputs) -> Methods:
-    """Stacks beside their learners and the ladder; fits that differ in nothing but their seed share a row.
+    """Stacks beside their learners and the baselines; fits that differ in nothing but their seed share a row.
 
     Raises:
         ValueError: The stacks weigh different learners.
@@ -144,9 +144,9 @@ def gather(stacks: Sequence[Stack], outputs: Outputs) -> Methods:
     frozen = [stack for stack in stacks if stack.settings.mode == "frozen" and stack.settings.level0 == "full"]
     known = sorted(frozen or stacks, key=lambda stack: not stack.learners[0].folds)
     learners = known[0].learners
-    ladder = climb(_with_folds(known[0], outputs), outputs, first.settings)
-    best = next(learner for learner in learners if learner.name == ladder.best)
-    return Methods(learners, _grouped(stacks), ladder, _seed_models(best, len(learners), outputs))
+    baselines = fit_baselines(_with_folds(known[0], outputs), outputs, first.settings)
+    best = next(learner for learner in learners if learner.name == baselines.best)
+    return Methods(learners, _grouped(stacks), baselines, _seed_models(best, len(learners), outputs))
 
 
 def _with_folds(stack: Stack, outputs: Outputs) -> tuple[LevelZero, ...]:

@@ -12,7 +12,7 @@ from ensemble.metrics.protocols import EvalProtocol, prepare
 from ensemble.metrics.uncertainty import Calibration, Reliability, sparsification_curves
 from ensemble.report.details import StackDetails
 from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics
-from ensemble.stacking import Stack
+from ensemble.stacking.stack import Stack
 
 
 @dataclass

@@ -9,7 +9,8 @@ from jaxtyping import Float64
 
 from ensemble.metrics.formulas import METRICS
 from ensemble.metrics.statistics import Difference, Resampling, few_scenes, paired_differences
-from ensemble.report.scores import BEST_SINGLE, MEAN, REFERENCES, SEED_MEAN, TABLE_METRICS, ImageScore, ScoreRow, Scores
+from ensemble.report.scores import REFERENCES, TABLE_METRICS, ImageScore, ScoreRow, Scores
+from ensemble.runs.names import BEST_SINGLE, MEAN, SEED_MEAN
 
 MARKS = {
     "above": "▲",

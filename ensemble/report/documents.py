@@ -16,9 +16,10 @@ from ensemble.report.comparisons import (
     row_marks,
     summary,
 )
-from ensemble.report.scores import MEAN, REFERENCES, TABLE_METRICS, ScoreRow, Scores, headroom
+from ensemble.report.scores import REFERENCES, TABLE_METRICS, ScoreRow, Scores, headroom
 from ensemble.report.tables import HEADROOM_METRICS, markdown_grid, markdown_table
 from ensemble.report.wording import duration, interval, number, probability
+from ensemble.runs.names import MEAN
 
 CSV_COLUMNS = (
     *("row", "kind", "title", "metric", "value", "deviation", "repeats", "images", "headroom"),

@@ -12,16 +12,13 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ensemble.metrics.formulas import METRICS
 from ensemble.runs.files import write_text
+from ensemble.runs.names import BEST_SINGLE, MEAN, ORACLE, SEED_MEAN
 
 SCHEMA = 2
 
 Kind = Literal["constant", "learner", "combiner", "fitted", "stack", "bound", "published"]
 """A bound uses the truth and a published row other data: neither can win a column; fitted weights saw training rows."""
 
-MEAN = "mean"
-BEST_SINGLE = "best-single"
-SEED_MEAN = "seed-mean"
-ORACLE = "oracle convex"
 REFERENCES = (MEAN, BEST_SINGLE, SEED_MEAN)
 """Names of the rows that a stack is held against."""
 

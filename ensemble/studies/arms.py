@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ensemble.imported import learners_of, settings_beside
+from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import experiment_name, stack_settings
 from ensemble.settings.schema import StackSettings

@@ -15,7 +15,7 @@ from ensemble.metrics.formulas import METRICS, image_scores
 from ensemble.metrics.protocols import prepare as prepared
 from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
-from ensemble.rows import level_zero, open_rows
+from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings

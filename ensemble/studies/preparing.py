@@ -11,7 +11,7 @@ from base_learners import LEARNERS
 from ensemble.console import messages
 from ensemble.data import open_source
 from ensemble.data.division import Role, division_of
-from ensemble.rows import cache_level_zero, level_zero
+from ensemble.predictions.level_zero import cache_level_zero, level_zero
 from ensemble.runs.locks import LockedError
 from ensemble.runs.paths import FULL, Outputs, fold_model, model_options
 from ensemble.settings.layers import learner_settings

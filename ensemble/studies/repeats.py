@@ -10,7 +10,7 @@ import torch
 from ensemble.console import messages
 from ensemble.runs.paths import Run
 from ensemble.settings.trees import SettingsError, parse_assignments
-from ensemble.stages import fit_meta
+from ensemble.stacking.fit import fit_meta
 from ensemble.studies.arms import Arm
 from ensemble.studies.files import BudgetSettings
 from ensemble.studies.folders import scores_file

@@ -16,14 +16,14 @@ from lightning.pytorch.loggers import WandbLogger
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 
 from ensemble.data.loaders import KeptFrames
-from ensemble.joint import with_members
 from ensemble.runs.files import write_text
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import StackSettings
-from ensemble.stages import fit_meta
+from ensemble.stacking.cost import Costs
+from ensemble.stacking.fit import fit_meta
+from ensemble.stacking.joint import with_members
 from ensemble.studies.arms import Arm, assigned, numbers_of, settings_of
-from ensemble.studies.costs import Costs
 from ensemble.studies.decoding import sharing_frames
 from ensemble.studies.files import COSTS, NumberSettings, StudySettings, plain_number
 from ensemble.studies.folders import StudyFolder, outcome_file, scores_file, study_folder

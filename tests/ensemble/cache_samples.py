@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fill_stores
+from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter, fill_stores
 from ensemble.runs.fingerprints import fingerprint
 
 SIZE = (12, 16)

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ensemble.cache import (
+from ensemble.predictions.store import (
     CacheError,
     PredictionReader,
     PredictionWriter,
@@ -177,7 +177,7 @@ def test_stale_rows_are_refused_naming_both_fingerprints(tmp_path: Path, field: 
 def test_a_changed_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples.fill(tmp_path, 20)
     for module in ("identity", "shards"):
-        monkeypatch.setattr(f"ensemble.cache.{module}.SCHEMA", 99)
+        monkeypatch.setattr(f"ensemble.predictions.store.{module}.SCHEMA", 99)
     with pytest.raises(StaleCacheError, match=r"schema changed: stored 2, expected 99\.\nRun: .* --rebuild$"):
         samples.reader(tmp_path, 20)
     with pytest.raises(StaleCacheError, match="schema changed: stored 2, expected 99"):
@@ -284,5 +284,5 @@ def test_workers_read_what_their_parent_reads(tmp_path: Path, method: str) -> No
 
 
 def test_the_cache_starts_without_torch() -> None:
-    script = "import sys, ensemble.cache; sys.exit('torch' in sys.modules)"
+    script = "import sys, ensemble.predictions.store; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False, env=samples.environment()).returncode == 0

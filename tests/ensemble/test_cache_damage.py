@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ensemble.cache import CacheError, DamagedCacheError, damaged_shards
+from ensemble.predictions.store import CacheError, DamagedCacheError, damaged_shards
 
 FRAMES = 24
 

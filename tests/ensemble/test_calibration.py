@@ -24,14 +24,14 @@ from ensemble.data.transforms import bring_to_size
 from ensemble.evaluation import calibration as judging
 from ensemble.evaluation.calibration import calibration_of, doubt, shares_of
 from ensemble.evaluation.stack_statistics import StackStatistics
-from ensemble.ladder import training_rows
 from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.uncertainty import FRACTIONS, Calibration, calibrate
+from ensemble.predictions.level_zero import open_rows
 from ensemble.report.details import read_details
 from ensemble.report.gallery import read_galleries
-from ensemble.rows import open_rows
 from ensemble.runs.paths import Outputs
-from ensemble.stacking import Stack, load_stack, stack_maps
+from ensemble.stacking.stack import Stack, load_stack, stack_maps
+from ensemble.stacking.training_rows import training_rows
 from ensemble.training.networks import weights_fingerprint
 
 EDGES = np.logspace(-3, 1, 41)

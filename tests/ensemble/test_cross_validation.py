@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from command_lines import Job, call, done
 
-from ensemble import stages
 from ensemble.data.folds import read_folds
 from ensemble.report.scores import TABLE_METRICS
 from ensemble.runs.paths import Outputs
+from ensemble.stacking import fit as stacking_fit
 
 STILL = ("--set", "training.lr=1.0e-12")
 """A rate at which the stack stays the plain mean that it starts as."""
@@ -27,13 +27,13 @@ def asked(job: Job, cache: Path, *words: str) -> tuple[object, ...]:
 
 def test_every_scene_is_judged_by_a_fit_that_never_saw_it(job: Job, cache: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[tuple[set[str], set[str]]] = []
-    whole = stages.fit
+    whole = stacking_fit.fit
 
     def watched(make_task, training, validation, *words, **given):
         seen.append(({each.scene for each in training.frames}, {each.scene for each in validation.frames}))
         return whole(make_task, training, validation, *words, **given)
 
-    monkeypatch.setattr(stages, "fit", watched)
+    monkeypatch.setattr(stacking_fit, "fit", watched)
     found = json.loads(done(*asked(job, cache, "--name", "seen", "--json")).out)
     fold_of = read_folds(Outputs(cache).folds("tiny")).fold_of
     assert len(seen) == 2

@@ -15,10 +15,10 @@ import report_samples
 import torch
 from command_lines import Answer, Job, call, done
 
-from ensemble.cache import CacheError
 from ensemble.data.nyu.recognition import open_nyu
 from ensemble.data.packs.writing import write_pack
 from ensemble.data.rooms.source import write_rooms
+from ensemble.predictions.store import CacheError
 from ensemble.report.writing import write_report
 from ensemble.runs.files import TEMPORARY_SUFFIX
 from ensemble.runs.paths import Outputs, Run

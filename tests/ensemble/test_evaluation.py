@@ -14,7 +14,7 @@ from ensemble.data.splits import training_frames
 from ensemble.evaluation.evaluate import mean_log_depth
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import learner_settings, stack_settings
-from ensemble.stacking import load_stack, stack_maps
+from ensemble.stacking.stack import load_stack, stack_maps
 from ensemble.training.networks import build_stack
 
 

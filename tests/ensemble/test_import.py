@@ -15,10 +15,10 @@ from command_lines import Answer, Job, call, contents, done
 from foreign_maps import FORMATS, Maps, noisy_maps, save_npy, source_of
 from PIL import Image
 
-from ensemble import survey
 from ensemble.data import open_source
 from ensemble.data.division import division_of
-from ensemble.rows import level_zero, open_rows
+from ensemble.predictions.foreign import checks
+from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
 
 ROLES = ("oof", "validation", "test")
@@ -294,7 +294,7 @@ def test_depth_without_a_scale_wants_one_of_training(foreign: Foreign, tmp_path:
     assert stored["scale"] == pytest.approx(scale, rel=0.02)
     assert stored["shift"] == pytest.approx(shift, abs=0.05)
     assert stored["frames"] == 6
-    with mock.patch.object(survey, "_sampled", wraps=survey._sampled) as truth_read:
+    with mock.patch.object(checks, "_sampled", wraps=checks._sampled) as truth_read:
         for role in ("validation", "test"):
             split = "test" if role == "test" else "train"
             assert foreign.take(cache, folder / split, role, "--align-on", "fit").status == 0

@@ -18,11 +18,11 @@ from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size
 from ensemble.evaluation.evaluate import mean_log_depth
-from ensemble.ladder import training_rows
-from ensemble.rows import level_zero, open_rows
+from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import learner_settings
-from ensemble.stacking import Stack, load_stack, stack_maps
+from ensemble.stacking.stack import Stack, load_stack, stack_maps
+from ensemble.stacking.training_rows import training_rows
 
 LEARNERS = ("colour", "grey", "flat")
 SIZE = (32, 48)

@@ -20,8 +20,6 @@ import pytest
 import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 
-from ensemble import prediction, stages
-from ensemble.cache import PredictionWriter
 from ensemble.data import open_source
 from ensemble.data.division import division_of
 from ensemble.data.folds import Folds, read_folds
@@ -30,12 +28,15 @@ from ensemble.data.rooms.source import RoomsSource
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import training_frames
 from ensemble.evaluation.method_info import title_of
-from ensemble.networks import TrainedLearner, load_learner, trained_learner
-from ensemble.prediction import identity_of, predict_depth
-from ensemble.rows import level_zero, open_rows
+from ensemble.predictions import predict
+from ensemble.predictions.learners import TrainedLearner, load_learner, trained_learner
+from ensemble.predictions.level_zero import level_zero, open_rows
+from ensemble.predictions.predict import identity_of, predict_depth
+from ensemble.predictions.store import PredictionWriter
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.layers import learner_settings
-from ensemble.stacking import load_stack
+from ensemble.stacking import fit as stacking_fit
+from ensemble.stacking.stack import load_stack
 
 QUANTUM = 10 / 65535
 """Metres between two depths that a cached row can hold."""
@@ -275,7 +276,7 @@ def test_a_row_is_the_depth_of_the_model_of_its_fold_and_of_no_other(job: Job):
 
 def _fit_that_caches_nothing(job: Job, cache: Path, *words: object):
     """A fit as one of several processes, which read what is there and write no rows."""
-    with mock.patch.object(stages, "PROCESSES", 2):
+    with mock.patch.object(stacking_fit, "PROCESSES", 2):
         return call("meta", "fit", "--inputs", "d", "--name", "x", "--config", job.config, "--cache-dir", cache, *words)
 
 
@@ -288,7 +289,7 @@ def test_a_network_that_gives_nan_is_named_with_the_command_that_trains_it(job: 
         depth[-1, 0, 3, 4] = float("nan")
         return depth
 
-    with mock.patch.object(prediction, "predict_depth", broken):
+    with mock.patch.object(predict, "predict_depth", broken):
         answer = call("base", "cache", "ldrn", "--role", "validation", "--config", job.config, "--cache-dir", cache)
     assert answer.status == 1
     assert re.search(r"ldrn/full: the depth of frame room_\S+ is NaN or infinite", answer.err)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 
-from ensemble import prediction
-from ensemble.cache import PredictionWriter
 from ensemble.data.folds import read_folds
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms.source import RoomsSource
-from ensemble.networks import trained_learner
-from ensemble.prediction import cache_predictions, flip_averaged
+from ensemble.predictions import predict
+from ensemble.predictions.learners import trained_learner
+from ensemble.predictions.predict import cache_predictions, flip_averaged
+from ensemble.predictions.store import PredictionWriter
 from ensemble.runs import claims
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs
@@ -107,7 +107,7 @@ def test_an_interrupted_pass_goes_on_where_it_was(job: Job, tmp_path: Path, monk
     def small_shards(*words, **given):
         return PredictionWriter(*words, **given, shard_frames=2)
 
-    monkeypatch.setattr(prediction, "PredictionWriter", small_shards)
+    monkeypatch.setattr(predict, "PredictionWriter", small_shards)
     learners = [trained_learner(where, "tiny", name) for name in LEARNER_NAMES]
     one_by_one = {"evaluation": learners[0].settings.evaluation.model_copy(update={"batch_size": 2})}
     first = learners[0].settings.model_copy(update=one_by_one)
@@ -191,8 +191,8 @@ def test_rows_are_depth_of_the_trained_network(job: Job):
     source = RoomsSource.from_settings(trained.settings.data)
     frames = scored_frames(source, trained.settings.data)
     folds = read_folds(where.folds("tiny"))
-    rows = prediction.open_predictions(trained, where, source, frames, "test", folds)
-    network = prediction.load_learner(trained)
+    rows = predict.open_predictions(trained, where, source, frames, "test", folds)
+    network = predict.load_learner(trained)
     image = torch.from_numpy(source.read_image(frames[1])).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         views = network(image).depth, network(image.flip(-1)).depth.flip(-1)

@@ -9,11 +9,11 @@ import pytest
 from command_lines import TINY, call, done
 from foreign_maps import noisy_maps, save_npy, source_of
 
-from ensemble import subsets
 from ensemble.data.division import division_of
 from ensemble.data.rooms.source import RoomsSource
-from ensemble.rows import with_all_folds
+from ensemble.predictions.level_zero import with_all_folds
 from ensemble.runs.paths import Outputs
+from ensemble.stacking import subsets
 from meta.combiners import GlobalWeights
 
 NOISE = {"first": (0.1, 1), "second": (0.1, 2), "useless": (0.8, 3)}

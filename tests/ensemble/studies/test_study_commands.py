@@ -15,9 +15,9 @@ from ensemble.data.rooms.source import RoomsSource
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
-from ensemble.stages import fit_meta
+from ensemble.stacking.cost import Costs
+from ensemble.stacking.fit import fit_meta
 from ensemble.studies import repeats, tracked
-from ensemble.studies.costs import Costs
 from ensemble.studies.files import read_study
 from ensemble.studies.folders import scores_file
 from ensemble.studies.records import trials_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 import training_runs as runs
 
-from ensemble.networks import load_learner, trained_learner
+from ensemble.predictions.learners import load_learner, trained_learner
 from ensemble.runs.paths import Outputs, Run
 
 HERE = Path(__file__).parent

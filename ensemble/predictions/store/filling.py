@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from ensemble.cache.writer import PredictionWriter
+from ensemble.predictions.store.writer import PredictionWriter
 
 Content = TypeVar("Content")
 """What the frames of a block are predicted from."""

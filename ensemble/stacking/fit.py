@@ -1,6 +1,6 @@
 """The story: train the learners, fit the meta-learner to their cached predictions; every stage reads and writes files.
 
-``ensemble.prediction`` caches between the two, ``ensemble.evaluation.evaluate`` scores after them.
+``ensemble.predictions.predict`` caches between the two, ``ensemble.evaluation.evaluate`` scores after them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,18 +16,24 @@ from ensemble.data.division import Role, division_of
 from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
 from ensemble.data.source import Frame
 from ensemble.data.splits import TrainingFrames
-from ensemble.importing import check_free_name
-from ensemble.joint import live_task
 from ensemble.metrics.protocols import protocol_of
-from ensemble.networks import TrainedLearner, common_data, frame_settings, load_learner, trained_learner
-from ensemble.rows import LevelZero, cache_level_zero, level_zero, open_rows
-from ensemble.runs.claims import FOLDS, PROCESSES, begin, claim, differing_keys, is_complete
+from ensemble.predictions.foreign.import_depth import check_free_name
+from ensemble.predictions.learners import TrainedLearner, load_learner, trained_learner
+from ensemble.predictions.level_zero import (
+    LevelZero,
+    cache_level_zero,
+    check_same_frames,
+    level_zero_of,
+    open_rows,
+    rests_on,
+)
+from ensemble.runs.claims import FOLDS, PROCESSES, begin, claim, is_complete
 from ensemble.runs.paths import Outputs, Run
-from ensemble.settings.layers import moved
 from ensemble.settings.schema import StackSettings
+from ensemble.stacking.joint import live_task
 from ensemble.training.fit import MakeTask, fit
 from ensemble.training.learners import announce, preload, trackers
-from ensemble.training.networks import build_learner, build_stack, weights_fingerprint
+from ensemble.training.networks import build_learner, build_stack
 from ensemble.training.tasks import DepthTask
 from meta.inputs import assemble
 
@@ -169,39 +175,3 @@ def stack_task(settings: StackSettings, steps: int) -> DepthTask:
         seed=settings.seed,
         protocol=protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size),
     )
-
-
-def level_zero_of(settings: StackSettings, outputs: Outputs, run: Run) -> tuple[LevelZero, ...]:
-    """The learners that a stack weighs, with the models that it needs of each; its own where they were trained with it.
-
-    Raises:
-        ValueError: A model is not trained; the message holds the command that does it.
-    """
-    if settings.mode != "frozen":
-        members = {name: moved(own, settings.data.root) for name, own in settings.members.items()}
-        return tuple(
-            LevelZero((TrainedLearner(own, run, weights_fingerprint(own, run), prefix=f"learners.{name}."),))
-            for name, own in members.items()
-        )
-    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
-    return tuple(level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners)
-
-
-def rests_on(learners: Sequence[LevelZero]) -> dict[str, str]:
-    """Fingerprints of the weights that a stack rests on."""
-    return {key: made_from for learner in learners for key, made_from in learner.rests_on.items()}
-
-
-def check_same_frames(settings: StackSettings, learners: Sequence[LevelZero]) -> None:
-    """Refuse data settings of a stack under which it would see other frames than its learners.
-
-    Raises:
-        ValueError: Frames, sizes or depth ranges differ.
-    """
-    data = common_data([model for learner in learners for model in learner.models])
-    differing = differing_keys(frame_settings(data), frame_settings(settings.data))
-    if differing:
-        raise ValueError(
-            f"the learners of experiment {settings.experiment} were trained on other data than asked for now: "
-            f"{'; '.join(differing)}. Leave these settings out: they are taken from the learners' runs"
-        )

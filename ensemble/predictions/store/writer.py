@@ -7,13 +7,13 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Float, UInt16
 
-from ensemble.cache.identity import (
+from ensemble.predictions.store.identity import (
     CacheError,
     CacheIdentity,
     check_frames,
     mending_command,
 )
-from ensemble.cache.shards import (
+from ensemble.predictions.store.shards import (
     CODECS,
     LEVELS,
     damaged,

@@ -17,14 +17,14 @@ from rich.text import Text
 
 from ensemble.data import open_source
 from ensemble.data.division import division_of
-from ensemble.ladder import scores_of, training_protocol, training_rows
 from ensemble.metrics.formulas import METRICS
 from ensemble.metrics.statistics import Difference, few_scenes, paired_differences
 from ensemble.report.scores import TABLE_METRICS
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import StackSettings
-from ensemble.stacking import Stack, load_stack, stack_maps
-from ensemble.stages import fit_meta
+from ensemble.stacking.fit import fit_meta
+from ensemble.stacking.stack import Stack, load_stack, stack_maps
+from ensemble.stacking.training_rows import scores_of, training_protocol, training_rows
 from meta.fusion import COMBINERS
 
 ROWS = ("stack", "mean")

@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from base_learners import LEARNERS
-from ensemble.cache import PredictionReader
 from ensemble.data.division import Division, Role
 from ensemble.data.folds import read_folds
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
-from ensemble.imported import PLACEHOLDER
-from ensemble.networks import TrainedLearner, trained_learner
-from ensemble.prediction import cache_predictions, open_predictions
-from ensemble.runs.paths import FULL, Outputs, fold_model
+from ensemble.predictions.foreign.record import PLACEHOLDER
+from ensemble.predictions.learners import TrainedLearner, common_data, frame_settings, trained_learner
+from ensemble.predictions.predict import cache_predictions, open_predictions
+from ensemble.predictions.store import PredictionReader
+from ensemble.runs.claims import differing_keys
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model
+from ensemble.settings.layers import moved
+from ensemble.settings.schema import StackSettings
+from ensemble.training.networks import weights_fingerprint
 
 
 @dataclass(frozen=True)
@@ -210,3 +214,39 @@ def _out_of_fold(learner: LevelZero, outputs: Outputs, source: FrameSource, divi
             f"(first: {missing[0]})"
         )
     return OutOfFoldRows(readers, fold_of)
+
+
+def level_zero_of(settings: StackSettings, outputs: Outputs, run: Run) -> tuple[LevelZero, ...]:
+    """The learners that a stack weighs, with the models that it needs of each; its own where they were trained with it.
+
+    Raises:
+        ValueError: A model is not trained; the message holds the command that does it.
+    """
+    if settings.mode != "frozen":
+        members = {name: moved(own, settings.data.root) for name, own in settings.members.items()}
+        return tuple(
+            LevelZero((TrainedLearner(own, run, weights_fingerprint(own, run), prefix=f"learners.{name}."),))
+            for name, own in members.items()
+        )
+    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
+    return tuple(level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners)
+
+
+def rests_on(learners: Sequence[LevelZero]) -> dict[str, str]:
+    """Fingerprints of the weights that a stack rests on."""
+    return {key: made_from for learner in learners for key, made_from in learner.rests_on.items()}
+
+
+def check_same_frames(settings: StackSettings, learners: Sequence[LevelZero]) -> None:
+    """Refuse data settings of a stack under which it would see other frames than its learners.
+
+    Raises:
+        ValueError: Frames, sizes or depth ranges differ.
+    """
+    data = common_data([model for learner in learners for model in learner.models])
+    differing = differing_keys(frame_settings(data), frame_settings(settings.data))
+    if differing:
+        raise ValueError(
+            f"the learners of experiment {settings.experiment} were trained on other data than asked for now: "
+            f"{'; '.join(differing)}. Leave these settings out: they are taken from the learners' runs"
+        )

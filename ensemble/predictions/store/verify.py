@@ -9,10 +9,10 @@ from rich import box
 from rich.filesize import decimal
 from rich.table import Table
 
-from ensemble.cache import SCHEMA, CacheError
-from ensemble.cache.shards import damaged, is_intact, read_index, shard_paths
 from ensemble.console import progress
-from ensemble.imported import PLACEHOLDER, import_command, read_roles
+from ensemble.predictions.foreign.record import PLACEHOLDER, import_command, read_roles
+from ensemble.predictions.store import SCHEMA, CacheError
+from ensemble.predictions.store.shards import damaged, is_intact, read_index, shard_paths
 from ensemble.runs.paths import Outputs, model_options
 from ensemble.settings.layers import known_learners, stored_settings
 from ensemble.settings.schema import ImportSettings

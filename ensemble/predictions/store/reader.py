@@ -11,8 +11,8 @@ import numpy as np
 from h5py import h5d  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float
 
-from ensemble.cache.identity import CacheError, CacheIdentity, check_frames, mending_command
-from ensemble.cache.shards import (
+from ensemble.predictions.store.identity import CacheError, CacheIdentity, check_frames, mending_command
+from ensemble.predictions.store.shards import (
     PARSE_ERRORS,
     ShardIndex,
     damaged,

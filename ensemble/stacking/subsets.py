@@ -19,12 +19,13 @@ from torch import Tensor
 
 from ensemble.data import open_source
 from ensemble.data.division import division_of
-from ensemble.ladder import CHOSEN_BY, training_protocol, training_rows
 from ensemble.metrics.formulas import METRICS, pixel_errors
 from ensemble.metrics.statistics import holm, paired_differences
-from ensemble.rows import LevelZero
+from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import ScoredSettings
+from ensemble.stacking.baselines import CHOSEN_BY
+from ensemble.stacking.training_rows import training_protocol, training_rows
 from meta.combiners import FITTED_COMBINERS, Combiner
 from meta.fusion import COMBINERS
 

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from ensemble.data import open_source
 from ensemble.data.division import division_of
-from ensemble.prediction import device_of, flip_averaged
-from ensemble.rows import LevelZero
+from ensemble.predictions.level_zero import LevelZero, check_same_frames, level_zero_of, rests_on
+from ensemble.predictions.predict import device_of, flip_averaged
 from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import moved, stored_settings
 from ensemble.settings.schema import StackSettings
-from ensemble.stages import check_same_frames, level_zero_of, rests_on
 from ensemble.training.networks import build_stack, load_network
 from meta.inputs import assemble
 from meta.unet import MetaUNet

@@ -6,8 +6,6 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from ensemble.cache import CacheIdentity, PredictionReader, PredictionWriter, fill_stores
-from ensemble.cache.filling import Row
 from ensemble.console import messages, progress
 from ensemble.data import open_source
 from ensemble.data.division import Division, Role, division_of
@@ -15,8 +13,10 @@ from ensemble.data.folds import Folds
 from ensemble.data.loaders import Batch, FrameDataset, OrderedBatches, affordable_workers, loader
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import resize_image
-from ensemble.imported import import_command
-from ensemble.networks import TrainedLearner, common_data, load_learner
+from ensemble.predictions.foreign.record import import_command
+from ensemble.predictions.learners import TrainedLearner, common_data, load_learner
+from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter, fill_stores
+from ensemble.predictions.store.filling import Row
 from ensemble.runs.claims import differing_sources
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs, model_options
@@ -129,7 +129,7 @@ def cache_predictions(
         role: What the frames are to the learners.
         frames: The frames; where absent, those that go by the role in training.
         rebuild: Throw these learners' rows away first.
-        codec: How new rows are compressed, a key of ``ensemble.cache.shards.CODECS``.
+        codec: How new rows are compressed, a key of ``ensemble.predictions.store.shards.CODECS``.
         workers: Loader processes.
 
     Returns:

@@ -9,7 +9,8 @@ from torch import nn
 
 from base_learners import LEARNERS
 from ensemble.data.division import Role
-from ensemble.imported import PLACEHOLDER, ImportedRole, is_import, read_roles
+from ensemble.predictions.available import is_import
+from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole, read_roles
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.data.loaders import Batch
 from ensemble.metrics.protocols import EvalProtocol
-from ensemble.networks import trained_learner
+from ensemble.predictions.learners import trained_learner
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.stacking.joint_network import META, LiveStack, Rates, live_groups, live_losses
 from ensemble.training.learners import own_losses
-from ensemble.training.live import META, LiveStack, Rates, live_groups, live_losses
 from ensemble.training.tasks import DepthTask
 from meta.inputs import assemble
 from meta.unet import MetaUNet

@@ -12,24 +12,24 @@ from pathlib import Path
 import numpy as np
 
 from base_learners import LEARNERS
-from ensemble.alignment import Stored, alignment_of
-from ensemble.cache import PredictionWriter
 from ensemble.console import messages, progress
 from ensemble.data import open_source
 from ensemble.data.division import Division, division_of
 from ensemble.data.formats.maps import DepthFile, as_metres, find_depth_maps, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
-from ensemble.imported import ImportedRole, read_roles, write_roles
-from ensemble.networks import frame_settings, imported_model
-from ensemble.prediction import identity_of
-from ensemble.report.scores import BEST_SINGLE, SEED_MEAN
+from ensemble.predictions.foreign.checks import Asked, Survey, model_of, resized, survey_maps
+from ensemble.predictions.foreign.record import ImportedRole, read_roles, write_roles
+from ensemble.predictions.foreign.scale import Stored, alignment_of
+from ensemble.predictions.learners import frame_settings, imported_model
+from ensemble.predictions.predict import identity_of
+from ensemble.predictions.store import PredictionWriter
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.files import write_text
+from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.trees import SettingsError
-from ensemble.survey import Asked, Survey, model_of, resized, survey_maps
 from meta.combiners import FITTED_COMBINERS
 from meta.fusion import COMBINERS
 

@@ -1,4 +1,4 @@
-"""The ladder of combiners: what is chosen and fitted on which rows, and that every rung is scored."""
+"""Baselines: what is chosen and fitted on which rows, and that every rung is scored."""
 
 import json
 import re
@@ -13,18 +13,19 @@ import pytest
 import torch
 from command_lines import LEARNER_NAMES, Answer, Job, call, done
 
-from ensemble import ladder
-from ensemble.cache import PredictionWriter
 from ensemble.data import open_source
 from ensemble.data.division import division_of
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame, FrameSource
-from ensemble.ladder import TrainingRow, climb
-from ensemble.networks import TrainedLearner, trained_learner
-from ensemble.prediction import identity_of, open_predictions
+from ensemble.predictions.learners import TrainedLearner, trained_learner
+from ensemble.predictions.predict import identity_of, open_predictions
+from ensemble.predictions.store import PredictionWriter
 from ensemble.report.scores import headroom, read_scores
 from ensemble.runs.paths import Outputs, fold_model
 from ensemble.settings.layers import learner_settings
+from ensemble.stacking import baselines
+from ensemble.stacking.baselines import fit_baselines
+from ensemble.stacking.training_rows import TrainingRow
 from meta.combiners import depth_range, global_weights, inverse_variance
 
 SIZE = (16, 24)
@@ -52,11 +53,11 @@ def climbed(
         asked.append(role)
         return rows
 
-    monkeypatch.setattr(ladder, "training_rows", given)
+    monkeypatch.setattr(baselines, "training_rows", given)
     assigned = [f"data.size={list(SIZE)}", "data.crop=null", f"evaluation.crop={crop}"]
     settings = learner_settings("bts", config=job.config, assignments=assigned)
     learners = [SimpleNamespace(name=name, folds=folds) for name in ("a", "b", "c")]
-    found = climb(learners, Outputs(Path("nowhere")), settings)  # type: ignore[arg-type]
+    found = fit_baselines(learners, Outputs(Path("nowhere")), settings)  # type: ignore[arg-type]
     assert asked == [found.rows]
     return found
 
@@ -103,7 +104,7 @@ def test_combiners_are_those_of_a_direct_fit_to_the_valid_pixels(monkeypatch: py
         rows.append(row_of(str(index), depths.clip(max=90), target, valid))
         pixels.append(depths[:, valid].T.astype(np.float32))
         truth.append(target[valid].astype(np.float32))
-    assert max(map(len, truth)) <= ladder.PIXELS_PER_FRAME, "every valid pixel is used, in whatever order"
+    assert max(map(len, truth)) <= baselines.PIXELS_PER_FRAME, "every valid pixel is used, in whatever order"
     found = climbed(monkeypatch, job, rows).combiners
     columns, target = np.concatenate(pixels), np.concatenate(truth)
     assert list(found) == ["inverse-variance", "global", "depth-range"]
@@ -119,9 +120,9 @@ def test_combiners_are_those_of_a_direct_fit_to_the_valid_pixels(monkeypatch: py
 
 def test_every_frame_has_the_same_say_in_fitted_weights(monkeypatch: pytest.MonkeyPatch, job: Job):
     """A frame with few valid pixels gives them all, a full one a sample: no more than ``PIXELS_PER_FRAME``."""
-    monkeypatch.setattr(ladder, "PIXELS_PER_FRAME", 40)
+    monkeypatch.setattr(baselines, "PIXELS_PER_FRAME", 40)
     seen: list[int] = []
-    monkeypatch.setattr(ladder, "FITTED_COMBINERS", {"count": lambda depths, target: seen.append(len(target))})
+    monkeypatch.setattr(baselines, "FITTED_COMBINERS", {"count": lambda depths, target: seen.append(len(target))})
     rng = np.random.default_rng(2)
     target = rng.uniform(1, 9, SIZE)
     few = np.zeros(SIZE, dtype=bool)

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 
 from ensemble.console import messages
-from ensemble.imported import PLACEHOLDER, ImportedRole
+from ensemble.predictions.foreign.checks import Asked, Survey
+from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import Alignment, ImportSettings
-from ensemble.survey import Asked, Survey
 
 LIKELY_RATIO = 2.0
 """How far the median of truth over depth may be from 1, either way, before depth counts as without a scale."""

@@ -21,7 +21,7 @@ from h5py import h5a, h5d, h5l, h5o, h5z  # pyright: ignore[reportAttributeAcces
 from jaxtyping import Float, UInt16, UInt32
 from zlib_ng import zlib_ng
 
-from ensemble.cache.identity import (
+from ensemble.predictions.store.identity import (
     SCHEMA,
     TITLES,
     CacheError,

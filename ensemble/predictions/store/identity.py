@@ -8,7 +8,7 @@ from typing import get_args
 from ensemble.data.division import Role
 
 SCHEMA = 2
-"""Version of the layout that ``ensemble.cache.shards`` writes; anything else is refused."""
+"""Version of the layout that ``ensemble.predictions.store.shards`` writes; anything else is refused."""
 
 Description = Mapping[str, str | int | float]
 

@@ -1,9 +1,6 @@
-"""Rungs below the meta-learner, chosen and fitted on rows of training alone: the best single learner, a few weights.
+"""Frames of training as the meta-learner meets them: image, cached depth of every learner, truth."""
 
-Nothing here can see a test frame.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +13,12 @@ from ensemble.data import open_source
 from ensemble.data.division import Role, division_of
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size, valid_depth
-from ensemble.metrics.formulas import METRICS, image_scores
+from ensemble.metrics.formulas import image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare, protocol_of
-from ensemble.rows import LevelZero, cache_level_zero, open_rows
+from ensemble.predictions.level_zero import LevelZero, cache_level_zero, open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import ScoredSettings
-from meta.combiners import FITTED_COMBINERS, Combiner
 from meta.fusion import check_depths
-
-CHOSEN_BY = "abs_rel"
-"""Metric that names the best single learner."""
 
 PIXELS_PER_FRAME = 500
 """Valid pixels of a frame that weights are fitted to; every frame has the same say."""
@@ -50,23 +43,6 @@ class TrainingRow:
     valid: Tensor
 
 
-@dataclass(frozen=True)
-class Ladder:
-    """What was learnt from rows of training.
-
-    Attributes:
-        rows: ``oof``, or ``validation`` where the models of folds are not there: never what learners were trained on.
-        best: The best single learner.
-        scores: Mean of ``CHOSEN_BY`` over the rows, by learner.
-        combiners: Fitted weights, by the name in the tables.
-    """
-
-    rows: str
-    best: str
-    scores: Mapping[str, float]
-    combiners: Mapping[str, Combiner]
-
-
 def training_rows(
     learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings, role: Role, *, fill: bool = True
 ) -> Iterator[TrainingRow]:
@@ -83,41 +59,6 @@ def training_rows(
         depths = torch.stack([torch.from_numpy(each.read(frame.id)) for each in rows])[None]
         check_depths(depths, [learner.name for learner in learners])
         yield TrainingRow(frame, sample["image"][None], depths, sample["depth"][None], (sample["valid"] & inside)[None])
-
-
-def climb(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Ladder:
-    """Choose the best single learner and fit the combiners.
-
-    Out-of-fold rows are used where every learner has models of all folds, validation rows otherwise.
-
-    Args:
-        learners: At least two.
-        outputs: Where rows are.
-        settings: Data and protocol.
-    """
-    role: Role = "oof" if all(learner.folds for learner in learners) else "validation"
-    rng = np.random.default_rng(0)
-    protocol = training_protocol(settings)
-    sums = np.zeros(len(learners))
-    count = 0
-    pixels: list[np.ndarray] = []
-    truth: list[np.ndarray] = []
-    for row in training_rows(learners, outputs, settings, role):
-        if not protocol.mask(row.target, row.valid).any():  # its truth may lie outside of the crop
-            continue
-        sums += scores_of(row.depths, row, protocol)[CHOSEN_BY]
-        count += 1
-        valid = np.flatnonzero(row.valid.numpy())
-        chosen = rng.choice(valid, min(PIXELS_PER_FRAME, len(valid)), replace=False)
-        pixels.append(row.depths[0].flatten(1).numpy()[:, chosen].T)
-        truth.append(row.target.flatten().numpy()[chosen])
-    if not count:
-        raise ValueError(f"{settings.experiment}: no {role} frame has a valid pixel to score")
-    depths, target = np.concatenate(pixels), np.concatenate(truth)
-    scores = {learner.name: float(each) for learner, each in zip(learners, sums / count, strict=True)}
-    higher = METRICS[CHOSEN_BY].higher_is_better
-    best = (max if higher else min)(scores, key=scores.__getitem__)
-    return Ladder(role, best, scores, {name: make(depths, target) for name, make in FITTED_COMBINERS.items()})
 
 
 def training_protocol(settings: ScoredSettings) -> EvalProtocol:

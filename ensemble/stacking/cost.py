@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from ensemble.prediction import device_of
-from ensemble.rows import level_zero
+from ensemble.predictions.level_zero import level_zero
+from ensemble.predictions.predict import device_of
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.cost import Profile, profile_network

@@ -1,0 +1,42 @@
+"""Which learners an experiment has, networks of ours and imported ones; read without importing a network."""
+
+from ensemble.runs.paths import FULL, Outputs, Run
+from ensemble.settings.layers import known_learners, stored_settings
+from ensemble.settings.schema import ImportSettings, LearnerSettings
+
+
+def imported_learners(outputs: Outputs, experiment: str) -> tuple[str, ...]:
+    """Names of the learners of an experiment that are no networks of ours."""
+    folder = outputs.learner_run(experiment, "any").folder.parent.parent
+    names = sorted(path.parent.parent.name for path in folder.glob(f"*/{FULL}/settings.json"))
+    return tuple(name for name in names if name not in known_learners() and is_import(outputs, experiment, name))
+
+
+def is_import(outputs: Outputs, experiment: str, name: str) -> bool:
+    """Whether the record of an imported learner goes by this name."""
+    try:
+        stored_settings(ImportSettings, outputs.learner_run(experiment, name).settings)
+    except ValueError:
+        return False
+    return True
+
+
+def learners_of(outputs: Outputs, experiment: str) -> tuple[str, ...]:
+    """Every name that ``--learners`` may hold: networks of ours, and what was imported into this experiment."""
+    return (*known_learners(), *imported_learners(outputs, experiment))
+
+
+def settings_beside(outputs: Outputs, experiment: str) -> LearnerSettings | ImportSettings | None:
+    """The settings of any learner that the experiment has; all agree in their data. Absent where it has none."""
+    for name in learners_of(outputs, experiment):
+        run = outputs.learner_run(experiment, name)
+        if run.settings.is_file():
+            return learner_settings_of(run)
+    return None
+
+
+def learner_settings_of(run: Run) -> LearnerSettings | ImportSettings:
+    """The settings of one model of a learner, whether a network of ours or imported."""
+    if run.folder.parent.name in known_learners():
+        return stored_settings(LearnerSettings, run.settings)
+    return stored_settings(ImportSettings, run.settings)

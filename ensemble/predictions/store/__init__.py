@@ -1,0 +1,28 @@
+"""Predictions of the base learners, kept on disk so that they are complete, of known origin and undamaged."""
+
+from ensemble.predictions.store.filling import fill_stores
+from ensemble.predictions.store.identity import (
+    SCHEMA,
+    CacheError,
+    CacheIdentity,
+    DamagedCacheError,
+    Difference,
+    StaleCacheError,
+)
+from ensemble.predictions.store.reader import PredictionReader, damaged_shards
+from ensemble.predictions.store.shards import CODECS
+from ensemble.predictions.store.writer import PredictionWriter
+
+__all__ = [
+    "PredictionWriter",
+    "PredictionReader",
+    "fill_stores",
+    "CacheIdentity",
+    "SCHEMA",
+    "Difference",
+    "damaged_shards",
+    "CODECS",
+    "CacheError",
+    "StaleCacheError",
+    "DamagedCacheError",
+]

@@ -1,0 +1,9 @@
+"""Names of rows that every table knows, and which names they leave to people."""
+
+MEAN = "mean"
+
+BEST_SINGLE = "best-single"
+
+SEED_MEAN = "seed-mean"
+
+ORACLE = "oracle convex"
