@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ensemble.console import results
-from ensemble.machine import settle
+from ensemble.options import settle
 from ensemble.runs.files import write_text
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"

@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import os, resource, subprocess, sys
 if {settled}:
-    from ensemble.machine import settle
+    from ensemble.options import settle
     settle()
 import numpy as np
 
