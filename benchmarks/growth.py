@@ -16,10 +16,10 @@ import typer
 from benchmarks.tables import REPORTED, Table, Target, write_section
 from ensemble.data.source import Frame, RawFrame
 from ensemble.evaluation.method_info import Description
+from ensemble.evaluation.results.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.metrics.protocols import EvalProtocol
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
-from ensemble.report.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.report.writing import write_report
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs, Run

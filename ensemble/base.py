@@ -306,15 +306,18 @@ def evaluate(
     check_name(learner, learners_of(outputs(cache_dir), name), "learner")
 
     from ensemble.evaluation.evaluate import evaluate_learner
+    from ensemble.evaluation.results.protocols import protocols_json, read_protocols
+    from ensemble.evaluation.results.scores import scores_json
     from ensemble.predictions.learners import trained_learner
-    from ensemble.report.protocol_scores import protocols_json, protocols_table, read_protocols
-    from ensemble.report.scores import scores_json
+    from ensemble.report.evaluated import draw_evaluation
+    from ensemble.report.protocols import protocols_table
     from ensemble.report.tables import score_table
 
     where = outputs(cache_dir)
     trained = trained_learner(where, name, learner, root=root, options=options.repeated(data, root, config))
     scores = evaluate_learner(trained, where, protocols)
     run = where.learner_run(name, learner)
+    draw_evaluation(run)
     if as_json:
         results.print_json(protocols_json(read_protocols(run.protocols)) if protocols else scores_json(scores))
         return

@@ -4,7 +4,7 @@ import time
 
 from ensemble import options
 from ensemble.console import messages, results
-from ensemble.runs.paths import outputs, stack_name
+from ensemble.runs.paths import Run, outputs, stack_name
 from ensemble.settings.layers import config_folder, known_learners, learner_settings, stack_settings
 
 app = options.application("The whole job on generated rooms: train, cache, fit, evaluate.")
@@ -57,12 +57,14 @@ def demo(
 
     messages.rule("4/4  side by side")
     from ensemble.evaluation.evaluate import evaluate_stacks
-    from ensemble.report.scores import scores_json
+    from ensemble.evaluation.results.scores import scores_json
+    from ensemble.report.evaluated import draw_evaluation
     from ensemble.report.tables import score_table
     from ensemble.stacking.stack import load_stack
 
     folder = where.report(experiment)
     scores = evaluate_stacks([load_stack(run, where) for run in runs], where, folder)
+    draw_evaluation(Run(folder))
     if json:
         results.print_json(scores_json(scores))
     else:

@@ -171,14 +171,17 @@ def evaluate(
     found = list(dict.fromkeys(each for run in runs for each in where.repeats(_fit_called(where, run))))
 
     from ensemble.evaluation.evaluate import evaluate_stacks
-    from ensemble.report.protocol_scores import protocols_json, protocols_table, read_protocols
-    from ensemble.report.scores import scores_json
+    from ensemble.evaluation.results.protocols import protocols_json, read_protocols
+    from ensemble.evaluation.results.scores import scores_json
+    from ensemble.report.evaluated import draw_evaluation
+    from ensemble.report.protocols import protocols_table
     from ensemble.report.tables import score_table
     from ensemble.stacking.stack import load_stack
 
     stacks = [load_stack(run, where, root=root) for run in found]
     folder = found[0].folder if len(runs) == 1 else where.report(stacks[0].settings.experiment)
     scores = evaluate_stacks(stacks, where, folder, protocols)
+    draw_evaluation(Run(folder))
     if as_json:
         results.print_json(protocols_json(read_protocols(Run(folder).protocols)) if protocols else scores_json(scores))
         return

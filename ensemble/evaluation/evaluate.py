@@ -1,5 +1,6 @@
 """Scores on the test frames: learners, baselines, stacks and their bounds side by side."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,18 @@ from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.evaluation.calibration import calibration_of, doubt
 from ensemble.evaluation.method_info import descriptions_of
 from ensemble.evaluation.methods import Methods, Models, checked_maps, gather, read_depths
+from ensemble.evaluation.results.details import Details, write_details
+from ensemble.evaluation.results.gallery import (
+    Gallery,
+    GalleryImage,
+    GridRow,
+    frame_scores,
+    ranked_frames,
+    write_galleries,
+)
+from ensemble.evaluation.results.protocols import SCHEMA as PROTOCOLS_SCHEMA
+from ensemble.evaluation.results.protocols import ProtocolComparison, ProtocolScores, write_protocols
+from ensemble.evaluation.results.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.metrics.protocols import EvalProtocol, protocol_of
@@ -26,15 +39,7 @@ from ensemble.predictions.foreign.checks import Asked
 from ensemble.predictions.foreign.import_depth import import_depth
 from ensemble.predictions.learners import TrainedLearner, common_data
 from ensemble.predictions.level_zero import LevelZero, cache_level_zero, open_rows
-from ensemble.report.details import Details, write_details
-from ensemble.report.drawing.pictures import GridRow, picture_grid
-from ensemble.report.gallery import Gallery, GalleryImage, ranked_frames, write_galleries
-from ensemble.report.protocol_scores import SCHEMA as PROTOCOLS_SCHEMA
-from ensemble.report.protocol_scores import ProtocolComparison, ProtocolScores, protocols_markdown, write_protocols
-from ensemble.report.scores import SCHEMA, Scores, write_per_image, write_scores
-from ensemble.report.tables import markdown_table
 from ensemble.runs.claims import differing_keys
-from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import DataSettings, ScoredSettings
 from ensemble.stacking.stack import Stack
@@ -66,26 +71,25 @@ def evaluate_learner(learner: TrainedLearner, outputs: Outputs, protocols: Seque
         outputs: Where its predictions are.
         protocols: Names of published protocols that the same rows are scored under as well.
     """
-    return _evaluate(Methods((LevelZero((learner,)),)), outputs, learner.run, pictures=None, protocols=protocols)
+    return _evaluate(Methods((LevelZero((learner,)),)), outputs, learner.run, protocols=protocols)
 
 
 def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path, protocols: Sequence[str] = ()) -> Scores:
-    """Score stacks beside their learners, the baselines and the bounds; writes scores and pictures.
+    """Score stacks beside their learners, the baselines and the bounds; writes scores and arrays.
 
     Fits that differ in nothing but their seed share a row.
 
     Args:
         stacks: Fits of the meta-learner to the same learners.
         outputs: Where the learners' predictions are.
-        folder: Where scores, per-image scores and the picture grid go.
+        folder: Where scores, per-image scores and arrays of chosen frames go.
         protocols: Names of published protocols that the same rows are scored under as well.
 
     Raises:
         ValueError: The stacks weigh different learners, or frames or rows do not fit together.
     """
     check_same_protocol([(stack.name, stack.settings) for stack in stacks])
-    out = Run(folder)
-    return _evaluate(gather(stacks, outputs), outputs, out, pictures=out.pictures, protocols=protocols)
+    return _evaluate(gather(stacks, outputs), outputs, Run(folder), protocols=protocols)
 
 
 def cache_test_predictions(
@@ -105,9 +109,7 @@ def import_test_depth(asked: Asked, outputs: Outputs) -> None:
 
 
 @torch.inference_mode()
-def _evaluate(
-    methods: Methods, outputs: Outputs, out: Run, *, pictures: Path | None, protocols: Sequence[str]
-) -> Scores:
+def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequence[str]) -> Scores:
     first = methods.learners[0].tested[0].settings
     models = [model for learner in methods.level_zero().values() for model in learner.tested]
     check_same_protocol(
@@ -151,7 +153,8 @@ def _evaluate(
                 judges[predicted.name].add(raw, predicted.maps, predicted.learners)
                 last = methods.stacks[-1]
                 if predicted.name == last.name and index in in_pictures:
-                    grid.append(_grid_row(frame, working, last.first, predicted.learners, predicted.maps))
+                    row = _grid_row(frame, working, last.first, predicted.learners, predicted.maps)
+                    grid.append(row)
         full = {cell: _enlarged(depth, raw.depth.shape) for cell, depth in depths.items()}
         full |= _bounds(methods, full, raw.depth, raw.valid)
         for each in (table, *others.values()):
@@ -169,11 +172,13 @@ def _evaluate(
     if applied:
         published = {name: finished(others[each]) for name, each in applied.items()}
         _write_protocols(out, protocol, scores, published, first.data)
-    write_text(out.table, markdown_table(scores))
     write_per_image(table.images, out.per_image)
-    if pictures is not None:
+    if methods.stacks:
         titles = tuple(learner.title for learner in methods.learners)
-        picture_grid(grid, pictures, titles)
+        last = methods.stacks[-1].name
+        by_frame = frame_scores(table.images, last)
+        spread = (GalleryImage("spread", by_frame.get(row.frame, math.nan), row, None) for row in grid)
+        write_galleries([Gallery(last, titles, tuple(spread))], out.picture_arrays, half=False)
         stacks = {name: judge.details() for name, judge in judges.items()}
         write_details(Details(schema=SCHEMA, stacks=stacks), out.details)
         by_id = {frame.id: frame for frame in frames}
@@ -197,7 +202,6 @@ def _write_protocols(
     }
     comparison = ProtocolComparison(PROTOCOLS_SCHEMA, {OURS: ProtocolScores(scores), **columns})
     write_protocols(comparison, out.protocols)
-    write_text(out.protocols_table, protocols_markdown(comparison))
 
 
 def check_same_protocol(named: Sequence[tuple[str, ScoredSettings]]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ensemble.evaluation.methods import Methods, StackMethod
+from ensemble.evaluation.results.scores import Kind
 from ensemble.predictions.level_zero import LevelZero
-from ensemble.report.scores import Kind
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import Run, stack_name
 from ensemble.settings.schema import LearnerSettings, StackSettings

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from ensemble.data.source import Frame, RawFrame
 from ensemble.evaluation.method_info import Description
+from ensemble.evaluation.results.scores import ImageScore, ScoreRow
 from ensemble.metrics.formulas import METRICS, pixel_errors
 from ensemble.metrics.protocols import Counts, EvalProtocol, prepare
 from ensemble.metrics.statistics import mean_and_deviation
 from ensemble.metrics.sums import PixelSums, ScoreSums
-from ensemble.report.scores import ImageScore, ScoreRow
 
 Cell = tuple[str, int]
 """Name of a row, and which of its repeats."""

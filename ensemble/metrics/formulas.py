@@ -171,3 +171,7 @@ def image_scores(
     """
     errors = pixel_errors(predicted, target, valid)
     return {name: metric.formula(errors) for name, metric in METRICS.items()}
+
+
+TABLE_METRICS = tuple(metric for metric in METRICS if metric != "silog_x100")
+"""The eight that studies print; the files hold all of ``METRIC_NAMES``."""

@@ -5,18 +5,11 @@ import io
 import json
 from dataclasses import asdict, fields
 
-from ensemble.metrics.formulas import METRICS
+from ensemble.evaluation.results.comparisons import Comparisons, row_marks
+from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores, headroom
+from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference
-from ensemble.report.comparisons import (
-    MARK_WORDS,
-    MARKS,
-    REFERENCE_WORDS,
-    Comparisons,
-    resampling_sentence,
-    row_marks,
-    summary,
-)
-from ensemble.report.scores import REFERENCES, TABLE_METRICS, ScoreRow, Scores, headroom
+from ensemble.report.sentences import MARK_WORDS, MARKS, REFERENCE_WORDS, resampling_sentence, summary
 from ensemble.report.tables import HEADROOM_METRICS, markdown_grid, markdown_table
 from ensemble.report.wording import duration, interval, number, probability
 from ensemble.runs.names import MEAN

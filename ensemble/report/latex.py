@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 
-from ensemble.report.comparisons import MARK_WORDS, Comparisons, resampling_sentence, row_marks
-from ensemble.report.scores import TABLE_METRICS, TITLES, ScoreRow, Scores, headroom
+from ensemble.evaluation.results.comparisons import Comparisons, row_marks
+from ensemble.evaluation.results.scores import TITLES, ScoreRow, Scores, headroom
+from ensemble.metrics.formulas import TABLE_METRICS
+from ensemble.report.sentences import MARK_WORDS, resampling_sentence
 from ensemble.report.wording import best_values, caption, headings, is_best, millions, number, share, shown_rows
 
 _SPECIAL = {

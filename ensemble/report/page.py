@@ -8,24 +8,22 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ensemble.metrics.formulas import METRICS
-from ensemble.report.comparisons import (
-    MARK_WORDS,
-    MARKS,
-    REFERENCE_WORDS,
-    Comparisons,
-    leading_stack,
-    resampling_sentence,
-    row_marks,
-    summary,
+from ensemble.evaluation.results.comparisons import Comparisons, leading_stack, row_marks
+from ensemble.evaluation.results.details import (
+    BINS,
+    SparsificationDetails,
+    StackDetails,
+    UncertaintyDetails,
+    WeightDetails,
 )
-from ensemble.report.details import BINS, SparsificationDetails, StackDetails, UncertaintyDetails, WeightDetails
+from ensemble.evaluation.results.merging import Evaluation
+from ensemble.evaluation.results.published import PUBLISHED_NOTE
+from ensemble.evaluation.results.scores import REFERENCES, TITLES, ScoreRow, Scores, headroom
+from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.report.documents import COST_HEADINGS, cost_cells, costed, verdict
 from ensemble.report.drawing.charts import Chart, Line, line_chart, steps
 from ensemble.report.drawing.panels import LARGEST_ERROR, draw_gallery
-from ensemble.report.evaluations import Evaluation
-from ensemble.report.published import PUBLISHED_NOTE
-from ensemble.report.scores import REFERENCES, TABLE_METRICS, TITLES, ScoreRow, Scores, headroom
+from ensemble.report.sentences import MARK_WORDS, MARKS, REFERENCE_WORDS, resampling_sentence, summary
 from ensemble.report.tables import HEADROOM_METRICS
 from ensemble.report.wording import (
     best_values,

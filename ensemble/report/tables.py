@@ -7,8 +7,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ensemble.metrics.formulas import METRICS
-from ensemble.report.scores import TABLE_METRICS, TITLES, ScoreRow, Scores, headroom
+from ensemble.evaluation.results.scores import TITLES, ScoreRow, Scores, headroom
+from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.report.wording import best_values, caption, headings, is_best, millions, number, share, shown_rows
 
 HEADROOM_METRICS = ("abs_rel", "rmse", "d1")

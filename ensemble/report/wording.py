@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from ensemble.metrics.formulas import METRICS
-from ensemble.report.published import PUBLISHED, PUBLISHED_NOTE
-from ensemble.report.scores import TABLE_METRICS, TITLES, ScoreRow, Scores
+from ensemble.evaluation.results.published import PUBLISHED, PUBLISHED_NOTE
+from ensemble.evaluation.results.scores import TITLES, ScoreRow, Scores
+from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 
 NO_WINNERS = ("bound", "published")
 """Kinds of rows that are never the best of a column."""

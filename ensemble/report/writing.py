@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ensemble.evaluation.results.comparisons import compare
+from ensemble.evaluation.results.merging import merged, read_evaluation
 from ensemble.metrics.statistics import Resampling
-from ensemble.report.comparisons import compare, summary
 from ensemble.report.documents import csv_report, json_report, markdown_report, pairs_report
-from ensemble.report.evaluations import merged, read_evaluation
 from ensemble.report.latex import latex_table
 from ensemble.report.page import html_page
+from ensemble.report.sentences import summary
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run
 

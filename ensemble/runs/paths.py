@@ -117,6 +117,11 @@ class Run:
         return tuple(self.folder / name for name in names)
 
     @property
+    def picture_arrays(self) -> Path:
+        """Arrays of the test frames in ``pictures``, evenly spread (NPZ)."""
+        return self.folder / "pictures.npz"
+
+    @property
     def pictures(self) -> Path:
         """Picture grid of some test frames."""
         return self.folder / "pictures.png"
@@ -131,7 +136,7 @@ class Run:
         """Every file that the run writes, what claims to be complete first and the settings last."""
         return (
             *(self.result, self.uncertainty, self.scores, self.table, self.per_image, self.details),
-            *(self.protocols, self.protocols_table, self.gallery, self.pictures),
+            *(self.protocols, self.protocols_table, self.gallery, self.picture_arrays, self.pictures),
             *(*self.reports, self.lr_range, self.last, self.best, self.log, self.sources, self.settings),
         )
 

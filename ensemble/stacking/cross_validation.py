@@ -17,9 +17,8 @@ from rich.text import Text
 
 from ensemble.data import open_source
 from ensemble.data.division import division_of
-from ensemble.metrics.formulas import METRICS
+from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference, few_scenes, paired_differences
-from ensemble.report.scores import TABLE_METRICS
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.fit import fit_meta

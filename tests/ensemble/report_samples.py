@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ensemble.report.details import (
+from ensemble.evaluation.results.details import (
     Details,
     ReliabilityDetails,
     SparsificationDetails,
@@ -12,10 +12,8 @@ from ensemble.report.details import (
     UncertaintyDetails,
     write_details,
 )
-from ensemble.report.drawing.picture_grid import GridRow
-from ensemble.report.gallery import Gallery, GalleryImage, ranked_frames, write_galleries
-from ensemble.report.gathering import WeightStatistics
-from ensemble.report.scores import (
+from ensemble.evaluation.results.gallery import Gallery, GalleryImage, GridRow, ranked_frames, write_galleries
+from ensemble.evaluation.results.scores import (
     METRIC_NAMES,
     SCHEMA,
     ImageScore,
@@ -25,6 +23,7 @@ from ensemble.report.scores import (
     write_per_image,
     write_scores,
 )
+from ensemble.evaluation.stack_statistics import WeightStatistics
 from ensemble.runs.paths import Run
 
 HOSTILE = 'scene_0/<script src="//evil">alert(1)</script>&"\''

@@ -17,10 +17,10 @@ from ensemble.data import open_source
 from ensemble.data.division import division_of
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame, FrameSource
+from ensemble.evaluation.results.scores import headroom, read_scores
 from ensemble.predictions.learners import TrainedLearner, trained_learner
 from ensemble.predictions.predict import identity_of, open_predictions
 from ensemble.predictions.store import PredictionWriter
-from ensemble.report.scores import headroom, read_scores
 from ensemble.runs.paths import Outputs, fold_model
 from ensemble.settings.layers import learner_settings
 from ensemble.stacking import baselines

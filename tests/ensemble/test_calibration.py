@@ -23,12 +23,12 @@ from ensemble.data.source import RawFrame
 from ensemble.data.transforms import bring_to_size
 from ensemble.evaluation import calibration as judging
 from ensemble.evaluation.calibration import calibration_of, doubt, shares_of
+from ensemble.evaluation.results.details import read_details
+from ensemble.evaluation.results.gallery import read_galleries
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.uncertainty import FRACTIONS, Calibration, calibrate
 from ensemble.predictions.level_zero import open_rows
-from ensemble.report.details import read_details
-from ensemble.report.gallery import read_galleries
 from ensemble.runs.paths import Outputs
 from ensemble.stacking.stack import Stack, load_stack, stack_maps
 from ensemble.stacking.training_rows import training_rows

@@ -8,7 +8,7 @@ import pytest
 from command_lines import Job, call, done
 
 from ensemble.data.folds import read_folds
-from ensemble.report.scores import TABLE_METRICS
+from ensemble.metrics.formulas import TABLE_METRICS
 from ensemble.runs.paths import Outputs
 from ensemble.stacking import fit as stacking_fit
 

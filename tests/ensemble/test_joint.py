@@ -12,8 +12,8 @@ from command_lines import LEARNER_NAMES, Job, call, contents, done
 from safetensors.torch import load_file
 
 from base_learners.contract import DepthPrediction
+from ensemble.evaluation.results.scores import read_per_image
 from ensemble.predictions.learners import load_learner
-from ensemble.report.scores import read_per_image
 from ensemble.runs.paths import Outputs
 from ensemble.stacking.joint_network import LiveStack
 from ensemble.stacking.stack import load_stack

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from ensemble.data.source import Frame, RawFrame
 from ensemble.evaluation.method_info import Description
+from ensemble.evaluation.results.protocols import read_protocols
+from ensemble.evaluation.results.scores import read_scores
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.metrics.formulas import image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare, sample_grid
 from ensemble.metrics.published import PROTOCOLS
 from ensemble.metrics.sums import PixelSums
-from ensemble.report.protocol_scores import protocols_table, read_protocols
-from ensemble.report.scores import read_scores
+from ensemble.report.protocols import protocols_table
 
 NAMES = ("bts", "adabins", "lapdepth", "densedepth", "fastdepth")
 

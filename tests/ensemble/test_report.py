@@ -7,11 +7,10 @@ import pytest
 from rich.console import Console
 
 from base_learners import LEARNERS
-from ensemble.report.published import PUBLISHED
-from ensemble.report.scores import (
+from ensemble.evaluation.results.published import PUBLISHED
+from ensemble.evaluation.results.scores import (
     METRIC_NAMES,
     SCHEMA,
-    TABLE_METRICS,
     ImageScore,
     ScoreRow,
     Scores,
@@ -21,6 +20,7 @@ from ensemble.report.scores import (
     write_per_image,
     write_scores,
 )
+from ensemble.metrics.formulas import TABLE_METRICS
 from ensemble.report.tables import markdown_table, score_table
 
 BTS = (0.6669, 0.9078, 0.9747, 0.2191, 0.1967, 0.6753, 0.2452, 0.086, 24.1)

@@ -9,11 +9,11 @@ import pytest
 from report_samples import details, gallery, image_scores, table
 from rich.console import Console
 
+from ensemble.evaluation.results.details import Details, read_details, write_details
+from ensemble.evaluation.results.gallery import ranked_frames, read_galleries, write_galleries
+from ensemble.evaluation.results.scores import METRIC_NAMES, SCHEMA, ImageScore, ScoreRow, Scores, headroom
+from ensemble.evaluation.stack_statistics import UncertaintyStatistics, WeightStatistics
 from ensemble.metrics.uncertainty import ReliabilityBin, sparsification
-from ensemble.report.details import Details, read_details, write_details
-from ensemble.report.gallery import ranked_frames, read_galleries, write_galleries
-from ensemble.report.gathering import UncertaintyStatistics, WeightStatistics
-from ensemble.report.scores import METRIC_NAMES, SCHEMA, ImageScore, ScoreRow, Scores, headroom
 from ensemble.report.tables import markdown_table, score_table
 
 

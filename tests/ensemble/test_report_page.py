@@ -11,17 +11,19 @@ import pytest
 from report_samples import HOSTILE, PROTOCOL, ROWS, image_scores, table, write_evaluation
 
 from ensemble import options
+from ensemble.evaluation.results.comparisons import compare, leading_stack, row_marks
+from ensemble.evaluation.results.merging import merged, read_evaluation
+from ensemble.evaluation.results.scores import METRIC_NAMES
+from ensemble.metrics.formulas import TABLE_METRICS
 from ensemble.metrics.statistics import paired_differences
 from ensemble.report.__main__ import app
-from ensemble.report.comparisons import MARKS, compare, leading_stack, resampling_sentence, row_marks, summary
 from ensemble.report.documents import CSV_COLUMNS, csv_report, markdown_report
 from ensemble.report.drawing.charts import Line, line_chart, steps
 from ensemble.report.drawing.panels import relative_error_colours
-from ensemble.report.evaluations import merged, read_evaluation
 from ensemble.report.finding import find_evaluation
 from ensemble.report.latex import escaped, latex_table
 from ensemble.report.page import html_page
-from ensemble.report.scores import METRIC_NAMES, TABLE_METRICS
+from ensemble.report.sentences import MARKS, resampling_sentence, summary
 from ensemble.report.wording import duration, interval, number, probability, share
 from ensemble.runs.paths import Outputs
 

@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from PIL import Image
 
+from ensemble.evaluation.results.gallery import Gallery, GalleryImage
 from ensemble.report.drawing.colours import (
     INVALID,
     Rgb,
@@ -23,7 +24,6 @@ from ensemble.report.drawing.colours import (
     weight_spread,
 )
 from ensemble.report.drawing.figures import weight_unit
-from ensemble.report.gallery import Gallery, GalleryImage
 
 WIDEST = 320
 """Pixels; larger pictures are made smaller."""

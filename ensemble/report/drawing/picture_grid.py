@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from ensemble.evaluation.results.gallery import GridRow
 from ensemble.report.drawing.colours import (
     depth_colours,
     depth_limits,
@@ -20,34 +21,6 @@ from ensemble.report.drawing.colours import (
     weight_spread,
 )
 from ensemble.report.drawing.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
-
-
-@dataclass(frozen=True)
-class GridRow:
-    """One frame of a picture grid; every array at one size, depths in metres.
-
-    Attributes:
-        frame: Frame id.
-        image: The photograph.
-        truth: Measured depth, read only where ``valid``.
-        valid: Pixels that are compared with the truth.
-        depths: Prediction of each learner.
-        weights: Weight of each learner, summing to one.
-        stack: Weighted depth.
-    """
-
-    frame: str
-    image: UInt8[np.ndarray, "h w 3"]
-    truth: Float[np.ndarray, "h w"]
-    valid: Bool[np.ndarray, "h w"]
-    depths: Float[np.ndarray, "k h w"]
-    weights: Float[np.ndarray, "k h w"]
-    stack: Float[np.ndarray, "h w"]
-
-    @property
-    def mean(self) -> Float[np.ndarray, "h w"]:
-        """The plain mean of the learners."""
-        return self.depths.mean(axis=0)
 
 
 def relative_error(row: GridRow, predicted: Float[np.ndarray, "h w"]) -> float:

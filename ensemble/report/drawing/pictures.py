@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ensemble.evaluation.results.gallery import GridRow
 from ensemble.report.drawing.colours import (
     Rgb,
     depth_colours,
@@ -22,7 +23,7 @@ from ensemble.report.drawing.colours import (
     weight_spread,
 )
 from ensemble.report.drawing.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
-from ensemble.report.drawing.picture_grid import GridRow, picture_grid
+from ensemble.report.drawing.picture_grid import picture_grid
 from ensemble.runs.files import write_bytes
 
 __all__ = [

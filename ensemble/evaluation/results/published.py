@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from base_learners import LEARNERS, BaseLearner
-from ensemble.report.scores import TABLE_METRICS, ScoreRow
+from ensemble.evaluation.results.scores import ScoreRow
+from ensemble.metrics.formulas import TABLE_METRICS
 
 _PUBLISHED_COMBINERS = (
     # name, title, parameters, d1, d2, d3, REL, SqREL, RMSE, RMSElog, log10

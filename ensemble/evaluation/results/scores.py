@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from ensemble.metrics.formulas import METRICS
+from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.runs.files import write_text
 from ensemble.runs.names import BEST_SINGLE, MEAN, ORACLE, SEED_MEAN
 
@@ -26,8 +26,6 @@ CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 """Every file of an evaluation is read strictly: no unknown key, no NaN."""
 
 METRIC_NAMES = tuple(METRICS)
-TABLE_METRICS = tuple(metric for metric in METRICS if metric != "silog_x100")
-"""The eight that studies print; the files hold all of ``METRIC_NAMES``."""
 
 TITLES: Mapping[Kind, str] = {
     "constant": "Constant",

@@ -1,4 +1,4 @@
-"""The best, the median and the worst test frame of every stack, as arrays (``gallery.npz``)."""
+"""Test frames of a stack as arrays: best, median and worst (``gallery.npz``), evenly spread ones (``pictures.npz``)."""
 
 import io
 import json
@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 
-from ensemble.report.drawing.picture_grid import GridRow
-from ensemble.report.scores import SCHEMA, ImageScore
+from ensemble.evaluation.results.scores import SCHEMA, ImageScore
 from ensemble.runs.files import write_bytes
 
 CHOSEN_BY = "abs_rel"
@@ -20,12 +19,41 @@ CHOSEN_BY = "abs_rel"
 
 
 @dataclass(frozen=True)
+class GridRow:
+    """One frame with everything that a picture of it needs; every array at one size, depths in metres.
+
+    Attributes:
+        frame: Frame id.
+        image: The photograph.
+        truth: Measured depth, read only where ``valid``.
+        valid: Pixels that are compared with the truth.
+        depths: Prediction of each learner.
+        weights: Weight of each learner, summing to one.
+        stack: Weighted depth.
+    """
+
+    frame: str
+    image: UInt8[np.ndarray, "h w 3"]
+    truth: Float[np.ndarray, "h w"]
+    valid: Bool[np.ndarray, "h w"]
+    depths: Float[np.ndarray, "k h w"]
+    weights: Float[np.ndarray, "k h w"]
+    stack: Float[np.ndarray, "h w"]
+
+    @property
+    def mean(self) -> Float[np.ndarray, "h w"]:
+        """The plain mean of the learners."""
+        return self.depths.mean(axis=0)
+
+
+@dataclass(frozen=True)
 class GalleryImage:
     """One frame with all that is known of it.
 
     Attributes:
-        rank: ``best``, ``median`` or ``worst``.
-        score: Of the stack on this frame, by ``CHOSEN_BY``, at the size of the truth as in the tables.
+        rank: ``best``, ``median``, ``worst``, or ``spread`` for one of evenly spread frames.
+        score: Of the stack on this frame, by ``CHOSEN_BY``, at the size of the truth as in the tables; NaN where no
+            pixel is valid.
         row: Image, truth, learners, weights and stack at one size.
         uncertainty: Expected error of the stack in metres; absent where none was judged.
     """
@@ -59,16 +87,21 @@ class RankedFrame(NamedTuple):
     score: float
 
 
+def frame_scores(images: Iterable[ImageScore], row: str) -> dict[str, float]:
+    """Score of a row on every scored frame by ``CHOSEN_BY``, repeats averaged."""
+    found: dict[str, list[float]] = {}
+    for image in images:
+        if image.row == row and image.scores is not None:
+            found.setdefault(image.frame, []).append(image.scores[CHOSEN_BY])
+    return {frame: sum(scores) / len(scores) for frame, scores in found.items()}
+
+
 def ranked_frames(images: Iterable[ImageScore], row: str) -> tuple[RankedFrame, ...]:
     """The best, the median and the worst frame of a row by ``CHOSEN_BY``, repeats averaged, ties by frame id.
 
     With fewer than three scored frames, as many as there are.
     """
-    found: dict[str, list[float]] = {}
-    for image in images:
-        if image.row == row and image.scores is not None:
-            found.setdefault(image.frame, []).append(image.scores[CHOSEN_BY])
-    ranked = sorted((sum(scores) / len(scores), frame) for frame, scores in found.items())
+    ranked = sorted((score, frame) for frame, score in frame_scores(images, row).items())
     if not ranked:
         return ()
     middle, last = (len(ranked) - 1) // 2, len(ranked) - 1
@@ -76,8 +109,13 @@ def ranked_frames(images: Iterable[ImageScore], row: str) -> tuple[RankedFrame, 
     return tuple(RankedFrame(places[place], ranked[place][1], ranked[place][0]) for place in sorted(places))
 
 
-def write_galleries(galleries: Sequence[Gallery], path: Path) -> None:
-    """Writes plain arrays; metres and weights in half precision, as they are for looking at.
+def write_galleries(galleries: Sequence[Gallery], path: Path, *, half: bool = True) -> None:
+    """Writes plain arrays.
+
+    Args:
+        galleries: One of every stack.
+        path: File to write.
+        half: Keep metres and weights in half precision, which is enough for looking at them.
 
     Raises:
         ValueError: A gallery has images of other learners than it names, or a stack comes twice.
@@ -94,7 +132,7 @@ def write_galleries(galleries: Sequence[Gallery], path: Path) -> None:
                     f"{path}: frame {image.row.frame} of {gallery.stack} has {len(image.row.depths)} depths and "
                     f"{len(image.row.weights)} weights for the learners {', '.join(gallery.learners)}"
                 )
-            arrays |= {f"{place}/{index}/{name}": array for name, array in _arrays(image).items()}
+            arrays |= {f"{place}/{index}/{name}": array for name, array in _arrays(image, half=half).items()}
         described.append(
             {
                 "stack": gallery.stack,
@@ -126,22 +164,23 @@ def read_galleries(path: Path) -> tuple[Gallery, ...]:
         raise ValueError(f"{path}: {error}. Evaluate again to rewrite it.") from error
 
 
-_HALF = ("truth", "depths", "weights", "stack")
+_REAL = ("truth", "depths", "weights", "stack")
 
 
-def _arrays(image: GalleryImage) -> dict[str, np.ndarray]:
+def _arrays(image: GalleryImage, *, half: bool) -> dict[str, np.ndarray]:
     arrays = {"image": image.row.image, "valid": image.row.valid}
-    arrays |= {name: getattr(image.row, name).astype(np.float16) for name in _HALF}
-    return arrays if image.uncertainty is None else arrays | {"uncertainty": image.uncertainty.astype(np.float16)}
+    kind = np.float16 if half else np.float32
+    arrays |= {name: getattr(image.row, name).astype(kind) for name in _REAL}
+    return arrays if image.uncertainty is None else arrays | {"uncertainty": image.uncertainty.astype(kind)}
 
 
 def _gallery(file: Mapping[str, np.ndarray], place: int, described: Mapping[str, Any]) -> Gallery:
     images = []
     for index, image in enumerate(described["images"]):
         prefix = f"{place}/{index}/"
-        arrays = {name: file[prefix + name].astype(np.float32) for name in _HALF}
+        arrays = {name: file[prefix + name].astype(np.float32) for name in _REAL}
         row = GridRow(frame=image["frame"], image=file[prefix + "image"], valid=file[prefix + "valid"], **arrays)
         uncertain = prefix + "uncertainty"
         uncertainty = file[uncertain].astype(np.float32) if uncertain in file else None
-        images.append(GalleryImage(image["rank"], float(image["score"]), row, uncertainty))
+        images.append(GalleryImage(image["rank"], image["score"], row, uncertainty))
     return Gallery(described["stack"], tuple(described["learners"]), tuple(images))

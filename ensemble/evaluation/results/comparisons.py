@@ -7,31 +7,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64
 
-from ensemble.metrics.formulas import METRICS
-from ensemble.metrics.statistics import Difference, Resampling, few_scenes, paired_differences
-from ensemble.report.scores import REFERENCES, TABLE_METRICS, ImageScore, ScoreRow, Scores
+from ensemble.evaluation.results.scores import REFERENCES, ImageScore, ScoreRow, Scores
+from ensemble.metrics.formulas import METRICS, TABLE_METRICS
+from ensemble.metrics.statistics import Difference, Resampling, paired_differences
 from ensemble.runs.names import BEST_SINGLE, MEAN, SEED_MEAN
-
-MARKS = {
-    "above": "▲",
-    "below": "▼",
-    BEST_SINGLE: "†",
-    SEED_MEAN: "‡",
-}
-"""What stands behind a value: above or below the plain mean, better than the two other references."""
-
-MARK_WORDS = {
-    "above": "significantly better than the plain mean",
-    "below": "significantly worse than the plain mean",
-    BEST_SINGLE: "significantly better than the best single learner",
-    SEED_MEAN: "significantly better than the mean of seeds at equal cost",
-}
-
-REFERENCE_WORDS = {
-    MEAN: "the plain mean",
-    BEST_SINGLE: "the best single learner",
-    SEED_MEAN: "the mean of seeds at equal cost",
-}
 
 LEVEL = 0.05
 
@@ -119,64 +98,11 @@ def leading_stack(scores: Scores) -> ScoreRow | None:
     Where the validation scenes chose by something else, it is the one with the lowest REL on the test images.
     """
     stacks = [row for row in scores.rows if row.kind == "stack"]
-    rel = _validation_rel(stacks) or [row.scores["abs_rel"] for row in stacks]
+    rel = validation_rels(stacks) or [row.scores["abs_rel"] for row in stacks]
     return min(zip(rel, stacks, strict=True), key=lambda pair: pair[0], default=(None, None))[1]
 
 
-def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
-    """What the numbers say, in plain sentences."""
-    leading = leading_stack(scores)
-    if leading is None:
-        return ["There is no stack among these rows, so there is nothing to hold against the plain mean."]
-    stacks = [row for row in scores.rows if row.kind == "stack"]
-    sentences = [f"Of one stack, {leading.title}, this is what {comparisons.images} test images say."]
-    if len(stacks) > 1:
-        chosen = (
-            f"has the lowest REL on the validation scenes; this is what {comparisons.images} test images say of it."
-            if _validation_rel(stacks)
-            else f"has the lowest REL on {comparisons.images} test images; it is named first by these very images, "
-            "which flatters it a little."
-        )
-        sentences = [f"Of {len(stacks)} stacks, {leading.title} {chosen}"]
-    if not comparisons.resamples:
-        return [*sentences, resampling_sentence(comparisons)]
-    compared = [(each, comparisons.against(leading.name, each)) for each in REFERENCES if each != leading.name]
-    sentences += [_verdict(REFERENCE_WORDS[name], found) for name, found in compared if found]
-    missing = [REFERENCE_WORDS[name] for name, found in compared if not found]
-    if missing:
-        sentences.append(f"There is no row for {_listed(missing)}, so nothing is said about it.")
-    others = [
-        f"{row.title} {_counted(found)}"
-        for row in stacks
-        if row != leading and (found := comparisons.against(row.name, MEAN))
-    ]
-    if others:
-        sentences.append(
-            f"Significant differences of the others from the plain mean on {len(TABLE_METRICS)} metrics: "
-            f"{'; '.join(others)}."
-        )
-    return sentences
-
-
-def resampling_sentence(comparisons: Comparisons) -> str:
-    """How intervals and p-values came about, and what they do not tell."""
-    if not comparisons.resamples:
-        return (
-            f"No differences: all {comparisons.images} images are of one scene, and one scene tells nothing of others. "
-            "Score more scenes, or ask for intervals over images with --by image."
-        )
-    by_scene = comparisons.by == "scene"
-    unit = "whole scenes" if by_scene else "single images (as if frames of a scene were independent)"
-    return (
-        f"Intervals and p-values: paired bootstrap, {comparisons.resamples:,} resamples of {unit}, "
-        f"{comparisons.images} images of {comparisons.scenes} scenes; p-values corrected over the "
-        f"{len(TABLE_METRICS)} metrics of a pair (Holm), significant below {LEVEL:g}. Repeated fits are averaged per "
-        f"image first: intervals speak of other {'scenes' if by_scene else 'images of these scenes'}, ± of other fits."
-        f"{few_scenes(comparisons.scenes)}"
-    )
-
-
-def _validation_rel(stacks: Sequence[ScoreRow]) -> list[float]:
+def validation_rels(stacks: Sequence[ScoreRow]) -> list[float]:
     """Of every stack; empty where it is not known of all."""
     known = [row.validation_rel for row in stacks if row.validation_rel is not None]
     return known if len(known) == len(stacks) else []
@@ -193,46 +119,6 @@ def _turned(each: Difference) -> Difference:
         high=0.0 - each.low,
         better=better,
     )
-
-
-def _leans(each: Difference) -> str:
-    """Which way a difference points, significant or not."""
-    if each.difference == 0:
-        return "equal"
-    return "better" if (each.difference > 0) == METRICS[each.metric].higher_is_better else "worse"
-
-
-def _verdict(reference: str, found: Sequence[Difference]) -> str:
-    wins = [METRICS[each.metric].label for each in found if each.better == "first"]
-    losses = [METRICS[each.metric].label for each in found if each.better == "second"]
-    unclear = [f"{METRICS[each.metric].label} ({_leans(each)})" for each in found if each.better is None]
-    ahead = sum(_leans(each) == "better" for each in found)
-    parts = [f"better on {_share(ahead, len(found))} metrics", _significantly("", wins, len(found))]
-    if losses:
-        parts.append(_significantly("worse ", losses, len(found)))
-    text = f"Against {reference} it is {', '.join(parts)}."
-    return f"{text} Not significant: {_listed(unclear)}." if unclear else text
-
-
-def _significantly(how: str, metrics: Sequence[str], count: int) -> str:
-    if not metrics:
-        return f"significantly {how}on none"
-    if len(metrics) == count:
-        return f"significantly {how}on every one"
-    return f"significantly {how}on {len(metrics)} ({_listed(metrics)})"
-
-
-def _share(part: int, whole: int) -> str:
-    return f"all {whole}" if part == whole else f"{part} of {whole}" if part else f"none of {whole}"
-
-
-def _counted(found: Sequence[Difference]) -> str:
-    wins, losses = (sum(each.better == side for each in found) for side in ("first", "second"))
-    return f"{wins} better, {losses} worse"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _per_image(

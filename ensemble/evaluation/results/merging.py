@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ensemble.report.details import StackDetails, read_details
-from ensemble.report.gallery import Gallery, read_galleries
-from ensemble.report.scores import ImageScore, ScoreRow, Scores, read_per_image, read_scores
+from ensemble.evaluation.results.details import StackDetails, read_details
+from ensemble.evaluation.results.gallery import Gallery, read_galleries
+from ensemble.evaluation.results.scores import ImageScore, ScoreRow, Scores, read_per_image, read_scores
 from ensemble.runs.paths import Run
 
 AGREEMENT = 1e-6

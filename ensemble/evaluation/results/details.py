@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from ensemble.report.scores import CHECKED, SCHEMA, first_mistake
+from ensemble.evaluation.results.scores import CHECKED, SCHEMA, first_mistake
 from ensemble.runs.files import write_text
 
 BINS = 20
