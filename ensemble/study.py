@@ -12,9 +12,9 @@ from ensemble.console import messages, results
 from ensemble.runs.paths import outputs
 from ensemble.settings.layers import config_folder
 from ensemble.settings.trees import SettingsError, nearest, parse_assignments
-from ensemble.studies.arms import arms_of, experiment_of, lowest_numbers, settings_of
-from ensemble.studies.files import read_study
-from ensemble.studies.folders import known_studies, started_study, study_folder
+from ensemble.studies.design.arms import arms_of, experiment_of, lowest_numbers, settings_of
+from ensemble.studies.design.study_file import read_study
+from ensemble.studies.storage.folders import known_studies, started_study, study_folder
 
 app = options.application("Studies: questions with a few answers, tuned at equal budget, on one machine or many.")
 
@@ -34,7 +34,7 @@ Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study tha
 @contextmanager
 def storage_may_be_down() -> Iterator[None]:
     """End with one line and exit status 3 where the storage does not answer."""
-    from ensemble.studies.storage import StorageDownError
+    from ensemble.studies.storage.connection import StorageDownError
 
     try:
         yield
@@ -68,9 +68,9 @@ def run(
         settings_of(study, arm, lowest_numbers(study, arm), where, root=root)
         experiment_of(study, arm)
 
-    from ensemble.studies.addresses import has_password, storage_url
-    from ensemble.studies.running import begin_study, run_study
-    from ensemble.studies.trials import Laboratory
+    from ensemble.studies.running.launch import begin_study, run_study
+    from ensemble.studies.running.trials import Laboratory
+    from ensemble.studies.storage.addresses import has_password, storage_url
 
     url = storage_url(storage, study_folder(where, study.name))
     laboratory = Laboratory(study, where, url, root=root, wandb=wandb)
@@ -94,9 +94,9 @@ def show(
     where = outputs(cache_dir)
     settings = started_study(where, study)
 
-    from ensemble.studies.addresses import storage_url
-    from ensemble.studies.progress import progress_table, progress_tree
-    from ensemble.studies.records import begun_trials
+    from ensemble.studies.running.progress import progress_table, progress_tree
+    from ensemble.studies.storage.addresses import storage_url
+    from ensemble.studies.storage.records import begun_trials
 
     with storage_may_be_down():
         trials = begun_trials(settings, storage_url(storage, study_folder(where, study)))
@@ -132,9 +132,9 @@ def best(
     where = outputs(cache_dir)
     settings = started_study(where, study)
 
-    from ensemble.studies.addresses import storage_url
-    from ensemble.studies.best import best_command, write_best
-    from ensemble.studies.records import begun_trials
+    from ensemble.studies.design.best import best_command, write_best
+    from ensemble.studies.storage.addresses import storage_url
+    from ensemble.studies.storage.records import begun_trials
 
     with storage_may_be_down():
         trials = begun_trials(settings, storage_url(storage, study_folder(where, study)))
@@ -166,11 +166,11 @@ def compare(
         raise SettingsError("--budget is that of the repeats, and --seeds none asks for none of them; leave out one")
     options.parse_budget(budget)
 
-    from ensemble.studies.addresses import storage_url
-    from ensemble.studies.comparison import compare_studies
-    from ensemble.studies.pages import arm_table, write_comparison
-    from ensemble.studies.sheets import comparison_tree
-    from ensemble.studies.trials import Laboratory
+    from ensemble.studies.comparing.comparison import compare_studies
+    from ensemble.studies.comparing.pages import arm_table, write_comparison
+    from ensemble.studies.comparing.sheets import comparison_tree
+    from ensemble.studies.running.trials import Laboratory
+    from ensemble.studies.storage.addresses import storage_url
 
     with storage_may_be_down():
         laboratories = [

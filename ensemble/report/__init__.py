@@ -1,1 +1,4 @@
-"""What an evaluation found: its files, its tables, and the report that ``python -m ensemble.report`` makes of them."""
+"""What people read: tables, documents, pages and drawings, made of the files that evaluations wrote.
+
+Nothing is scored, trained or predicted here, and nothing below imports this package.
+"""

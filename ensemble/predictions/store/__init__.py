@@ -1,4 +1,7 @@
-"""Predictions of the base learners, kept on disk so that they are complete, of known origin and undamaged."""
+"""Predictions of the base learners, kept on disk so that they are complete, of known origin and undamaged.
+
+HDF5 is opened here and in ``data`` alone; which models there are is not known here.
+"""
 
 from ensemble.predictions.store.filling import fill_stores
 from ensemble.predictions.store.identity import (

@@ -22,12 +22,13 @@ from sqlalchemy import event
 
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run
-from ensemble.studies import running, trials, workers
-from ensemble.studies.addresses import storage_url
-from ensemble.studies.files import StudySettings, read_study
-from ensemble.studies.folders import study_folder
-from ensemble.studies.records import Trial, trials_of
-from ensemble.studies.storage import open_storage
+from ensemble.studies.design.study_file import StudySettings, read_study
+from ensemble.studies.running import launch
+from ensemble.studies.running import trials, workers
+from ensemble.studies.storage.addresses import storage_url
+from ensemble.studies.storage.connection import open_storage
+from ensemble.studies.storage.folders import study_folder
+from ensemble.studies.storage.records import Trial, trials_of
 
 STUDY = """
 name: toy
@@ -93,7 +94,7 @@ def work_here(laboratory: trials.Laboratory, fit: Callable[..., Run] | None = No
 
 def run_here(*words: object, fit: Callable[..., Run] | None = None, **environment: str) -> Answer:
     """``study run`` with fits that take no time and learners that nobody asks for."""
-    with mock.patch.object(running, "prepare"), mock.patch.object(trials, "fit_meta", fit or instant()):
+    with mock.patch.object(launch, "prepare"), mock.patch.object(trials, "fit_meta", fit or instant()):
         return call("study", "run", *words, "--workers", 0, **environment)
 
 

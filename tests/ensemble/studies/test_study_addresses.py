@@ -8,12 +8,12 @@ from command_lines import call
 from study_actors import found, run_here, toy, work_here, write_study
 
 from ensemble.settings.trees import SettingsError
-from ensemble.studies.addresses import has_password, keep_address, shown_url, storage_url
-from ensemble.studies.arms import arms_of
-from ensemble.studies.folders import StudyFolder
-from ensemble.studies.records import open_part
-from ensemble.studies.storage import open_storage
-from ensemble.studies.trials import Laboratory
+from ensemble.studies.design.arms import arms_of
+from ensemble.studies.running.trials import Laboratory
+from ensemble.studies.storage.addresses import has_password, keep_address, shown_url, storage_url
+from ensemble.studies.storage.connection import open_storage
+from ensemble.studies.storage.folders import StudyFolder
+from ensemble.studies.storage.records import open_part
 
 
 def started(folder: Path, **changed) -> Laboratory:

@@ -17,12 +17,12 @@ from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.fit import fit_meta
-from ensemble.studies import repeats, tracked
-from ensemble.studies.files import read_study
-from ensemble.studies.folders import scores_file
-from ensemble.studies.records import trials_of
-from ensemble.studies.storage import open_storage
-from ensemble.studies.trials import WORKER
+from ensemble.studies.design.study_file import read_study
+from ensemble.studies.running import repeats, tracked
+from ensemble.studies.running.trials import WORKER
+from ensemble.studies.storage.connection import open_storage
+from ensemble.studies.storage.folders import scores_file
+from ensemble.studies.storage.records import trials_of
 from ensemble.training.tracking import wandb_logger
 
 

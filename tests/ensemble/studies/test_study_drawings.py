@@ -7,8 +7,8 @@ import optuna
 import pytest
 from study_actors import found, toy, work_here
 
-from ensemble.studies.drawings import importances, pool_pictures
-from ensemble.studies.merging import Pool, pools_of
+from ensemble.studies.comparing.drawings import importances, pool_pictures
+from ensemble.studies.comparing.merging import Pool, pools_of
 
 PARTLY = {
     "training.lr": {"low": 1.0e-4, "high": 1.0e-2, "log": True},

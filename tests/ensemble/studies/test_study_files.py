@@ -8,8 +8,8 @@ from study_actors import toy, write_study
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import config_folder
 from ensemble.settings.trees import SettingsError
-from ensemble.studies.arms import arms_of, lowest_numbers, numbers_of, settings_of
-from ensemble.studies.files import BudgetSettings, read_study
+from ensemble.studies.design.arms import arms_of, lowest_numbers, numbers_of, settings_of
+from ensemble.studies.design.study_file import BudgetSettings, read_study
 
 READY = sorted((config_folder() / "study").glob("*.yaml"))
 

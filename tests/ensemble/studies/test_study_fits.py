@@ -15,12 +15,12 @@ from ensemble.data.rooms.source import RoomsSource
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
-from ensemble.studies import decoding
-from ensemble.studies.arms import arms_of
-from ensemble.studies.decoding import sharing_frames
-from ensemble.studies.files import read_study
-from ensemble.studies.folders import scores_file, study_folder
-from ensemble.studies.trials import Laboratory, study_settings
+from ensemble.studies.design.arms import arms_of
+from ensemble.studies.design.study_file import read_study
+from ensemble.studies.running import decoding
+from ensemble.studies.running.decoding import sharing_frames
+from ensemble.studies.running.trials import Laboratory, study_settings
+from ensemble.studies.storage.folders import scores_file, study_folder
 
 LIVE = {"training": ["finetune"], "learners": [["bts", "ldrn"]], "inputs": ["d"]}
 

@@ -10,7 +10,7 @@ import yaml
 from command_lines import call
 from study_actors import found, instant, run_here, toy, work_here, write_study
 
-from ensemble.studies import workers
+from ensemble.studies.running import workers
 
 
 @pytest.mark.parametrize(

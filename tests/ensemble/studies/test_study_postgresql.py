@@ -18,10 +18,10 @@ from sqlalchemy.pool import NullPool
 from study_actors import ended, found, instant, kill, run_here, start, toy, wait_for, work_here, write_study
 
 from ensemble.settings.trees import SettingsError
-from ensemble.studies.addresses import storage_url
-from ensemble.studies.records import Trial, begun_trials
-from ensemble.studies.storage import StorageDownError, open_storage, patiently
-from ensemble.studies.trials import Laboratory
+from ensemble.studies.running.trials import Laboratory
+from ensemble.studies.storage.addresses import storage_url
+from ensemble.studies.storage.connection import StorageDownError, open_storage, patiently
+from ensemble.studies.storage.records import Trial, begun_trials
 
 VERSIONS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
 TRIALS = 4
@@ -112,7 +112,7 @@ def test_a_trial_of_another_machine_is_missed_by_its_heartbeat(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     laboratory = toy(tmp_path, url=server.url, name="elsewhere", trials=1, questions={"inputs": ["d"]})
-    monkeypatch.setattr("ensemble.studies.trials.socket.gethostname", lambda: "another")
+    monkeypatch.setattr("ensemble.studies.running.trials.socket.gethostname", lambda: "another")
     doomed = start(laboratory, instant(seconds=600))
     wait_for((laboratory.folder.trial("d", 0).folder / "begun").is_file)
     kill(doomed)

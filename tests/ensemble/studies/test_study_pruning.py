@@ -12,10 +12,10 @@ from study_actors import found, instant, toy, value_of, work_here, write_study
 
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import TrainingSettings
-from ensemble.studies.files import read_study
-from ensemble.studies.folders import study_folder
-from ensemble.studies.trials import Laboratory
-from ensemble.studies.watching import ReportValues
+from ensemble.studies.design.study_file import read_study
+from ensemble.studies.running.trials import Laboratory
+from ensemble.studies.running.watching import ReportValues
+from ensemble.studies.storage.folders import study_folder
 from ensemble.training.budget import Budget
 
 STEPS = 20

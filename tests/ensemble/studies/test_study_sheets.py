@@ -11,10 +11,10 @@ from rich.console import Console
 from study_actors import found, instant, toy, work_here
 
 from ensemble.metrics.statistics import Difference
-from ensemble.studies.arms import arms_of
-from ensemble.studies.comparison import ArmResult, Comparison
-from ensemble.studies.pages import arm_table
-from ensemble.studies.sheets import arms_sheet, comparison_tree, pairs_sheet, trials_sheet
+from ensemble.studies.comparing.comparison import ArmResult, Comparison
+from ensemble.studies.comparing.pages import arm_table
+from ensemble.studies.comparing.sheets import arms_sheet, comparison_tree, pairs_sheet, trials_sheet
+from ensemble.studies.design.arms import arms_of
 
 
 def lines(sheet: str) -> list[dict[str, str]]:

@@ -15,12 +15,12 @@ from study_actors import ended, found, instant, kill, outages, start, toy, value
 
 from ensemble.settings.schema import TrainingSettings
 from ensemble.settings.trees import SettingsError
-from ensemble.studies import workers
-from ensemble.studies.arms import arms_of
-from ensemble.studies.folders import outcome_file
-from ensemble.studies.records import open_part
-from ensemble.studies.storage import StorageDownError, mend_journal, open_storage
-from ensemble.studies.watching import ReportValues
+from ensemble.studies.design.arms import arms_of
+from ensemble.studies.running import workers
+from ensemble.studies.running.watching import ReportValues
+from ensemble.studies.storage.connection import StorageDownError, mend_journal, open_storage
+from ensemble.studies.storage.folders import outcome_file
+from ensemble.studies.storage.records import open_part
 from ensemble.training.budget import Budget
 
 JOURNAL_LINES = b'{"op_code":0}\n{"op_code":1}\n'
@@ -108,7 +108,7 @@ def test_an_outage_of_the_storage_that_ends_in_time_costs_nothing(tmp_path: Path
                 down.append(False)  # it is back when the worker looks again
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ensemble.studies.storage.time.sleep", sleep)
+            patch.setattr("ensemble.studies.storage.connection.time.sleep", sleep)
             work_here(laboratory, instant(before=go_down))
     assert down.count(True) == 1
     assert [trial.state for trial in found(laboratory)] == ["complete", "complete"]

@@ -15,15 +15,15 @@ from rich.live import Live
 
 from ensemble.console import messages
 from ensemble.runs.files import write_text
-from ensemble.studies.addresses import keep_address, shown_url
-from ensemble.studies.arms import arms_of
-from ensemble.studies.files import StudySettings
-from ensemble.studies.preparing import check_arms, prepare
-from ensemble.studies.progress import progress_table, remaining, trial_line
-from ensemble.studies.records import Trial, open_part, trials_of
-from ensemble.studies.storage import open_storage, patiently
-from ensemble.studies.trials import Laboratory
-from ensemble.studies.workers import DOWN_STATUS, adopt_lost, is_hopeless, work
+from ensemble.studies.design.arms import arms_of
+from ensemble.studies.design.study_file import StudySettings
+from ensemble.studies.running.preparing import check_arms, prepare
+from ensemble.studies.running.progress import progress_table, remaining, trial_line
+from ensemble.studies.running.trials import Laboratory
+from ensemble.studies.running.workers import DOWN_STATUS, adopt_lost, is_hopeless, work
+from ensemble.studies.storage.addresses import keep_address, shown_url
+from ensemble.studies.storage.connection import open_storage, patiently
+from ensemble.studies.storage.records import Trial, open_part, trials_of
 
 LOOK_SECONDS = 2.0
 """Between two looks at the storage."""
@@ -95,7 +95,7 @@ def _start(laboratory: Laboratory, workers: int, deadline: float | None) -> list
         log = laboratory.folder.workers / f"{os.uname().nodename}-{os.getpid()}-{index}.log"
         with log.open("w", encoding="utf-8") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "ensemble.studies.workers"],
+                [sys.executable, "-m", "ensemble.studies.running.workers"],
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=stream,

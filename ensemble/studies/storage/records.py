@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics.formulas import METRICS
 from ensemble.settings.trees import SettingsError, read_yaml
-from ensemble.studies.addresses import EXPECTED, shown_url
-from ensemble.studies.arms import Arm, arms_of
-from ensemble.studies.files import COSTS, StudySettings, study_tree
-from ensemble.studies.storage import existing_storage
+from ensemble.studies.design.arms import Arm, arms_of
+from ensemble.studies.design.study_file import COSTS, StudySettings, study_tree
+from ensemble.studies.storage.addresses import EXPECTED, shown_url
+from ensemble.studies.storage.connection import existing_storage
 
 SURPLUS, REASON, SPENT, SECONDS, FOLDER = "surplus", "reason", "spent", "seconds", "folder"
 """Names of what trials tell beside their values."""

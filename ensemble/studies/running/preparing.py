@@ -17,9 +17,9 @@ from ensemble.runs.paths import FULL, Outputs, fold_model, model_options
 from ensemble.settings.layers import learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
-from ensemble.studies.arms import Arm, arms_of, lowest_numbers, settings_of
-from ensemble.studies.files import PreparedSettings, StudySettings
-from ensemble.studies.trials import Laboratory, study_settings
+from ensemble.studies.design.arms import Arm, arms_of, lowest_numbers, settings_of
+from ensemble.studies.design.study_file import PreparedSettings, StudySettings
+from ensemble.studies.running.trials import Laboratory, study_settings
 from ensemble.training.learners import train_learner
 from ensemble.training.networks import build_stack
 

@@ -11,12 +11,12 @@ from ensemble.console import messages
 from ensemble.runs.paths import Run
 from ensemble.settings.trees import SettingsError, parse_assignments
 from ensemble.stacking.fit import fit_meta
-from ensemble.studies.arms import Arm
-from ensemble.studies.files import BudgetSettings
-from ensemble.studies.folders import scores_file
-from ensemble.studies.records import Trial
-from ensemble.studies.trials import Laboratory, study_settings
-from ensemble.studies.watching import KeepScores
+from ensemble.studies.design.arms import Arm
+from ensemble.studies.design.study_file import BudgetSettings
+from ensemble.studies.running.trials import Laboratory, study_settings
+from ensemble.studies.running.watching import KeepScores
+from ensemble.studies.storage.folders import scores_file
+from ensemble.studies.storage.records import Trial
 
 DIVERGED = (FloatingPointError, MemoryError, torch.OutOfMemoryError)
 """What ends a single repeat; the others go on."""

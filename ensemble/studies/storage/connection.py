@@ -17,8 +17,8 @@ from sqlalchemy.pool import NullPool
 
 from ensemble.console import messages
 from ensemble.settings.trees import SettingsError
-from ensemble.studies.addresses import JOURNAL, shown_url
-from ensemble.studies.files import StorageSettings
+from ensemble.studies.design.study_file import StorageSettings
+from ensemble.studies.storage.addresses import JOURNAL, shown_url
 
 Answer = TypeVar("Answer")
 

@@ -12,11 +12,11 @@ from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, check_name
-from ensemble.studies.arms import arms_of, assigned, numbers_of
-from ensemble.studies.files import StudySettings
-from ensemble.studies.folders import study_folder
-from ensemble.studies.records import Trial, best_of
-from ensemble.studies.trials import spelt
+from ensemble.studies.design.arms import arms_of, assigned, numbers_of
+from ensemble.studies.design.study_file import StudySettings
+from ensemble.studies.running.trials import spelt
+from ensemble.studies.storage.folders import study_folder
+from ensemble.studies.storage.records import Trial, best_of
 
 WRITTEN = ("encoder", "network", "loss", "training", "rows", "level0", "mode", "live")
 """Sections of a fit that an experiment file may hold below ``meta``."""

@@ -7,7 +7,7 @@ import sqlalchemy
 
 from ensemble.runs.files import write_text
 from ensemble.settings.trees import SettingsError
-from ensemble.studies.folders import StudyFolder
+from ensemble.studies.storage.folders import StudyFolder
 
 JOURNAL = "journal:"
 EXPECTED = f"postgresql://USER@HOST/DATABASE, sqlite:///FILE or {JOURNAL}FILE"

@@ -18,11 +18,11 @@ from ensemble.report.documents import verdict
 from ensemble.report.tables import markdown_grid
 from ensemble.report.wording import duration, interval, number, probability
 from ensemble.runs.files import write_bytes, write_text
-from ensemble.studies.comparison import ArmResult, Comparison
-from ensemble.studies.drawings import budget_picture, importances, pareto_front, pool_pictures
-from ensemble.studies.files import StudySettings
-from ensemble.studies.merging import Pool
-from ensemble.studies.sheets import arms_sheet, pairs_sheet, trials_sheet
+from ensemble.studies.comparing.comparison import ArmResult, Comparison
+from ensemble.studies.comparing.drawings import budget_picture, importances, pareto_front, pool_pictures
+from ensemble.studies.comparing.merging import Pool
+from ensemble.studies.comparing.sheets import arms_sheet, pairs_sheet, trials_sheet
+from ensemble.studies.design.study_file import StudySettings
 
 CAPTIONS = {
     "importances": "Importance of every parameter for the metric (PED-ANOVA)",
@@ -118,7 +118,7 @@ def markdown_page(found: Comparison, pictures: Collection[str]) -> str:
 def html_page(found: Comparison, pictures: dict[str, bytes]) -> str:
     """The whole comparison as one page that asks nobody for anything."""
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader("ensemble.studies", "."), PackageLoader("ensemble.report", ".")]),
+        loader=ChoiceLoader([PackageLoader("ensemble.studies.comparing", "."), PackageLoader("ensemble.report", ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

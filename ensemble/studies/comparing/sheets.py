@@ -8,8 +8,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from ensemble.metrics.statistics import Difference
-from ensemble.studies.comparison import ArmResult, Comparison
-from ensemble.studies.files import plain_number
+from ensemble.studies.comparing.comparison import ArmResult, Comparison
+from ensemble.studies.design.study_file import plain_number
 
 ARM_COLUMNS = (
     *("study", "arm", "metric", "value", "low", "high", "deviation", "repeats", "failed_repeats", "plain_mean"),

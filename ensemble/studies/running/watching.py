@@ -11,8 +11,8 @@ import torch
 
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Run
-from ensemble.studies.folders import scores_file
-from ensemble.studies.storage import DOWN
+from ensemble.studies.storage.connection import DOWN
+from ensemble.studies.storage.folders import scores_file
 from ensemble.training.budget import Budget
 from ensemble.training.checkpoints import KeepCheckpoints
 

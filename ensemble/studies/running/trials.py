@@ -23,14 +23,14 @@ from ensemble.settings.schema import StackSettings
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.fit import fit_meta
 from ensemble.stacking.joint import with_members
-from ensemble.studies.arms import Arm, assigned, numbers_of, settings_of
-from ensemble.studies.decoding import sharing_frames
-from ensemble.studies.files import COSTS, NumberSettings, StudySettings, plain_number
-from ensemble.studies.folders import StudyFolder, outcome_file, scores_file, study_folder
-from ensemble.studies.records import FOLDER, REASON, SECONDS, SPENT, SURPLUS, records
-from ensemble.studies.storage import StorageDownError, patiently, quiet
-from ensemble.studies.tracked import finish_trackers, start_tracker
-from ensemble.studies.watching import KeepScores, ReportValues
+from ensemble.studies.design.arms import Arm, assigned, numbers_of, settings_of
+from ensemble.studies.design.study_file import COSTS, NumberSettings, StudySettings, plain_number
+from ensemble.studies.running.decoding import sharing_frames
+from ensemble.studies.running.tracked import finish_trackers, start_tracker
+from ensemble.studies.running.watching import KeepScores, ReportValues
+from ensemble.studies.storage.connection import StorageDownError, patiently, quiet
+from ensemble.studies.storage.folders import StudyFolder, outcome_file, scores_file, study_folder
+from ensemble.studies.storage.records import FOLDER, REASON, SECONDS, SPENT, SURPLUS, records
 
 WORKER = "worker"
 """Name of the trial's note of who runs it."""

@@ -20,12 +20,12 @@ from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
-from ensemble.studies.arms import Arm, arms_of, numbers_of
-from ensemble.studies.files import StudySettings
-from ensemble.studies.merging import Pool, pools_of
-from ensemble.studies.records import Trial, begun_trials, best_of
-from ensemble.studies.repeats import Repeats, read_scores, repeat_best
-from ensemble.studies.trials import Laboratory, spelt
+from ensemble.studies.comparing.merging import Pool, pools_of
+from ensemble.studies.design.arms import Arm, arms_of, numbers_of
+from ensemble.studies.design.study_file import StudySettings
+from ensemble.studies.running.repeats import Repeats, read_scores, repeat_best
+from ensemble.studies.running.trials import Laboratory, spelt
+from ensemble.studies.storage.records import Trial, begun_trials, best_of
 
 ImageScores = Mapping[str, float]
 """Frame -> score."""

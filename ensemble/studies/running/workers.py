@@ -19,21 +19,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.console import messages
 from ensemble.runs.paths import Outputs
-from ensemble.studies.addresses import shown_url
-from ensemble.studies.arms import Arm, arms_of
-from ensemble.studies.files import StudySettings
-from ensemble.studies.progress import trial_line
-from ensemble.studies.records import FOLDER, Trial, open_part, records
-from ensemble.studies.storage import (
-    DOWN,
-    PatientStorage,
-    StorageDownError,
-    open_storage,
-    patiently,
-    quiet,
-    retry,
-)
-from ensemble.studies.trials import (
+from ensemble.studies.design.arms import Arm, arms_of
+from ensemble.studies.design.study_file import StudySettings
+from ensemble.studies.running.progress import trial_line
+from ensemble.studies.running.trials import (
     WORKER,
     Laboratory,
     SurplusError,
@@ -43,6 +32,17 @@ from ensemble.studies.trials import (
     run_trial,
     this_process,
 )
+from ensemble.studies.storage.addresses import shown_url
+from ensemble.studies.storage.connection import (
+    DOWN,
+    PatientStorage,
+    StorageDownError,
+    open_storage,
+    patiently,
+    quiet,
+    retry,
+)
+from ensemble.studies.storage.records import FOLDER, Trial, open_part, records
 
 HOPELESS = 3
 """Trials of an arm that fail before any succeeds; then the arm is left."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.trees import SettingsError, nearest
-from ensemble.studies.files import StudySettings
+from ensemble.studies.design.study_file import StudySettings
 
 
 @dataclass(frozen=True)

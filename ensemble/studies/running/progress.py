@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ensemble.report.wording import duration, number
-from ensemble.studies.arms import arms_of
-from ensemble.studies.files import StudySettings
-from ensemble.studies.records import Trial, best_of
+from ensemble.studies.design.arms import arms_of
+from ensemble.studies.design.study_file import StudySettings
+from ensemble.studies.storage.records import Trial, best_of
 
 COUNTED = ("running", "complete", "pruned", "failed")
 

@@ -7,10 +7,10 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from ensemble.studies.arms import Arm, arms_of, numbers_of
-from ensemble.studies.files import StudySettings
-from ensemble.studies.records import Trial, directions
-from ensemble.studies.trials import distribution_of
+from ensemble.studies.design.arms import Arm, arms_of, numbers_of
+from ensemble.studies.design.study_file import StudySettings
+from ensemble.studies.running.trials import distribution_of
+from ensemble.studies.storage.records import Trial, directions
 
 ALL = "all arms"
 

@@ -12,7 +12,7 @@ from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import experiment_name, stack_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
-from ensemble.studies.files import ALIASES, WORD, NumberSettings, StudySettings
+from ensemble.studies.design.study_file import ALIASES, WORD, NumberSettings, StudySettings
 
 CHOSEN = ("inputs", "learners")
 """Settings that are chosen before files are read, because other files belong to them."""

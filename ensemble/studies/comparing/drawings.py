@@ -16,10 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
 from ensemble.metrics.formulas import METRICS
-from ensemble.studies.comparison import ArmResult, Comparison
-from ensemble.studies.files import StudySettings
-from ensemble.studies.merging import Pool
-from ensemble.studies.records import is_higher_better
+from ensemble.studies.comparing.comparison import ArmResult, Comparison
+from ensemble.studies.comparing.merging import Pool
+from ensemble.studies.design.study_file import StudySettings
+from ensemble.studies.storage.records import is_higher_better
 
 WIDTH, HEIGHT, DPI = 8.0, 4.6, 110
 ENOUGH = 2
