@@ -272,13 +272,14 @@ def verify(
     """Read every byte of the cached predictions; exit status 1 where a shard is not as it was written."""
     where = outputs(cache_dir)
 
-    from ensemble.predictions.store.verify import stores_table, verify_stores
+    from ensemble.predictions.store.verify import verify_stores
+    from ensemble.report.tables.verification import stores_table
 
     stores = verify_stores(where, experiments or [])
     if as_json:
         results.print_json(data=[store.to_plain() for store in stores])
     else:
-        results.print(stores_table(stores))
+        options.show(stores_table(stores))
     complaints = [shard.complaint for store in stores for shard in store.damaged]
     for complaint in complaints:
         messages.print(f"error: {complaint}", style="red")
@@ -310,8 +311,8 @@ def evaluate(
     from ensemble.evaluation.results.scores import scores_json
     from ensemble.predictions.learners import trained_learner
     from ensemble.report.evaluated import draw_evaluation
-    from ensemble.report.protocols import protocols_table
-    from ensemble.report.tables import score_table
+    from ensemble.report.tables.protocols import protocol_tables
+    from ensemble.report.tables.scores import score_table
 
     where = outputs(cache_dir)
     trained = trained_learner(where, name, learner, root=root, options=options.repeated(data, root, config))
@@ -321,9 +322,9 @@ def evaluate(
     if as_json:
         results.print_json(protocols_json(read_protocols(run.protocols)) if protocols else scores_json(scores))
         return
-    results.print(score_table(scores, published=published))
+    options.show(score_table(scores, published=published))
     if protocols:
-        results.print(protocols_table(read_protocols(run.protocols)))
+        options.show(*protocol_tables(read_protocols(run.protocols)))
     messages.print(f"scores, and scores per image: {run.folder}")
 
 
@@ -342,13 +343,14 @@ def profile(
     check_name(device, ("cpu", "cuda"), "device")
     pixels = options.parse_size(size)
 
-    from ensemble.training.cost import profile_json, profile_rows, profile_table
+    from ensemble.report.tables.costs import profile_table
+    from ensemble.training.cost import profile_json, profile_rows
 
     rows = profile_rows(learner, pixels, device=device, repeats=repeats, config=config)
     if as_json:
         results.print_json(profile_json(rows))
     else:
-        results.print(profile_table(rows))
+        options.show(profile_table(rows))
 
 
 def _import_settings(

@@ -59,7 +59,7 @@ def demo(
     from ensemble.evaluation.evaluate import evaluate_stacks
     from ensemble.evaluation.results.scores import scores_json
     from ensemble.report.evaluated import draw_evaluation
-    from ensemble.report.tables import score_table
+    from ensemble.report.tables.scores import score_table
     from ensemble.stacking.stack import load_stack
 
     folder = where.report(experiment)
@@ -68,7 +68,7 @@ def demo(
     if json:
         results.print_json(scores_json(scores))
     else:
-        results.print(score_table(scores))
+        options.show(score_table(scores))
     messages.print(f"table and pictures: {folder}   {time.monotonic() - started:.0f} s")
 
 

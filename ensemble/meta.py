@@ -174,8 +174,8 @@ def evaluate(
     from ensemble.evaluation.results.protocols import protocols_json, read_protocols
     from ensemble.evaluation.results.scores import scores_json
     from ensemble.report.evaluated import draw_evaluation
-    from ensemble.report.protocols import protocols_table
-    from ensemble.report.tables import score_table
+    from ensemble.report.tables.protocols import protocol_tables
+    from ensemble.report.tables.scores import score_table
     from ensemble.stacking.stack import load_stack
 
     stacks = [load_stack(run, where, root=root) for run in found]
@@ -185,9 +185,9 @@ def evaluate(
     if as_json:
         results.print_json(protocols_json(read_protocols(Run(folder).protocols)) if protocols else scores_json(scores))
         return
-    results.print(score_table(scores, published=published))
+    options.show(score_table(scores, published=published))
     if protocols:
-        results.print(protocols_table(read_protocols(Run(folder).protocols)))
+        options.show(*protocol_tables(read_protocols(Run(folder).protocols)))
     messages.print(f"scores, scores per image and pictures: {folder}")
 
 
@@ -214,14 +214,15 @@ def cross_validate_(
     assigned = options.with_experiment(assignments, experiment)
     run, settings = _asked(where, inputs, chosen, assigned, name, given)
 
-    from ensemble.stacking.cross_validation import cross_validate, cross_validation_table
+    from ensemble.report.tables.cross_validation import cross_validation_table
+    from ensemble.stacking.cross_validation import cross_validate
 
     repeats = options.parse_seeds(seeds) or [settings.seed]
     found = cross_validate(settings, run.folder.name, where, seeds=repeats, fresh=fresh)
     if as_json:
         results.print_json(data=found.to_plain())
     else:
-        results.print(cross_validation_table(found))
+        options.show(cross_validation_table(found))
 
 
 @app.command("compare-subsets")
@@ -246,7 +247,8 @@ def compare(
 
     from ensemble.metrics.statistics import few_scenes
     from ensemble.predictions.level_zero import with_all_folds
-    from ensemble.stacking.subsets import compare_subsets, subset_table
+    from ensemble.report.tables.subsets import subset_table
+    from ensemble.stacking.subsets import compare_subsets
 
     words = options.repeated(data, root, config)
     beside = settings_beside(where, name) or learner_settings(
@@ -257,7 +259,7 @@ def compare(
     if as_json:
         results.print_json(data=comparison.to_plain())
     else:
-        results.print(subset_table(comparison))
+        options.show(subset_table(comparison))
         results.print()
         for place in comparison.places:
             results.print(place.sentence)

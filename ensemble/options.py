@@ -1,4 +1,4 @@
-"""Options that several command lines share, and how their errors end."""
+"""Options that several command lines share, how they show tables, and how their errors end."""
 
 import ctypes
 import json
@@ -11,9 +11,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ensemble.console import messages
+from ensemble.console import messages, results
 from ensemble.metrics.published import PROTOCOLS
 from ensemble.settings.trees import SettingsError, check_name
+from ensemble.tables import Table
+from ensemble.tables.terminal import TerminalTable
 
 Data = Annotated[
     str | None,
@@ -90,6 +92,12 @@ def run(app: typer.Typer) -> None:
             raise
         messages.print(f"error: {error}", style="red")
         sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def show(*tables: Table) -> None:
+    """Print what was asked for, as wide as the terminal allows."""
+    for table in tables:
+        results.print(TerminalTable(table))
 
 
 def with_experiment(assignments: list[str] | None, experiment: str | None) -> list[str]:

@@ -103,7 +103,7 @@ def show(
     if as_json:
         results.print_json(data=progress_tree(settings, trials))
     else:
-        results.print(progress_table(settings, trials))
+        options.show(progress_table(settings, trials))
 
 
 @app.command("list")
@@ -183,7 +183,7 @@ def compare(
     if as_json:
         results.print_json(data={**comparison_tree(found), "folder": str(folder), "files": written})
     else:
-        results.print(arm_table(found))
+        options.show(arm_table(found))
     messages.print(f"{', '.join(written)}: {folder}")
 
 

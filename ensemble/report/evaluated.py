@@ -3,8 +3,8 @@
 from ensemble.evaluation.results.gallery import read_galleries
 from ensemble.evaluation.results.protocols import read_protocols
 from ensemble.evaluation.results.scores import read_scores
-from ensemble.report.protocols import protocols_markdown
-from ensemble.report.tables import markdown_table
+from ensemble.report.tables.protocols import protocols_markdown
+from ensemble.report.tables.scores import score_document
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Run
 
@@ -15,7 +15,7 @@ def draw_evaluation(out: Run) -> None:
     Raises:
         ValueError: A file of the evaluation is missing, damaged, or of another version.
     """
-    write_text(out.table, markdown_table(read_scores(out.scores)))
+    write_text(out.table, score_document(read_scores(out.scores)))
     if out.protocols.is_file():
         write_text(out.protocols_table, protocols_markdown(read_protocols(out.protocols)))
     if out.picture_arrays.is_file():

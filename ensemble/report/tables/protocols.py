@@ -1,22 +1,15 @@
-"""The same rows scored under several published protocols: ``protocols.json``, ``protocols.md`` and the terminal."""
+"""The same rows scored under several published protocols, side by side."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from rich import box
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
 from ensemble.evaluation.results.protocols import ProtocolComparison, ProtocolScores
-from ensemble.evaluation.results.scores import TITLES
-from ensemble.metrics.formulas import METRICS
+from ensemble.evaluation.results.scores import TITLES, ScoreRow
 from ensemble.metrics.published import OURS
-from ensemble.report.tables import markdown_grid
-from ensemble.report.wording import best_values, is_best, number, protocol_entries, shown_rows
-
-SHOWN = ("d1", "abs_rel", "rmse")
-"""Metrics that are put side by side; the JSON holds all of them."""
+from ensemble.report.tables.scores import SHOWN
+from ensemble.report.wording import best_values, heading, is_best, number, protocol_entries, shown_rows
+from ensemble.tables import Cell, Column, Table, plain_table, table_of
+from ensemble.tables.markdown import markdown_table
 
 COMPARED = {
     "crop": "none",
@@ -30,27 +23,24 @@ COMPARED = {
 """Rules that documents compare, and what stands for one that is not written down."""
 
 
-def protocols_table(comparison: ProtocolComparison) -> Group:
-    """One table per metric, rows by protocols, for a terminal of 80 columns."""
-    notes = [Text(line, style="dim") for line in _footnotes(comparison)]
-    return Group(*(_metric_table(comparison, metric) for metric in SHOWN), *notes)
+def protocol_tables(comparison: ProtocolComparison) -> list[Table]:
+    """One table per metric of ``SHOWN``, rows by protocols; what concerns all of them stands below the last."""
+    return [
+        _metric_table(comparison, metric, "\n".join(_footnotes(comparison)) if metric == SHOWN[-1] else "")
+        for metric in SHOWN
+    ]
 
 
 def protocols_markdown(comparison: ProtocolComparison) -> str:
     """The same for a document, and what the protocols differ in."""
     names = list(comparison.protocols)
-    header = [_heading(name, comparison) for name in names]
     text = "# The same predictions under published protocols\n"
     for metric in SHOWN:
-        lines = [
-            [title, *(f"**{value}**" if best else value for value, best in cells)]
-            for _, title, cells in _lines(comparison, metric)
-        ]
-        text += f"\n## {_label(metric)}\n\n{markdown_grid(['', *header], lines)}"
+        text += f"\n## {heading(metric)}\n\n{markdown_table(_metric_table(comparison, metric))}"
     rules = {name: dict(protocol_entries(each.scores)) for name, each in comparison.protocols.items()}
     lines = [[rule, *(rules[name].get(rule, absent) for name in names)] for rule, absent in COMPARED.items()]
     lines.append(["images", *(str(each.scores.rows[0].images) for each in comparison.protocols.values())])
-    text += f"\n## Rules as they were applied\n\n{markdown_grid(['', *names], lines)}\n"
+    text += f"\n## Rules as they were applied\n\n{markdown_table(plain_table(['', *names], lines))}\n"
     text += "\n".join(line.replace("*", "\\*") + "\n" for line in _footnotes(comparison))
     for name, each in comparison.protocols.items():
         if each.source:
@@ -59,45 +49,26 @@ def protocols_markdown(comparison: ProtocolComparison) -> str:
     return text
 
 
-def _metric_table(comparison: ProtocolComparison, metric: str) -> Table:
-    table = Table(
-        title=Text(_label(metric), style="bold italic"), box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False
-    )
-    table.add_column("")
-    for name in comparison.protocols:
-        table.add_column(_heading(name, comparison).replace("depth", "-\ndepth"), justify="right", no_wrap=True)
-    for kind, lines in groupby(_lines(comparison, metric), key=lambda line: line[0]):
-        table.add_row(Text(kind, style="italic dim"))
-        for _, title, cells in lines:
-            table.add_row(Text(f" {title}"), *(Text(value, style="bold" if best else "") for value, best in cells))
-        table.add_section()
-    return table
-
-
-def _lines(comparison: ProtocolComparison, metric: str) -> list[tuple[str, str, list[tuple[str, bool]]]]:
-    """Of every row the heading of its kind, its title, and under each protocol the value and whether it is the best."""
+def _metric_table(comparison: ProtocolComparison, metric: str, caption: str = "") -> Table:
     scores = [each.scores for each in comparison.protocols.values()]
-    rows = [shown_rows(each, published=False) for each in scores]
     best = [best_values(each.rows) for each in scores]
-    return [
-        (
-            TITLES[same[0].kind],
-            same[0].title,
-            [
-                (number(row.scores[metric]), is_best(row, metric, values))
-                for row, values in zip(same, best, strict=True)
-            ],
-        )
-        for same in zip(*rows, strict=True)
-    ]
+
+    def line(same: Sequence[ScoreRow]) -> list[str | Cell]:
+        pairs = zip(same, best, strict=True)
+        cells = [Cell(number(row.scores[metric]), is_best(row, metric, values)) for row, values in pairs]
+        return [same[0].title, *cells]
+
+    same_rows = zip(*(shown_rows(each, published=False) for each in scores), strict=True)
+    grouped = groupby(same_rows, key=lambda same: TITLES[same[0].kind])
+    headings = ("", *(_column(*each) for each in comparison.protocols.items()))
+    return table_of(
+        headings, ((title, map(line, rows)) for title, rows in grouped), title=heading(metric), caption=caption
+    )
 
 
-def _label(metric: str) -> str:
-    return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
-
-
-def _heading(name: str, comparison: ProtocolComparison) -> str:
-    return f"{name}*" if comparison.protocols[name].other_flip else name
+def _column(name: str, found: ProtocolScores) -> Column:
+    title = f"{name}*" if found.other_flip else name
+    return Column(title, title.replace("depth", "- depth"))
 
 
 def _footnotes(comparison: ProtocolComparison) -> list[str]:
