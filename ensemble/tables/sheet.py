@@ -5,7 +5,7 @@ import io
 
 from ensemble.tables.table import Table
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 """How cells begin that spreadsheets take for a formula."""
 
 
@@ -19,7 +19,8 @@ def csv_table(table: Table) -> str:
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # csv does not quote a lone carriage return
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _is_number(text) else text
 
 
 def _is_number(text: str) -> bool:
