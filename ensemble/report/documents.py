@@ -39,15 +39,11 @@ def markdown_report(scores: Scores, comparisons: Comparisons, *, published: bool
 
 def latex_report(scores: Scores, comparisons: Comparisons, *, published: bool = False) -> str:
     """The scores for a paper, with marks of significance, the head-room share of REL and parameters."""
-    table = score_table(
-        scores, comparisons, published=published, headroom_of={"head-room": "abs_rel"}, parameters="params (M)"
-    )
-    words = [
-        table.caption,
-        "Head-room: share of the way from the plain mean to the convex oracle in REL.",
-        mark_legend(),
-        resampling_sentence(comparisons),
-    ]
+    rooms = {"head-room": "abs_rel"}
+    table = score_table(scores, comparisons, published=published, headroom_of=rooms, parameters="params (M)")
+    words = [table.caption, mark_legend(), resampling_sentence(comparisons)]
+    if any(column.heading in rooms for column in table.columns):
+        words.insert(1, "Head-room: share of the way from the plain mean to the convex oracle in REL.")
     return latex_table(replace(table, caption=" ".join(words)))
 
 
@@ -92,21 +88,18 @@ def json_report(scores: Scores, comparisons: Comparisons) -> str:
 def cost_table(scores: Scores) -> Table:
     """Rows with networks of their own, or that take the time of others': parameters, multiply-adds, speed, training."""
     rows = [
-        Row.of(*_costs(row), note=row.note)
+        Row.of(
+            row.title,
+            "-" if row.parameters is None else f"{row.parameters:,}",
+            "-" if row.mul_adds is None else f"{row.mul_adds / 1e9:.2f}",
+            "-" if row.frames_per_second is None else f"{row.frames_per_second:.1f}",
+            duration(row.training_seconds),
+            note=row.note,
+        )
         for row in scores.rows
         if row.parameters is not None or row.frames_per_second is not None
     ]
     return plain_table(("", "parameters", "G mul-adds", "frames/s", "training"), rows)
-
-
-def _costs(row: ScoreRow) -> list[str]:
-    return [
-        row.title,
-        "-" if row.parameters is None else f"{row.parameters:,}",
-        "-" if row.mul_adds is None else f"{row.mul_adds / 1e9:.2f}",
-        "-" if row.frames_per_second is None else f"{row.frames_per_second:.1f}",
-        duration(row.training_seconds),
-    ]
 
 
 def _difference_lines(comparisons: Comparisons, row: ScoreRow) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """The report as one HTML page that holds everything within itself and asks nobody for anything."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,20 +80,8 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
     )
 
 
-@dataclass(frozen=True)
-class Bar:
-    """One bar of head-room, its place as percent of the track."""
-
-    title: str
-    text: str
-    left: float
-    width: float
-    below: bool
-    cut: bool
-
-
-def _rooms(scores: Scores) -> list[tuple[str, list[Bar], float]]:
-    """Per metric: its label, a bar per row, and where the plain mean stands on the track in percent."""
+def _rooms(scores: Scores) -> list[tuple[str, list[dict[str, Any]], float]]:
+    """Per metric: its label, a bar per row, and where the plain mean stands; places are percent of the track."""
     rows = [row for row in shown_rows(scores, published=False) if row.kind not in ("constant", "bound")]
     found = []
     for metric in HEADROOM_METRICS:
@@ -105,14 +93,14 @@ def _rooms(scores: Scores) -> list[tuple[str, list[Bar], float]]:
         high = max(0.05, *(each for _, each in known), 0.05)
         scale = 100 / (high - low)
         bars = [
-            Bar(
-                title=row.title,
-                text=share(each),
-                left=(min(0.0, max(each, low)) - low) * scale,
-                width=abs(max(each, low)) * scale,
-                below=each < 0,
-                cut=each < low,
-            )
+            {
+                "title": row.title,
+                "text": share(each),
+                "left": (min(0.0, max(each, low)) - low) * scale,
+                "width": abs(max(each, low)) * scale,
+                "below": each < 0,
+                "cut": each < low,
+            }
             for row, each in known
         ]
         found.append((METRICS[metric].label, bars, -low * scale))

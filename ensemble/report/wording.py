@@ -99,7 +99,7 @@ def is_best(row: ScoreRow, metric: str, best: Mapping[str, str]) -> bool:
 def caption(scores: Scores, *, published: bool) -> str:
     """Protocol, images and what else must be known to read the table."""
     ours = [row for row in scores.rows if row.kind != "published"]
-    sentences = [protocol_sentence(scores)]
+    sentences = ["; ".join(f"{name}: {value}" for name, value in protocol_entries(scores))]
     if ours:
         sentences.append(f"{ours[0].images} images")
     if ours and ours[0].without_valid:
@@ -111,11 +111,6 @@ def caption(scores: Scores, *, published: bool) -> str:
         sentences.append("± is the standard deviation over repeated fits")
     text = " ".join(f"{sentence}." for sentence in sentences if sentence)
     return f"{text} {PUBLISHED_NOTE}" if published else text
-
-
-def protocol_sentence(scores: Scores) -> str:
-    """Every entry of the protocol, in words."""
-    return "; ".join(f"{name}: {value}" for name, value in protocol_entries(scores))
 
 
 def protocol_entries(scores: Scores) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from ensemble.tables.table import Cell, Column, Row, Table
+from ensemble.tables.table import Cell, Column, Table
 
 _MARKS = {"▲": "+", "▼": "-", "†": r"\dagger", "‡": r"\ddagger"}
 _SPECIAL = {
@@ -41,7 +41,8 @@ def latex_table(table: Table) -> str:
         for row in section.rows:
             lines.append(_line(_cell(*each) for each in zip(row.cells, columns, strict=True)))
             if row.spread:
-                lines.append(_line(_spreads(row, columns)))
+                spreads = (_spread(*each) for each in zip(row.cells[1:], columns[1:], strict=True))
+                lines.append(_line([rf"\quad\scriptsize {escaped(row.spread)}", *spreads]))
     caption = ". ".join(escaped(text) for text in (table.title, table.caption) if text)
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}"]
     return "\n".join([*lines, r"\end{table*}", ""])
@@ -58,10 +59,8 @@ def _cell(cell: Cell, column: Column) -> str:
     return (rf"\textbf{{{text}}}" if cell.best else text) + _beside(f"$^{{{marks}}}$" if marks else "", column)
 
 
-def _spreads(row: Row, columns: Iterable[Column]) -> Iterable[str]:
-    yield rf"\quad\scriptsize {escaped(row.spread)}"
-    for cell, column in list(zip(row.cells, columns, strict=True))[1:]:
-        yield rf"\scriptsize {escaped(cell.spread)}{_beside('', column)}" if cell.spread else ""
+def _spread(cell: Cell, column: Column) -> str:
+    return rf"\scriptsize {escaped(cell.spread)}{_beside('', column)}" if cell.spread else ""
 
 
 def _beside(marks: str, column: Column) -> str:

@@ -1,6 +1,6 @@
 """The table of scores, for the terminal and for documents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from types import MappingProxyType
 
@@ -51,17 +51,24 @@ def score_table(
     shares = {title: headroom(scores, metric) for title, metric in headroom_of.items()}
     if all(value is None for each in shares.values() for value in each.values()):
         shares = {}
-    rooms = list(shares.values())
     best = best_values(scores.rows)
     grouped = groupby(shown_rows(scores, published=published), key=lambda row: TITLES[row.kind])
     return table_of(
         (
             "",
-            *(_column(metric, marked=comparisons is not None) for metric in TABLE_METRICS),
+            *(
+                Column(
+                    title := heading(metric),
+                    title.replace("RMSElog", "RMSE log"),
+                    marked=comparisons is not None,
+                    priority=int(metric in SHOWN),
+                )
+                for metric in TABLE_METRICS
+            ),
             *(Column(title, title.replace("-", "- ")) for title in shares),
             parameters,
         ),
-        ((title, [_row(row, comparisons, best, rooms) for row in rows]) for title, rows in grouped),
+        ((title, [_row(row, comparisons, best, shares.values()) for row in rows]) for title, rows in grouped),
         title=scores.experiment,
         caption=caption(scores, published=published),
     )
@@ -74,16 +81,8 @@ def score_document(scores: Scores, comparisons: Comparisons | None = None, *, pu
     return markdown_table(table)
 
 
-def _column(metric: str, *, marked: bool) -> Column:
-    title = heading(metric)
-    return Column(title, title.replace("RMSElog", "RMSE log"), marked=marked, priority=int(metric in SHOWN))
-
-
 def _row(
-    row: ScoreRow,
-    comparisons: Comparisons | None,
-    best: Mapping[str, str],
-    rooms: Sequence[Mapping[str, float | None]],
+    row: ScoreRow, comparisons: Comparisons | None, best: Mapping[str, str], rooms: Iterable[Mapping[str, float | None]]
 ) -> Row:
     return Row.of(
         row.title,

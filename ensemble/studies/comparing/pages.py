@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,15 +26,6 @@ CAPTIONS = {
     "slices": "The metric over every parameter",
     "pareto": "Trials that no other beats in every objective",
 }
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture within a page."""
-
-    name: str
-    caption: str
-    source: str
 
 
 def arm_table(found: Comparison, *, apart: bool = False) -> Table:
@@ -209,7 +199,7 @@ def _pool(study: StudySettings, pool: Pool, pictures: Mapping[str, bytes]) -> di
         "covers": pool.covers,
         "importances": _importance_table(importances(study, pool)),
         "pictures": [
-            Picture(name, f"{caption}: {pool.title}", _uri(pictures[name]))
+            {"caption": f"{caption}: {pool.title}", "source": _uri(pictures[name])}
             for name, caption in names.items()
             if name in pictures
         ],
