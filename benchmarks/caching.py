@@ -186,7 +186,7 @@ def _identity() -> CacheIdentity:
 
 def _write(folder: Path, rows: np.ndarray) -> list[str]:
     ids = [f"frame_{index:05d}" for index in range(len(rows))]
-    with PredictionWriter(folder, _identity(), ids, size=rows.shape[1:], max_depth=MAX_DEPTH) as writer:
+    with PredictionWriter(folder, _identity(), ids, size=rows.shape[1:], max_depth=MAX_DEPTH, mend="") as writer:
         for frame_id, row in zip(ids, rows, strict=True):
             writer.append(frame_id, row)
     return ids
@@ -200,7 +200,7 @@ def _reading(levels: np.ndarray, repeats: int) -> tuple[float, float, float]:
         for learner in range(3):
             place = Path(folder) / str(learner)
             ids = _write(place, rows)
-            readers.append(PredictionReader(place, _identity(), ids, size=rows.shape[1:], max_depth=MAX_DEPTH))
+            readers.append(PredictionReader(place, _identity(), ids, size=rows.shape[1:], max_depth=MAX_DEPTH, mend=""))
             np.save(place / "levels.npy", levels)
             maps.append(np.load(place / "levels.npy", mmap_mode="r"))
         order = np.random.default_rng(0).permutation(len(rows))

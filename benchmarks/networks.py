@@ -265,7 +265,7 @@ def _fitting_from(folder: Path, stack: Stack, height: int, repeats: int) -> dict
     readers = []
     for index, name in enumerate(LEARNERS):
         identity = CacheIdentity(name, "fit", None, *(fingerprint(each) for each in ("w", "p", "f", "s")))
-        with PredictionWriter(folder / name, identity, frames, size=size, max_depth=10.0) as writer:
+        with PredictionWriter(folder / name, identity, frames, size=size, max_depth=10.0, mend="") as writer:
             for frame, depth in zip(frames, depths[:, index], strict=True):
                 writer.append(frame, depth)
         readers.append(PredictionReader(folder / name, identity, frames, size=size, max_depth=10.0))

@@ -189,7 +189,7 @@ def write_rows(
     identity = identity_of(model, source, frames, role, division.folds)
     folder, size = where.predictions("tiny", model.name, role, model.model), model.settings.data.size
     names = [frame.id for frame in frames]
-    with PredictionWriter(folder, identity, names, size=size, max_depth=10.0, rebuild=True) as writer:
+    with PredictionWriter(folder, identity, names, size=size, max_depth=10.0, rebuild=True, mend="") as writer:
         for frame in frames:
             writer.append(frame.id, np.float32(depth_of(source.read(frame).depth)).clip(0, 10))
 

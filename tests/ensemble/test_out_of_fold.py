@@ -372,7 +372,7 @@ def test_rows_of_the_full_fit_under_the_name_of_a_fold_are_refused_by_their_weig
     identity = replace(identity_of(fold, source, frames, "oof", division.folds), weights=full.weights)
     folder, data = where.predictions("tiny", "bts", "oof", "fold-0"), full.settings.data
     names = [frame.id for frame in frames]
-    with PredictionWriter(folder, identity, names, size=data.size, max_depth=10.0, rebuild=True) as writer:
+    with PredictionWriter(folder, identity, names, size=data.size, max_depth=10.0, rebuild=True, mend="") as writer:
         for name in names:
             writer.append(name, np.full(data.size, 2.0, dtype=np.float32))
     with pytest.raises(ValueError, match=f"weights changed: stored {full.weights}, expected {fold.weights}"):

@@ -27,9 +27,6 @@ from ensemble.studies.running.repeats import Repeats, read_scores, repeat_best
 from ensemble.studies.running.trials import Laboratory, spelt
 from ensemble.studies.storage.records import Trial, begun_trials, best_of
 
-ImageScores = Mapping[str, float]
-"""Frame -> score."""
-
 
 @dataclass(frozen=True)
 class ArmResult:

@@ -23,8 +23,7 @@ from sqlalchemy import event
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run
 from ensemble.studies.design.study_file import StudySettings, read_study
-from ensemble.studies.running import launch
-from ensemble.studies.running import trials, workers
+from ensemble.studies.running import launch, trials, workers
 from ensemble.studies.storage.addresses import storage_url
 from ensemble.studies.storage.connection import open_storage
 from ensemble.studies.storage.folders import study_folder
