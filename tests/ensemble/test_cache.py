@@ -141,7 +141,8 @@ def test_unknown_and_doubled_frames_are_refused(tmp_path: Path) -> None:
 def test_unusable_lists_of_frames_are_refused(tmp_path: Path, frames: list[str], message: str) -> None:
     for make in (PredictionWriter, PredictionReader):
         with pytest.raises(ValueError, match=message):
-            make(
+            given = {"size": samples.SIZE, "max_depth": samples.MAX_DEPTH, "mend": samples.MEND}
+            make(tmp_path, samples.identity(), frames, **given)
                 tmp_path, samples.identity(), frames, size=samples.SIZE, max_depth=samples.MAX_DEPTH, mend=samples.MEND
             )
 
