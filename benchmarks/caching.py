@@ -20,7 +20,7 @@ from ensemble.predictions.predict import predict_depth
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.predictions.store.shards import metres, quantise
 from ensemble.runs.fingerprints import fingerprint
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import RoomsSettings
 from ensemble.training.networks import build_learner
 
@@ -159,8 +159,8 @@ def _reader_of(dataset: h5py.Dataset, order: np.ndarray) -> Callable[[], None]:
 
 def _writing(frames: int, repeats: int) -> tuple[float, float]:
     """Wall seconds per frame of three learners without writing their rows, and with it."""
-    given = {"kind": "nyu", "root": Path(), "assignments": ["encoder.weights=none"]}  # no copy is read
-    settings = {name: learner_settings(name, **given) for name in LEARNERS}
+    choice = Choice("nyu", Path(), assignments=["encoder.weights=none"])  # no copy is read
+    settings = {name: learner_settings(name, choice) for name in LEARNERS}
     networks = {name: build_learner(each).eval() for name, each in settings.items()}
     images = torch.rand(frames, 3, *SIZE)
     names = itertools.count()

@@ -62,7 +62,7 @@ def run(
 ) -> None:
     """Run the trials of a study that are still to be run; again after a stop, or beside others on other machines."""
     where = outputs(cache_dir)
-    given = _flat(parse_assignments(options.with_experiment(assignments, experiment)))
+    given = _flat(parse_assignments(options.choice(None, root, config, assignments, experiment).assignments))
     study = read_study(_found(file), config=config, assignments=given, trials=trials)
     for arm in arms_of(study):  # a mistake is told before anything heavy is imported
         settings_of(study, arm, lowest_numbers(study, arm), where, root=root)

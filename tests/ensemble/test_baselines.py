@@ -22,7 +22,7 @@ from ensemble.predictions.learners import TrainedLearner, trained_learner
 from ensemble.predictions.predict import identity_of, open_predictions
 from ensemble.predictions.store import PredictionWriter
 from ensemble.runs.paths import Outputs, fold_model
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking import baselines
 from ensemble.stacking.baselines import fit_baselines
 from ensemble.stacking.training_rows import TrainingRow
@@ -55,7 +55,7 @@ def climbed(
 
     monkeypatch.setattr(baselines, "training_rows", given)
     assigned = [f"data.size={list(SIZE)}", "data.crop=null", f"evaluation.crop={crop}"]
-    settings = learner_settings("bts", config=job.config, assignments=assigned)
+    settings = learner_settings("bts", Choice(config=job.config, assignments=assigned))
     learners = [SimpleNamespace(name=name, folds=folds) for name in ("a", "b", "c")]
     found = fit_baselines(learners, Outputs(Path("nowhere")), settings)  # type: ignore[arg-type]
     assert asked == [found.rows]

@@ -139,12 +139,10 @@ def test_unknown_and_doubled_frames_are_refused(tmp_path: Path) -> None:
     ("frames", "message"), [([], "empty"), (["a", "b", "a"], "frame a stands twice"), (["a\0"], "printable")]
 )
 def test_unusable_lists_of_frames_are_refused(tmp_path: Path, frames: list[str], message: str) -> None:
+    given = {"size": samples.SIZE, "max_depth": samples.MAX_DEPTH, "mend": samples.MEND}
     for make in (PredictionWriter, PredictionReader):
         with pytest.raises(ValueError, match=message):
-            given = {"size": samples.SIZE, "max_depth": samples.MAX_DEPTH, "mend": samples.MEND}
             make(tmp_path, samples.identity(), frames, **given)
-                tmp_path, samples.identity(), frames, size=samples.SIZE, max_depth=samples.MAX_DEPTH, mend=samples.MEND
-            )
 
 
 def test_fingerprints_must_be_hexadecimal_and_do_not_depend_on_key_order() -> None:

@@ -20,7 +20,7 @@ from ensemble.data.transforms import bring_to_size
 from ensemble.evaluation.evaluate import mean_log_depth
 from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking.stack import Stack, load_stack, stack_maps
 from ensemble.stacking.training_rows import training_rows
 
@@ -95,7 +95,7 @@ def import_memories(noise: Noise, maps: Path) -> None:
     That is what a network does that has trained for too long: without any error on its own frames. ``flat`` answers
     with the mean log depth of its frames.
     """
-    data = learner_settings("bts", config=noise.config).data
+    data = learner_settings("bts", Choice(config=noise.config)).data
     source = open_source(data)
     division = division_of(Outputs(noise.cache), "noise", source, data)
     fit = division.frames.fit

@@ -34,7 +34,7 @@ from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.predictions.predict import identity_of, predict_depth
 from ensemble.predictions.store import PredictionWriter
 from ensemble.runs.paths import FULL, Outputs, fold_model
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking import fit as stacking_fit
 from ensemble.stacking.stack import load_stack
 
@@ -68,7 +68,7 @@ def words_of(line: str) -> list[str]:
 
 def frames_to_fit(job: Job) -> dict[str, str]:
     """Frame id -> scene."""
-    data = learner_settings("bts", config=job.config).data
+    data = learner_settings("bts", Choice(config=job.config)).data
     return {frame.id: frame.scene for frame in training_frames(open_source(data), data).fit}
 
 

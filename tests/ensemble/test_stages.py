@@ -18,7 +18,7 @@ from ensemble.predictions.store import PredictionWriter
 from ensemble.runs import claims
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.training import learners
 
 
@@ -160,7 +160,7 @@ def test_fresh_is_refused_where_processes_would_remove_each_others_files(job: Jo
     where = Outputs(job.copy_to(tmp_path))
     before = contents(where.root)
     with mock.patch.object(claims, "PROCESSES", 2), pytest.raises(ValueError, match="2 processes; remove the folder"):
-        learners.train_learner(learner_settings("bts", config=job.config), where, fresh=True)
+        learners.train_learner(learner_settings("bts", Choice(config=job.config)), where, fresh=True)
     assert contents(where.root) == before
 
 

@@ -14,7 +14,7 @@ from ensemble.data.division import Role, division_of
 from ensemble.predictions.level_zero import cache_level_zero, level_zero
 from ensemble.runs.locks import LockedError
 from ensemble.runs.paths import FULL, Outputs, fold_model, model_options
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.design.arms import Arm, arms_of, lowest_numbers, settings_of
@@ -148,9 +148,11 @@ def _to_train(laboratory: Laboratory, prepared: PreparedSettings) -> list[Learne
             given["experiment"] = prepared.experiment
         settings = learner_settings(
             needed.learner,
-            root=laboratory.root,
-            config=study.config,
-            assignments=[f"{key}={json.dumps(value)}" for key, value in given.items()],
+            Choice(
+                root=laboratory.root,
+                config=study.config,
+                assignments=[f"{key}={json.dumps(value)}" for key, value in given.items()],
+            ),
         )
         if settings.experiment == needed.experiment and not _is_there(needed, outputs):
             fold = None if needed.model == FULL else int(needed.model.removeprefix("fold-"))

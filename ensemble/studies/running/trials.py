@@ -19,6 +19,7 @@ from ensemble.data.loaders import KeptFrames
 from ensemble.runs.files import write_text
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.layers import Choice
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.fit import fit_meta
@@ -123,7 +124,7 @@ def study_settings(
     kind = settings.data.kind
     if "data.preload" not in study.set:
         settings = sharing_frames(settings, outputs, laboratory.frames)
-    return with_members(settings, outputs, kind=kind, root=root, config=study.config, assignments=given)
+    return with_members(settings, outputs, Choice(kind, root, study.config, given))
 
 
 def tell_attributes(trial: optuna.Trial, found: Mapping[str, Any]) -> None:
