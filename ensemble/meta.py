@@ -113,7 +113,6 @@ def _asked(
         check_name(learner, known, "learner")
     if name is not None and (not re.fullmatch(NAME, name) or name in known):
         raise SettingsError(f"--name {name!r}: expected letters, digits and . _ + -, and not the name of a learner")
-    words = choice.words
     first = where.learner_run(experiment, learners[0])
     inherited = None
     if first.settings.is_file():
@@ -128,7 +127,7 @@ def _asked(
     settings = stack_settings(inputs, choice, learners=learners, inherited=inherited, imported=known)
 
     from ensemble.predictions.learners import common_data
-    from ensemble.predictions.level_zero import level_zero
+    from ensemble.predictions.level_zero import level_zero_of
     from ensemble.stacking.joint import with_members
 
     if settings.mode != "frozen":
@@ -136,8 +135,7 @@ def _asked(
             check_name(learner, known_learners(), f"network to train (--training {settings.mode})")
         settings = with_members(settings, where, choice)
         return where.meta_run(experiment, name or stack_name(settings)), settings
-    wanted = {"rows": settings.rows, "level0": settings.level0, "root": choice.root, "options": words}
-    learners_there = [level_zero(where, experiment, each, **wanted) for each in settings.learners]
+    learners_there = level_zero_of(settings, where, options=choice.words)
     common_data([model for learner in learners_there for model in learner.models])
     return where.meta_run(experiment, name or stack_name(settings)), settings
 

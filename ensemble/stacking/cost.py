@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from ensemble.predictions.level_zero import level_zero
+from ensemble.predictions.level_zero import level_zero_of
 from ensemble.predictions.predict import device_of
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import LearnerSettings, StackSettings
@@ -45,8 +45,7 @@ class Costs:
         """Settings of every network below the meta-learner that predicts at test time; imports cost nothing here."""
         if settings.mode != "frozen":
             return list(settings.members.values())
-        wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
-        found = [level_zero(self.outputs, settings.experiment, name, **wanted) for name in settings.learners]
+        found = level_zero_of(settings, self.outputs)
         return [model.network_settings for each in found for model in each.tested if not model.is_import]
 
     def _profile(self, key: str, settings: LearnerSettings) -> Profile:

@@ -14,7 +14,7 @@ import torch
 from command_lines import LEARNER_NAMES, Answer, Job, call, done
 
 from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import Experiment, division_of, open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame, FrameSource
 from ensemble.evaluation.results.scores import headroom, read_scores
@@ -185,8 +185,8 @@ def write_rows(
     depth_of: Callable[[np.ndarray], np.ndarray],
 ) -> None:
     """Put other depth in the place of a model's rows."""
-    division = division_of(where, "tiny", source, model.settings.data)
-    identity = identity_of(model, source, frames, role, division.folds)
+    experiment = open_experiment(where, model.settings)
+    identity = identity_of(model, experiment, frames, role)
     folder, size = where.predictions("tiny", model.name, role, model.model), model.settings.data.size
     names = [frame.id for frame in frames]
     with PredictionWriter(folder, identity, names, size=size, max_depth=10.0, rebuild=True, mend="") as writer:
@@ -266,8 +266,8 @@ def test_the_score_of_the_mean_of_seeds_is_that_of_their_mean(turned: Turned):
     data = models[0].settings.data
     source = open_source(data)
     frames, errors = scored_frames(source, data), []
-    folds = division_of(where, "tiny", source, data).folds
-    readers = [open_predictions(model, where, source, frames, "test", folds) for model in models]
+    experiment = Experiment(where, "tiny", source, division_of(where, "tiny", source, data))
+    readers = [open_predictions(model, experiment, frames, "test") for model in models]
     for frame in frames:
         depth = np.mean([reader.read(frame.id).astype(np.float64) for reader in readers], axis=0)
         truth = source.read(frame).depth.astype(np.float64)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ensemble.data import open_source
-from ensemble.data.division import Role, division_of
+from ensemble.data.division import Role, division_of, open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size
@@ -160,9 +160,9 @@ def held_out_errors(noise: Noise, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Log error of a stack and of the best constant there is, on every held-out scene, which has one frame."""
     stack, where = stack_of(noise, name), Outputs(noise.cache)
     source = open_source(stack.settings.data)
-    division = division_of(where, "noise", source, stack.settings.data)
+    experiment = open_experiment(where, stack.settings)
     frames = scored_frames(source, stack.settings.data)
-    rows = [open_rows(learner, where, source, frames, "test", division) for learner in stack.learners]
+    rows = [open_rows(learner, experiment, frames, "test") for learner in stack.learners]
     errors, logs = [], []
     for frame in frames:
         sample = bring_to_size(source.read(frame), stack.settings.data.size)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 
-from ensemble.data.folds import read_folds
+from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.predictions import predict
@@ -190,8 +190,7 @@ def test_rows_are_depth_of_the_trained_network(job: Job):
     trained = trained_learner(where, "tiny", "bts")
     source = RoomsSource.from_settings(trained.settings.data)
     frames = scored_frames(source, trained.settings.data)
-    folds = read_folds(where.folds("tiny"))
-    rows = predict.open_predictions(trained, where, source, frames, "test", folds)
+    rows = predict.open_predictions(trained, open_experiment(where, trained.settings), frames, "test")
     network = predict.load_learner(trained)
     image = torch.from_numpy(source.read_image(frames[1])).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from ensemble.console import progress
-from ensemble.data.division import Role
+from ensemble.data.division import Experiment, Role
 from ensemble.data.formats.maps import DepthFile, as_metres, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
@@ -96,12 +96,12 @@ def model_of(fold: int | None) -> str:
 
 def survey_maps(
     asked: Asked,
-    outputs: Outputs,
-    source: FrameSource,
+    experiment: Experiment,
     models: Mapping[str, Sequence[Frame]],
     files: Mapping[str, DepthFile],
 ) -> Survey:
     """Look at every map: size, finite numbers, unit; and at a sample of the truth where the role is one of training."""
+    source, outputs = experiment.source, experiment.outputs
     data, every = asked.settings.data, [frame for part in models.values() for frame in part]
     sizes = {data.size, source.read_image(every[0]).shape[:2]}
     spread = np.linspace(0, len(every) - 1, min(ALIGNED_FRAMES, len(every))).astype(int)

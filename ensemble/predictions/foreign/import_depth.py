@@ -13,10 +13,9 @@ import numpy as np
 
 from base_learners import LEARNERS
 from ensemble.console import messages, progress
-from ensemble.data import open_source
-from ensemble.data.division import Division, division_of
+from ensemble.data.division import Division, Experiment, open_experiment
 from ensemble.data.formats.maps import DepthFile, as_metres, find_depth_maps, mended_by, read_numbers
-from ensemble.data.source import Frame, FrameSource
+from ensemble.data.source import Frame
 from ensemble.predictions.foreign.checks import Asked, Survey, model_of, resized, survey_maps
 from ensemble.predictions.foreign.record import ImportedRole, read_roles, write_roles
 from ensemble.predictions.foreign.scale import Stored, alignment_of
@@ -57,21 +56,20 @@ def import_depth(asked: Asked, outputs: Outputs, frames: Sequence[Frame] | None 
         ValueError: A map is missing, doubled, damaged or of another size, depth is not in metres or has no scale, or
             the role was imported from other maps; the message holds the command that mends it.
     """
-    settings, data = asked.settings, asked.settings.data
-    source = open_source(data)
-    division = division_of(outputs, settings.experiment, source, data)
-    models = _frames_by_model(asked, division, frames)
+    settings = asked.settings
+    experiment = open_experiment(outputs, settings)
+    models = _frames_by_model(asked, experiment.division, frames)
     every = [frame for part in models.values() for frame in part]
-    others = {frame.id for frame in source.frames} - {frame.id for frame in every}
+    others = {frame.id for frame in experiment.source.frames} - {frame.id for frame in every}
     with mended_by(asked.command(outputs)):
         files = find_depth_maps(asked.place, [frame.id for frame in every], others=others, what=asked.role)
     stored = _stored(asked, outputs)
-    survey = survey_maps(asked, outputs, source, models, files)
+    survey = survey_maps(asked, experiment, models, files)
     alignment = alignment_of(asked, outputs, stored, survey)
     settings = settings.model_copy(update={"alignment": alignment})
-    _record(settings, outputs, source, division, stored)
+    _record(settings, experiment, stored)
     for model, part in models.items():
-        _store(replace(asked, settings=settings), outputs, source, division, model, part, files, survey)
+        _store(replace(asked, settings=settings), experiment, model, part, files, survey)
 
 
 def _frames_by_model(asked: Asked, division: Division, frames: Sequence[Frame] | None) -> dict[str, tuple[Frame, ...]]:
@@ -111,29 +109,25 @@ def _stored(asked: Asked, outputs: Outputs) -> dict[str, tuple[ImportSettings, d
 
 def _record(
     settings: ImportSettings,
-    outputs: Outputs,
-    source: FrameSource,
-    division: Division,
+    experiment: Experiment,
     stored: Stored,
 ) -> None:
     """Put the learner on record, and a new alignment on all its models: rows made with another one are stale then."""
     if FULL not in stored:
-        _begin(settings.model_copy(update={"fold": None}), outputs, source, division, {})
+        _begin(settings.model_copy(update={"fold": None}), experiment, {})
     for model, (old, _) in stored.items():
         if old.alignment != settings.alignment:
-            run = outputs.learner_run(settings.experiment, settings.learner, model)
+            run = experiment.outputs.learner_run(settings.experiment, settings.learner, model)
             _write(run.settings, old.model_copy(update={"alignment": settings.alignment}))
 
 
 def _begin(
     settings: ImportSettings,
-    outputs: Outputs,
-    source: FrameSource,
-    division: Division,
+    experiment: Experiment,
     roles: Mapping[str, ImportedRole],
 ) -> None:
-    run = outputs.learner_run(settings.experiment, settings.learner, model_of(settings.fold))
-    write_text(run.sources, json.dumps(division.sources(source, settings.fold), indent=2) + "\n")
+    run = experiment.outputs.learner_run(settings.experiment, settings.learner, model_of(settings.fold))
+    write_text(run.sources, json.dumps(experiment.sources(settings.fold), indent=2) + "\n")
     write_roles(run, roles)
     _write(run.settings, settings)
 
@@ -144,16 +138,14 @@ def _write(path: Path, settings: ImportSettings) -> None:
 
 def _store(
     asked: Asked,
-    outputs: Outputs,
-    source: FrameSource,
-    division: Division,
+    experiment: Experiment,
     model: str,
     frames: Sequence[Frame],
     files: Mapping[str, DepthFile],
     survey: Survey,
 ) -> None:
     """Write the rows of one model that are not there yet."""
-    data, alignment = asked.settings.data, asked.settings.alignment
+    data, alignment, outputs = asked.settings.data, asked.settings.alignment, experiment.outputs
     fold = None if model == FULL else int(model.removeprefix("fold-"))
     settings = asked.settings.model_copy(update={"fold": fold})
     run = outputs.learner_run(settings.experiment, settings.learner, model)
@@ -169,14 +161,14 @@ def _store(
     clipped = 0
     with PredictionWriter(
         outputs.predictions(settings.experiment, settings.learner, asked.role, model),
-        identity_of(learner, source, frames, asked.role, division.folds),
+        identity_of(learner, experiment, frames, asked.role),
         [frame.id for frame in frames],
         size=data.size,
         max_depth=data.max_depth,
         rebuild=asked.rebuild,
         mend=asked.command(outputs),
     ) as writer:
-        _begin(settings, outputs, source, division, roles)
+        _begin(settings, experiment, roles)
         missing = set(writer.missing())
         for frame in progress([frame for frame in frames if frame.id in missing], "importing"):
             with mended_by(asked.command(outputs)):

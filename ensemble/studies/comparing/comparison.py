@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.data.loaders import FrameDataset
 from ensemble.metrics.formulas import METRICS, image_scores
 from ensemble.metrics.protocols import prepare as prepared
 from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
-from ensemble.predictions.level_zero import level_zero, open_rows
-from ensemble.runs.paths import Outputs, Run
+from ensemble.predictions.level_zero import level_zero_of, open_rows
+from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
@@ -193,8 +192,8 @@ def _arm(
     settings = stored_settings(StackSettings, first.settings)
     each = [read_scores(run, study.metric) for run in repeats.runs]
     scores = {frame: sum(found[frame] for found in each) / len(each) for frame in each[0]}
-    source = open_source(settings.data)
-    validation = division_of(laboratory.outputs, settings.experiment, source, settings.data).frames.validation
+    experiment = open_experiment(laboratory.outputs, settings)
+    validation = experiment.division.frames.validation
     spread = mean_and_deviation([sum(found.values()) / len(found) for found in each])
     result = replace(
         empty,
@@ -244,13 +243,11 @@ def _with_intervals(
 
 def _plain_mean(settings: StackSettings, outputs: Outputs, metric: str) -> float:
     """The metric of the mean of the learners' cached depth, over the validation frames."""
-    source = open_source(settings.data)
-    division = division_of(outputs, settings.experiment, source, settings.data)
-    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
-    learners = [level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners]
-    frames = division.frames.validation
-    rows = {each.name: open_rows(each, outputs, source, frames, "validation", division) for each in learners}
-    dataset = FrameDataset(source, frames, settings.data, rows)
+    experiment = open_experiment(outputs, settings)
+    frames = experiment.division.frames.validation
+    learners = level_zero_of(settings, outputs)
+    rows = {each.name: open_rows(each, experiment, frames, "validation") for each in learners}
+    dataset = FrameDataset(experiment.source, frames, settings.data, rows)
     protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
     found: list[float] = []
     for index in range(len(dataset)):
@@ -266,10 +263,5 @@ def _learners_seconds(settings: StackSettings, outputs: Outputs) -> float:
     """Training time of the learners that a stack rests on."""
     if settings.mode == "joint":
         return 0.0
-    rests: list[Run] = []
-    for name in settings.learners:
-        rows = settings.rows if settings.mode == "frozen" else "fit"
-        level0 = settings.level0 if settings.mode == "frozen" else "full"
-        found = level_zero(outputs, settings.experiment, name, rows=rows, level0=level0, root=settings.data.root)
-        rests += [model.run for model in found.models if not model.is_import]
-    return sum(run.read_result().get("seconds", 0.0) for run in rests)
+    models = [model for learner in level_zero_of(settings, outputs) for model in learner.models]
+    return sum(model.run.read_result().get("seconds", 0.0) for model in models if not model.is_import)

@@ -9,9 +9,8 @@ import torch
 
 from base_learners import LEARNERS
 from ensemble.console import messages
-from ensemble.data import open_source
-from ensemble.data.division import Role, division_of
-from ensemble.predictions.level_zero import cache_level_zero, level_zero
+from ensemble.data.division import Role, open_experiment
+from ensemble.predictions.level_zero import cache_level_zero, level_zero_of
 from ensemble.runs.locks import LockedError
 from ensemble.runs.paths import FULL, Outputs, fold_model, model_options
 from ensemble.settings.layers import Choice, learner_settings
@@ -86,12 +85,11 @@ def prepare(laboratory: Laboratory) -> None:
         )
     for arm in arms_of(study):
         settings = study_settings(laboratory, arm, lowest_numbers(study, arm))
-        source = open_source(settings.data)
-        division = division_of(outputs, settings.experiment, source, settings.data)
-        if settings.training.batch_size > len(division.frames.fit):
+        frames = open_experiment(outputs, settings).division.frames.fit
+        if settings.training.batch_size > len(frames):
             raise SettingsError(
                 f"{study.name}, arm {arm.name}: training.batch_size is {settings.training.batch_size}, but there are "
-                f"{len(division.frames.fit)} training frames"
+                f"{len(frames)} training frames"
             )
         if settings.mode == "frozen":
             _cache(settings, outputs)
@@ -99,8 +97,7 @@ def prepare(laboratory: Laboratory) -> None:
 
 def _cache(settings: StackSettings, outputs: Outputs) -> None:
     """Fill the rows of a frozen arm; where another machine is at it, wait for it."""
-    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
-    learners = [level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners]
+    learners = level_zero_of(settings, outputs)
     roles: tuple[Role, ...] = (settings.rows, "validation")
     for role in roles:
         while True:
