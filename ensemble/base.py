@@ -242,11 +242,11 @@ def import_(
         raise SettingsError(f"{folder}: there is no such folder or file")
 
     from ensemble.evaluation.evaluate import import_test_depth
-    from ensemble.predictions.foreign.checks import Asked
+    from ensemble.predictions.foreign.checks import ImportRequest
     from ensemble.predictions.foreign.import_depth import check_free_name, import_depth
 
     check_free_name(name)
-    asked = Asked(
+    request = ImportRequest(
         settings,
         folder,
         ROLES[role],
@@ -255,7 +255,7 @@ def import_(
         rebuild=rebuild,
         options=tuple(choice.words),
     )
-    (import_test_depth if role == "test" else import_depth)(asked, where)
+    (import_test_depth if role == "test" else import_depth)(request, where)
 
 
 @app.command()

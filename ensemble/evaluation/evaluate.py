@@ -35,7 +35,7 @@ from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.metrics.protocols import EvalProtocol, protocol_of
 from ensemble.metrics.published import OURS, PROTOCOLS
-from ensemble.predictions.foreign.checks import Asked
+from ensemble.predictions.foreign.checks import ImportRequest
 from ensemble.predictions.foreign.import_depth import import_depth
 from ensemble.predictions.learners import TrainedLearner, common_data
 from ensemble.predictions.level_zero import LevelZero, cache_level_zero, open_rows
@@ -102,7 +102,7 @@ def cache_test_predictions(
     return cache_level_zero(models, outputs, "test", frames, rebuild=rebuild, codec=codec, workers=workers)
 
 
-def import_test_depth(asked: Asked, outputs: Outputs) -> None:
+def import_test_depth(asked: ImportRequest, outputs: Outputs) -> None:
     """Take depth maps of all test frames into the cache, as ``import_depth`` does for frames of training."""
     data = asked.settings.data
     import_depth(asked, outputs, test_frames(open_source(data), data))

@@ -17,8 +17,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ensemble.settings.complaints import complaints
 from ensemble.settings.schema import NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
-from ensemble.settings.trees import SettingsError, Tree, check_name, merged, nearest, parse_assignments, read_yaml
+from ensemble.settings.trees import SettingsError, Tree, check_name, merged, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
 RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
@@ -312,28 +313,4 @@ def _validated(kind: type[SomeSettings], tree: Tree) -> SomeSettings:
     try:
         return kind.model_validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(kind, problem) for problem in error.errors())) from error
-
-
-def _explain(kind: type[Settings], problem: Any) -> str:
-    """One line for one problem: the setting's path, what was expected, what was found, and the nearest known name."""
-    *parents, last = [str(part) for part in problem["loc"]] or [""]
-    path = ".".join([*parents, last])
-    if problem["type"] == "extra_forbidden":
-        owner: Any = kind
-        for parent in parents:
-            owner = owner.model_fields[parent].annotation
-        return f"{path}: there is no such setting; {nearest(last, owner.model_fields)}"
-    found = problem.get("input")
-    if problem["type"] == "value_error":
-        told = problem["msg"].removeprefix("Value error, ")
-        return f"{path}: {told}" if path else told
-    expected = (
-        problem["msg"].replace("Input should be an object", "a section of settings").removeprefix("Input should ")
-    )
-    expected = expected.removeprefix("be ")
-    hint = f"; {nearest(str(found), _QUOTED.findall(problem['msg']))}" if problem["type"] == "literal_error" else ""
-    return f"{path}: expected {expected}, found {found!r}{hint}"
-
-
-_QUOTED = re.compile("'([^']*)'")
+        raise SettingsError("\n".join(complaints(error, kind))) from error

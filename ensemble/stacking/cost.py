@@ -9,7 +9,7 @@ from ensemble.predictions.predict import device_of
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.cost import Profile, profile_network
-from ensemble.training.networks import build_learner, build_stack
+from ensemble.training.networks import build_learner, build_stack, unloaded
 from meta.inputs import channel_count
 
 
@@ -27,7 +27,7 @@ class Costs:
     def of(self, settings: StackSettings) -> dict[str, float]:
         """Parameters, multiply-adds, milliseconds and frames a second of a stack."""
         profiles = [self._profile(own.model_dump_json(), own) for own in self._learners(settings)]
-        bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
+        bare = unloaded(settings)
         channels = channel_count(settings.inputs, len(settings.learners))
         key = f"{settings.inputs} {len(settings.learners)} {bare.encoder} {bare.network} {bare.data.size}"
         if key not in self._measured:
@@ -50,8 +50,7 @@ class Costs:
 
     def _profile(self, key: str, settings: LearnerSettings) -> Profile:
         if key not in self._measured:
-            bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
-            self._measured[key] = _measure(build_learner(bare), settings, 3)
+            self._measured[key] = _measure(build_learner(unloaded(settings)), settings, 3)
         return self._measured[key]
 
 

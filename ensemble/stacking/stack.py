@@ -13,7 +13,7 @@ from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import moved, stored_settings
 from ensemble.settings.schema import StackSettings
-from ensemble.training.networks import build_stack, load_network
+from ensemble.training.networks import build_stack, load_network, unloaded
 from meta.inputs import assemble
 from meta.unet import MetaUNet
 
@@ -61,8 +61,7 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
             f"{run.folder}: learners were trained anew since this fit ({'; '.join(differing)}).\nRun: {again} --fresh"
         )
     check_same_frames(settings, learners)
-    bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
-    network = build_stack(bare)
+    network = build_stack(unloaded(settings))
     load_network(network, run, "" if settings.mode == "frozen" else "meta.")
     return Stack(run.folder.name, settings, run, learners, network.to(device_of(settings.training)))
 

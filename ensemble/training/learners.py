@@ -20,7 +20,7 @@ from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.fit import fit, lr_range
 from ensemble.training.networks import build_learner
 from ensemble.training.tasks import DepthTask, Losses
-from ensemble.training.tracking import wandb_logger
+from ensemble.training.trackers.weights_and_biases import wandb_logger
 
 
 def own_losses(settings: LearnerSettings) -> Losses:

@@ -23,7 +23,7 @@ from ensemble.studies.comparing.merging import Pool, pools_of
 from ensemble.studies.design.arms import Arm, arms_of, numbers_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.repeats import Repeats, read_scores, repeat_best
-from ensemble.studies.running.trials import Laboratory, spelt
+from ensemble.studies.running.trials import WorkerContext, spelt
 from ensemble.studies.storage.records import Trial, begun_trials, best_of
 
 
@@ -118,11 +118,11 @@ class _Scored:
     scene_of: dict[str, str] = field(default_factory=dict)
 
 
-def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int], budget: str | None) -> Comparison:
+def compare_studies(contexts: Sequence[WorkerContext], *, seeds: Sequence[int], budget: str | None) -> Comparison:
     """Compare all arms of some studies.
 
     Args:
-        laboratories: The studies.
+        contexts: The studies.
         seeds: Fit the best setting of every arm from each of them first; the trials themselves count where absent.
         budget: Of these repeats, ``500steps`` or ``300seconds``.
 
@@ -130,19 +130,19 @@ def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int],
         SettingsError: Metrics differ, no trial of a study is finished, or the arms were scored on different frames.
         StorageDownError: A storage does not answer.
     """
-    studies = tuple(laboratory.study for laboratory in laboratories)
+    studies = tuple(context.study for context in contexts)
     metrics = {study.metric for study in studies}
     if len(metrics) > 1:
         raise SettingsError(f"studies with different metrics cannot be compared: {', '.join(sorted(metrics))}")
     metric = metrics.pop()
-    found = [_finished_trials(laboratory) for laboratory in laboratories]
+    found = [_finished_trials(context) for context in contexts]
     scored: list[_Scored] = []
     pools: dict[str, tuple[Pool, ...]] = {}
-    for laboratory, trials in zip(laboratories, found, strict=True):
-        pools[laboratory.study.name] = pools_of(laboratory.study, trials)
-        for arm in arms_of(laboratory.study):
+    for context, trials in zip(contexts, found, strict=True):
+        pools[context.study.name] = pools_of(context.study, trials)
+        for arm in arms_of(context.study):
             own = tuple(trial for trial in trials if trial.arm == arm.name)
-            scored.append(_arm(laboratory, arm, own, seeds=seeds, budget=budget))
+            scored.append(_arm(context, arm, own, seeds=seeds, budget=budget))
     arms, differences, scenes, frames = _with_intervals(scored, metric)
     first = studies[0].budget
     told = f"{first.amount:g} {first.unit.replace('_', ' ')} a trial"
@@ -151,25 +151,25 @@ def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int],
     return Comparison(studies, metric, arms, differences, scenes, frames, pools, told, tuple(seeds))
 
 
-def _finished_trials(laboratory: Laboratory) -> list[Trial]:
+def _finished_trials(context: WorkerContext) -> list[Trial]:
     """All trials of a study; refused where there is nothing to compare yet.
 
     Raises:
         SettingsError: None is finished.
     """
-    trials = begun_trials(laboratory.study, laboratory.url)
+    trials = begun_trials(context.study, context.url)
     if not any(trial.finished for trial in trials):
         raise SettingsError(
-            f"{laboratory.study.name}: {len(trials)} trials were begun and none is finished, so there is nothing to "
-            f"compare yet. How far it is tells: {laboratory.outputs.command('study', 'show', laboratory.study.name)}"
+            f"{context.study.name}: {len(trials)} trials were begun and none is finished, so there is nothing to "
+            f"compare yet. How far it is tells: {context.outputs.command('study', 'show', context.study.name)}"
         )
     return trials
 
 
 def _arm(
-    laboratory: Laboratory, arm: Arm, trials: tuple[Trial, ...], *, seeds: Sequence[int], budget: str | None
+    context: WorkerContext, arm: Arm, trials: tuple[Trial, ...], *, seeds: Sequence[int], budget: str | None
 ) -> _Scored:
-    study = laboratory.study
+    study = context.study
     best = best_of(study, trials)
     numbers = (
         {}
@@ -183,16 +183,16 @@ def _arm(
     empty = ArmResult(study.name, arm, best, None, None, None, None, 0, {}, None, 0.0, trials, numbers)
     if best is None:
         return _Scored(empty)
-    first = laboratory.folder.trial(arm.name, best.folder)
+    first = context.folder.trial(arm.name, best.folder)
     repeats = Repeats((first,), {})
     if seeds:
-        repeats = repeat_best(laboratory, arm, best, numbers, seeds=seeds, budget=budget)
+        repeats = repeat_best(context, arm, best, numbers, seeds=seeds, budget=budget)
     if not repeats.runs:
         return _Scored(replace(empty, failed_repeats=repeats.failed))
     settings = stored_settings(StackSettings, first.settings)
     each = [read_scores(run, study.metric) for run in repeats.runs]
     scores = {frame: sum(found[frame] for found in each) / len(each) for frame in each[0]}
-    experiment = open_experiment(laboratory.outputs, settings)
+    experiment = open_experiment(context.outputs, settings)
     validation = experiment.division.frames.validation
     spread = mean_and_deviation([sum(found.values()) / len(found) for found in each])
     result = replace(
@@ -201,8 +201,8 @@ def _arm(
         deviation=spread.deviation,
         repeats=spread.repeats,
         failed_repeats=repeats.failed,
-        plain_mean=_plain_mean(settings, laboratory.outputs, study.metric) if settings.mode == "frozen" else None,
-        learners_seconds=_learners_seconds(settings, laboratory.outputs),
+        plain_mean=_plain_mean(settings, context.outputs, study.metric) if settings.mode == "frozen" else None,
+        learners_seconds=_learners_seconds(settings, context.outputs),
     )
     return _Scored(result, scores, {frame.id: frame.scene for frame in validation})
 
