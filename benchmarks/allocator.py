@@ -16,7 +16,7 @@ from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
 from benchmarks.tables import Table, Target, milliseconds, write_section
 from ensemble.options import KEEP_BYTES
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.training.networks import build_learner
 
 KEEP = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(KEEP_BYTES))
@@ -72,7 +72,9 @@ def _row(name: str, found: dict[str, float]) -> tuple[str, ...]:
 def measure(learner: str, steps: int = 8) -> dict[str, float]:
     """Seconds, page faults and peak memory of a training step in this process."""
     torch.set_num_threads(1)
-    network = build_learner(learner_settings(learner, kind="rooms", assignments=["encoder.weights=none"])).train()
+    network = build_learner(
+        learner_settings(learner, Choice(kind="rooms", assignments=("encoder.weights=none",)))
+    ).train()
     optimiser = torch.optim.AdamW(network.parameters())
     image, target = torch.rand(4, 3, 104, 136), torch.rand(4, 1, 104, 136) * 9 + 0.5
     valid = torch.ones_like(target).bool()

@@ -20,7 +20,7 @@ from ensemble.predictions.predict import predict_depth
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.predictions.store.shards import metres, quantise
 from ensemble.runs.fingerprints import fingerprint
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import RoomsSettings
 from ensemble.training.networks import build_learner
 
@@ -159,8 +159,8 @@ def _reader_of(dataset: h5py.Dataset, order: np.ndarray) -> Callable[[], None]:
 
 def _writing(frames: int, repeats: int) -> tuple[float, float]:
     """Wall seconds per frame of three learners without writing their rows, and with it."""
-    given = {"kind": "nyu", "root": Path(), "assignments": ["encoder.weights=none"]}  # no copy is read
-    settings = {name: learner_settings(name, **given) for name in LEARNERS}
+    choice = Choice("nyu", Path(), assignments=["encoder.weights=none"])  # no copy is read
+    settings = {name: learner_settings(name, choice) for name in LEARNERS}
     networks = {name: build_learner(each).eval() for name, each in settings.items()}
     images = torch.rand(frames, 3, *SIZE)
     names = itertools.count()
@@ -186,7 +186,7 @@ def _identity() -> CacheIdentity:
 
 def _write(folder: Path, rows: np.ndarray) -> list[str]:
     ids = [f"frame_{index:05d}" for index in range(len(rows))]
-    with PredictionWriter(folder, _identity(), ids, size=rows.shape[1:], max_depth=MAX_DEPTH) as writer:
+    with PredictionWriter(folder, _identity(), ids, size=rows.shape[1:], max_depth=MAX_DEPTH, mend="") as writer:
         for frame_id, row in zip(ids, rows, strict=True):
             writer.append(frame_id, row)
     return ids
@@ -200,7 +200,7 @@ def _reading(levels: np.ndarray, repeats: int) -> tuple[float, float, float]:
         for learner in range(3):
             place = Path(folder) / str(learner)
             ids = _write(place, rows)
-            readers.append(PredictionReader(place, _identity(), ids, size=rows.shape[1:], max_depth=MAX_DEPTH))
+            readers.append(PredictionReader(place, _identity(), ids, size=rows.shape[1:], max_depth=MAX_DEPTH, mend=""))
             np.save(place / "levels.npy", levels)
             maps.append(np.load(place / "levels.npy", mmap_mode="r"))
         order = np.random.default_rng(0).permutation(len(rows))

@@ -20,7 +20,7 @@ from base_learners.losses import scale_invariant_log_loss
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.runs.fingerprints import fingerprint
-from ensemble.settings.layers import learner_settings, stack_settings
+from ensemble.settings.layers import Choice, learner_settings, stack_settings
 from ensemble.training.networks import build_learner, build_stack
 from meta.inputs import assemble
 
@@ -189,9 +189,9 @@ def width_of(height: int) -> int:
 
 
 def _stack() -> Stack:
-    given = {"kind": "nyu", "root": NOWHERE, "assignments": ASSIGNED}
-    learners = [build_learner(learner_settings(name, **given)) for name in LEARNERS]
-    meta = build_stack(stack_settings("rgb+d", learners=list(LEARNERS), **given))
+    choice = Choice("nyu", NOWHERE, assignments=ASSIGNED)
+    learners = [build_learner(learner_settings(name, choice)) for name in LEARNERS]
+    meta = build_stack(stack_settings("rgb+d", choice, learners=list(LEARNERS)))
     return Stack(nn.ModuleList(learners), meta, "rgb+d")
 
 
@@ -265,7 +265,7 @@ def _fitting_from(folder: Path, stack: Stack, height: int, repeats: int) -> dict
     readers = []
     for index, name in enumerate(LEARNERS):
         identity = CacheIdentity(name, "fit", None, *(fingerprint(each) for each in ("w", "p", "f", "s")))
-        with PredictionWriter(folder / name, identity, frames, size=size, max_depth=10.0) as writer:
+        with PredictionWriter(folder / name, identity, frames, size=size, max_depth=10.0, mend="") as writer:
             for frame, depth in zip(frames, depths[:, index], strict=True):
                 writer.append(frame, depth)
         readers.append(PredictionReader(folder / name, identity, frames, size=size, max_depth=10.0))

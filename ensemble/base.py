@@ -11,7 +11,7 @@ from ensemble.console import messages, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, outputs
-from ensemble.settings.layers import experiment_name, known_learners, learner_settings, moved, stored_settings
+from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 
@@ -55,8 +55,8 @@ def train(
     """
     where = outputs(cache_dir)
     if resume is None:
-        assignments = [*options.with_experiment(assignments, experiment), *_with_folds(folds)]
-        settings = learner_settings(learner, kind=data, root=root, config=config, assignments=assignments)
+        choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
+        settings = learner_settings(learner, choice)
         models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
         if assignments or config or data or experiment or fresh or folds is not None:
@@ -97,13 +97,11 @@ def jobs(
     """Print the independent commands of out-of-fold stacking, one a line, for Slurm arrays or GNU parallel."""
     where = outputs(cache_dir)
     chosen = tuple(dict.fromkeys(learners or known_learners()))
-    assigned = [*options.with_experiment(assignments, experiment), *_with_folds(folds)]
-    settings = {
-        name: learner_settings(name, kind=data, root=root, config=config, assignments=assigned) for name in chosen
-    }
-    words = [*options.repeated(data, root, config), *(word for each in assigned for word in ("--set", each))]
+    choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
+    settings = {name: learner_settings(name, choice) for name in chosen}
+    words = [*choice.words, *(word for each in choice.assignments for word in ("--set", each))]
     first = settings[chosen[0]]
-    trained = [*options.repeated(data, root, config), "--experiment", first.experiment]
+    trained = [*choice.words, "--experiment", first.experiment]
     repeats = [seed for seed in options.parse_seeds(seeds) if seed != first.seed]
 
     from ensemble.data import open_source
@@ -129,8 +127,7 @@ def lr_range(
     as_json: options.Json = False,
 ) -> None:
     """Learning-rate range test: a curve as PNG and a suggestion."""
-    assignments = options.with_experiment(assignments, experiment)
-    settings = learner_settings(learner, kind=data, root=root, config=config, assignments=assignments)
+    settings = learner_settings(learner, options.choice(data, root, config, assignments, experiment))
     _say_data(settings)
 
     from ensemble.report.drawing.pictures import learning_rate_curve
@@ -173,12 +170,11 @@ def cache(
 ) -> None:
     """Write the depth of every frame of a role to the cache; goes on where an earlier call stopped."""
     where = outputs(cache_dir)
-    assigned = options.with_experiment(None, experiment)
-    name = experiment_name(kind=data, root=root, config=config, assignments=assigned)
+    choice = options.choice(data, root, config, None, experiment)
+    name = experiment_name(choice)
     for learner in learners:
         check_name(learner, learners_of(where, name), "learner")
     check_name(role, ROLES, "role")
-    given = options.repeated(data, root, config)
     passes = models_to_cache(
         where,
         name,
@@ -186,8 +182,8 @@ def cache(
         role=role,
         fold=fold,
         seeds=options.parse_seeds(seeds),
-        settings_of=lambda each: learner_settings(each, kind=data, root=root, config=config, assignments=assigned),
-        options=given,
+        settings_of=lambda each: learner_settings(each, choice),
+        options=choice.words,
     )
 
     from ensemble.evaluation.evaluate import cache_test_predictions
@@ -197,7 +193,7 @@ def cache(
 
     check_name(codec, CODECS, "codec")
     for models in passes:
-        trained = [trained_learner(where, name, *each, root=root, options=given) for each in models]
+        trained = [trained_learner(where, name, *each, root=root, options=choice.words) for each in models]
         many = trained[0].settings.data.workers if workers is None else workers
         if role == "test":
             written = cache_test_predictions(trained, where, rebuild=rebuild, codec=codec, workers=many)
@@ -240,25 +236,26 @@ def import_(
     if unit is not None:
         check_name(unit, ("m", "mm"), "unit")
     where = outputs(cache_dir)
-    settings = _import_settings(where, name, unit, fold, data=data, root=root, config=config, experiment=experiment)
+    choice = options.choice(data, root, config, None, experiment)
+    settings = _import_settings(where, name, unit, fold, choice)
     if not folder.exists():
         raise SettingsError(f"{folder}: there is no such folder or file")
 
     from ensemble.evaluation.evaluate import import_test_depth
-    from ensemble.predictions.foreign.checks import Asked
+    from ensemble.predictions.foreign.checks import ImportRequest
     from ensemble.predictions.foreign.import_depth import check_free_name, import_depth
 
     check_free_name(name)
-    asked = Asked(
+    request = ImportRequest(
         settings,
         folder,
         ROLES[role],
         align=align_on is not None,
         relative=relative,
         rebuild=rebuild,
-        options=tuple(options.repeated(data, root, config)),
+        options=tuple(choice.words),
     )
-    (import_test_depth if role == "test" else import_depth)(asked, where)
+    (import_test_depth if role == "test" else import_depth)(request, where)
 
 
 @app.command()
@@ -303,7 +300,8 @@ def evaluate(
 ) -> None:
     """Score a learner on the test frames."""
     protocols = options.parse_protocols(protocol)
-    name = experiment_name(kind=data, root=root, config=config, assignments=options.with_experiment(None, experiment))
+    choice = options.choice(data, root, config, None, experiment)
+    name = experiment_name(choice)
     check_name(learner, learners_of(outputs(cache_dir), name), "learner")
 
     from ensemble.evaluation.evaluate import evaluate_learner
@@ -315,7 +313,7 @@ def evaluate(
     from ensemble.report.tables.scores import score_table
 
     where = outputs(cache_dir)
-    trained = trained_learner(where, name, learner, root=root, options=options.repeated(data, root, config))
+    trained = trained_learner(where, name, learner, root=root, options=choice.words)
     scores = evaluate_learner(trained, where, protocols)
     run = where.learner_run(name, learner)
     draw_evaluation(run)
@@ -358,19 +356,14 @@ def _import_settings(
     name: str,
     unit: str | None,
     fold: int | None,
-    *,
-    data: str | None,
-    root: Path | None,
-    config: Path | None,
-    experiment: str | None,
+    choice: Choice,
 ) -> ImportSettings:
     """Settings of an import; frames are those of the learners that the experiment has.
 
     Raises:
         SettingsError: The name cannot be that of a learner, or is taken.
     """
-    assigned = options.with_experiment(None, experiment)
-    chosen = experiment_name(kind=data, root=root, config=config, assignments=assigned)
+    chosen = experiment_name(choice)
     if not re.fullmatch(NAME, name) or name in known_learners():
         raise SettingsError(
             f"{name!r}: expected letters, digits and . _ + -, and not the name of a learner of ours "
@@ -380,10 +373,10 @@ def _import_settings(
         raise SettingsError(f"{name!r}: a fit of the meta-learner goes by this name in {chosen}; choose another one")
     beside = settings_beside(where, chosen)
     if beside is None:
-        beside = learner_settings(known_learners()[0], kind=data, root=root, config=config, assignments=assigned)
+        beside = learner_settings(known_learners()[0], choice)
     tree = {"experiment": chosen, "learner": name, "fold": fold, "unit": unit}
     settings = ImportSettings.model_validate({**tree, "data": beside.data, "evaluation": beside.evaluation})
-    return moved(settings, root)
+    return moved(settings, choice.root)
 
 
 def _with_folds(folds: int | None) -> list[str]:

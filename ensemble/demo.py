@@ -5,7 +5,7 @@ import time
 from ensemble import options
 from ensemble.console import messages, results
 from ensemble.runs.paths import Run, outputs, stack_name
-from ensemble.settings.layers import config_folder, known_learners, learner_settings, stack_settings
+from ensemble.settings.layers import Choice, config_folder, known_learners, learner_settings, stack_settings
 
 app = options.application("The whole job on generated rooms: train, cache, fit, evaluate.")
 
@@ -23,9 +23,9 @@ def demo(
     started = time.monotonic()
     where = outputs(cache_dir)
     config = config_folder() / "demo.yaml"
-    given = {"kind": "rooms", "config": config, "assignments": assignments or []}
-    learners = [learner_settings(name, **given) for name in known_learners()]
-    stacks = [stack_settings(inputs, learners=known_learners(), **given) for inputs in INPUTS]
+    choice = Choice("rooms", config=config, assignments=assignments or ())
+    learners = [learner_settings(name, choice) for name in known_learners()]
+    stacks = [stack_settings(inputs, choice, learners=known_learners()) for inputs in INPUTS]
 
     messages.rule("1/4  three learners: their full fits, and models of folds that predict what they never saw")
     from ensemble.data.loaders import KeptFrames

@@ -2,8 +2,9 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,6 +13,7 @@ from ensemble.console import messages, results
 from ensemble.predictions.available import learner_settings_of, learners_of, settings_beside
 from ensemble.runs.paths import Outputs, Run, outputs, stack_name
 from ensemble.settings.layers import (
+    Choice,
     experiment_name,
     known_inputs,
     known_learners,
@@ -66,12 +68,10 @@ def fit(
     else:
         check_name(inputs, known_inputs(), "inputs")
         chosen = options.listed(learners)
-        given = {"kind": data, "root": root, "config": config}
-        assigned = options.with_experiment(assignments, experiment)
-        choices = {"rows": rows, "level0": level0, "mode": training}
-        assigned += [f"{key}={json.dumps(value)}" for key, value in choices.items() if value is not None]
-        assigned += options.parse_budget(budget)
-        asked = _repeated(where, _asked(where, inputs, chosen, assigned, name, given), options.parse_seeds(seeds))
+        named = {"rows": rows, "level0": level0, "mode": training}
+        how = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
+        choice = options.choice(data, root, config, assignments, experiment).also(*how, *options.parse_budget(budget))
+        asked = _repeated(where, _asked(where, inputs, chosen, choice, name), options.parse_seeds(seeds))
 
     from ensemble.stacking.fit import fit_meta
 
@@ -104,42 +104,38 @@ def _fit_called(where: Outputs, name: str) -> Run:
 
 
 def _asked(
-    where: Outputs, inputs: str, learners: tuple[str, ...], assigned: list[str], name: str | None, given: dict[str, Any]
+    where: Outputs, inputs: str, learners: tuple[str, ...], choice: Choice, name: str | None
 ) -> tuple[Run, StackSettings]:
     """The run that options name, and its settings; frames are those of the learners' runs."""
-    experiment = experiment_name(**given, assignments=assigned)
+    experiment = experiment_name(choice)
     known = learners_of(where, experiment)
     for learner in learners:
         check_name(learner, known, "learner")
     if name is not None and (not re.fullmatch(NAME, name) or name in known):
         raise SettingsError(f"--name {name!r}: expected letters, digits and . _ + -, and not the name of a learner")
-    words = options.repeated(given["kind"], given["root"], given["config"])
     first = where.learner_run(experiment, learners[0])
     inherited = None
     if first.settings.is_file():
         own = learner_settings_of(first)
-        if given["kind"] not in (None, own.data.kind):
+        if choice.kind not in (None, own.data.kind):
             raise SettingsError(
-                f"--data {given['kind']}: the learners of {experiment} were trained on {own.data.kind}; leave it out"
+                f"--data {choice.kind}: the learners of {experiment} were trained on {own.data.kind}; leave it out"
             )
-        given["kind"] = own.data.kind
+        choice = replace(choice, kind=own.data.kind)
         inherited = own.model_dump(mode="json", include={"data", "evaluation"})
-    assigned = options.with_experiment(assigned, experiment)
-    settings = stack_settings(
-        inputs, learners=learners, **given, assignments=assigned, inherited=inherited, imported=known
-    )
+    choice = choice.also(f"experiment={json.dumps(experiment)}")
+    settings = stack_settings(inputs, choice, learners=learners, inherited=inherited, imported=known)
 
     from ensemble.predictions.learners import common_data
-    from ensemble.predictions.level_zero import level_zero
+    from ensemble.predictions.level_zero import level_zero_of
     from ensemble.stacking.joint import with_members
 
     if settings.mode != "frozen":
         for learner in settings.learners:
             check_name(learner, known_learners(), f"network to train (--training {settings.mode})")
-        settings = with_members(settings, where, **given, assignments=assigned, options=words)
+        settings = with_members(settings, where, choice)
         return where.meta_run(experiment, name or stack_name(settings)), settings
-    wanted = {"rows": settings.rows, "level0": settings.level0, "root": given["root"], "options": words}
-    learners_there = [level_zero(where, experiment, each, **wanted) for each in settings.learners]
+    learners_there = level_zero_of(settings, where, options=choice.words)
     common_data([model for learner in learners_there for model in learner.models])
     return where.meta_run(experiment, name or stack_name(settings)), settings
 
@@ -210,9 +206,8 @@ def cross_validate_(
     where = outputs(cache_dir)
     check_name(inputs, known_inputs(), "inputs")
     chosen = options.listed(learners)
-    given = {"kind": data, "root": root, "config": config}
-    assigned = options.with_experiment(assignments, experiment)
-    run, settings = _asked(where, inputs, chosen, assigned, name, given)
+    choice = options.choice(data, root, config, assignments, experiment)
+    run, settings = _asked(where, inputs, chosen, choice, name)
 
     from ensemble.report.tables.cross_validation import cross_validation_table
     from ensemble.stacking.cross_validation import cross_validate
@@ -237,8 +232,8 @@ def compare(
 ) -> None:
     """All subsets of learners under the cheap combiners, on out-of-fold rows: which learner earns its place."""
     where = outputs(cache_dir)
-    assigned = options.with_experiment(None, experiment)
-    name = experiment_name(kind=data, root=root, config=config, assignments=assigned)
+    choice = options.choice(data, root, config, None, experiment)
+    name = experiment_name(choice)
     chosen = tuple(dict.fromkeys(options.listed(learners)))
     for learner in chosen:
         check_name(learner, learners_of(where, name), "learner")
@@ -250,11 +245,8 @@ def compare(
     from ensemble.report.tables.subsets import subset_table
     from ensemble.stacking.subsets import compare_subsets
 
-    words = options.repeated(data, root, config)
-    beside = settings_beside(where, name) or learner_settings(
-        known_learners()[0], kind=data, root=root, config=config, assignments=assigned
-    )
-    found = with_all_folds(where, name, chosen, folds=beside.data.folds, root=root, options=words)
+    beside = settings_beside(where, name) or learner_settings(known_learners()[0], choice)
+    found = with_all_folds(where, name, chosen, folds=beside.data.folds, root=root, options=choice.words)
     comparison = compare_subsets(found, where, found[0].tested[0].settings)
     if as_json:
         results.print_json(data=comparison.to_plain())

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from ensemble.console import messages, results
 from ensemble.metrics.published import PROTOCOLS
+from ensemble.settings.layers import Choice
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.tables import Table
 from ensemble.tables.terminal import TerminalTable
@@ -100,16 +101,16 @@ def show(*tables: Table) -> None:
         results.print(TerminalTable(table))
 
 
-def with_experiment(assignments: list[str] | None, experiment: str | None) -> list[str]:
-    """``--set`` values, with ``--experiment`` among them."""
-    quoted = [f"experiment={json.dumps(experiment)}"] if experiment is not None else []
-    return [*(assignments or []), *quoted]
-
-
-def repeated(data: str | None, root: Path | None, config: Path | None) -> list[str]:
-    """The options that chose the settings, for a command line in a message that is to choose the same."""
-    given = (("--data", data), ("--root", root), ("--config", config))
-    return [word for option, value in given if value is not None for word in (option, str(value))]
+def choice(
+    data: str | None,
+    root: Path | None,
+    config: Path | None,
+    assignments: list[str] | None,
+    experiment: str | None,
+) -> Choice:
+    """What the shared options choose; ``--experiment`` is one of the ``--set`` values."""
+    named = [f"experiment={json.dumps(experiment)}"] if experiment is not None else []
+    return Choice(data, root, config, (*(assignments or ()), *named))
 
 
 def listed(text: str) -> tuple[str, ...]:

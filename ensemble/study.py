@@ -62,24 +62,24 @@ def run(
 ) -> None:
     """Run the trials of a study that are still to be run; again after a stop, or beside others on other machines."""
     where = outputs(cache_dir)
-    given = _flat(parse_assignments(options.with_experiment(assignments, experiment)))
+    given = _flat(parse_assignments(options.choice(None, root, config, assignments, experiment).assignments))
     study = read_study(_found(file), config=config, assignments=given, trials=trials)
     for arm in arms_of(study):  # a mistake is told before anything heavy is imported
         settings_of(study, arm, lowest_numbers(study, arm), where, root=root)
         experiment_of(study, arm)
 
     from ensemble.studies.running.launch import begin_study, run_study
-    from ensemble.studies.running.trials import Laboratory
+    from ensemble.studies.running.trials import WorkerContext
     from ensemble.studies.storage.addresses import has_password, storage_url
 
     url = storage_url(storage, study_folder(where, study.name))
-    laboratory = Laboratory(study, where, url, root=root, wandb=wandb)
+    context = WorkerContext(study, where, url, root=root, wandb=wandb)
     with storage_may_be_down():
         if prepare_only:
-            begin_study(laboratory)
+            begin_study(context)
             messages.print(f"{study.name}: everything is there that its trials need")
             return
-        status = run_study(laboratory, workers=workers, timeout=timeout)
+        status = run_study(context, workers=workers, timeout=timeout)
     if status:
         raise typer.Exit(status)
     again = " (with the same --storage: its password is not kept)" if has_password(url) else ""
@@ -169,15 +169,15 @@ def compare(
     from ensemble.studies.comparing.comparison import compare_studies
     from ensemble.studies.comparing.pages import arm_table, write_comparison
     from ensemble.studies.comparing.sheets import comparison_tree
-    from ensemble.studies.running.trials import Laboratory
+    from ensemble.studies.running.trials import WorkerContext
     from ensemble.studies.storage.addresses import storage_url
 
     with storage_may_be_down():
-        laboratories = [
-            Laboratory(study, where, storage_url(storage, study_folder(where, study.name)), root=root)
+        contexts = [
+            WorkerContext(study, where, storage_url(storage, study_folder(where, study.name)), root=root)
             for study in asked
         ]
-        found = compare_studies(laboratories, seeds=wanted, budget=budget)
+        found = compare_studies(contexts, seeds=wanted, budget=budget)
     folder = out or study_folder(where, studies[0]).comparison
     written = write_comparison(found, folder)
     if as_json:

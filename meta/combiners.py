@@ -9,9 +9,9 @@ is there for who asks for RMSE. The metrics are means over images: a caller who 
 every image gives every image the same say.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -60,10 +60,6 @@ class GlobalWeights:
         """Weighted sum of the learners."""
         return fuse(self.weigh(depths), depths)
 
-    def to_plain(self) -> dict[str, Any]:
-        """Numbers, strings and lists, ready for JSON."""
-        return {"kind": "global", **asdict(self), "weights": list(self.weights)}
-
 
 @dataclass(frozen=True)
 class RangeWeights:
@@ -101,14 +97,9 @@ class RangeWeights:
         """Weighted sum of the learners."""
         return fuse(self.weigh(depths), depths)
 
-    def to_plain(self) -> dict[str, Any]:
-        """Numbers, strings and lists, ready for JSON."""
-        weights = [list(each) for each in self.weights]
-        return {"kind": "depth-range", **asdict(self), "centres": list(self.centres), "weights": weights}
-
 
 Combiner = GlobalWeights | RangeWeights
-"""What a fit gives; ``combiner_from_plain`` reads back what ``to_plain`` wrote."""
+"""What a fit gives."""
 
 
 def inverse_variance(
@@ -200,26 +191,6 @@ FITTED_COMBINERS: dict[str, Callable[[np.ndarray, np.ndarray], Combiner]] = {
     "depth-range": depth_range,
 }
 """Combiners that are fitted on pixels (depths of the learners, truth), by the name in the tables."""
-
-
-def combiner_from_plain(plain: Mapping[str, Any]) -> Combiner:
-    """Read what ``to_plain`` gave.
-
-    Raises:
-        ValueError: It is no fitted combiner, or its weights are no weights.
-    """
-    try:
-        weighting = _known_weighting(plain["weighting"])
-        if plain["kind"] == "global":
-            return GlobalWeights(tuple(map(float, plain["weights"])), weighting)
-        if plain["kind"] == "depth-range":
-            weights = tuple(tuple(map(float, each)) for each in plain["weights"])
-            return RangeWeights(tuple(map(float, plain["centres"])), weights, weighting)
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"fitted combiner: {error!r} in {dict(plain)}, expected kind, weights and weighting; fit it again"
-        ) from error
-    raise ValueError(f"fitted combiner of kind {plain['kind']!r}, expected 'global' or 'depth-range'")
 
 
 def _range_centres(mean: Float64[np.ndarray, " n"], *, ranges: int, least: int) -> Float64[np.ndarray, " r"]:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ensemble.data import open_source
 from ensemble.data.folds import Folds, folds_of_experiment
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.runs.claims import FOLDS, FRAMES
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs
-from ensemble.settings.schema import DataSettings
+from ensemble.settings.schema import DataSettings, ScoredSettings
 
 Role = Literal["fit", "validation", "test", "oof"]
 
@@ -49,11 +50,36 @@ class Division:
             raise ValueError(f"role {role}: expected one of training, {', '.join(roles)} or oof")
         return roles[role]
 
-    def sources(self, source: FrameSource, fold: int | None) -> dict[str, str]:
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the stages of one experiment share.
+
+    Attributes:
+        outputs: Where runs and predictions are.
+        name: Of the folders below.
+        source: Every frame.
+        division: The frames that training may see.
+    """
+
+    outputs: Outputs
+    name: str
+    source: FrameSource
+    division: Division
+
+    def sources(self, fold: int | None) -> dict[str, str]:
         """Fingerprints of what the run of a model rests on: the frames it sees, and how scenes are divided."""
-        seen = self.fitted_by(fold)
-        frames = fingerprint([source.describe(seen.fit), source.describe(seen.validation)])
-        return {FRAMES: frames, FOLDS: self.folds.fingerprint}
+        seen = self.division.fitted_by(fold)
+        frames = fingerprint([self.source.describe(seen.fit), self.source.describe(seen.validation)])
+        return {FRAMES: frames, FOLDS: self.division.folds.fingerprint}
+
+
+def open_experiment(outputs: Outputs, settings: ScoredSettings) -> Experiment:
+    """The experiment that settings belong to; lists its frames and reads none."""
+    source = open_source(settings.data)
+    return Experiment(
+        outputs, settings.experiment, source, division_of(outputs, settings.experiment, source, settings.data)
+    )
 
 
 def division_of(outputs: Outputs, experiment: str, source: FrameSource, data: DataSettings) -> Division:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ensemble.console import progress
 from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
@@ -35,7 +35,7 @@ from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.metrics.protocols import EvalProtocol, protocol_of
 from ensemble.metrics.published import OURS, PROTOCOLS
-from ensemble.predictions.foreign.checks import Asked
+from ensemble.predictions.foreign.checks import ImportRequest
 from ensemble.predictions.foreign.import_depth import import_depth
 from ensemble.predictions.learners import TrainedLearner, common_data
 from ensemble.predictions.level_zero import LevelZero, cache_level_zero, open_rows
@@ -102,7 +102,7 @@ def cache_test_predictions(
     return cache_level_zero(models, outputs, "test", frames, rebuild=rebuild, codec=codec, workers=workers)
 
 
-def import_test_depth(asked: Asked, outputs: Outputs) -> None:
+def import_test_depth(asked: ImportRequest, outputs: Outputs) -> None:
     """Take depth maps of all test frames into the cache, as ``import_depth`` does for frames of training."""
     data = asked.settings.data
     import_depth(asked, outputs, test_frames(open_source(data), data))
@@ -118,14 +118,11 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
             *((stack.name, stack.first.settings) for stack in methods.stacks),
         ]
     )
-    source = open_source(first.data)
-    division = division_of(outputs, first.experiment, source, first.data)
+    experiment = open_experiment(outputs, first)
+    source, division = experiment.source, experiment.division
     frames = test_frames(source, first.data)
     cache_test_predictions(list({model.key: model for model in models}.values()), outputs)
-    rows = {
-        key: open_rows(learner, outputs, source, frames, "test", division)
-        for key, learner in methods.level_zero().items()
-    }
+    rows = {key: open_rows(learner, experiment, frames, "test") for key, learner in methods.level_zero().items()}
     size = source.read(frames[0]).depth.shape
     protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=(size[0], size[1]))
     table = ScoreTable(protocol)

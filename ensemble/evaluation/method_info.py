@@ -12,7 +12,7 @@ from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import Run, stack_name
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.cost import Profile, profile_network
-from ensemble.training.networks import build_learner
+from ensemble.training.networks import build_learner, unloaded
 from meta.fusion import COMBINERS
 from meta.inputs import channel_count
 
@@ -140,8 +140,7 @@ class _Built:
 
 @functools.cache
 def _cost(built: _Built) -> Profile:
-    bare = built.settings.encoder.model_copy(update={"weights": "none"})
-    network = build_learner(built.settings.model_copy(update={"encoder": bare}))
+    network = build_learner(unloaded(built.settings))
     return profile_network(network, built.settings.data.size, device="cpu", repeats=REPEATS)
 
 

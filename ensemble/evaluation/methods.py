@@ -13,7 +13,7 @@ from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame
 from ensemble.predictions.foreign.import_depth import check_free_name
 from ensemble.predictions.learners import TrainedLearner, common_data, trained_learner
-from ensemble.predictions.level_zero import LevelZero, level_zero
+from ensemble.predictions.level_zero import LevelZero, level_zero_of
 from ensemble.runs.claims import with_influence
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import FULL, Outputs, seed_model
@@ -154,9 +154,8 @@ def _with_folds(stack: Stack, outputs: Outputs) -> tuple[LevelZero, ...]:
     settings = stack.settings
     if settings.mode != "frozen" or stack.learners[0].folds:
         return stack.learners
-    wanted = {"rows": "oof", "level0": settings.level0, "root": settings.data.root}
     try:
-        found = tuple(level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners)
+        found = level_zero_of(settings, outputs, rows="oof")
         common_data([model for learner in found for model in learner.models])
     except ValueError as error:
         messages.print(f"the best single learner and the fitted weights come from validation rows: {error}")

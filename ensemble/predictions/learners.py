@@ -16,7 +16,7 @@ from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
 from ensemble.settings.layers import moved, stored_settings
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings
-from ensemble.training.networks import build_learner, load_network, weights_fingerprint
+from ensemble.training.networks import build_learner, load_network, unloaded, weights_fingerprint
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,7 @@ def imported_model(settings: ImportSettings, run: Run, roles: Mapping[str, Impor
 def load_learner(trained: TrainedLearner) -> nn.Module:
     """A trained learner's network, ready to predict."""
     settings = trained.network_settings
-    bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
-    return load_network(build_learner(bare), trained.run, trained.prefix)
+    return load_network(build_learner(unloaded(settings)), trained.run, trained.prefix)
 
 
 def common_data(trained: Sequence[TrainedLearner]) -> DataSettings:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from base_learners import LEARNERS
-from ensemble.data.division import Division, Role
+from ensemble.data.division import Experiment, Role
 from ensemble.data.folds import read_folds
 from ensemble.data.loaders import DepthRows
-from ensemble.data.source import Frame, FrameSource
+from ensemble.data.source import Frame
 from ensemble.predictions.foreign.record import PLACEHOLDER
 from ensemble.predictions.learners import TrainedLearner, common_data, frame_settings, trained_learner
 from ensemble.predictions.predict import cache_predictions, open_predictions
@@ -181,21 +181,20 @@ def cache_level_zero(
     )
 
 
-def open_rows(
-    learner: LevelZero, outputs: Outputs, source: FrameSource, frames: Sequence[Frame], role: Role, division: Division
-) -> DepthRows:
+def open_rows(learner: LevelZero, experiment: Experiment, frames: Sequence[Frame], role: Role) -> DepthRows:
     """A learner's rows of the frames of a role, checked for origin and cover: every frame exactly once.
 
     Raises:
         ValueError: Rows are missing, doubled, stale or not out-of-fold; the message holds the command that mends it.
     """
     if role == "oof":
-        return _out_of_fold(learner, outputs, source, division)
-    readers = [open_predictions(model, outputs, source, frames, role, division.folds) for model in learner.tested]
+        return _out_of_fold(learner, experiment)
+    readers = [open_predictions(model, experiment, frames, role) for model in learner.tested]
     return readers[0] if len(readers) == 1 else MeanRows(readers)
 
 
-def _out_of_fold(learner: LevelZero, outputs: Outputs, source: FrameSource, division: Division) -> OutOfFoldRows:
+def _out_of_fold(learner: LevelZero, experiment: Experiment) -> OutOfFoldRows:
+    division = experiment.division
     readers: dict[int, PredictionReader] = {}
     fold_of: dict[str, int] = {}
     for fold, model in enumerate(learner.folds):
@@ -205,7 +204,7 @@ def _out_of_fold(learner: LevelZero, outputs: Outputs, source: FrameSource, divi
                 "its rows would be in-sample"
             )
         frames = division.of_role("oof", fold)
-        readers[fold] = open_predictions(model, outputs, source, frames, "oof", division.folds)
+        readers[fold] = open_predictions(model, experiment, frames, "oof")
         fold_of |= {frame.id: fold for frame in frames}
     missing = [frame.id for frame in division.frames.fit if frame.id not in fold_of]
     if missing:
@@ -216,20 +215,36 @@ def _out_of_fold(learner: LevelZero, outputs: Outputs, source: FrameSource, divi
     return OutOfFoldRows(readers, fold_of)
 
 
-def level_zero_of(settings: StackSettings, outputs: Outputs, run: Run) -> tuple[LevelZero, ...]:
-    """The learners that a stack weighs, with the models that it needs of each; its own where they were trained with it.
+def level_zero_of(
+    settings: StackSettings,
+    outputs: Outputs,
+    run: Run | None = None,
+    *,
+    rows: str | None = None,
+    options: Sequence[str] = (),
+) -> tuple[LevelZero, ...]:
+    """The learners that a stack weighs, with the models that it needs of each.
+
+    Args:
+        settings: Of the stack.
+        outputs: Where runs are.
+        run: Of the stack; where it trained learners of its own these are meant, without it those that they began from.
+        rows: In place of the settings' own.
+        options: Of the command line that trains a learner that is missing.
 
     Raises:
         ValueError: A model is not trained; the message holds the command that does it.
     """
-    if settings.mode != "frozen":
+    if settings.mode != "frozen" and run is not None:
         members = {name: moved(own, settings.data.root) for name, own in settings.members.items()}
         return tuple(
             LevelZero((TrainedLearner(own, run, weights_fingerprint(own, run), prefix=f"learners.{name}."),))
             for name, own in members.items()
         )
-    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
-    return tuple(level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners)
+    frozen = settings.mode == "frozen"
+    wanted = {"rows": rows or (settings.rows if frozen else "fit"), "level0": settings.level0}
+    given = {**wanted, "root": settings.data.root, "options": options}
+    return tuple(level_zero(outputs, settings.experiment, name, **given) for name in settings.learners)
 
 
 def rests_on(learners: Sequence[LevelZero]) -> dict[str, str]:

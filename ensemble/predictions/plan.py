@@ -35,11 +35,10 @@ def models_to_train(
 
 def without_empty_folds(models: dict[str, LearnerSettings], where: Outputs, folds: int) -> dict[str, LearnerSettings]:
     """The models that there are scenes for; data of few scenes have as many folds as scenes."""
-    from ensemble.data import open_source
-    from ensemble.data.division import division_of
+    from ensemble.data.division import open_experiment
 
     first = next(iter(models.values()))
-    count = division_of(where, first.experiment, open_source(first.data), first.data).folds.count
+    count = open_experiment(where, first).division.folds.count
     if count < folds:
         messages.print(f"{count} folds instead of {folds}: the data to fit have no more scenes")
     return {name: own for name, own in models.items() if own.fold is None or (own.fold < count and count > 1)}

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ensemble.console import messages, progress
-from ensemble.data import open_source
-from ensemble.data.division import Division, Role, division_of
-from ensemble.data.folds import Folds
+from ensemble.data.division import Experiment, Role, open_experiment
 from ensemble.data.loaders import Batch, FrameDataset, OrderedBatches, affordable_workers, loader
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import resize_image
@@ -49,14 +47,14 @@ def flip_averaged(predict: Callable[[Tensor], Tensor], image: Tensor, *, enabled
     return (predict(image) + predict(image.flip(-1)).flip(-1)) / 2
 
 
-def check_trained_frames(trained: Sequence[TrainedLearner], source: FrameSource, division: Division) -> None:
+def check_trained_frames(trained: Sequence[TrainedLearner], experiment: Experiment) -> None:
     """Refuse learners whose copy has changed since: scenes that they were trained on may be test scenes now.
 
     Raises:
         ValueError: A learner was trained on other frames, or with other folds, than there are now.
     """
     for learner in trained:
-        differing = differing_sources(learner.run, division.sources(source, learner.settings.fold))
+        differing = differing_sources(learner.run, experiment.sources(learner.settings.fold))
         if differing and learner.is_import:
             raise ValueError(
                 f"{learner.run.folder}: {learner.name} was imported for other frames than there are now "
@@ -93,9 +91,7 @@ def preprocessing_fingerprint(settings: LearnerSettings | ImportSettings) -> str
     )
 
 
-def identity_of(
-    trained: TrainedLearner, source: FrameSource, frames: Sequence[Frame], role: Role, folds: Folds
-) -> CacheIdentity:
+def identity_of(trained: TrainedLearner, experiment: Experiment, frames: Sequence[Frame], role: Role) -> CacheIdentity:
     """What a learner's cached rows must have been made from."""
     return CacheIdentity(
         learner=trained.name,
@@ -103,8 +99,8 @@ def identity_of(
         fold=trained.settings.fold,
         weights=trained.made_from(role),
         preprocessing=preprocessing_fingerprint(trained.settings),
-        frames=source.describe(frames),
-        folds=folds.fingerprint,
+        frames=experiment.source.describe(frames),
+        folds=experiment.division.folds.fingerprint,
     )
 
 
@@ -140,19 +136,18 @@ def cache_predictions(
             something else, the learners' data differ, or another process is writing what is missing.
     """
     data = common_data(trained)
-    source = open_source(data)
-    division = division_of(outputs, trained[0].settings.experiment, source, data)
-    check_trained_frames(trained, source, division)
+    experiment = open_experiment(outputs, trained[0].settings)
+    check_trained_frames(trained, experiment)
     if frames is None:
-        frames = division.of_role(role, trained[0].settings.fold)
-    _check_imported([each for each in trained if each.is_import], outputs, source, frames, role, division, rebuild)
+        frames = experiment.division.of_role(role, trained[0].settings.fold)
+    _check_imported([each for each in trained if each.is_import], experiment, frames, role, rebuild=rebuild)
     trained = [each for each in trained if not each.is_import]
     writers: dict[str, PredictionWriter] = {}
     unfinished: dict[str, TrainedLearner] = {}
     for learner in trained:
         writer = PredictionWriter(
             outputs.predictions(learner.settings.experiment, learner.name, role, learner.store),
-            identity_of(learner, source, frames, role, division.folds),
+            identity_of(learner, experiment, frames, role),
             [frame.id for frame in frames],
             size=data.size,
             max_depth=data.max_depth,
@@ -180,7 +175,7 @@ def cache_predictions(
             _blocks(
                 data,
                 trained[0].network_settings.evaluation.batch_size,
-                source,
+                experiment.source,
                 wanted,
                 workers,
                 min(writer.shard_frames for writer in writers.values()),
@@ -191,35 +186,30 @@ def cache_predictions(
 
 
 def _check_imported(
-    learners: Sequence[TrainedLearner],
-    outputs: Outputs,
-    source: FrameSource,
-    frames: Sequence[Frame],
-    role: Role,
-    division: Division,
-    rebuild: bool,
+    learners: Sequence[TrainedLearner], experiment: Experiment, frames: Sequence[Frame], role: Role, *, rebuild: bool
 ) -> None:
     """Rows that were imported are all there, or are refused: there is no network to compute them with."""
     for learner in learners:
         if rebuild:
             raise ValueError(
                 f"{learner.name} was imported and has no network to compute rows with: --rebuild works on the import.\n"
-                f"Run: {_filling(outputs, learner, role)} --rebuild"
+                f"Run: {_filling(experiment.outputs, learner, role)} --rebuild"
             )
-        open_predictions(learner, outputs, source, frames, role, division.folds)
+        open_predictions(learner, experiment, frames, role)
 
 
 def open_predictions(
-    trained: TrainedLearner, outputs: Outputs, source: FrameSource, frames: Sequence[Frame], role: Role, folds: Folds
+    trained: TrainedLearner, experiment: Experiment, frames: Sequence[Frame], role: Role
 ) -> PredictionReader:
     """A reader over the cached rows of one model, checked for origin and cover.
 
     Raises:
         ValueError: Rows are missing, doubled or stale; the message holds the command that mends it.
     """
+    outputs = experiment.outputs
     return PredictionReader(
         outputs.predictions(trained.settings.experiment, trained.name, role, trained.store),
-        identity_of(trained, source, frames, role, folds),
+        identity_of(trained, experiment, frames, role),
         [frame.id for frame in frames],
         size=trained.settings.data.size,
         max_depth=trained.settings.data.max_depth,

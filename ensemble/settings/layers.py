@@ -11,13 +11,15 @@ import os
 import re
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from ensemble.settings.complaints import complaints
 from ensemble.settings.schema import NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
-from ensemble.settings.trees import SettingsError, Tree, check_name, merged, nearest, parse_assignments, read_yaml
+from ensemble.settings.trees import SettingsError, Tree, check_name, merged, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
 RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
@@ -52,43 +54,61 @@ def known_inputs() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (config_folder() / "meta").glob("*.yaml")))
 
 
-def learner_settings(
-    learner: str,
-    *,
-    kind: str | None = None,
-    root: Path | None = None,
-    config: Path | None = None,
-    assignments: Sequence[str] = (),
-) -> LearnerSettings:
-    """The settings of one learner's run.
+@dataclass(frozen=True)
+class Choice:
+    """What a person chose settings by; everything else follows from files.
 
-    Args:
-        learner: Name of a learner.
+    Attributes:
         kind: ``rooms`` or ``nyu``; where absent, what ``config`` says, else ``nyu`` where a copy is named, else rooms.
         root: Folder of a copy of NYU Depth v2.
         config: An experiment file.
         assignments: ``section.key=value``, as given with ``--set``.
+    """
+
+    kind: str | None = None
+    root: Path | None = None
+    config: Path | None = None
+    assignments: Sequence[str] = ()
+
+    @property
+    def words(self) -> list[str]:
+        """The options without ``--set``, for a command line in a message that is to choose the same."""
+        given = (("--data", self.kind), ("--root", self.root), ("--config", self.config))
+        return [word for option, value in given if value is not None for word in (option, str(value))]
+
+    def also(self, *assignments: str) -> "Choice":
+        """The same with further assignments, which win."""
+        return replace(self, assignments=(*self.assignments, *assignments))
+
+
+NOTHING = Choice()
+"""Packaged defaults."""
+
+
+def learner_settings(learner: str, choice: Choice = NOTHING) -> LearnerSettings:
+    """The settings of one learner's run.
+
+    Args:
+        learner: Name of a learner.
+        choice: By what else they are chosen.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
     check_name(learner, known_learners(), "learner")
-    assigned = parse_assignments(assignments)
-    layers = _layers(kind, root, config, assigned)
+    assigned = parse_assignments(choice.assignments)
+    layers = _layers(choice, assigned)
     settings = _learner(learner, layers, assigned)
-    if config is not None:
-        _check_file(config, layers, assigned)
+    if choice.config is not None:
+        _check_file(choice.config, layers, assigned)
     return settings
 
 
 def stack_settings(
     inputs: str,
+    choice: Choice = NOTHING,
     *,
     learners: Sequence[str] | None = None,
-    kind: str | None = None,
-    root: Path | None = None,
-    config: Path | None = None,
-    assignments: Sequence[str] = (),
     inherited: Mapping[str, Any] | None = None,
     imported: Sequence[str] = (),
 ) -> StackSettings:
@@ -96,11 +116,8 @@ def stack_settings(
 
     Args:
         inputs: ``rgb``, ``d`` or ``rgb+d``.
+        choice: By what else they are chosen.
         learners: Whose predictions are weighed.
-        kind: As in :func:`learner_settings`.
-        root: As in :func:`learner_settings`.
-        config: As in :func:`learner_settings`.
-        assignments: As in :func:`learner_settings`.
         inherited: The sections ``data`` and ``evaluation`` of the learners' runs; they win over files, and
             ``assignments`` win over them.
         imported: Names of further learners, whose depth came from elsewhere.
@@ -109,30 +126,28 @@ def stack_settings(
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
     check_name(inputs, known_inputs(), "inputs")
-    assigned = parse_assignments(assignments)
-    layers = _layers(kind, root, config, assigned)
+    assigned, root = parse_assignments(choice.assignments), choice.root
+    layers = _layers(choice, assigned)
     if inherited is not None:
         layers.append(dict(inherited))
         layers.append({"data": {"root": str(root.absolute())}} if root is not None else {})
     settings = _stack(inputs, layers, assigned, learners)
     for learner in settings.learners:
         check_name(learner, (*known_learners(), *imported), "learner")
-    if config is not None:
-        _check_file(config, layers, assigned)
+    if choice.config is not None:
+        _check_file(choice.config, layers, assigned)
     return settings
 
 
-def experiment_name(
-    *, kind: str | None = None, root: Path | None = None, config: Path | None = None, assignments: Sequence[str] = ()
-) -> str:
-    """The experiment that the same options would train under.
+def experiment_name(choice: Choice = NOTHING) -> str:
+    """The experiment that the same choice would train under.
 
     Raises:
         SettingsError: Unknown sections or learners, or a name that cannot be that of a folder.
     """
-    assigned = parse_assignments(assignments)
+    assigned = parse_assignments(choice.assignments)
     tree: Tree = {}
-    for layer in (*_layers(kind, root, config, assigned), assigned):
+    for layer in (*_layers(choice, assigned), assigned):
         tree = merged(tree, {key: layer[key] for key in ("experiment", "data") if key in layer})
     name = tree.get("experiment", tree["data"]["kind"])
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
@@ -206,12 +221,13 @@ def _finished(kind: type[SomeSettings], tree: Tree, own: Tree, named: Tree) -> S
     return _validated(kind, tree)
 
 
-def _layers(kind: str | None, root: Path | None, config: Path | None, assigned: Tree) -> list[Tree]:
+def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
     """Data file, experiment file and command-line options, in the order in which they win."""
-    chosen = _experiment_file(config) if config is not None else {}
+    root = choice.root
+    chosen = _experiment_file(choice.config) if choice.config is not None else {}
     named, asked = (_mapping(tree.get("data", {}), "data") for tree in (chosen, assigned))
     place = asked.get("root") or root or named.get("root") or os.environ.get("NYU_ROOT")
-    kind = asked.get("kind") or kind or named.get("kind") or ("nyu" if place else "rooms")
+    kind = asked.get("kind") or choice.kind or named.get("kind") or ("nyu" if place else "rooms")
     check_name(str(kind), typing.get_args(DataSettings.model_fields["kind"].annotation), "data.kind (--data)")
     if kind != "nyu" and root is not None:
         raise SettingsError(
@@ -297,28 +313,4 @@ def _validated(kind: type[SomeSettings], tree: Tree) -> SomeSettings:
     try:
         return kind.model_validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(kind, problem) for problem in error.errors())) from error
-
-
-def _explain(kind: type[Settings], problem: Any) -> str:
-    """One line for one problem: the setting's path, what was expected, what was found, and the nearest known name."""
-    *parents, last = [str(part) for part in problem["loc"]] or [""]
-    path = ".".join([*parents, last])
-    if problem["type"] == "extra_forbidden":
-        owner: Any = kind
-        for parent in parents:
-            owner = owner.model_fields[parent].annotation
-        return f"{path}: there is no such setting; {nearest(last, owner.model_fields)}"
-    found = problem.get("input")
-    if problem["type"] == "value_error":
-        told = problem["msg"].removeprefix("Value error, ")
-        return f"{path}: {told}" if path else told
-    expected = (
-        problem["msg"].replace("Input should be an object", "a section of settings").removeprefix("Input should ")
-    )
-    expected = expected.removeprefix("be ")
-    hint = f"; {nearest(str(found), _QUOTED.findall(problem['msg']))}" if problem["type"] == "literal_error" else ""
-    return f"{path}: expected {expected}, found {found!r}{hint}"
-
-
-_QUOTED = re.compile("'([^']*)'")
+        raise SettingsError("\n".join(complaints(error, kind))) from error

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from ensemble.predictions.level_zero import level_zero
+from ensemble.predictions.level_zero import level_zero_of
 from ensemble.predictions.predict import device_of
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.cost import Profile, profile_network
-from ensemble.training.networks import build_learner, build_stack
+from ensemble.training.networks import build_learner, build_stack, unloaded
 from meta.inputs import channel_count
 
 
@@ -27,7 +27,7 @@ class Costs:
     def of(self, settings: StackSettings) -> dict[str, float]:
         """Parameters, multiply-adds, milliseconds and frames a second of a stack."""
         profiles = [self._profile(own.model_dump_json(), own) for own in self._learners(settings)]
-        bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
+        bare = unloaded(settings)
         channels = channel_count(settings.inputs, len(settings.learners))
         key = f"{settings.inputs} {len(settings.learners)} {bare.encoder} {bare.network} {bare.data.size}"
         if key not in self._measured:
@@ -45,14 +45,12 @@ class Costs:
         """Settings of every network below the meta-learner that predicts at test time; imports cost nothing here."""
         if settings.mode != "frozen":
             return list(settings.members.values())
-        wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
-        found = [level_zero(self.outputs, settings.experiment, name, **wanted) for name in settings.learners]
+        found = level_zero_of(settings, self.outputs)
         return [model.network_settings for each in found for model in each.tested if not model.is_import]
 
     def _profile(self, key: str, settings: LearnerSettings) -> Profile:
         if key not in self._measured:
-            bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
-            self._measured[key] = _measure(build_learner(bare), settings, 3)
+            self._measured[key] = _measure(build_learner(unloaded(settings)), settings, 3)
         return self._measured[key]
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference, paired_differences
 from ensemble.runs.paths import Outputs
@@ -92,8 +91,7 @@ def cross_validate(
         ValueError: The stack is not fitted to out-of-fold rows, rows are missing, or a run was begun with other
             settings.
     """
-    source = open_source(settings.data)
-    division = division_of(outputs, settings.experiment, source, settings.data)
+    division = open_experiment(outputs, settings).division
     training = settings.training.model_copy(update={"validate_every": NEVER})
     fitted: dict[int, list[Stack]] = {}
     for fold in range(division.folds.count):

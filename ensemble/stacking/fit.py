@@ -11,8 +11,7 @@ from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor
 
 from base_learners.losses import scale_invariant_log_loss
-from ensemble.data import open_source
-from ensemble.data.division import Role, division_of
+from ensemble.data.division import Role, open_experiment
 from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
 from ensemble.data.source import Frame
 from ensemble.data.splits import TrainingFrames
@@ -98,8 +97,8 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
     """The meta-learner over rows of its learners; ``None`` where the run is complete."""
     learners = level_zero_of(settings, outputs, run)
     check_same_frames(settings, learners)
-    source = open_source(settings.data)
-    division = division_of(outputs, settings.experiment, source, settings.data)
+    experiment = open_experiment(outputs, settings)
+    source, division = experiment.source, experiment.division
     sources = {**rests_on(learners), FOLDS: division.folds.fingerprint}
     if is_complete(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
         return None
@@ -115,7 +114,7 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
     for role, part in roles:
         if PROCESSES == 1:  # several would write the same rows; they read what is there
             cache_level_zero(learners, outputs, role, workers=settings.data.workers)
-        rows = {each.name: open_rows(each, outputs, source, part, role, division) for each in learners}
+        rows = {each.name: open_rows(each, experiment, part, role) for each in learners}
         parts.append(FrameDataset(source, part, settings.data, rows))
     claim(run, settings, sources)
     kind = "out-of-fold" if settings.rows == "oof" else "in-sample: the learners were trained on these frames"
@@ -126,9 +125,8 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
 
 def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool) -> Prepared | None:
     """Learners and meta-learner together: learners of finished runs, or all of them from the start."""
-    source = open_source(settings.data)
-    division = division_of(outputs, settings.experiment, source, settings.data)
-    sources = division.sources(source, None)
+    experiment = open_experiment(outputs, settings)
+    source, sources = experiment.source, experiment.sources(None)
     start: dict[str, TrainedLearner] = {}
     if settings.mode == "finetune":
         root = settings.data.root
@@ -137,7 +135,7 @@ def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh:
         sources |= {learner.key: learner.weights for learner in start.values()}
     if begin(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
         return None
-    frames = division.frames
+    frames = experiment.division.frames
     parts = [FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation)]
     how = "learners go on" if settings.mode == "finetune" else "learners from the start"
     announce(f"stack {settings.inputs} with {', '.join(settings.learners)} ({settings.mode}: {how})", frames, settings)

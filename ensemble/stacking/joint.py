@@ -4,8 +4,8 @@ The published study found such training unstable, because learners of different 
 learner's gradient norm is logged, is clipped by itself, and learning rates and loss weights are set per learner.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ from ensemble.data.loaders import Batch
 from ensemble.metrics.protocols import EvalProtocol
 from ensemble.predictions.learners import trained_learner
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.stacking.joint_network import META, LiveStack, Rates, live_groups, live_losses
 from ensemble.training.learners import own_losses
@@ -29,12 +29,7 @@ LR_FACTORS = {"finetune": 0.1, "joint": 1.0}
 def with_members(
     settings: StackSettings,
     outputs: Outputs,
-    *,
-    kind: str | None = None,
-    root: Path | None = None,
-    config: Path | None = None,
-    assignments: Sequence[str] = (),
-    options: Sequence[str] = (),
+    choice: Choice,
 ) -> StackSettings:
     """The settings of a stack with those of the learners that are trained with it; a frozen stack stays as it is.
 
@@ -44,11 +39,7 @@ def with_members(
     Args:
         settings: Of the stack.
         outputs: Where the learners' runs are.
-        kind: As in ``learner_settings``, likewise the others.
-        root: Folder of the copy of NYU Depth v2.
-        config: An experiment file.
-        assignments: ``section.key=value``.
-        options: Of the command line that trains a learner that is missing.
+        choice: What the settings of the stack were chosen by.
 
     Raises:
         ValueError: A learner to go on with is not trained.
@@ -58,11 +49,11 @@ def with_members(
     members: dict[str, LearnerSettings] = {}
     for name in settings.learners:
         if settings.mode == "finetune":
-            trained = trained_learner(outputs, settings.experiment, name, root=settings.data.root, options=options)
+            trained = trained_learner(outputs, settings.experiment, name, root=settings.data.root, options=choice.words)
             members[name] = trained.network_settings
         else:
-            own = [each for each in assignments if each.startswith(("encoder=", "encoder."))]
-            members[name] = learner_settings(name, kind=kind, root=root, config=config, assignments=own)
+            own = tuple(each for each in choice.assignments if each.startswith(("encoder=", "encoder.")))
+            members[name] = learner_settings(name, replace(choice, assignments=own))
         common = {"experiment": settings.experiment, "data": settings.data, "evaluation": settings.evaluation}
         members[name] = members[name].model_copy(update=common)
     return settings.model_copy(update={"members": members})

@@ -1,6 +1,6 @@
 """Learners and meta-learner as one network, for training them together instead of from cached predictions."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,12 +45,11 @@ class LiveStack(nn.Module):
         statistics: ``frozen`` keeps the running means and variances of the learners' batch norms, and normalises with
             them: right for learners that go on from finished runs with small batches. ``live`` lets them move. Scales
             and shifts of batch norms are trained in both cases; the meta-learner's own statistics always move.
-        frozen: Learners that stay as they are: no gradient, no dropout, no moving statistics.
         detach: Whether the loss of the stack ends at the learners' depths, so that they learn from their own losses
             alone.
 
     Raises:
-        ValueError: Fewer than two learners, one called ``meta``, or a frozen one that is not there.
+        ValueError: Fewer than two learners, or one called ``meta``.
     """
 
     def __init__(
@@ -60,39 +59,30 @@ class LiveStack(nn.Module):
         *,
         weigh: Weigh,
         statistics: Literal["frozen", "live"],
-        frozen: Collection[str] = (),
         detach: bool = False,
     ) -> None:
         super().__init__()
         if len(learners) < 2 or META in learners:
             found = ", ".join(learners)
             raise ValueError(f"live stack: found learners {found}; expected two or more, none of them named {META}")
-        if unknown := sorted(set(frozen) - set(learners)):
-            raise ValueError(f"live stack: to freeze: {', '.join(unknown)}; expected some of {', '.join(learners)}")
         self.learners = nn.ModuleDict(learners)
         self.meta = meta
         self._weigh, self._detach = weigh, detach
-        self._statistics, self._frozen = statistics, frozenset(frozen)
-        for name in self._frozen:
-            self.learners[name].requires_grad_(False)
+        self._statistics = statistics
         self.train()
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """Every part that is trained: the learners that are not frozen, and the meta-learner."""
-        trained = {name: learner for name, learner in self.learners.items() if name not in self._frozen}
-        return {**trained, META: self.meta}
+        """The learners, and the meta-learner."""
+        return {**self.learners, META: self.meta}
 
     def train(self, mode: bool = True) -> "LiveStack":
-        """Switch between training and prediction; what is frozen stays in prediction."""
+        """Switch between training and prediction; frozen statistics stay as they are."""
         super().train(mode)
-        for name, learner in self.learners.items():
-            if name in self._frozen:
-                learner.eval()
-            elif self._statistics == "frozen":
-                for module in learner.modules():
-                    if isinstance(module, _BatchNorm):
-                        module.eval()
+        if self._statistics == "frozen":
+            for module in self.learners.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         return self
 
     def forward(self, image: Tensor) -> LiveAnswer:
@@ -101,7 +91,7 @@ class LiveStack(nn.Module):
         Raises:
             FloatingPointError: The depth of a learner is not finite; it is named.
         """
-        predictions = {name: self._predict(name, image) for name in self.learners}
+        predictions = {name: self.learners[name](image) for name in self.learners}
         depths = torch.cat([prediction.depth.float() for prediction in predictions.values()], dim=1)
         faulty = (~depths.isfinite()).any(dim=(0, 2, 3)).tolist()
         if any(faulty):
@@ -109,10 +99,6 @@ class LiveStack(nn.Module):
             raise FloatingPointError(f"the depth of {named} is not finite")
         seen = depths.detach() if self._detach else depths
         return LiveAnswer(predictions, seen, self._weigh(self.meta, image, seen))
-
-    def _predict(self, name: str, image: Tensor) -> DepthPrediction:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self._frozen):
-            return self.learners[name](image)
 
 
 def live_losses(
@@ -125,7 +111,7 @@ def live_losses(
 
     Args:
         stack: Loss of the fused depth.
-        learners: Own losses by learner; frozen ones are left out.
+        learners: Own losses by learner.
         loss_weights: Factors of the learners' terms, one where absent; a learner of factor zero has no terms.
 
     Raises:

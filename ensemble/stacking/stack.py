@@ -6,15 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.predictions.level_zero import LevelZero, check_same_frames, level_zero_of, rests_on
 from ensemble.predictions.predict import device_of, flip_averaged
 from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import moved, stored_settings
 from ensemble.settings.schema import StackSettings
-from ensemble.training.networks import build_stack, load_network
+from ensemble.training.networks import build_stack, load_network, unloaded
 from meta.inputs import assemble
 from meta.unet import MetaUNet
 
@@ -54,7 +53,7 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     if not run.result.is_file():
         raise ValueError(f"{run.folder}: the fit is not complete.\nRun: {again}")
     learners = level_zero_of(settings, outputs, run)
-    division = division_of(outputs, settings.experiment, open_source(settings.data), settings.data)
+    division = open_experiment(outputs, settings).division
     frozen = rests_on(learners) if settings.mode == "frozen" else {}
     differing = differing_sources(run, {**frozen, FOLDS: division.folds.fingerprint})
     if differing:
@@ -62,8 +61,7 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
             f"{run.folder}: learners were trained anew since this fit ({'; '.join(differing)}).\nRun: {again} --fresh"
         )
     check_same_frames(settings, learners)
-    bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
-    network = build_stack(bare)
+    network = build_stack(unloaded(settings))
     load_network(network, run, "" if settings.mode == "frozen" else "meta.")
     return Stack(run.folder.name, settings, run, learners, network.to(device_of(settings.training)))
 

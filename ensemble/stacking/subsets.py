@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.metrics.formulas import METRICS, pixel_errors
 from ensemble.metrics.statistics import holm, paired_differences
 from ensemble.predictions.level_zero import LevelZero
@@ -154,7 +153,7 @@ def compare_subsets(learners: Sequence[LevelZero], outputs: Outputs, settings: S
     names = [learner.name for learner in learners]
     if len(names) < 2:
         raise ValueError(f"compare-subsets: {len(names)} learner ({', '.join(names)}), expected 2 or more")
-    division = division_of(outputs, settings.experiment, open_source(settings.data), settings.data)
+    division = open_experiment(outputs, settings).division
     fitted = _fit(learners, outputs, settings, division.folds.fold_of, len(division.frames.fit))
     protocol = training_protocol(settings)
     found: dict[tuple[Subset, str], list[list[float]]] = {}

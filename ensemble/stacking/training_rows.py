@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ensemble.console import progress
-from ensemble.data import open_source
-from ensemble.data.division import Role, division_of
+from ensemble.data.division import Role, open_experiment
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.metrics.formulas import image_scores
@@ -47,14 +46,14 @@ def training_rows(
     learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings, role: Role, *, fill: bool = True
 ) -> Iterator[TrainingRow]:
     """Every frame of a role of training with its cached rows; missing ones are cached first, unless told not to."""
-    source = open_source(settings.data)
-    division = division_of(outputs, settings.experiment, source, settings.data)
+    experiment = open_experiment(outputs, settings)
     if fill:
         cache_level_zero(learners, outputs, role, workers=settings.data.workers)
-    frames = division.frames.validation if role == "validation" else division.frames.fit
-    rows = [open_rows(learner, outputs, source, frames, role, division) for learner in learners]
+    known = experiment.division.frames
+    frames = known.validation if role == "validation" else known.fit
+    rows = [open_rows(learner, experiment, frames, role) for learner in learners]
     for frame in progress(frames, f"reading {role} rows"):
-        sample = bring_to_size(source.read(frame), settings.data.size)
+        sample = bring_to_size(experiment.source.read(frame), settings.data.size)
         inside = valid_depth(sample["depth"], settings.data.min_depth, settings.data.max_depth)
         depths = torch.stack([torch.from_numpy(each.read(frame.id)) for each in rows])[None]
         check_depths(depths, [learner.name for learner in learners])

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base_learners import LEARNERS
 from base_learners.contract import Published
-from ensemble.settings.layers import learner_settings, stack_settings
+from ensemble.settings.layers import Choice, learner_settings, stack_settings
 from ensemble.training.networks import build_learner, build_stack
 from meta.inputs import channel_count
 
@@ -267,11 +267,11 @@ def profile_rows(
     kind = "nyu" if config is None else None
     rows = []
     for name in [learner] if learner is not None else list(LEARNERS):
-        settings = learner_settings(name, kind=kind, config=config, assignments=["encoder.weights=none"])
+        settings = learner_settings(name, Choice(kind=kind, config=config, assignments=("encoder.weights=none",)))
         row = LEARNERS[name]
         rows.append(_profiled(name, row.title, build_learner(settings), size, device, repeats, 3, row.published))
     for inputs in ("d", "rgb+d") if learner is None else ():
-        stack = stack_settings(inputs, kind=kind, config=config, assignments=["encoder.weights=none"])
+        stack = stack_settings(inputs, Choice(kind=kind, config=config, assignments=("encoder.weights=none",)))
         channels = channel_count(inputs, len(stack.learners))
         network, published = build_stack(stack), META_PUBLISHED[inputs]
         rows.append(_profiled(f"meta-{inputs}", f"meta {inputs}", network, size, device, repeats, channels, published))

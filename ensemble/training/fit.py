@@ -27,7 +27,7 @@ from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, r
 from ensemble.training.range_test import RangeCurve, steepest_fall
 from ensemble.training.schedule import climb, cycle
 from ensemble.training.tasks import DepthTask
-from ensemble.training.tracking import EpochLines, JsonLinesLogger
+from ensemble.training.trackers.log import EpochLines, JsonLinesLogger
 
 MakeTask = Callable[[int], DepthTask]
 """Builds the task for a cycle of so many optimiser steps."""

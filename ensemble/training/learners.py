@@ -10,7 +10,7 @@ from torch import Tensor
 from base_learners import LEARNERS
 from ensemble.console import messages
 from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.metrics.protocols import protocol_of
@@ -20,7 +20,7 @@ from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.fit import fit, lr_range
 from ensemble.training.networks import build_learner
 from ensemble.training.tasks import DepthTask, Losses
-from ensemble.training.tracking import wandb_logger
+from ensemble.training.trackers.weights_and_biases import wandb_logger
 
 
 def own_losses(settings: LearnerSettings) -> Losses:
@@ -61,13 +61,14 @@ def train_learner(
     if settings.fold is not None:
         model = fold_model(settings.fold)
     run = outputs.learner_run(settings.experiment, settings.learner, model)
-    source = open_source(settings.data)
-    division = division_of(outputs, settings.experiment, source, settings.data)
-    sources = division.sources(source, settings.fold)
+    experiment = open_experiment(outputs, settings)
+    sources = experiment.sources(settings.fold)
     if begin(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
         return run
-    frames = division.fitted_by(settings.fold)
-    training, validation = (FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation))
+    frames = experiment.division.fitted_by(settings.fold)
+    training, validation = (
+        FrameDataset(experiment.source, part, settings.data) for part in (frames.fit, frames.validation)
+    )
     title = LEARNERS[settings.learner].title
     announce(title if model == FULL else f"{title}, {model}", frames, settings)
     preload(settings, training, validation, kept=kept)

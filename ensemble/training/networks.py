@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import TypeVar
 
 from torch import nn
 
@@ -12,6 +13,13 @@ from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.checkpoints import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
+
+NetworkSettings = TypeVar("NetworkSettings", LearnerSettings, StackSettings)
+
+
+def unloaded(settings: NetworkSettings) -> NetworkSettings:
+    """Settings of the same network from random weights, for one whose weights come from a run or do not matter."""
+    return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
 
 
 def build_learner(settings: LearnerSettings) -> nn.Module:

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter, fill_stores
+from ensemble.predictions.store.shards import read_index, shard_paths
 from ensemble.runs.fingerprints import fingerprint
 
 SIZE = (12, 16)
 MAX_DEPTH = 10.0
 LEARNERS = ("adabins", "bts", "ldrn")
+MEND = "python -m ensemble.base cache bts --role fit"
 
 
 def identity(learner: str = "bts", **changes: object) -> CacheIdentity:
@@ -60,6 +62,7 @@ def writer(
         shard_frames=shard_frames,
         rebuild=rebuild,
         codec=codec,
+        mend=MEND,
     )
 
 
@@ -75,7 +78,19 @@ def fill(
 
 
 def reader(directory: Path, count: int, *, learner: str = "bts") -> PredictionReader:
-    return PredictionReader(directory, identity(learner), frame_ids(count), size=SIZE, max_depth=MAX_DEPTH)
+    return PredictionReader(directory, identity(learner), frame_ids(count), size=SIZE, max_depth=MAX_DEPTH, mend=MEND)
+
+
+def read_all(store: PredictionReader) -> dict[str, np.ndarray]:
+    """Every row; a damaged one is refused when it is read."""
+    return {frame_id: store.read(frame_id) for frame_id in store.frame_ids}
+
+
+def stored(directory: Path, learner: str = "bts") -> list[str]:
+    """Frames whose rows are in shards on disk."""
+    expected = identity(learner).description(size=SIZE, max_depth=MAX_DEPTH)
+    indices = (read_index(path, expected=expected, mend=MEND) for path in shard_paths(directory))
+    return sorted(frame for index in indices for frame in index.frames)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -120,7 +135,7 @@ def cache_everything(root: str, count: str, shard_frames: str) -> None:
             learner: stack.enter_context(writer(Path(root) / learner, int(count), learner=learner, shard_frames=size))
             for learner in LEARNERS
         }
-        told = {learner: set(store.acknowledged) for learner, store in stores.items()}
+        told = {learner: set(stored(Path(root) / learner, learner)) for learner in stores}
         wanted = [frame_id for frame_id in frame_ids(int(count)) if any(frame_id not in each for each in told.values())]
 
         def predict(learner: str, block: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -131,10 +146,11 @@ def cache_everything(root: str, count: str, shard_frames: str) -> None:
                 yield frame_id, depth_of(learner, frame_id)
 
         def tell_acknowledged() -> None:
-            for learner, store in stores.items():
-                for frame_id in sorted(set(store.acknowledged) - told[learner]):
+            for learner in stores:
+                on_disk = set(stored(Path(root) / learner, learner))
+                for frame_id in sorted(on_disk - told[learner]):
                     say("acknowledged", learner, frame_id)
-                told[learner].update(store.acknowledged)
+                told[learner] |= on_disk
 
         blocks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
         fill_stores(stores, zip(blocks, blocks, strict=True), predict)

@@ -9,13 +9,13 @@ from PIL import Image
 
 from ensemble.data import open_source
 from ensemble.data.source import Frame, FrameSource
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 
 Maps = Mapping[str, np.ndarray]
 
 
 def source_of(config: Path) -> FrameSource:
-    return open_source(learner_settings("bts", config=config).data)
+    return open_source(learner_settings("bts", Choice(config=config)).data)
 
 
 def noisy_maps(source: FrameSource, split: str, *, noise: float, seed: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import torch
 from command_lines import LEARNER_NAMES, Answer, Job, call, done
 
 from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import Experiment, division_of, open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame, FrameSource
 from ensemble.evaluation.results.scores import headroom, read_scores
@@ -22,7 +22,7 @@ from ensemble.predictions.learners import TrainedLearner, trained_learner
 from ensemble.predictions.predict import identity_of, open_predictions
 from ensemble.predictions.store import PredictionWriter
 from ensemble.runs.paths import Outputs, fold_model
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking import baselines
 from ensemble.stacking.baselines import fit_baselines
 from ensemble.stacking.training_rows import TrainingRow
@@ -55,7 +55,7 @@ def climbed(
 
     monkeypatch.setattr(baselines, "training_rows", given)
     assigned = [f"data.size={list(SIZE)}", "data.crop=null", f"evaluation.crop={crop}"]
-    settings = learner_settings("bts", config=job.config, assignments=assigned)
+    settings = learner_settings("bts", Choice(config=job.config, assignments=assigned))
     learners = [SimpleNamespace(name=name, folds=folds) for name in ("a", "b", "c")]
     found = fit_baselines(learners, Outputs(Path("nowhere")), settings)  # type: ignore[arg-type]
     assert asked == [found.rows]
@@ -185,11 +185,11 @@ def write_rows(
     depth_of: Callable[[np.ndarray], np.ndarray],
 ) -> None:
     """Put other depth in the place of a model's rows."""
-    division = division_of(where, "tiny", source, model.settings.data)
-    identity = identity_of(model, source, frames, role, division.folds)
+    experiment = open_experiment(where, model.settings)
+    identity = identity_of(model, experiment, frames, role)
     folder, size = where.predictions("tiny", model.name, role, model.model), model.settings.data.size
     names = [frame.id for frame in frames]
-    with PredictionWriter(folder, identity, names, size=size, max_depth=10.0, rebuild=True) as writer:
+    with PredictionWriter(folder, identity, names, size=size, max_depth=10.0, rebuild=True, mend="") as writer:
         for frame in frames:
             writer.append(frame.id, np.float32(depth_of(source.read(frame).depth)).clip(0, 10))
 
@@ -266,8 +266,8 @@ def test_the_score_of_the_mean_of_seeds_is_that_of_their_mean(turned: Turned):
     data = models[0].settings.data
     source = open_source(data)
     frames, errors = scored_frames(source, data), []
-    folds = division_of(where, "tiny", source, data).folds
-    readers = [open_predictions(model, where, source, frames, "test", folds) for model in models]
+    experiment = Experiment(where, "tiny", source, division_of(where, "tiny", source, data))
+    readers = [open_predictions(model, experiment, frames, "test") for model in models]
     for frame in frames:
         depth = np.mean([reader.read(frame.id).astype(np.float64) for reader in readers], axis=0)
         truth = source.read(frame).depth.astype(np.float64)

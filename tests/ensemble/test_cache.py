@@ -15,6 +15,7 @@ from ensemble.predictions.store import (
     PredictionWriter,
     StaleCacheError,
 )
+from ensemble.predictions.store.reader import damaged_shards
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.locks import LockedError
 
@@ -31,7 +32,7 @@ def test_rows_come_back_within_half_a_quantum(tmp_path: Path) -> None:
         error = np.abs(depth.astype(np.float64) - samples.depth_of("bts", frame_id))
         assert error.max() <= QUANTUM / 2 + 1e-6
         assert error.max() > QUANTUM / 8
-    store.verify()
+    assert damaged_shards(tmp_path) == []
 
 
 def test_ends_of_the_range_are_exact_and_one_quantum_beyond_is_the_end(tmp_path: Path) -> None:
@@ -80,11 +81,11 @@ def test_writing_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with samples.writer(tmp_path, 20) as store:
         for number, frame_id in enumerate(frames[:11], start=1):
             store.append(frame_id, samples.depth_of("bts", frame_id))
-            assert store.acknowledged == frames[: number // 8 * 8]
+            assert samples.stored(tmp_path) == frames[: number // 8 * 8]
         assert store.missing() == frames[11:]
     assert samples.fill(tmp_path, 20) == frames[11:]
     assert samples.fill(tmp_path, 20) == []
-    samples.reader(tmp_path, 20).verify()
+    assert damaged_shards(tmp_path) == []
 
 
 def test_an_error_in_the_block_keeps_full_shards_only(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_an_error_in_the_block_keeps_full_shards_only(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         stop_after(11)
     with samples.writer(tmp_path, 20) as store:
-        assert store.acknowledged == samples.frame_ids(8)
+        assert store.missing() == samples.frame_ids(20)[8:]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +139,10 @@ def test_unknown_and_doubled_frames_are_refused(tmp_path: Path) -> None:
     ("frames", "message"), [([], "empty"), (["a", "b", "a"], "frame a stands twice"), (["a\0"], "printable")]
 )
 def test_unusable_lists_of_frames_are_refused(tmp_path: Path, frames: list[str], message: str) -> None:
+    given = {"size": samples.SIZE, "max_depth": samples.MAX_DEPTH, "mend": samples.MEND}
     for make in (PredictionWriter, PredictionReader):
         with pytest.raises(ValueError, match=message):
-            make(tmp_path, samples.identity(), frames, size=samples.SIZE, max_depth=samples.MAX_DEPTH)
+            make(tmp_path, samples.identity(), frames, **given)
 
 
 def test_fingerprints_must_be_hexadecimal_and_do_not_depend_on_key_order() -> None:
@@ -159,7 +161,7 @@ def test_stale_rows_are_refused_naming_both_fingerprints(tmp_path: Path, field: 
     samples.fill(tmp_path, 20)
     old, new = getattr(samples.identity(), field), fingerprint("changed")
     changed = samples.identity(**{field: new})
-    arguments = {"size": samples.SIZE, "max_depth": samples.MAX_DEPTH}
+    arguments = {"size": samples.SIZE, "max_depth": samples.MAX_DEPTH, "mend": samples.MEND}
     expected = (
         f"{title} changed: stored {old}, expected {new}.\nRun: python -m ensemble.base cache bts --role fit --rebuild"
     )
@@ -189,7 +191,12 @@ def test_other_learners_roles_folds_and_ranges_are_refused(tmp_path: Path) -> No
     for field, value in (("learner", "ldrn"), ("role", "oof"), ("fold", 3)):
         with pytest.raises(StaleCacheError, match=f"{field} changed: stored .*, expected {value}"):
             PredictionReader(
-                tmp_path, samples.identity(**{field: value}), samples.frame_ids(4), size=samples.SIZE, max_depth=10.0
+                tmp_path,
+                samples.identity(**{field: value}),
+                samples.frame_ids(4),
+                size=samples.SIZE,
+                max_depth=10.0,
+                mend=samples.MEND,
             )
     for size, max_depth, message in (
         ((12, 16), 8.0, "largest depth"),
@@ -197,7 +204,9 @@ def test_other_learners_roles_folds_and_ranges_are_refused(tmp_path: Path) -> No
         ((6, 16), 10.0, "height"),
     ):
         with pytest.raises(StaleCacheError, match=f"{message} changed"):
-            PredictionReader(tmp_path, samples.identity(), samples.frame_ids(4), size=size, max_depth=max_depth)
+            PredictionReader(
+                tmp_path, samples.identity(), samples.frame_ids(4), size=size, max_depth=max_depth, mend=samples.MEND
+            )
 
 
 def test_rebuild_redoes_only_that_learner(tmp_path: Path) -> None:
@@ -206,13 +215,14 @@ def test_rebuild_redoes_only_that_learner(tmp_path: Path) -> None:
     before = samples.contents(tmp_path / "adabins")
     times = [path.stat().st_mtime_ns for path in sorted((tmp_path / "adabins").iterdir())]
     changed = samples.identity(weights=fingerprint("new weights"))
-    arguments = {"size": samples.SIZE, "max_depth": samples.MAX_DEPTH}
+    arguments = {"size": samples.SIZE, "max_depth": samples.MAX_DEPTH, "mend": samples.MEND}
     with PredictionWriter(tmp_path / "bts", changed, samples.frame_ids(20), rebuild=True, **arguments) as store:
         assert store.missing() == samples.frame_ids(20)
         for frame_id in store.missing():
             store.append(frame_id, samples.depth_of("new", frame_id))
     rebuilt = PredictionReader(tmp_path / "bts", changed, samples.frame_ids(20), **arguments)
-    rebuilt.verify()
+    assert len(samples.read_all(rebuilt)) == 20
+    assert damaged_shards(tmp_path / "bts") == []
     assert samples.contents(tmp_path / "adabins") == before
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "adabins").iterdir())] == times
 

@@ -75,16 +75,12 @@ def test_truncated_shards_are_refused(tmp_path: Path, cut: int) -> None:
 
 def test_verify_names_every_damaged_shard(tmp_path: Path) -> None:
     samples.fill(tmp_path, FRAMES)
-    store = samples.reader(tmp_path, FRAMES)
-    store.verify()
+    assert damaged_shards(tmp_path) == []
     for number in (0, 2):
         content = bytearray(shard(tmp_path, number).read_bytes())
         content[-1] ^= 1
         shard(tmp_path, number).write_bytes(content)
-    with pytest.raises(
-        DamagedCacheError, match=r"2 shards .*shard-00000\.h5.*shard-00002\.h5.*\nrm .*shard-00000.h5.* "
-    ):
-        store.verify()
+    assert damaged_shards(tmp_path) == [shard(tmp_path, 0), shard(tmp_path, 2)]
 
 
 def test_rows_in_each_others_place_are_found(tmp_path: Path) -> None:

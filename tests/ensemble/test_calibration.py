@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import RawFrame
 from ensemble.data.transforms import bring_to_size
@@ -66,9 +66,9 @@ class Scored:
 def frames_seen_by(job: Job, name: str) -> list[Scored]:
     stack, where = stack_named(job.cache, name), Outputs(job.cache)
     source = open_source(stack.settings.data)
-    division = division_of(where, "tiny", source, stack.settings.data)
+    experiment = open_experiment(where, stack.settings)
     frames = scored_frames(source, stack.settings.data)
-    rows = [open_rows(learner, where, source, frames, "test", division) for learner in stack.learners]
+    rows = [open_rows(learner, experiment, frames, "test") for learner in stack.learners]
     found = []
     for frame in frames:
         raw = source.read(frame)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_lines import call
 
-from ensemble.settings.layers import experiment_name, learner_settings, stack_settings
+from ensemble.settings.layers import Choice, experiment_name, learner_settings, stack_settings
 from ensemble.settings.trees import SettingsError, read_yaml
 
 TRAIN = ("base", "train", "adabins")
@@ -162,7 +162,7 @@ def test_a_typed_mistake_costs_less_than_two_seconds(case: str, tmp_path: Path):
 
 def test_numbers_keep_their_kind():
     given = ["training.lr=1e-4", "training.clip_norm=null", "loss.scale=5", "data.crop=null", "training.max_steps=3"]
-    settings = learner_settings("adabins", assignments=given)
+    settings = learner_settings("adabins", Choice(assignments=given))
     assert settings.training.lr == 1e-4
     assert settings.training.clip_norm is None
     assert settings.loss["scale"] == 5.0
@@ -175,11 +175,11 @@ def test_later_sources_win(tmp_path: Path):
     file = tmp_path / "own.yaml"
     file.write_text("training: {lr: 0.1, epochs: 7}\nlearners: {bts: {training: {lr: 0.2}}}\n", encoding="utf-8")
     assert learner_settings("bts").training.lr == 8.6e-4
-    assert learner_settings("adabins", config=file).training.lr == 0.1
-    assert learner_settings("bts", config=file).training.lr == 0.2
-    settings = learner_settings("bts", config=file, assignments=["training.lr=0.3"])
+    assert learner_settings("adabins", Choice(config=file)).training.lr == 0.1
+    assert learner_settings("bts", Choice(config=file)).training.lr == 0.2
+    settings = learner_settings("bts", Choice(config=file, assignments=("training.lr=0.3",)))
     assert (settings.training.lr, settings.training.epochs) == (0.3, 7)
-    assert stack_settings("d", config=file).training.lr == 1e-4
+    assert stack_settings("d", Choice(config=file)).training.lr == 1e-4
 
 
 def test_the_place_of_nyu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -187,15 +187,15 @@ def test_the_place_of_nyu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "own.yaml"
     file.write_text(json.dumps({"data": {"root": "/from/file"}}), encoding="utf-8")
     assert learner_settings("bts").data.kind == "rooms"
-    assert learner_settings("bts", config=file).data.kind == "nyu"
+    assert learner_settings("bts", Choice(config=file)).data.kind == "nyu"
     monkeypatch.setenv("NYU_ROOT", "/from/environment")
     assert learner_settings("bts").data.root == Path("/from/environment")
-    assert learner_settings("bts", kind="rooms").data.root is None
-    assert learner_settings("bts", config=file).data.root == Path("/from/file")
-    assert learner_settings("bts", config=file, root=Path("/from/option")).data.root == Path("/from/option")
-    assigned = learner_settings("bts", root=Path("/from/option"), assignments=["data.root=/from/set"])
+    assert learner_settings("bts", Choice(kind="rooms")).data.root is None
+    assert learner_settings("bts", Choice(config=file)).data.root == Path("/from/file")
+    assert learner_settings("bts", Choice(config=file, root=Path("/from/option"))).data.root == Path("/from/option")
+    assigned = learner_settings("bts", Choice(root=Path("/from/option"), assignments=("data.root=/from/set",)))
     assert assigned.data.root == Path("/from/set")
-    assert learner_settings("bts", root=Path("relative")).data.root == Path.cwd() / "relative"
+    assert learner_settings("bts", Choice(root=Path("relative"))).data.root == Path.cwd() / "relative"
     assert experiment_name() == "nyu"
 
 
@@ -206,11 +206,13 @@ def test_experiments_may_look_like_numbers(tmp_path: Path):
 
 
 def test_settings_of_data_come_from_the_learners_runs():
-    trained = learner_settings("bts", assignments=["data.size=[64, 96]", "data.crop=null", "evaluation.crop=none"])
+    trained = learner_settings(
+        "bts", Choice(assignments=("data.size=[64, 96]", "data.crop=null", "evaluation.crop=none"))
+    )
     inherited = trained.model_dump(mode="json", include={"data", "evaluation"})
     assert stack_settings("d", inherited=inherited).data.size == (64, 96)
     assert stack_settings("d", inherited=inherited).evaluation.crop == "none"
-    assert stack_settings("d", inherited=inherited, assignments=["data.size=[32, 32]"]).data.size == (32, 32)
+    assert stack_settings("d", Choice(assignments=("data.size=[32, 32]",)), inherited=inherited).data.size == (32, 32)
 
 
 def test_yaml_runs_no_code(tmp_path: Path):

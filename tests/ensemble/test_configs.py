@@ -6,6 +6,7 @@ import pytest
 
 from base_learners import LEARNERS
 from ensemble.settings.layers import (
+    Choice,
     config_folder,
     experiment_name,
     known_inputs,
@@ -35,34 +36,34 @@ def test_learners_and_files_go_by_the_same_names():
 @pytest.mark.parametrize("config", EXPERIMENTS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("learner", known_learners())
 def test_experiments_load_for_learners(config: Path, learner: str):
-    settings = learner_settings(learner, config=config)
+    settings = learner_settings(learner, Choice(config=config))
     assert settings.learner == learner
-    assert settings.experiment == experiment_name(config=config)
-    network = build_learner(learner_settings(learner, config=config, assignments=BARE))
+    assert settings.experiment == experiment_name(Choice(config=config))
+    network = build_learner(learner_settings(learner, Choice(config=config, assignments=BARE)))
     assert {name.partition(".")[0] for name, _ in network.named_parameters()} > {"encoder"}
 
 
 @pytest.mark.parametrize("config", EXPERIMENTS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("inputs", ["d", "rgb+d", "rgb"])
 def test_experiments_load_for_stacks(config: Path, inputs: str):
-    settings = stack_settings(inputs, config=config)
+    settings = stack_settings(inputs, Choice(config=config))
     assert settings.inputs == inputs
-    assert settings.experiment == experiment_name(config=config)
-    build_stack(stack_settings(inputs, config=config, assignments=BARE))
+    assert settings.experiment == experiment_name(Choice(config=config))
+    build_stack(stack_settings(inputs, Choice(config=config, assignments=BARE)))
 
 
 @pytest.mark.parametrize("kind", ["rooms", "nyu"])
 @pytest.mark.parametrize("learner", known_learners())
 def test_defaults_load(kind: str, learner: str):
-    settings = learner_settings(learner, kind=kind)
+    settings = learner_settings(learner, Choice(kind=kind))
     assert (settings.data.kind, settings.experiment) == (kind, kind)
-    assert stack_settings("d", kind=kind).data.model_dump(exclude={"root"}) == settings.data.model_dump(
+    assert stack_settings("d", Choice(kind=kind)).data.model_dump(exclude={"root"}) == settings.data.model_dump(
         exclude={"root"}
     )
 
 
 def test_published_training_is_the_default():
-    settings = learner_settings("bts", kind="nyu")
+    settings = learner_settings("bts", Choice(kind="nyu"))
     assert settings.data.size == (480, 640)
     assert settings.data.crop == (416, 544)
     assert settings.data.crop_region == (45, 43, 427, 565)

@@ -13,7 +13,7 @@ from ensemble.data import open_source
 from ensemble.data.splits import training_frames
 from ensemble.evaluation.evaluate import mean_log_depth
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import learner_settings, stack_settings
+from ensemble.settings.layers import Choice, learner_settings, stack_settings
 from ensemble.stacking.stack import load_stack, stack_maps
 from ensemble.training.networks import build_stack
 
@@ -21,7 +21,7 @@ from ensemble.training.networks import build_stack
 @pytest.mark.parametrize("inputs", ["d", "rgb", "rgb+d"])
 def test_a_new_meta_learner_answers_with_the_mean(job: Job, inputs: str):
     torch.manual_seed(3)
-    network = build_stack(stack_settings(inputs, config=job.config, learners=LEARNER_NAMES)).eval()
+    network = build_stack(stack_settings(inputs, Choice(config=job.config), learners=LEARNER_NAMES)).eval()
     channels = {"d": 3, "rgb": 3, "rgb+d": 6}[inputs]
     with torch.inference_mode():
         weights = network(torch.rand(2, channels, 48, 64))
@@ -55,7 +55,7 @@ def test_weights_are_shares(job: Job):
 
 
 def test_the_constant_is_the_mean_log_depth_of_training_frames(job: Job):
-    settings = learner_settings("bts", config=job.config)
+    settings = learner_settings("bts", Choice(config=job.config))
     source = open_source(settings.data)
     frames = training_frames(source, settings.data).fit
     depths = [np.log(source.read(frame).depth.astype(np.float64)) for frame in frames]

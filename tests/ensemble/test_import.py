@@ -15,8 +15,7 @@ from command_lines import Answer, Job, call, contents, done
 from foreign_maps import FORMATS, Maps, noisy_maps, save_npy, source_of
 from PIL import Image
 
-from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.predictions.foreign import checks
 from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
@@ -63,10 +62,10 @@ def rows_of(cache: Path, role: str) -> dict[str, np.ndarray]:
     where = Outputs(cache)
     learner = level_zero(where, "tiny", "other", rows="oof", level0="full")
     settings = learner.tested[0].settings
-    source = open_source(settings.data)
-    division = division_of(where, "tiny", source, settings.data)
+    experiment = open_experiment(where, settings)
+    division = experiment.division
     frames = division.frames.fit if role == "oof" else division.frames.validation
-    rows = open_rows(learner, where, source, frames, role, division)  # pyright: ignore[reportArgumentType]
+    rows = open_rows(learner, experiment, frames, role)  # pyright: ignore[reportArgumentType]
     return {frame.id: rows.read(frame.id) for frame in frames}
 
 

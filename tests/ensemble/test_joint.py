@@ -11,11 +11,11 @@ import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 from safetensors.torch import load_file
 
+from base_learners import LEARNERS
 from base_learners.contract import DepthPrediction
 from ensemble.evaluation.results.scores import read_per_image
 from ensemble.predictions.learners import load_learner
 from ensemble.runs.paths import Outputs
-from ensemble.stacking.joint_network import LiveStack
 from ensemble.stacking.stack import load_stack
 from ensemble.training.tasks import DepthTask
 
@@ -71,17 +71,16 @@ def test_every_part_logs_its_gradient_its_rates_and_its_losses(joint: Path):
 
 
 def test_a_learner_that_goes_nan_is_named_with_its_step(job: Job, cache: Path):
-    whole = LiveStack._predict
-    calls: list[str] = []
+    network: Any = LEARNERS["ldrn"].network
+    whole = network.forward
+    calls: list[torch.Tensor] = []
 
-    def poisoned(stack, name, image):
-        calls.append(name)
-        prediction = whole(stack, name, image)
-        if calls.count("ldrn") == 2 and name == "ldrn":
-            return DepthPrediction(prediction.depth * float("nan"))
-        return prediction
+    def poisoned(self, image):
+        calls.append(image)
+        prediction = whole(self, image)
+        return DepthPrediction(prediction.depth * float("nan")) if len(calls) == 2 else prediction
 
-    with mock.patch.object(LiveStack, "_predict", poisoned):
+    with mock.patch.object(network, "forward", poisoned):
         answer = call("meta", "fit", *given(job, cache, "--name", "nan", "--training", "finetune"))
     assert answer.status == 1
     assert "at step 2 the depth of ldrn is not finite. Lower training.lr" in " ".join(answer.err.split())

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from ensemble.data import open_source
-from ensemble.data.division import Role, division_of
+from ensemble.data.division import Role, division_of, open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size
 from ensemble.evaluation.evaluate import mean_log_depth
 from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking.stack import Stack, load_stack, stack_maps
 from ensemble.stacking.training_rows import training_rows
 
@@ -95,7 +95,7 @@ def import_memories(noise: Noise, maps: Path) -> None:
     That is what a network does that has trained for too long: without any error on its own frames. ``flat`` answers
     with the mean log depth of its frames.
     """
-    data = learner_settings("bts", config=noise.config).data
+    data = learner_settings("bts", Choice(config=noise.config)).data
     source = open_source(data)
     division = division_of(Outputs(noise.cache), "noise", source, data)
     fit = division.frames.fit
@@ -160,9 +160,9 @@ def held_out_errors(noise: Noise, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Log error of a stack and of the best constant there is, on every held-out scene, which has one frame."""
     stack, where = stack_of(noise, name), Outputs(noise.cache)
     source = open_source(stack.settings.data)
-    division = division_of(where, "noise", source, stack.settings.data)
+    experiment = open_experiment(where, stack.settings)
     frames = scored_frames(source, stack.settings.data)
-    rows = [open_rows(learner, where, source, frames, "test", division) for learner in stack.learners]
+    rows = [open_rows(learner, experiment, frames, "test") for learner in stack.learners]
     errors, logs = [], []
     for frame in frames:
         sample = bring_to_size(source.read(frame), stack.settings.data.size)

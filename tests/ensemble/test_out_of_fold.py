@@ -21,7 +21,7 @@ import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 
 from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import Experiment, division_of, open_experiment
 from ensemble.data.folds import Folds, read_folds
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms.source import RoomsSource
@@ -34,7 +34,7 @@ from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.predictions.predict import identity_of, predict_depth
 from ensemble.predictions.store import PredictionWriter
 from ensemble.runs.paths import FULL, Outputs, fold_model
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking import fit as stacking_fit
 from ensemble.stacking.stack import load_stack
 
@@ -68,7 +68,7 @@ def words_of(line: str) -> list[str]:
 
 def frames_to_fit(job: Job) -> dict[str, str]:
     """Frame id -> scene."""
-    data = learner_settings("bts", config=job.config).data
+    data = learner_settings("bts", Choice(config=job.config)).data
     return {frame.id: frame.scene for frame in training_frames(open_source(data), data).fit}
 
 
@@ -263,7 +263,8 @@ def test_a_row_is_the_depth_of_the_model_of_its_fold_and_of_no_other(job: Job):
     data = learner.tested[0].settings.data
     source = open_source(data)
     division = division_of(where, "tiny", source, data)
-    rows = open_rows(learner, where, source, division.frames.fit, "oof", division)
+    experiment = Experiment(where, "tiny", source, division)
+    rows = open_rows(learner, experiment, division.frames.fit, "oof")
     for fold in (0, 1):
         frames = division.of_role("oof", fold)
         stored = np.stack([rows.read(frame.id) for frame in frames])
@@ -366,17 +367,17 @@ def test_rows_of_the_full_fit_under_the_name_of_a_fold_are_refused_by_their_weig
     where = Outputs(job.copy_to(tmp_path))
     learner = level_zero(where, "tiny", "bts", rows="oof", level0="full")
     full, fold = learner.tested[0], learner.folds[0]
-    source = open_source(full.settings.data)
-    division = division_of(where, "tiny", source, full.settings.data)
+    experiment = open_experiment(where, full.settings)
+    division = experiment.division
     frames = division.of_role("oof", 0)
-    identity = replace(identity_of(fold, source, frames, "oof", division.folds), weights=full.weights)
+    identity = replace(identity_of(fold, experiment, frames, "oof"), weights=full.weights)
     folder, data = where.predictions("tiny", "bts", "oof", "fold-0"), full.settings.data
     names = [frame.id for frame in frames]
-    with PredictionWriter(folder, identity, names, size=data.size, max_depth=10.0, rebuild=True) as writer:
+    with PredictionWriter(folder, identity, names, size=data.size, max_depth=10.0, rebuild=True, mend="") as writer:
         for name in names:
             writer.append(name, np.full(data.size, 2.0, dtype=np.float32))
     with pytest.raises(ValueError, match=f"weights changed: stored {full.weights}, expected {fold.weights}"):
-        open_rows(learner, where, source, division.frames.fit, "oof", division)
+        open_rows(learner, experiment, division.frames.fit, "oof")
 
 
 def test_a_full_fit_does_not_pass_for_the_model_of_a_fold(job: Job, tmp_path: Path):
@@ -466,11 +467,11 @@ def test_folds_answer_with_their_mean_and_repeats_share_a_row(job: Job, tmp_path
     stack = load_stack(where.find_run("meta-d-folds"), where)
     data = stack.settings.data
     source = open_source(data)
-    division, frames = division_of(where, "tiny", source, data), scored_frames(source, data)
+    experiment, frames = open_experiment(where, stack.settings), scored_frames(source, data)
     means, errors = {}, []
     for learner in stack.learners:
         assert [model.model for model in learner.tested] == ["fold-0", "fold-1"]
-        read = open_rows(learner, where, source, frames, "test", division)
+        read = open_rows(learner, experiment, frames, "test")
         means[learner.name] = {frame.id: read.read(frame.id) for frame in frames}
         by_hand = [depth_by_hand(model, source, frames) for model in learner.tested]
         rows_of_means = np.stack([means[learner.name][frame.id] for frame in frames])

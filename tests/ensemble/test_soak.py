@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ class Watched(FrameDataset):
 
 def measure() -> Measured:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    opened = list(Path("/proc/self/fd").iterdir())
-    moving = sum(any(kind in os.path.realpath(each) for kind in ("/dev/shm/", "socket:")) for each in opened)
+    opened: list[str] = []
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # another thread of the loader has closed it since it was listed
+            opened.append(str(handle.readlink()))
+    moving = sum(each.startswith(("/dev/shm/", "socket:")) for each in opened)
     return pages * os.sysconf("SC_PAGE_SIZE"), len(opened) - moving, moving
 
 

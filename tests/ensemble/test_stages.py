@@ -8,7 +8,7 @@ import pytest
 import torch
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 
-from ensemble.data.folds import read_folds
+from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.predictions import predict
@@ -18,7 +18,7 @@ from ensemble.predictions.store import PredictionWriter
 from ensemble.runs import claims
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.training import learners
 
 
@@ -160,7 +160,7 @@ def test_fresh_is_refused_where_processes_would_remove_each_others_files(job: Jo
     where = Outputs(job.copy_to(tmp_path))
     before = contents(where.root)
     with mock.patch.object(claims, "PROCESSES", 2), pytest.raises(ValueError, match="2 processes; remove the folder"):
-        learners.train_learner(learner_settings("bts", config=job.config), where, fresh=True)
+        learners.train_learner(learner_settings("bts", Choice(config=job.config)), where, fresh=True)
     assert contents(where.root) == before
 
 
@@ -190,8 +190,7 @@ def test_rows_are_depth_of_the_trained_network(job: Job):
     trained = trained_learner(where, "tiny", "bts")
     source = RoomsSource.from_settings(trained.settings.data)
     frames = scored_frames(source, trained.settings.data)
-    folds = read_folds(where.folds("tiny"))
-    rows = predict.open_predictions(trained, where, source, frames, "test", folds)
+    rows = predict.open_predictions(trained, open_experiment(where, trained.settings), frames, "test")
     network = predict.load_learner(trained)
     image = torch.from_numpy(source.read_image(frames[1])).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():

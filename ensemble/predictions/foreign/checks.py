@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from ensemble.console import progress
-from ensemble.data.division import Role
+from ensemble.data.division import Experiment, Role
 from ensemble.data.formats.maps import DepthFile, as_metres, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
@@ -31,7 +31,7 @@ ALIGNED_FRAMES, ALIGNED_PIXELS = 1000, 500
 
 
 @dataclass(frozen=True)
-class Asked:
+class ImportRequest:
     """An import as it was asked for.
 
     Attributes:
@@ -71,7 +71,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Survey:
+class CheckedMaps:
     """What all maps of a role say before one of them is stored.
 
     Attributes:
@@ -94,37 +94,39 @@ def model_of(fold: int | None) -> str:
     return FULL if fold is None else fold_model(fold)
 
 
-def survey_maps(
-    asked: Asked,
-    outputs: Outputs,
-    source: FrameSource,
+def check_maps(
+    request: ImportRequest,
+    experiment: Experiment,
     models: Mapping[str, Sequence[Frame]],
     files: Mapping[str, DepthFile],
-) -> Survey:
+) -> CheckedMaps:
     """Look at every map: size, finite numbers, unit; and at a sample of the truth where the role is one of training."""
-    data, every = asked.settings.data, [frame for part in models.values() for frame in part]
+    source, outputs = experiment.source, experiment.outputs
+    data, every = request.settings.data, [frame for part in models.values() for frame in part]
     sizes = {data.size, source.read_image(every[0]).shape[:2]}
     spread = np.linspace(0, len(every) - 1, min(ALIGNED_FRAMES, len(every))).astype(int)
-    compared = set() if asked.role == "test" else {every[index].id for index in spread}
+    compared = set() if request.role == "test" else {every[index].id for index in spread}
     digests = {model: hashlib.sha256() for model in models}
     owner = {frame.id: model for model, part in models.items() for frame in part}
     rng, medians = np.random.default_rng(0), {}
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     for frame in progress(every, "checking"):
-        with mended_by(asked.command(outputs)):
+        with mended_by(request.command(outputs)):
             numbers = read_numbers(files[frame.id])
-            metres = as_metres(numbers, asked.settings.unit)
-            _check_map(metres, f"{files[frame.id]} (frame {frame.id})", sizes, positive=not asked.align)
+            metres = as_metres(numbers, request.settings.unit)
+            _check_map(metres, f"{files[frame.id]} (frame {frame.id})", sizes, positive=not request.align)
         head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
         medians[frame.id] = float(np.median(metres[::4, ::4]))
-        if not asked.align:
+        if not request.align:
             whole = numbers.dtype.kind in "ui"
-            _check_unit(metres, medians[frame.id], frame, asked, outputs, whole=whole, passed=len(medians) - 1)
+            _check_unit(metres, medians[frame.id], frame, request, outputs, whole=whole, passed=len(medians) - 1)
         if frame.id in compared:
             pairs.append(_sampled(resized(metres, data.size), source, frame, data, rng))
     depths, truth = (np.concatenate([pair[side] for pair in pairs] or [np.empty(0)]) for side in (0, 1))
-    return Survey({model: digest.hexdigest() for model, digest in digests.items()}, medians, depths, truth, len(pairs))
+    return CheckedMaps(
+        {model: digest.hexdigest() for model, digest in digests.items()}, medians, depths, truth, len(pairs)
+    )
 
 
 def _check_map(metres: Float32[np.ndarray, "h w"], where: str, sizes: set[tuple[int, ...]], *, positive: bool) -> None:
@@ -153,7 +155,7 @@ def _check_unit(
     metres: Float32[np.ndarray, "h w"],
     median: float,
     frame: Frame,
-    asked: Asked,
+    request: ImportRequest,
     outputs: Outputs,
     *,
     whole: bool,
@@ -161,29 +163,29 @@ def _check_unit(
 ) -> None:
     """Refuse depth that cannot be metres of an indoor frame, where so many frames before it could be."""
     low, high = LIKELY_METRES
-    millimetres = asked.settings.unit == "mm" or (asked.settings.unit is None and whole)
-    where = f"{asked.place}: frame {frame.id}"
+    millimetres = request.settings.unit == "mm" or (request.settings.unit is None and whole)
+    where = f"{request.place}: frame {frame.id}"
     if not low <= median <= high:
         problem = f"{where} has a median depth of {median:g} m where {low:g} .. {high:g} m is likely"
         if (median < low) != millimetres:
             raise ValueError(
                 f"{problem}; depth without a scale wants one fitted on rows of training.\n"
-                f"Run: {asked.command(outputs, align=True)}"
+                f"Run: {request.command(outputs, align=True)}"
             )
         if passed:
             raise ValueError(
                 f"{problem}, and {passed} frames before it have likely ones: units are mixed. Write all maps in one "
-                f"unit, then\nRun: {asked.command(outputs)}"
+                f"unit, then\nRun: {request.command(outputs)}"
             )
         other, looks = ("m", "metres") if millimetres else ("mm", "millimetres")
-        again = replace(asked, settings=asked.settings.model_copy(update={"unit": other}))
+        again = replace(request, settings=request.settings.model_copy(update={"unit": other}))
         raise ValueError(f"{problem}: it looks like {looks}.\nRun: {again.command(outputs)}")
     largest = float(metres.max())
-    if largest > asked.settings.data.max_depth:
+    if largest > request.settings.data.max_depth:
         raise ValueError(
             f"{where} reaches {largest:g} m, expected at most data.max_depth, "
-            f"{asked.settings.data.max_depth:g} m; clip it yourself if that is meant. Mend the files, then\n"
-            f"Run: {asked.command(outputs)}"
+            f"{request.settings.data.max_depth:g} m; clip it yourself if that is meant. Mend the files, then\n"
+            f"Run: {request.command(outputs)}"
         )
 
 

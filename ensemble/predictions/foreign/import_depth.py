@@ -13,11 +13,10 @@ import numpy as np
 
 from base_learners import LEARNERS
 from ensemble.console import messages, progress
-from ensemble.data import open_source
-from ensemble.data.division import Division, division_of
+from ensemble.data.division import Division, Experiment, open_experiment
 from ensemble.data.formats.maps import DepthFile, as_metres, find_depth_maps, mended_by, read_numbers
-from ensemble.data.source import Frame, FrameSource
-from ensemble.predictions.foreign.checks import Asked, Survey, model_of, resized, survey_maps
+from ensemble.data.source import Frame
+from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest, check_maps, model_of, resized
 from ensemble.predictions.foreign.record import ImportedRole, read_roles, write_roles
 from ensemble.predictions.foreign.scale import Stored, alignment_of
 from ensemble.predictions.learners import frame_settings, imported_model
@@ -45,11 +44,11 @@ def check_free_name(name: str) -> None:
         raise SettingsError(f"{name!r}: {', '.join(sorted(taken))} are other rows of the tables; choose another name")
 
 
-def import_depth(asked: Asked, outputs: Outputs, frames: Sequence[Frame] | None = None) -> None:
+def import_depth(request: ImportRequest, outputs: Outputs, frames: Sequence[Frame] | None = None) -> None:
     """Check all depth maps of a role, then put them into the cache as rows of a learner; goes on where it stopped.
 
     Args:
-        asked: What to import.
+        request: What to import.
         outputs: Where to write.
         frames: To test on; ``None`` for roles of training, whose frames follow from the settings.
 
@@ -57,50 +56,51 @@ def import_depth(asked: Asked, outputs: Outputs, frames: Sequence[Frame] | None 
         ValueError: A map is missing, doubled, damaged or of another size, depth is not in metres or has no scale, or
             the role was imported from other maps; the message holds the command that mends it.
     """
-    settings, data = asked.settings, asked.settings.data
-    source = open_source(data)
-    division = division_of(outputs, settings.experiment, source, data)
-    models = _frames_by_model(asked, division, frames)
+    settings = request.settings
+    experiment = open_experiment(outputs, settings)
+    models = _frames_by_model(request, experiment.division, frames)
     every = [frame for part in models.values() for frame in part]
-    others = {frame.id for frame in source.frames} - {frame.id for frame in every}
-    with mended_by(asked.command(outputs)):
-        files = find_depth_maps(asked.place, [frame.id for frame in every], others=others, what=asked.role)
-    stored = _stored(asked, outputs)
-    survey = survey_maps(asked, outputs, source, models, files)
-    alignment = alignment_of(asked, outputs, stored, survey)
+    others = {frame.id for frame in experiment.source.frames} - {frame.id for frame in every}
+    with mended_by(request.command(outputs)):
+        files = find_depth_maps(request.place, [frame.id for frame in every], others=others, what=request.role)
+    stored = _stored(request, outputs)
+    checked = check_maps(request, experiment, models, files)
+    alignment = alignment_of(request, outputs, stored, checked)
     settings = settings.model_copy(update={"alignment": alignment})
-    _record(settings, outputs, source, division, stored)
+    _record(settings, experiment, stored)
     for model, part in models.items():
-        _store(replace(asked, settings=settings), outputs, source, division, model, part, files, survey)
+        _store(replace(request, settings=settings), experiment, model, part, files, checked)
 
 
-def _frames_by_model(asked: Asked, division: Division, frames: Sequence[Frame] | None) -> dict[str, tuple[Frame, ...]]:
+def _frames_by_model(
+    request: ImportRequest, division: Division, frames: Sequence[Frame] | None
+) -> dict[str, tuple[Frame, ...]]:
     """The frames of each model whose rows are imported: all folds at once where the role is ``oof``."""
-    fold = asked.settings.fold
+    fold = request.settings.fold
     if frames is not None:
         return {model_of(fold): tuple(frames)}
-    if asked.role == "oof":
+    if request.role == "oof":
         folds = range(division.folds.count) if fold is None else (fold,)
         return {fold_model(each): division.of_role("oof", each) for each in folds}
-    return {model_of(fold): division.of_role(asked.role, fold)}
+    return {model_of(fold): division.of_role(request.role, fold)}
 
 
-def _stored(asked: Asked, outputs: Outputs) -> dict[str, tuple[ImportSettings, dict[str, ImportedRole]]]:
+def _stored(request: ImportRequest, outputs: Outputs) -> dict[str, tuple[ImportSettings, dict[str, ImportedRole]]]:
     """Settings and roles of every model that was imported under this name.
 
     Raises:
         SettingsError: It was imported with other settings, or some rows with and some without an alignment.
     """
-    settings = asked.settings
+    settings = request.settings
     folder = outputs.learner_run(settings.experiment, settings.learner).folder.parent
     runs = [Run(path.parent) for path in sorted(folder.glob("*/settings.json"))]
     stored = {run.folder.name: (stored_settings(ImportSettings, run.settings), read_roles(run)) for run in runs}
-    aligned = {old.alignment is not None for old, roles in stored.values() if set(roles) - {asked.role}}
+    aligned = {old.alignment is not None for old, roles in stored.values() if set(roles) - {request.role}}
     for old, _ in stored.values():
         differing = differing_keys(frame_settings(old.data), frame_settings(settings.data), "data.")
         differing += [f"--unit: {old.unit} against {settings.unit}"] if old.unit != settings.unit else []
-        if aligned - {asked.align}:
-            differing.append(f"--align-on fit: {next(iter(aligned))} against {asked.align}")
+        if aligned - {request.align}:
+            differing.append(f"--align-on fit: {next(iter(aligned))} against {request.align}")
         if differing:
             raise SettingsError(
                 f"{folder}: {settings.learner} was imported with something else ({'; '.join(differing)}). "
@@ -111,29 +111,25 @@ def _stored(asked: Asked, outputs: Outputs) -> dict[str, tuple[ImportSettings, d
 
 def _record(
     settings: ImportSettings,
-    outputs: Outputs,
-    source: FrameSource,
-    division: Division,
+    experiment: Experiment,
     stored: Stored,
 ) -> None:
     """Put the learner on record, and a new alignment on all its models: rows made with another one are stale then."""
     if FULL not in stored:
-        _begin(settings.model_copy(update={"fold": None}), outputs, source, division, {})
+        _begin(settings.model_copy(update={"fold": None}), experiment, {})
     for model, (old, _) in stored.items():
         if old.alignment != settings.alignment:
-            run = outputs.learner_run(settings.experiment, settings.learner, model)
+            run = experiment.outputs.learner_run(settings.experiment, settings.learner, model)
             _write(run.settings, old.model_copy(update={"alignment": settings.alignment}))
 
 
 def _begin(
     settings: ImportSettings,
-    outputs: Outputs,
-    source: FrameSource,
-    division: Division,
+    experiment: Experiment,
     roles: Mapping[str, ImportedRole],
 ) -> None:
-    run = outputs.learner_run(settings.experiment, settings.learner, model_of(settings.fold))
-    write_text(run.sources, json.dumps(division.sources(source, settings.fold), indent=2) + "\n")
+    run = experiment.outputs.learner_run(settings.experiment, settings.learner, model_of(settings.fold))
+    write_text(run.sources, json.dumps(experiment.sources(settings.fold), indent=2) + "\n")
     write_roles(run, roles)
     _write(run.settings, settings)
 
@@ -143,43 +139,41 @@ def _write(path: Path, settings: ImportSettings) -> None:
 
 
 def _store(
-    asked: Asked,
-    outputs: Outputs,
-    source: FrameSource,
-    division: Division,
+    request: ImportRequest,
+    experiment: Experiment,
     model: str,
     frames: Sequence[Frame],
     files: Mapping[str, DepthFile],
-    survey: Survey,
+    checked: CheckedMaps,
 ) -> None:
     """Write the rows of one model that are not there yet."""
-    data, alignment = asked.settings.data, asked.settings.alignment
+    data, alignment, outputs = request.settings.data, request.settings.alignment, experiment.outputs
     fold = None if model == FULL else int(model.removeprefix("fold-"))
-    settings = asked.settings.model_copy(update={"fold": fold})
+    settings = request.settings.model_copy(update={"fold": fold})
     run = outputs.learner_run(settings.experiment, settings.learner, model)
     roles: dict[str, ImportedRole] = {}
     with suppress(ValueError):
         roles = read_roles(run)
-    median = float(np.median([survey.median[frame.id] for frame in frames]))
+    median = float(np.median([checked.median[frame.id] for frame in frames]))
     entry = ImportedRole(
-        folder=str(asked.place.absolute()), content=survey.content[model], frames=len(frames), median=median
+        folder=str(request.place.absolute()), content=checked.content[model], frames=len(frames), median=median
     )
-    roles = {**roles, asked.role: entry}
+    roles = {**roles, request.role: entry}
     learner = imported_model(settings, run, roles)
     clipped = 0
     with PredictionWriter(
-        outputs.predictions(settings.experiment, settings.learner, asked.role, model),
-        identity_of(learner, source, frames, asked.role, division.folds),
+        outputs.predictions(settings.experiment, settings.learner, request.role, model),
+        identity_of(learner, experiment, frames, request.role),
         [frame.id for frame in frames],
         size=data.size,
         max_depth=data.max_depth,
-        rebuild=asked.rebuild,
-        mend=asked.command(outputs),
+        rebuild=request.rebuild,
+        mend=request.command(outputs),
     ) as writer:
-        _begin(settings, outputs, source, division, roles)
+        _begin(settings, experiment, roles)
         missing = set(writer.missing())
         for frame in progress([frame for frame in frames if frame.id in missing], "importing"):
-            with mended_by(asked.command(outputs)):
+            with mended_by(request.command(outputs)):
                 metres = as_metres(read_numbers(files[frame.id]), settings.unit)
             if alignment is not None:
                 aligned = alignment.scale * metres.astype(np.float64) + alignment.shift
@@ -188,7 +182,7 @@ def _store(
             writer.append(frame.id, resized(metres, data.size))
     there = len(frames) - len(missing)
     messages.print(
-        f"{asked.role}: {len(missing)} frames imported as {settings.learner}/{model}"
+        f"{request.role}: {len(missing)} frames imported as {settings.learner}/{model}"
         + (f", {there} were there" if there else "")
         + (f"; {clipped} pixels clipped into {data.min_depth:g} .. {data.max_depth:g} m" if clipped else "")
     )

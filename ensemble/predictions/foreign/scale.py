@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ensemble.console import messages
-from ensemble.predictions.foreign.checks import Asked, Survey
+from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import Alignment, ImportSettings
@@ -27,7 +27,7 @@ Stored = Mapping[str, tuple[ImportSettings, dict[str, ImportedRole]]]
 """Settings and roles of every model that was imported under a name."""
 
 
-def alignment_of(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey) -> Alignment | None:
+def alignment_of(request: ImportRequest, outputs: Outputs, stored: Stored, checked: CheckedMaps) -> Alignment | None:
     """Scale and shift of the learner; ``None`` where its depth is proved to be metres.
 
     Raises:
@@ -35,89 +35,89 @@ def alignment_of(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey)
     """
     known = {role for _, roles in stored.values() for role in roles}
     recorded = next((old.alignment for old, _ in stored.values() if old.alignment is not None), None)
-    if not asked.align:
-        if asked.relative:
+    if not request.align:
+        if request.relative:
             raise ValueError(
-                f"{asked.place}: depth without a scale (--relative) cannot be weighed against metres; fit one scale "
-                f"and shift on rows of training.\nRun: {asked.command(outputs, align=True)}"
+                f"{request.place}: depth without a scale (--relative) cannot be weighed against metres; fit one scale "
+                f"and shift on rows of training.\nRun: {request.command(outputs, align=True)}"
             )
-        _check_scale(asked, outputs, stored, survey)
+        _check_scale(request, outputs, stored, checked)
         return None
-    again = asked.rebuild and asked.settings.fold is None and recorded is not None and asked.role == recorded.role
+    again = request.rebuild and request.settings.fold is None and recorded is not None and request.role == recorded.role
     if recorded is not None and not again:
         return recorded
-    if asked.role not in ("fit", "oof") or asked.settings.fold is not None:
+    if request.role not in ("fit", "oof") or request.settings.fold is not None:
         first = replace(
-            asked, role="oof", settings=asked.settings.model_copy(update={"fold": None}), place=Path(PLACEHOLDER)
+            request, role="oof", settings=request.settings.model_copy(update={"fold": None}), place=Path(PLACEHOLDER)
         )
         raise ValueError(
-            f"{asked.place}: --align-on fit takes scale and shift from the rows of training, of which "
-            f"{asked.settings.learner} has none yet ({', '.join(sorted(known)) or 'nothing'} imported). "
+            f"{request.place}: --align-on fit takes scale and shift from the rows of training, of which "
+            f"{request.settings.learner} has none yet ({', '.join(sorted(known)) or 'nothing'} imported). "
             f"First\nRun: {first.command(outputs)}"
         )
-    return _fitted(asked.place, asked.role, survey)
+    return _fitted(request.place, request.role, checked)
 
 
-def _fitted(place: Path, role: Literal["fit", "oof"], survey: Survey) -> Alignment:
+def _fitted(place: Path, role: Literal["fit", "oof"], checked: CheckedMaps) -> Alignment:
     """Least squares on depth over all sampled pixels: one scale and one shift."""
-    pixels = len(survey.depths)
-    if pixels < 2 or np.ptp(survey.depths) == 0:
+    pixels = len(checked.depths)
+    if pixels < 2 or np.ptp(checked.depths) == 0:
         raise ValueError(f"{place}: depth is the same at all {pixels} pixels with a truth; nothing can be fitted")
-    scale, shift = _least_squares(survey)
+    scale, shift = _least_squares(checked)
     if scale <= 0:
         raise ValueError(
             f"{place}: the fitted scale is {scale:g}: what is near has the larger numbers, as in inverse depth or "
             "disparity; write depth that grows with the distance"
         )
     messages.print(
-        f"alignment: {scale:.6g} x depth + {shift:.6g} m, from {pixels} pixels of {survey.frames} {role} frames"
+        f"alignment: {scale:.6g} x depth + {shift:.6g} m, from {pixels} pixels of {checked.frames} {role} frames"
     )
-    return Alignment(scale=scale, shift=shift, role=role, pixels=pixels, frames=survey.frames)
+    return Alignment(scale=scale, shift=shift, role=role, pixels=pixels, frames=checked.frames)
 
 
-def _least_squares(survey: Survey) -> tuple[float, float]:
+def _least_squares(checked: CheckedMaps) -> tuple[float, float]:
     """Scale and shift that bring the sampled depth nearest to the truth."""
-    columns = np.stack([survey.depths, np.ones_like(survey.depths)], axis=1)
-    scale, shift = np.linalg.lstsq(columns, survey.truth)[0].tolist()
+    columns = np.stack([checked.depths, np.ones_like(checked.depths)], axis=1)
+    scale, shift = np.linalg.lstsq(columns, checked.truth)[0].tolist()
     return scale, shift
 
 
-def _check_scale(asked: Asked, outputs: Outputs, stored: Stored, survey: Survey) -> None:
+def _check_scale(request: ImportRequest, outputs: Outputs, stored: Stored, checked: CheckedMaps) -> None:
     """Refuse depth that is off by a factor: from the truth of training, or on test frames from that of training."""
-    if asked.role == "test":
+    if request.role == "test":
         medians = [entry.median for _, roles in stored.values() for role, entry in roles.items() if role != "test"]
         if not medians:
-            first = replace(asked, role="validation", place=Path(PLACEHOLDER))
+            first = replace(request, role="validation", place=Path(PLACEHOLDER))
             raise ValueError(
-                f"{asked.place}: whether depth is in metres is proved on frames of training, the truth of test frames "
-                f"is never read for it. Import those first\nRun: {first.command(outputs)}"
+                f"{request.place}: whether depth is in metres is proved on frames of training, the truth of test "
+                f"frames is never read for it. Import those first\nRun: {first.command(outputs)}"
             )
-        ratio = float(np.median(medians) / np.median([*survey.median.values()]))
+        ratio = float(np.median(medians) / np.median([*checked.median.values()]))
         limit, against = LIKELY_CHANGE, "depth on frames of training"
     else:
-        if not len(survey.truth):
-            raise ValueError(f"{asked.place}: no {asked.role} frame has a valid pixel to prove the unit with")
-        ratio, limit, against = float(np.median(survey.truth / survey.depths)), LIKELY_RATIO, "truth"
+        if not len(checked.truth):
+            raise ValueError(f"{request.place}: no {request.role} frame has a valid pixel to prove the unit with")
+        ratio, limit, against = float(np.median(checked.truth / checked.depths)), LIKELY_RATIO, "truth"
     if not 1 / limit <= ratio <= limit:
         raise ValueError(
-            f"{asked.place}: the {against} is {ratio:.3g} times the depth (median over {len(survey.median)} "
-            f"{asked.role} frames), so it is not in metres; fit one scale and shift on rows of training.\n"
-            f"Run: {asked.command(outputs, align=True)}"
+            f"{request.place}: the {against} is {ratio:.3g} times the depth (median over {len(checked.median)} "
+            f"{request.role} frames), so it is not in metres; fit one scale and shift on rows of training.\n"
+            f"Run: {request.command(outputs, align=True)}"
         )
-    if asked.role != "test" and asked.settings.unit is None:
-        _check_affine(asked, outputs, survey)
+    if request.role != "test" and request.settings.unit is None:
+        _check_affine(request, outputs, checked)
 
 
-def _check_affine(asked: Asked, outputs: Outputs, survey: Survey) -> None:
+def _check_affine(request: ImportRequest, outputs: Outputs, checked: CheckedMaps) -> None:
     """Refuse depth that a scale and a shift turn into the truth: it looks like metres by chance of its size alone."""
-    error = float(np.mean(np.abs(survey.depths - survey.truth) / survey.truth))
-    scale, shift = _least_squares(survey)
-    left = np.square(scale * survey.depths + shift - survey.truth).mean()
-    smaller = left < LIKELY_SHARE**2 * np.square(survey.depths - survey.truth).mean()
-    follows = left < LIKELY_SHARE**2 * survey.truth.var()  # noise is better for being shrunk to its mean too
+    error = float(np.mean(np.abs(checked.depths - checked.truth) / checked.truth))
+    scale, shift = _least_squares(checked)
+    left = np.square(scale * checked.depths + shift - checked.truth).mean()
+    smaller = left < LIKELY_SHARE**2 * np.square(checked.depths - checked.truth).mean()
+    follows = left < LIKELY_SHARE**2 * checked.truth.var()  # noise is better for being shrunk to its mean too
     if error > LIKELY_ERROR and smaller and follows:
         raise ValueError(
-            f"{asked.place}: depth is off by {error:.0%} and {scale:.3g} x depth + {shift:.3g} m is not: it looks as "
+            f"{request.place}: depth is off by {error:.0%} and {scale:.3g} x depth + {shift:.3g} m is not: it looks as "
             "if it had no scale; fit one scale and shift on rows of training, or say what it is in with --unit m or "
-            f"--unit mm.\nRun: {asked.command(outputs, align=True)}"
+            f"--unit mm.\nRun: {request.command(outputs, align=True)}"
         )

@@ -9,7 +9,6 @@ from ensemble.predictions.store.identity import (
     CacheError,
     CacheIdentity,
     DamagedCacheError,
-    Difference,
     StaleCacheError,
 )
 from ensemble.predictions.store.reader import PredictionReader, damaged_shards
@@ -22,7 +21,6 @@ __all__ = [
     "fill_stores",
     "CacheIdentity",
     "SCHEMA",
-    "Difference",
     "damaged_shards",
     "CODECS",
     "CacheError",

@@ -73,12 +73,6 @@ class CacheIdentity:
             if not re.fullmatch(r"[0-9a-f]{8,128}", value):
                 raise ValueError(f"{name}: expected a fingerprint of 8 to 128 hexadecimal digits, found {value!r}")
 
-    @property
-    def command(self) -> str:
-        """The command line that makes these rows."""
-        fold = "" if self.fold is None else f" --fold {self.fold}"
-        return f"python -m ensemble.base cache {self.learner} --role {self.role}{fold}"
-
     def description(self, *, size: tuple[int, int], max_depth: float) -> Description:
         """Everything a shard says about itself.
 
@@ -120,14 +114,9 @@ def differences_between(stored: Description, expected: Description) -> list[Diff
     return [Difference(TITLES[key], stored[key], expected[key]) for key in TITLES if stored[key] != expected[key]]
 
 
-def mending_command(identity: CacheIdentity, command: str) -> str:
-    """The command that fills a store, or goes on filling it; stale stores want ``--rebuild`` added.
-
-    Args:
-        identity: Names learner, role and fold where ``command`` is empty.
-        command: A fuller command line, with or without ``--rebuild``.
-    """
-    return (command or identity.command).replace(" --rebuild", "")
+def without_rebuild(command: str) -> str:
+    """The command that goes on filling a store; complaints about stale rows add ``--rebuild`` to it."""
+    return command.replace(" --rebuild", "")
 
 
 def check_frames(frame_ids: Sequence[str], *, where: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from h5py import h5d  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Float
 
-from ensemble.predictions.store.identity import CacheError, CacheIdentity, check_frames, mending_command
+from ensemble.predictions.store.identity import CacheError, CacheIdentity, check_frames, without_rebuild
 from ensemble.predictions.store.shards import (
     PARSE_ERRORS,
     ShardIndex,
@@ -59,7 +59,7 @@ class PredictionReader:
         *,
         size: tuple[int, int],
         max_depth: float,
-        mend: str = "",
+        mend: str,
     ) -> None:
         """Look through all shards without reading depth.
 
@@ -73,7 +73,7 @@ class PredictionReader:
         self.frame_ids = tuple(frame_ids)
         self.size = (size[0], size[1])
         self.max_depth = max_depth
-        self.mend = mending_command(identity, mend)
+        self.mend = without_rebuild(mend)
         self._rows: dict[str, _Row] = {}
         self._handles: OrderedDict[Path, tuple[h5py.File, h5py.Dataset]] = OrderedDict()
         self._handles_pid = os.getpid()
@@ -103,17 +103,6 @@ class PredictionReader:
             self._close(row.path)
             raise damaged(row.path, f"the row of frame {frame_id} does not fit its checksum", mend=self.mend)
         return metres(self._levels, max_depth=self.max_depth)
-
-    def verify(self) -> None:
-        """Read every byte of the store.
-
-        Raises:
-            DamagedCacheError: Shards are not as they were written; all are named.
-        """
-        bad = damaged_shards(self.directory)
-        if bad:
-            names = " ".join(f"'{path}'" for path in bad)
-            raise damaged(bad[0], f"{len(bad)} shards do not fit their checksums: {names}", mend=self.mend)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handles": OrderedDict()}

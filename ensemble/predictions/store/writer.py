@@ -11,7 +11,7 @@ from ensemble.predictions.store.identity import (
     CacheError,
     CacheIdentity,
     check_frames,
-    mending_command,
+    without_rebuild,
 )
 from ensemble.predictions.store.shards import (
     CODECS,
@@ -32,7 +32,7 @@ class PredictionWriter:
     """Fills one store, a folder of shards, from wherever an earlier writer stopped; use it in a ``with`` block.
 
     Rows gather in memory until a shard is full or the block ends without an error. Then the shard is written under
-    another name, flushed to disk and renamed, and only then are its rows ``acknowledged``.
+    another name, flushed to disk and renamed, and only then do its rows count as stored.
 
     Attributes:
         directory: Folder of the store.
@@ -57,7 +57,7 @@ class PredictionWriter:
         shard_frames: int = 64,
         codec: str = "none",
         rebuild: bool = False,
-        mend: str = "",
+        mend: str,
     ) -> None:
         check_frames(frame_ids, where=str(directory))
         if shard_frames < 1:
@@ -74,7 +74,7 @@ class PredictionWriter:
         self.shard_frames = shard_frames
         self.codec = codec
         self.rebuild = rebuild
-        self.mend = mending_command(identity, mend)
+        self.mend = without_rebuild(mend)
         self._description = identity.description(size=size, max_depth=max_depth)
         self._known = frozenset(self.frame_ids)
         self._stored: set[str] = set()
@@ -126,11 +126,6 @@ class PredictionWriter:
             self._pending.clear()
             self._lock.release()
 
-    @property
-    def acknowledged(self) -> list[str]:
-        """Frames whose rows are safely on disk, in the order of ``frame_ids``."""
-        return [frame_id for frame_id in self.frame_ids if frame_id in self._stored]
-
     def missing(self) -> list[str]:
         """Frames that are neither stored nor pending, in the order of ``frame_ids``."""
         return [
@@ -159,7 +154,7 @@ class PredictionWriter:
             self.commit()
 
     def commit(self) -> None:
-        """Write the pending rows as a shard; when this returns they are acknowledged.
+        """Write the pending rows as a shard; when this returns they are safely on disk.
 
         Raises:
             OSError: The disk is full or refuses; the rows stay pending and no part of them has a shard's name.

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.data.loaders import FrameDataset
 from ensemble.metrics.formulas import METRICS, image_scores
 from ensemble.metrics.protocols import prepare as prepared
 from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
-from ensemble.predictions.level_zero import level_zero, open_rows
-from ensemble.runs.paths import Outputs, Run
+from ensemble.predictions.level_zero import level_zero_of, open_rows
+from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
@@ -24,11 +23,8 @@ from ensemble.studies.comparing.merging import Pool, pools_of
 from ensemble.studies.design.arms import Arm, arms_of, numbers_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.repeats import Repeats, read_scores, repeat_best
-from ensemble.studies.running.trials import Laboratory, spelt
+from ensemble.studies.running.trials import WorkerContext, spelt
 from ensemble.studies.storage.records import Trial, begun_trials, best_of
-
-ImageScores = Mapping[str, float]
-"""Frame -> score."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +118,11 @@ class _Scored:
     scene_of: dict[str, str] = field(default_factory=dict)
 
 
-def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int], budget: str | None) -> Comparison:
+def compare_studies(contexts: Sequence[WorkerContext], *, seeds: Sequence[int], budget: str | None) -> Comparison:
     """Compare all arms of some studies.
 
     Args:
-        laboratories: The studies.
+        contexts: The studies.
         seeds: Fit the best setting of every arm from each of them first; the trials themselves count where absent.
         budget: Of these repeats, ``500steps`` or ``300seconds``.
 
@@ -134,19 +130,19 @@ def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int],
         SettingsError: Metrics differ, no trial of a study is finished, or the arms were scored on different frames.
         StorageDownError: A storage does not answer.
     """
-    studies = tuple(laboratory.study for laboratory in laboratories)
+    studies = tuple(context.study for context in contexts)
     metrics = {study.metric for study in studies}
     if len(metrics) > 1:
         raise SettingsError(f"studies with different metrics cannot be compared: {', '.join(sorted(metrics))}")
     metric = metrics.pop()
-    found = [_finished_trials(laboratory) for laboratory in laboratories]
+    found = [_finished_trials(context) for context in contexts]
     scored: list[_Scored] = []
     pools: dict[str, tuple[Pool, ...]] = {}
-    for laboratory, trials in zip(laboratories, found, strict=True):
-        pools[laboratory.study.name] = pools_of(laboratory.study, trials)
-        for arm in arms_of(laboratory.study):
+    for context, trials in zip(contexts, found, strict=True):
+        pools[context.study.name] = pools_of(context.study, trials)
+        for arm in arms_of(context.study):
             own = tuple(trial for trial in trials if trial.arm == arm.name)
-            scored.append(_arm(laboratory, arm, own, seeds=seeds, budget=budget))
+            scored.append(_arm(context, arm, own, seeds=seeds, budget=budget))
     arms, differences, scenes, frames = _with_intervals(scored, metric)
     first = studies[0].budget
     told = f"{first.amount:g} {first.unit.replace('_', ' ')} a trial"
@@ -155,25 +151,25 @@ def compare_studies(laboratories: Sequence[Laboratory], *, seeds: Sequence[int],
     return Comparison(studies, metric, arms, differences, scenes, frames, pools, told, tuple(seeds))
 
 
-def _finished_trials(laboratory: Laboratory) -> list[Trial]:
+def _finished_trials(context: WorkerContext) -> list[Trial]:
     """All trials of a study; refused where there is nothing to compare yet.
 
     Raises:
         SettingsError: None is finished.
     """
-    trials = begun_trials(laboratory.study, laboratory.url)
+    trials = begun_trials(context.study, context.url)
     if not any(trial.finished for trial in trials):
         raise SettingsError(
-            f"{laboratory.study.name}: {len(trials)} trials were begun and none is finished, so there is nothing to "
-            f"compare yet. How far it is tells: {laboratory.outputs.command('study', 'show', laboratory.study.name)}"
+            f"{context.study.name}: {len(trials)} trials were begun and none is finished, so there is nothing to "
+            f"compare yet. How far it is tells: {context.outputs.command('study', 'show', context.study.name)}"
         )
     return trials
 
 
 def _arm(
-    laboratory: Laboratory, arm: Arm, trials: tuple[Trial, ...], *, seeds: Sequence[int], budget: str | None
+    context: WorkerContext, arm: Arm, trials: tuple[Trial, ...], *, seeds: Sequence[int], budget: str | None
 ) -> _Scored:
-    study = laboratory.study
+    study = context.study
     best = best_of(study, trials)
     numbers = (
         {}
@@ -187,17 +183,17 @@ def _arm(
     empty = ArmResult(study.name, arm, best, None, None, None, None, 0, {}, None, 0.0, trials, numbers)
     if best is None:
         return _Scored(empty)
-    first = laboratory.folder.trial(arm.name, best.folder)
+    first = context.folder.trial(arm.name, best.folder)
     repeats = Repeats((first,), {})
     if seeds:
-        repeats = repeat_best(laboratory, arm, best, numbers, seeds=seeds, budget=budget)
+        repeats = repeat_best(context, arm, best, numbers, seeds=seeds, budget=budget)
     if not repeats.runs:
         return _Scored(replace(empty, failed_repeats=repeats.failed))
     settings = stored_settings(StackSettings, first.settings)
     each = [read_scores(run, study.metric) for run in repeats.runs]
     scores = {frame: sum(found[frame] for found in each) / len(each) for frame in each[0]}
-    source = open_source(settings.data)
-    validation = division_of(laboratory.outputs, settings.experiment, source, settings.data).frames.validation
+    experiment = open_experiment(context.outputs, settings)
+    validation = experiment.division.frames.validation
     spread = mean_and_deviation([sum(found.values()) / len(found) for found in each])
     result = replace(
         empty,
@@ -205,8 +201,8 @@ def _arm(
         deviation=spread.deviation,
         repeats=spread.repeats,
         failed_repeats=repeats.failed,
-        plain_mean=_plain_mean(settings, laboratory.outputs, study.metric) if settings.mode == "frozen" else None,
-        learners_seconds=_learners_seconds(settings, laboratory.outputs),
+        plain_mean=_plain_mean(settings, context.outputs, study.metric) if settings.mode == "frozen" else None,
+        learners_seconds=_learners_seconds(settings, context.outputs),
     )
     return _Scored(result, scores, {frame.id: frame.scene for frame in validation})
 
@@ -247,13 +243,11 @@ def _with_intervals(
 
 def _plain_mean(settings: StackSettings, outputs: Outputs, metric: str) -> float:
     """The metric of the mean of the learners' cached depth, over the validation frames."""
-    source = open_source(settings.data)
-    division = division_of(outputs, settings.experiment, source, settings.data)
-    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
-    learners = [level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners]
-    frames = division.frames.validation
-    rows = {each.name: open_rows(each, outputs, source, frames, "validation", division) for each in learners}
-    dataset = FrameDataset(source, frames, settings.data, rows)
+    experiment = open_experiment(outputs, settings)
+    frames = experiment.division.frames.validation
+    learners = level_zero_of(settings, outputs)
+    rows = {each.name: open_rows(each, experiment, frames, "validation") for each in learners}
+    dataset = FrameDataset(experiment.source, frames, settings.data, rows)
     protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
     found: list[float] = []
     for index in range(len(dataset)):
@@ -269,10 +263,5 @@ def _learners_seconds(settings: StackSettings, outputs: Outputs) -> float:
     """Training time of the learners that a stack rests on."""
     if settings.mode == "joint":
         return 0.0
-    rests: list[Run] = []
-    for name in settings.learners:
-        rows = settings.rows if settings.mode == "frozen" else "fit"
-        level0 = settings.level0 if settings.mode == "frozen" else "full"
-        found = level_zero(outputs, settings.experiment, name, rows=rows, level0=level0, root=settings.data.root)
-        rests += [model.run for model in found.models if not model.is_import]
-    return sum(run.read_result().get("seconds", 0.0) for run in rests)
+    models = [model for learner in level_zero_of(settings, outputs) for model in learner.models]
+    return sum(model.run.read_result().get("seconds", 0.0) for model in models if not model.is_import)

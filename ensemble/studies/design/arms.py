@@ -9,7 +9,7 @@ from typing import Any
 
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import experiment_name, stack_settings
+from ensemble.settings.layers import Choice, experiment_name, stack_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.design.study_file import ALIASES, WORD, NumberSettings, StudySettings
@@ -81,7 +81,7 @@ def assigned(study: StudySettings, arm: Arm, numbers: Mapping[str, Any]) -> dict
 def experiment_of(study: StudySettings, arm: Arm) -> str:
     """The experiment whose learners an arm weighs."""
     named = assigned(study, arm, {}).get("experiment")
-    return experiment_name(config=study.config, assignments=_written({"experiment": named} if named else {}))
+    return experiment_name(Choice(config=study.config, assignments=_written({"experiment": named} if named else {})))
 
 
 def settings_of(
@@ -115,11 +115,13 @@ def settings_of(
     try:
         settings = stack_settings(
             chosen.get("inputs", "rgb+d"),
+            Choice(
+                kind=None if beside is None else beside.data.kind,
+                root=root,
+                config=study.config,
+                assignments=_written(given),
+            ),
             learners=chosen.get("learners"),
-            kind=None if beside is None else beside.data.kind,
-            root=root,
-            config=study.config,
-            assignments=_written(given),
             inherited=None if beside is None else beside.model_dump(mode="json", include={"data", "evaluation"}),
             imported=learners_of(outputs, experiment),
         )

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from ensemble.settings.complaints import complaints
 from ensemble.settings.schema import Name, Positive, Settings, TrainingSettings
 from ensemble.settings.trees import SettingsError, nearest, read_yaml
 
@@ -286,36 +287,13 @@ def read_study(
     try:
         return StudySettings.model_validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as error:
-        raise SettingsError("\n".join(f"{path}: {_explain(problem)}" for problem in error.errors())) from error
+        told = complaints(error, StudySettings, key="key", whole="the study")
+        raise SettingsError("\n".join(f"{path}: {line}" for line in told)) from error
 
 
 def study_tree(study: StudySettings) -> dict[str, Any]:
     """The study as plain data."""
     return study.model_dump(mode="json")
-
-
-def _explain(problem: Any) -> str:
-    where = [str(part) for part in problem["loc"]]
-    path = ".".join(where)
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: there is no such key; {nearest(where[-1], _known_keys(where[:-1]))}"
-    if problem["type"] == "missing":
-        return f"{path}: is missing"
-    if problem["type"] == "value_error":
-        return f"{path or 'the study'}: {problem['msg'].removeprefix('Value error, ')}"
-    expected = problem["msg"].removeprefix("Input should be ").removeprefix("Input should ")
-    return f"{path}: expected {expected}, found {problem.get('input')!r}"
-
-
-def _known_keys(parents: list[str]) -> list[str]:
-    """Keys of the section of a study that lies below some parents."""
-    owner: Any = StudySettings
-    for parent in parents:
-        if isinstance(owner, type) and issubclass(owner, BaseModel):
-            owner = owner.model_fields[parent].annotation
-        else:
-            owner = next(part for part in get_args(owner) if isinstance(part, type) and issubclass(part, BaseModel))
-    return list(owner.model_fields)
 
 
 def _listed(answer: Any) -> Any:

@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 from ensemble.console import messages
-from ensemble.data import open_source
-from ensemble.data.division import division_of
+from ensemble.data.division import open_experiment
 from ensemble.data.loaders import KeptFrames
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import StackSettings
@@ -27,8 +26,7 @@ def sharing_frames(settings: StackSettings, outputs: Outputs, kept: KeptFrames) 
     """
     if settings.mode == "frozen" or settings.data.preload:
         return settings
-    source = open_source(settings.data)
-    frames = division_of(outputs, settings.experiment, source, settings.data).frames
+    frames = open_experiment(outputs, settings).division.frames
     height, width = settings.data.size
     needed = (len(frames.fit) + len(frames.validation)) * height * width * PIXEL_BYTES
     free = free_memory()

@@ -19,7 +19,7 @@ from ensemble.studies.design.arms import arms_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.preparing import check_arms, prepare
 from ensemble.studies.running.progress import progress_table, remaining, trial_line
-from ensemble.studies.running.trials import Laboratory
+from ensemble.studies.running.trials import WorkerContext
 from ensemble.studies.running.workers import DOWN_STATUS, adopt_lost, is_hopeless, work
 from ensemble.studies.storage.addresses import keep_address, shown_url
 from ensemble.studies.storage.connection import open_storage, patiently
@@ -30,70 +30,70 @@ LOOK_SECONDS = 2.0
 """Between two looks at the storage."""
 
 
-def begin_study(laboratory: Laboratory) -> BaseStorage:
+def begin_study(context: WorkerContext) -> BaseStorage:
     """Check, prepare and write down a study; nothing is drawn yet.
 
     Raises:
         SettingsError: It is not the study that has trials under this name, or an arm is impossible.
         StorageDownError: The storage does not answer.
     """
-    study = laboratory.study
-    check_arms(laboratory)
-    storage = open_storage(laboratory.url, study.storage)
+    study = context.study
+    check_arms(context)
+    storage = open_storage(context.url, study.storage)
     for arm in arms_of(study):
         open_part(study, arm, storage)
-    prepare(laboratory)
-    keep_address(laboratory.url, laboratory.folder)
-    write_text(laboratory.folder.settings, study.model_dump_json(indent=2) + "\n")
-    if adopted := adopt_lost(laboratory, storage):
-        messages.print(f"{adopted} outcomes that could not be told before are in {shown_url(laboratory.url)} now")
+    prepare(context)
+    keep_address(context.url, context.folder)
+    write_text(context.folder.settings, study.model_dump_json(indent=2) + "\n")
+    if adopted := adopt_lost(context, storage):
+        messages.print(f"{adopted} outcomes that could not be told before are in {shown_url(context.url)} now")
     return storage
 
 
-def run_study(laboratory: Laboratory, *, workers: int, timeout: float | None = None) -> int:
+def run_study(context: WorkerContext, *, workers: int, timeout: float | None = None) -> int:
     """Run the trials that are still to be run; returns the exit status.
 
     Args:
-        laboratory: The study and what its trials share.
+        context: The study and what its trials share.
         workers: Processes; 0 runs them in this one, without a table.
         timeout: Seconds after which no trial is begun.
     """
-    study = laboratory.study
-    storage = begin_study(laboratory)
+    study = context.study
+    storage = begin_study(context)
     before = trials_of(study, storage)
     messages.print(
         f"{study.name}: {len(arms_of(study))} arms, {remaining(study, before)} of "
-        f"{len(arms_of(study)) * study.trials} trials to run, in {shown_url(laboratory.url)}"
+        f"{len(arms_of(study)) * study.trials} trials to run, in {shown_url(context.url)}"
     )
     deadline = None if timeout is None else time.time() + timeout
     if workers == 0:
-        work(laboratory, deadline=deadline)
+        work(context, deadline=deadline)
         statuses = [0]
     else:
-        statuses = _watch(laboratory, storage, _start(laboratory, workers, deadline), before)
-    after = patiently(lambda: trials_of(study, storage), laboratory.url, timeout=study.storage.timeout)
+        statuses = _watch(context, storage, _start(context, workers, deadline), before)
+    after = patiently(lambda: trials_of(study, storage), context.url, timeout=study.storage.timeout)
     messages.print(TerminalTable(progress_table(study, after, workers=max(1, workers))))
     return _conclusion(study, after, statuses, timeout)
 
 
-def _start(laboratory: Laboratory, workers: int, deadline: float | None) -> list[tuple[subprocess.Popen[str], Path]]:
+def _start(context: WorkerContext, workers: int, deadline: float | None) -> list[tuple[subprocess.Popen[str], Path]]:
     """Worker processes and what they print to; an address with a password is no business of a process list."""
     cores = max(1, (os.cpu_count() or 1) // workers)
     environment = {"OMP_NUM_THREADS": str(cores), **os.environ}
-    laboratory.folder.workers.mkdir(parents=True, exist_ok=True)
+    context.folder.workers.mkdir(parents=True, exist_ok=True)
     begun: list[tuple[subprocess.Popen[str], Path]] = []
     for index in range(workers):
         given = {
-            "study": laboratory.study.model_dump_json(),
-            "cache": str(laboratory.outputs.root),
-            "named": laboratory.outputs.named,
-            "url": laboratory.url,
-            "root": None if laboratory.root is None else str(laboratory.root),
-            "wandb": laboratory.wandb,
+            "study": context.study.model_dump_json(),
+            "cache": str(context.outputs.root),
+            "named": context.outputs.named,
+            "url": context.url,
+            "root": None if context.root is None else str(context.root),
+            "wandb": context.wandb,
             "index": index,
             "deadline": deadline,
         }
-        log = laboratory.folder.workers / f"{os.uname().nodename}-{os.getpid()}-{index}.log"
+        log = context.folder.workers / f"{os.uname().nodename}-{os.getpid()}-{index}.log"
         with log.open("w", encoding="utf-8") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", "ensemble.studies.running.workers"],
@@ -115,19 +115,19 @@ def _hand_over(stream: IO[str] | None, given: dict[str, object]) -> None:
 
 
 def _watch(
-    laboratory: Laboratory,
+    context: WorkerContext,
     storage: BaseStorage,
     begun: Sequence[tuple[subprocess.Popen[str], Path]],
     before: Sequence[Trial],
 ) -> list[int]:
     """Show how far the study is until all workers have ended; returns their exit statuses."""
-    study = laboratory.study
+    study = context.study
     told = {(trial.arm, trial.number) for trial in before if trial.finished}
     ended: dict[int, int] = {}
     with _screen() as live:
         while len(ended) < len(begun):
             time.sleep(LOOK_SECONDS)
-            trials = patiently(lambda: trials_of(study, storage), laboratory.url, timeout=study.storage.timeout + 60)
+            trials = patiently(lambda: trials_of(study, storage), context.url, timeout=study.storage.timeout + 60)
             for trial in trials:
                 if trial.finished and (trial.arm, trial.number) not in told:
                     told.add((trial.arm, trial.number))

@@ -9,19 +9,18 @@ import torch
 
 from base_learners import LEARNERS
 from ensemble.console import messages
-from ensemble.data import open_source
-from ensemble.data.division import Role, division_of
-from ensemble.predictions.level_zero import cache_level_zero, level_zero
+from ensemble.data.division import Role, open_experiment
+from ensemble.predictions.level_zero import cache_level_zero, level_zero_of
 from ensemble.runs.locks import LockedError
 from ensemble.runs.paths import FULL, Outputs, fold_model, model_options
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.design.arms import Arm, arms_of, lowest_numbers, settings_of
 from ensemble.studies.design.study_file import PreparedSettings, StudySettings
-from ensemble.studies.running.trials import Laboratory, study_settings
+from ensemble.studies.running.trials import WorkerContext, study_settings
 from ensemble.training.learners import train_learner
-from ensemble.training.networks import build_stack
+from ensemble.training.networks import build_stack, unloaded
 
 
 @dataclass(frozen=True)
@@ -33,50 +32,47 @@ class Needed:
     model: str
 
 
-def check_arms(laboratory: Laboratory) -> None:
+def check_arms(context: WorkerContext) -> None:
     """Refuse a study before its first trial where an arm is impossible, whatever numbers are drawn.
 
     Raises:
         SettingsError: Settings contradict each other, or this device cannot run an arm.
     """
-    for arm in arms_of(laboratory.study):
+    for arm in arms_of(context.study):
         settings = settings_of(
-            laboratory.study,
+            context.study,
             arm,
-            lowest_numbers(laboratory.study, arm),
-            laboratory.outputs,
-            root=laboratory.root,
+            lowest_numbers(context.study, arm),
+            context.outputs,
+            root=context.root,
         )
-        where = f"{laboratory.study.name}, arm {arm.name}"
+        where = f"{context.study.name}, arm {arm.name}"
         on_gpu = settings.training.device != "cpu" and torch.cuda.is_available()
         if settings.training.device == "cuda" and not on_gpu:
-            asked = "budget.gpu_seconds" if laboratory.study.budget.gpu_seconds is not None else "training.device cuda"
+            asked = "budget.gpu_seconds" if context.study.budget.gpu_seconds is not None else "training.device cuda"
             raise SettingsError(f"{where}: {asked} needs a CUDA device, and torch finds none here")
         if settings.training.precision == "16-mixed" and not on_gpu:
             raise SettingsError(f"{where}: training.precision 16-mixed needs a GPU; set it to bf16-mixed")
         foreign = [name for name in settings.learners if name not in LEARNERS]
         if settings.mode != "frozen" and foreign:
             raise SettingsError(f"{where}: {', '.join(foreign)} came as depth maps and cannot be trained; leave it out")
-        bare = settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
         try:
-            build_stack(bare)
+            build_stack(unloaded(settings))
         except (ValueError, RuntimeError) as error:
             raise SettingsError(f"{where}: the meta-learner cannot be built: {error}") from error
 
 
-def prepare(laboratory: Laboratory) -> None:
+def prepare(context: WorkerContext) -> None:
     """Train learners that the study says how to train, and cache the rows that its arms read.
 
     Raises:
         SettingsError: Learners are missing, and the study does not say how to train them; the message does.
     """
-    study, outputs = laboratory.study, laboratory.outputs
+    study, outputs = context.study, context.outputs
     for prepared in study.prepare:
-        for settings in _to_train(laboratory, prepared):
+        for settings in _to_train(context, prepared):
             train_learner(settings, outputs)
-    missing = [
-        needed for arm in arms_of(study) for needed in _needed(laboratory, arm) if not _is_there(needed, outputs)
-    ]
+    missing = [needed for arm in arms_of(study) for needed in _needed(context, arm) if not _is_there(needed, outputs)]
     if missing:
         commands = dict.fromkeys(_command(study, needed, outputs) for needed in missing)
         raise SettingsError(
@@ -85,13 +81,12 @@ def prepare(laboratory: Laboratory) -> None:
             + "\n".join(f"Run: {command}" for command in commands)
         )
     for arm in arms_of(study):
-        settings = study_settings(laboratory, arm, lowest_numbers(study, arm))
-        source = open_source(settings.data)
-        division = division_of(outputs, settings.experiment, source, settings.data)
-        if settings.training.batch_size > len(division.frames.fit):
+        settings = study_settings(context, arm, lowest_numbers(study, arm))
+        frames = open_experiment(outputs, settings).division.frames.fit
+        if settings.training.batch_size > len(frames):
             raise SettingsError(
                 f"{study.name}, arm {arm.name}: training.batch_size is {settings.training.batch_size}, but there are "
-                f"{len(division.frames.fit)} training frames"
+                f"{len(frames)} training frames"
             )
         if settings.mode == "frozen":
             _cache(settings, outputs)
@@ -99,8 +94,7 @@ def prepare(laboratory: Laboratory) -> None:
 
 def _cache(settings: StackSettings, outputs: Outputs) -> None:
     """Fill the rows of a frozen arm; where another machine is at it, wait for it."""
-    wanted = {"rows": settings.rows, "level0": settings.level0, "root": settings.data.root}
-    learners = [level_zero(outputs, settings.experiment, name, **wanted) for name in settings.learners]
+    learners = level_zero_of(settings, outputs)
     roles: tuple[Role, ...] = (settings.rows, "validation")
     for role in roles:
         while True:
@@ -112,10 +106,10 @@ def _cache(settings: StackSettings, outputs: Outputs) -> None:
                 time.sleep(5)
 
 
-def _needed(laboratory: Laboratory, arm: Arm) -> Iterator[Needed]:
+def _needed(context: WorkerContext, arm: Arm) -> Iterator[Needed]:
     """The models that an arm rests on."""
-    study, outputs = laboratory.study, laboratory.outputs
-    settings = settings_of(study, arm, lowest_numbers(study, arm), outputs, root=laboratory.root)
+    study, outputs = context.study, context.outputs
+    settings = settings_of(study, arm, lowest_numbers(study, arm), outputs, root=context.root)
     if settings.mode == "joint":
         return
     folds = settings.mode == "frozen" and (settings.rows == "oof" or settings.level0 == "folds")
@@ -138,19 +132,21 @@ def _command(study: StudySettings, needed: Needed, outputs: Outputs) -> str:
     return outputs.command("base", "train", needed.learner, *which, *config, "--experiment", needed.experiment)
 
 
-def _to_train(laboratory: Laboratory, prepared: PreparedSettings) -> list[LearnerSettings]:
+def _to_train(context: WorkerContext, prepared: PreparedSettings) -> list[LearnerSettings]:
     """Settings of every model that a section ``prepare`` stands for and that is not trained yet."""
-    study, outputs = laboratory.study, laboratory.outputs
+    study, outputs = context.study, context.outputs
     found: list[LearnerSettings] = []
-    for needed in dict.fromkeys(each for arm in arms_of(study) for each in _needed(laboratory, arm)):
+    for needed in dict.fromkeys(each for arm in arms_of(study) for each in _needed(context, arm)):
         given = {**prepared.set, **_flat(prepared.learners.get(needed.learner, {}))}
         if prepared.experiment is not None:
             given["experiment"] = prepared.experiment
         settings = learner_settings(
             needed.learner,
-            root=laboratory.root,
-            config=study.config,
-            assignments=[f"{key}={json.dumps(value)}" for key, value in given.items()],
+            Choice(
+                root=context.root,
+                config=study.config,
+                assignments=[f"{key}={json.dumps(value)}" for key, value in given.items()],
+            ),
         )
         if settings.experiment == needed.experiment and not _is_there(needed, outputs):
             fold = None if needed.model == FULL else int(needed.model.removeprefix("fold-"))

@@ -13,7 +13,7 @@ from ensemble.settings.trees import SettingsError, parse_assignments
 from ensemble.stacking.fit import fit_meta
 from ensemble.studies.design.arms import Arm
 from ensemble.studies.design.study_file import BudgetSettings
-from ensemble.studies.running.trials import Laboratory, study_settings
+from ensemble.studies.running.trials import WorkerContext, study_settings
 from ensemble.studies.running.watching import KeepScores
 from ensemble.studies.storage.folders import scores_file
 from ensemble.studies.storage.records import Trial
@@ -36,7 +36,7 @@ class Repeats:
 
 
 def repeat_best(
-    laboratory: Laboratory,
+    context: WorkerContext,
     arm: Arm,
     best: Trial,
     numbers: Mapping[str, Any],
@@ -47,27 +47,25 @@ def repeat_best(
     """Fit the best setting of an arm once from every seed; what was fitted before is taken as it is.
 
     Args:
-        laboratory: The study.
+        context: The study.
         arm: One of its arms.
         best: The trial that found the setting.
         numbers: Tuned setting -> value.
         seeds: Of the fits.
         budget: ``500steps`` or ``300seconds``; that of a trial where absent.
     """
-    asked = laboratory.study.budget if budget is None else _budget(budget)
-    laboratory = replace(laboratory, study=laboratory.study.model_copy(update={"budget": asked}))
+    asked = context.study.budget if budget is None else _budget(budget)
+    context = replace(context, study=context.study.model_copy(update={"budget": asked}))
     runs: list[Run] = []
     failed: dict[int, str] = {}
     for seed in seeds:
-        settings = study_settings(laboratory, arm, numbers, seed=seed)
-        run = laboratory.folder.repeat(arm.name, best.number, f"{asked.amount:g}{asked.unit}", seed)
+        settings = study_settings(context, arm, numbers, seed=seed)
+        run = context.folder.repeat(arm.name, best.number, f"{asked.amount:g}{asked.unit}", seed)
         try:
-            runs.append(
-                fit_meta(settings, run, laboratory.outputs, callbacks=[KeepScores(run)], kept=laboratory.frames)
-            )
+            runs.append(fit_meta(settings, run, context.outputs, callbacks=[KeepScores(run)], kept=context.frames))
         except DIVERGED as error:
             failed[seed] = str(error) or type(error).__name__
-            messages.print(f"{laboratory.study.name}, arm {arm.name}: the repeat from seed {seed} failed: {error}")
+            messages.print(f"{context.study.name}, arm {arm.name}: the repeat from seed {seed} failed: {error}")
     return Repeats(tuple(runs), failed)
 
 

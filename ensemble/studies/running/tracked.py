@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import WandbLogger
 from ensemble.console import messages
 from ensemble.runs.paths import Run
 from ensemble.training.learners import WANDB_PROJECT
-from ensemble.training.tracking import wandb_logger
+from ensemble.training.trackers.weights_and_biases import wandb_logger
 
 
 def start_tracker(study: str, name: str, run: Run, told: Mapping[str, Any]) -> list[WandbLogger]:

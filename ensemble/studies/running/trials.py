@@ -19,6 +19,7 @@ from ensemble.data.loaders import KeptFrames
 from ensemble.runs.files import write_text
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.layers import Choice
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.fit import fit_meta
@@ -30,7 +31,7 @@ from ensemble.studies.running.tracked import finish_trackers, start_tracker
 from ensemble.studies.running.watching import KeepScores, ReportValues
 from ensemble.studies.storage.connection import StorageDownError, patiently, quiet
 from ensemble.studies.storage.folders import StudyFolder, outcome_file, scores_file, study_folder
-from ensemble.studies.storage.records import FOLDER, REASON, SECONDS, SPENT, SURPLUS, records
+from ensemble.studies.storage.records import FOLDER, OVER_QUOTA, REASON, SECONDS, SPENT, records
 
 WORKER = "worker"
 """Name of the trial's note of who runs it."""
@@ -39,7 +40,7 @@ FAILURES = (FloatingPointError, ValueError, MemoryError, torch.OutOfMemoryError)
 """What makes a trial a failed one; everything else stops the worker."""
 
 
-class SurplusError(Exception):
+class OverQuotaError(Exception):
     """Another worker has begun the last trial that was asked for."""
 
 
@@ -48,7 +49,7 @@ class TrialFailedError(Exception):
 
 
 @dataclass
-class Laboratory:
+class WorkerContext:
     """What the trials of one worker share.
 
     Attributes:
@@ -83,23 +84,23 @@ class Laboratory:
         self._costs = Costs(self.outputs)
 
 
-def run_trial(laboratory: Laboratory, arm: Arm, trial: optuna.Trial) -> tuple[float, ...]:
+def run_trial(context: WorkerContext, arm: Arm, trial: optuna.Trial) -> tuple[float, ...]:
     """Fit one stack and judge it; what was found is written to a file before the storage is told.
 
     Raises:
-        SurplusError: There are enough trials of this arm.
+        OverQuotaError: There are enough trials of this arm.
         TrialPruned: It was given up.
         TrialFailedError: Training went NaN, or the settings do not fit; the message names learner and step.
         StorageDownError: The storage stayed down; the outcome is kept in the trial's folder.
     """
-    study = laboratory.study
+    study = context.study
     _claim(study, arm, trial)
     numbers = {key: _drawn(trial, key, number) for key, number in numbers_of(study, arm).items()}
-    with _folder(laboratory, arm, trial) as run:
-        found = read_outcome(run) or _fitted(laboratory, arm, trial, numbers, run)
+    with _folder(context, arm, trial) as run:
+        found = read_outcome(run) or _fitted(context, arm, trial, numbers, run)
         patiently(
             lambda: tell_attributes(trial, found),
-            laboratory.url,
+            context.url,
             timeout=study.storage.timeout,
             kept=f"the outcome of trial {trial.number} of {arm.name} is kept in {outcome_file(run)}",
         )
@@ -111,19 +112,19 @@ def run_trial(laboratory: Laboratory, arm: Arm, trial: optuna.Trial) -> tuple[fl
 
 
 def study_settings(
-    laboratory: Laboratory, arm: Arm, numbers: Mapping[str, Any], *, seed: int | None = None
+    context: WorkerContext, arm: Arm, numbers: Mapping[str, Any], *, seed: int | None = None
 ) -> StackSettings:
     """The settings of a trial with those of the learners that are trained with it.
 
     Frames of a trial that trains learners are kept for the next one, unless the study sets ``data.preload`` itself.
     """
-    study, outputs, root = laboratory.study, laboratory.outputs, laboratory.root
+    study, outputs, root = context.study, context.outputs, context.root
     settings = settings_of(study, arm, numbers, outputs, root=root, seed=seed)
     given = [f"{key}={json.dumps(value)}" for key, value in assigned(study, arm, numbers).items()]
     kind = settings.data.kind
     if "data.preload" not in study.set:
-        settings = sharing_frames(settings, outputs, laboratory.frames)
-    return with_members(settings, outputs, kind=kind, root=root, config=study.config, assignments=given)
+        settings = sharing_frames(settings, outputs, context.frames)
+    return with_members(settings, outputs, Choice(kind, root, study.config, given))
 
 
 def tell_attributes(trial: optuna.Trial, found: Mapping[str, Any]) -> None:
@@ -172,12 +173,12 @@ def _claim(study: StudySettings, arm: Arm, trial: optuna.Trial) -> None:
     """Say who runs the trial.
 
     Raises:
-        SurplusError: As many as were asked for were begun before it.
+        OverQuotaError: As many as were asked for were begun before it.
     """
     ahead = [each for each in records(arm, trial.study) if each.number < trial.number and each.state != "lost"]
     if len(ahead) >= study.trials:
-        trial.set_user_attr(SURPLUS, True)
-        raise SurplusError
+        trial.set_user_attr(OVER_QUOTA, True)
+        raise OverQuotaError
     trial.set_user_attr(WORKER, this_process())
 
 
@@ -196,14 +197,14 @@ def process_start(pid: int) -> str:
 
 
 @contextmanager
-def _folder(laboratory: Laboratory, arm: Arm, trial: optuna.Trial) -> Iterator[Run]:
+def _folder(context: WorkerContext, arm: Arm, trial: optuna.Trial) -> Iterator[Run]:
     """The run of a trial; one that was killed goes on in the folder of its first attempt, unless that is in use."""
     with quiet():
         frozen = trial.study.get_trials(deepcopy=False)[trial.number]
         first = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
     names = [str(trial.number)] if first is None else [str(first), f"{first}-again-{trial.number}"]
     for name in names:
-        run = laboratory.folder.trial(arm.name, name)
+        run = context.folder.trial(arm.name, name)
         claim = run.folder / "claim"
         claim.mkdir(parents=True, exist_ok=True)
         lock = StoreLock(claim)  # beside that of the fit, which ends with it
@@ -221,18 +222,18 @@ def _folder(laboratory: Laboratory, arm: Arm, trial: optuna.Trial) -> Iterator[R
 
 
 def _fitted(
-    laboratory: Laboratory, arm: Arm, trial: optuna.Trial, numbers: Mapping[str, Any], run: Run
+    context: WorkerContext, arm: Arm, trial: optuna.Trial, numbers: Mapping[str, Any], run: Run
 ) -> dict[str, Any]:
     """Fit a stack; the outcome as it stands in the trial's file."""
-    study, started = laboratory.study, time.monotonic()
+    study, started = context.study, time.monotonic()
     prune = study.pruner.kind != "none"
     report = ReportValues(trial, study.metric, prune=prune)
-    trackers = _trackers(laboratory, arm, trial, run, numbers)
+    trackers = _trackers(context, arm, trial, run, numbers)
     found: dict[str, Any] = {"state": "failed", "values": [], "reason": "", "constraints": {}, "number": trial.number}
     spent = 0.0
     try:
-        settings = study_settings(laboratory, arm, numbers)
-        costs = _costs(laboratory, settings)
+        settings = study_settings(context, arm, numbers)
+        costs = _costs(context, settings)
         found["constraints"] = {key: costs[key] - limit for key, limit in study.constraints.limits.items()}
         over = [key for key, value in found["constraints"].items() if value > 0]
         if over:
@@ -242,10 +243,10 @@ def _fitted(
         fit_meta(
             settings,
             run,
-            laboratory.outputs,
+            context.outputs,
             callbacks=[KeepScores(run), report],
             loggers=trackers,
-            kept=laboratory.frames,
+            kept=context.frames,
         )
         result = run.read_result()
         measured = {**costs, **_further_metrics(study, run), study.metric: result["best"]}
@@ -269,9 +270,9 @@ def _fitted(
     return found
 
 
-def _costs(laboratory: Laboratory, settings: StackSettings) -> dict[str, float]:
-    wanted = {*laboratory.study.constraints.limits, *(name for name in laboratory.study.objectives if name in COSTS)}
-    return laboratory.costs.of(settings) if wanted else {}
+def _costs(context: WorkerContext, settings: StackSettings) -> dict[str, float]:
+    wanted = {*context.study.constraints.limits, *(name for name in context.study.objectives if name in COSTS)}
+    return context.costs.of(settings) if wanted else {}
 
 
 def _further_metrics(study: StudySettings, run: Run) -> dict[str, float]:
@@ -284,12 +285,12 @@ def _further_metrics(study: StudySettings, run: Run) -> dict[str, float]:
 
 
 def _trackers(
-    laboratory: Laboratory, arm: Arm, trial: optuna.Trial, run: Run, numbers: Mapping[str, Any]
+    context: WorkerContext, arm: Arm, trial: optuna.Trial, run: Run, numbers: Mapping[str, Any]
 ) -> list[WandbLogger]:
-    if not laboratory.wandb:
+    if not context.wandb:
         return []
-    told = {"arm": arm.name, **assigned(laboratory.study, arm, numbers)}
-    return start_tracker(laboratory.study.name, f"{arm.name}-{trial.number}", run, told)
+    told = {"arm": arm.name, **assigned(context.study, arm, numbers)}
+    return start_tracker(context.study.name, f"{arm.name}-{trial.number}", run, told)
 
 
 def read_outcome(run: Run) -> dict[str, Any] | None:

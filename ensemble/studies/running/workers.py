@@ -24,9 +24,9 @@ from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.progress import trial_line
 from ensemble.studies.running.trials import (
     WORKER,
-    Laboratory,
-    SurplusError,
+    OverQuotaError,
     TrialFailedError,
+    WorkerContext,
     process_start,
     read_outcome,
     run_trial,
@@ -54,23 +54,23 @@ DOWN_STATUS = 3
 """Exit status where the storage is down."""
 
 
-def work(laboratory: Laboratory, *, index: int = 0, deadline: float | None = None) -> None:
+def work(context: WorkerContext, *, index: int = 0, deadline: float | None = None) -> None:
     """Run trials until every arm has enough, or the time is over.
 
     Args:
-        laboratory: The study and what its trials share.
+        context: The study and what its trials share.
         index: Number of this worker, so that no two draw the same numbers.
         deadline: Seconds since the epoch after which no trial is begun.
 
     Raises:
         StorageDownError: The storage stayed down for longer than the study's patience.
     """
-    study = laboratory.study
-    storage = open_storage(laboratory.url, study.storage)
+    study = context.study
+    storage = open_storage(context.url, study.storage)
     parts = {arm: open_part(study, arm, storage) for arm in arms_of(study)}
     while deadline is None or time.time() < deadline:
         try:
-            bury(laboratory, parts, storage)
+            retire_dead(context, parts, storage)
             arm = next_arm(study, parts)
             if arm is None:
                 alive = any(trial.state == "running" for trial in _all(parts))
@@ -78,11 +78,11 @@ def work(laboratory: Laboratory, *, index: int = 0, deadline: float | None = Non
                     return
                 time.sleep(min(study.storage.heartbeat, 5))  # whoever runs it may die
                 continue
-            _one_trial(laboratory, arm, parts[arm], index)
+            _one_trial(context, arm, parts[arm], index)
         except DOWN as error:
-            if laboratory.gave_up is not None:
-                raise laboratory.gave_up from error
-            patiently(storage.get_all_studies, laboratory.url, timeout=study.storage.timeout)
+            if context.gave_up is not None:
+                raise context.gave_up from error
+            patiently(storage.get_all_studies, context.url, timeout=study.storage.timeout)
 
 
 def next_arm(study: StudySettings, parts: dict[Arm, optuna.Study]) -> Arm | None:
@@ -103,37 +103,37 @@ def is_hopeless(found: list[Trial]) -> bool:
     return failed >= HOPELESS and not any(trial.state in ("complete", "pruned") for trial in found)
 
 
-def bury(laboratory: Laboratory, parts: dict[Arm, optuna.Study], storage: BaseStorage) -> None:
+def retire_dead(context: WorkerContext, parts: dict[Arm, optuna.Study], storage: BaseStorage) -> None:
     """End trials whose process is dead: adopt what they left in a file, else put them in line once more.
 
     Processes of this machine are looked up; those of others are missed by their heartbeat.
     """
-    again = retry(laboratory.study.storage)
+    again = retry(context.study.storage)
     for arm, part in parts.items():
         with quiet():
             optuna.storages.fail_stale_trials(part)
         for trial in part.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not _is_dead(trial, laboratory.study.storage.grace):
+            if not _is_dead(trial, context.study.storage.grace):
                 continue
             try:
                 part.tell(trial.number, state=TrialState.FAIL)
             except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
                 continue  # another worker was faster
-            if not _adopt(laboratory, arm, part, trial):
+            if not _adopt(context, arm, part, trial):
                 again(part, part.get_trials()[trial.number])
 
 
-def adopt_lost(laboratory: Laboratory, storage: BaseStorage) -> int:
+def adopt_lost(context: WorkerContext, storage: BaseStorage) -> int:
     """Give trials that ended while the storage was down the outcome that they left in a file; returns how many."""
     count = 0
-    for arm in arms_of(laboratory.study):
-        part = open_part(laboratory.study, arm, storage)
+    for arm in arms_of(context.study):
+        part = open_part(context.study, arm, storage)
         found = part.get_trials()
         taken = {trial.system_attrs.get("failed_trial") for trial in found}
         taken |= {trial.user_attrs.get(ADOPTED) for trial in found}
         for trial, record in zip(found, _states(arm, part), strict=True):
             if record == "lost" and trial.number not in taken:
-                count += _adopt(laboratory, arm, part, trial)
+                count += _adopt(context, arm, part, trial)
     return count
 
 
@@ -161,8 +161,8 @@ def pruner_of(study: StudySettings) -> BasePruner:
     return NopPruner()
 
 
-def _one_trial(laboratory: Laboratory, arm: Arm, part: optuna.Study, index: int) -> None:
-    study = laboratory.study
+def _one_trial(context: WorkerContext, arm: Arm, part: optuna.Study, index: int) -> None:
+    study = context.study
     order = [each.name for each in arms_of(study)].index(arm.name)
     begun = len(part.get_trials(deepcopy=False))
     part.sampler, part.pruner = sampler_of(study, order, begun, worker_number(index)), pruner_of(study)
@@ -172,14 +172,14 @@ def _one_trial(laboratory: Laboratory, arm: Arm, part: optuna.Study, index: int)
     def objective(trial: optuna.Trial) -> tuple[float, ...]:
         ours.append(trial.number)
         try:
-            return run_trial(laboratory, arm, trial)
+            return run_trial(context, arm, trial)
         except StorageDownError as error:
-            laboratory.gave_up = error
+            context.gave_up = error
             raise
 
     try:
         with quiet():
-            part.optimize(objective, n_trials=1, catch=(TrialFailedError, SurplusError))
+            part.optimize(objective, n_trials=1, catch=(TrialFailedError, OverQuotaError))
     except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # Optuna refuses to tell a trial twice
         if not (ours and part.get_trials(deepcopy=False)[ours[0]].state.is_finished()):
             raise
@@ -196,10 +196,10 @@ def _one_trial(laboratory: Laboratory, arm: Arm, part: optuna.Study, index: int)
             messages.print(trial_line(study, record))
 
 
-def _adopt(laboratory: Laboratory, arm: Arm, part: optuna.Study, trial: FrozenTrial) -> bool:
+def _adopt(context: WorkerContext, arm: Arm, part: optuna.Study, trial: FrozenTrial) -> bool:
     """Add a finished trial with the outcome that a dead one left; ``False`` where it left none."""
     folder = trial.user_attrs.get(FOLDER, str(trial.system_attrs.get("failed_trial", trial.number)))
-    found = read_outcome(laboratory.folder.trial(arm.name, folder))
+    found = read_outcome(context.folder.trial(arm.name, folder))
     if found is None:
         return False
     states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -243,7 +243,7 @@ def _is_dead(trial: FrozenTrial, grace: float) -> bool:
 
 def main(given: dict[str, Any]) -> int:
     """One worker process; returns its exit status."""
-    laboratory = Laboratory(
+    context = WorkerContext(
         study=StudySettings.model_validate_json(given["study"]),
         outputs=Outputs(Path(given["cache"]), named=given["named"]),
         url=given["url"],
@@ -251,7 +251,7 @@ def main(given: dict[str, Any]) -> int:
         wandb=given["wandb"],
     )
     try:
-        work(laboratory, index=given["index"], deadline=given["deadline"])
+        work(context, index=given["index"], deadline=given["deadline"])
     except StorageDownError as error:
         messages.print(f"error: {error}")
         return DOWN_STATUS
@@ -260,7 +260,7 @@ def main(given: dict[str, Any]) -> int:
             raise
         messages.print(f"error: {error}")
         return 1
-    messages.print(f"nothing left to do in {shown_url(laboratory.url)}")
+    messages.print(f"nothing left to do in {shown_url(context.url)}")
     return 0
 
 

@@ -17,7 +17,7 @@ from ensemble.studies.design.study_file import COSTS, StudySettings, study_tree
 from ensemble.studies.storage.addresses import EXPECTED, shown_url
 from ensemble.studies.storage.connection import existing_storage
 
-SURPLUS, REASON, SPENT, SECONDS, FOLDER = "surplus", "reason", "spent", "seconds", "folder"
+OVER_QUOTA, REASON, SPENT, SECONDS, FOLDER = "surplus", "reason", "spent", "seconds", "folder"
 """Names of what trials tell beside their values."""
 
 DEFINITION, SAMPLER, VERSION = "definition", "sampler", "optuna"
@@ -146,7 +146,7 @@ def begun_trials(study: StudySettings, url: str) -> list[Trial]:
 def records(arm: Arm, part: optuna.Study) -> list[Trial]:
     """The trials of one arm, without those that were one too many."""
     trials = part.get_trials(deepcopy=False)
-    return [_record(arm.name, trial) for trial in trials if not trial.user_attrs.get(SURPLUS)]
+    return [_record(arm.name, trial) for trial in trials if not trial.user_attrs.get(OVER_QUOTA)]
 
 
 def best_of(study: StudySettings, trials: Iterable[Trial]) -> Trial | None:

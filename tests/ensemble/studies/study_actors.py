@@ -50,15 +50,15 @@ def write_study(folder: Path, text: str = STUDY, **changed: Any) -> Path:
     return file
 
 
-def toy(folder: Path, *, url: str | None = None, **changed: Any) -> trials.Laboratory:
+def toy(folder: Path, *, url: str | None = None, **changed: Any) -> trials.WorkerContext:
     study = read_study(write_study(folder, **changed))
     where = Outputs(folder / "cache", named=True)
-    return trials.Laboratory(study, where, storage_url(url, study_folder(where, study.name)))
+    return trials.WorkerContext(study, where, storage_url(url, study_folder(where, study.name)))
 
 
-def found(laboratory: trials.Laboratory, study: StudySettings | None = None) -> list[Trial]:
-    asked = study or laboratory.study
-    return trials_of(asked, open_storage(laboratory.url, asked.storage))
+def found(context: trials.WorkerContext, study: StudySettings | None = None) -> list[Trial]:
+    asked = study or context.study
+    return trials_of(asked, open_storage(context.url, asked.storage))
 
 
 def ended(records: list[Trial]) -> dict[tuple[str, int], tuple[Any, ...]]:
@@ -86,9 +86,9 @@ def instant(seconds: float = 0.0, before: Callable[[Any, Run], None] | None = No
     return fit
 
 
-def work_here(laboratory: trials.Laboratory, fit: Callable[..., Run] | None = None, **given: Any) -> None:
+def work_here(context: trials.WorkerContext, fit: Callable[..., Run] | None = None, **given: Any) -> None:
     with mock.patch.object(trials, "fit_meta", fit or instant()):
-        workers.work(laboratory, **given)
+        workers.work(context, **given)
 
 
 def run_here(*words: object, fit: Callable[..., Run] | None = None, **environment: str) -> Answer:
@@ -97,15 +97,15 @@ def run_here(*words: object, fit: Callable[..., Run] | None = None, **environmen
         return call("study", "run", *words, "--workers", 0, **environment)
 
 
-def _child(laboratory: trials.Laboratory, fit: Callable[..., Run], index: int) -> None:
+def _child(context: trials.WorkerContext, fit: Callable[..., Run], index: int) -> None:
     sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     with mock.patch.object(trials, "fit_meta", fit):
-        workers.work(laboratory, index=index)
+        workers.work(context, index=index)
 
 
-def start(laboratory: trials.Laboratory, fit: Callable[..., Run], index: int = 0) -> BaseProcess:
+def start(context: trials.WorkerContext, fit: Callable[..., Run], index: int = 0) -> BaseProcess:
     """A worker in a process of its own, begun as a copy of this one: nothing is imported again."""
-    process = multiprocessing.get_context("fork").Process(target=_child, args=(laboratory, fit, index), daemon=True)
+    process = multiprocessing.get_context("fork").Process(target=_child, args=(context, fit, index), daemon=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a fork where threads might be
         process.start()

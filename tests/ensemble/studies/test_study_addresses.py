@@ -9,19 +9,19 @@ from study_actors import found, run_here, toy, work_here, write_study
 
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.design.arms import arms_of
-from ensemble.studies.running.trials import Laboratory
+from ensemble.studies.running.trials import WorkerContext
 from ensemble.studies.storage.addresses import has_password, keep_address, shown_url, storage_url
 from ensemble.studies.storage.connection import open_storage
 from ensemble.studies.storage.folders import StudyFolder
 from ensemble.studies.storage.records import open_part
 
 
-def started(folder: Path, **changed) -> Laboratory:
+def started(folder: Path, **changed) -> WorkerContext:
     """A study that was begun and has no trial."""
-    laboratory = toy(folder, **changed)
-    laboratory.folder.folder.mkdir(parents=True)
-    laboratory.folder.settings.write_text(laboratory.study.model_dump_json())
-    return laboratory
+    context = toy(folder, **changed)
+    context.folder.folder.mkdir(parents=True)
+    context.folder.settings.write_text(context.study.model_dump_json())
+    return context
 
 
 @pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
@@ -92,17 +92,17 @@ def test_looking_at_a_study_makes_no_storage_and_names_what_to_give(
 
 
 def test_a_database_without_tables_stays_without(tmp_path: Path):
-    laboratory = started(tmp_path)
-    laboratory.folder.database.touch()
-    answer = call("study", "show", "toy", "--cache-dir", laboratory.outputs.root)
+    context = started(tmp_path)
+    context.folder.database.touch()
+    answer = call("study", "show", "toy", "--cache-dir", context.outputs.root)
     assert "toy has no trial there" in answer.err
-    assert not laboratory.folder.database.read_bytes()
+    assert not context.folder.database.read_bytes()
 
 
 def test_a_file_that_is_no_database_is_refused_by_those_who_look(tmp_path: Path):
-    laboratory = started(tmp_path)
-    laboratory.folder.database.write_bytes(b"no database at all" * 100)
-    answer = call("study", "show", "toy", "--cache-dir", laboratory.outputs.root)
+    context = started(tmp_path)
+    context.folder.database.write_bytes(b"no database at all" * 100)
+    answer = call("study", "show", "toy", "--cache-dir", context.outputs.root)
     assert answer.status == 1
     assert "is no storage of studies" in answer.err
 
@@ -119,12 +119,12 @@ def test_other_studies_of_the_same_storage_are_not_taken_for_this_one(tmp_path: 
 
 
 def test_nothing_is_compared_before_a_trial_is_finished(tmp_path: Path):
-    laboratory = started(tmp_path)
-    storage = open_storage(laboratory.url, laboratory.study.storage)
-    part = open_part(laboratory.study, arms_of(laboratory.study)[0], storage)
+    context = started(tmp_path)
+    storage = open_storage(context.url, context.study.storage)
+    part = open_part(context.study, arms_of(context.study)[0], storage)
     storage.create_new_trial(part._study_id)
-    answer = call("study", "compare", "toy", "--cache-dir", laboratory.outputs.root)
+    answer = call("study", "compare", "toy", "--cache-dir", context.outputs.root)
     assert answer.status == 2
     assert "toy: 1 trials were begun and none is finished" in answer.err
-    assert f"python -m ensemble.study show toy --cache-dir {laboratory.outputs.root}" in answer.err
-    assert not laboratory.folder.comparison.exists()
+    assert f"python -m ensemble.study show toy --cache-dir {context.outputs.root}" in answer.err
+    assert not context.folder.comparison.exists()

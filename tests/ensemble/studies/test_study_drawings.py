@@ -18,7 +18,7 @@ PARTLY = {
 
 
 def test_numbers_that_only_some_arms_tune_are_judged_among_these_arms(tmp_path: Path):
-    laboratory = toy(
+    context = toy(
         tmp_path,
         questions={"training": ["frozen", "joint"], "inputs": ["d", "rgb"]},
         numbers={
@@ -27,21 +27,21 @@ def test_numbers_that_only_some_arms_tune_are_judged_among_these_arms(tmp_path: 
         },
         trials=4,
     )
-    work_here(laboratory)
-    whole, joint = pools_of(laboratory.study, found(laboratory))
+    work_here(context)
+    whole, joint = pools_of(context.study, found(context))
     assert whole.title == "all arms"
     assert whole.covers == (
         "Every arm, by what all of them have: training, inputs, training.lr. "
         "Not in it, because only some arms tune them: live.lr_factor."
     )
-    assert set(importances(laboratory.study, whole)) == {"training", "inputs", "training.lr"}
+    assert set(importances(context.study, whole)) == {"training", "inputs", "training.lr"}
     assert len(whole.merged.trials) == 16
     assert joint.title == "joint-d, joint-rgb"
     assert joint.covers.startswith("Only joint-d, joint-rgb, by every number that they tune")
     assert "live.lr_factor" in joint.covers
-    assert set(importances(laboratory.study, joint)) == {"inputs", "live.lr_factor", "training.lr"}
+    assert set(importances(context.study, joint)) == {"inputs", "live.lr_factor", "training.lr"}
     assert len(joint.merged.trials) == 8
-    assert set(pool_pictures(laboratory.study, joint)) == {"importances", "parallel", "slices"}
+    assert set(pool_pictures(context.study, joint)) == {"importances", "parallel", "slices"}
     assert (whole.prefix, joint.prefix) == ("", "joint-d+joint-rgb-")
 
 

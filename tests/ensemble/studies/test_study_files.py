@@ -76,10 +76,10 @@ def test_a_mistake_in_a_study_file_is_named(tmp_path: Path, changed: dict, told:
 
 
 def test_a_setting_that_does_not_exist_is_named_with_its_arm(tmp_path: Path):
-    laboratory = toy(tmp_path, questions={"network.weihgts": ["softmax", "free"]})
-    arm = arms_of(laboratory.study)[0]
+    context = toy(tmp_path, questions={"network.weihgts": ["softmax", "free"]})
+    arm = arms_of(context.study)[0]
     with pytest.raises(SettingsError, match=r"toy, arm softmax: .*network\.weihgts.* did you mean 'weights'"):
-        settings_of(laboratory.study, arm, {}, laboratory.outputs)
+        settings_of(context.study, arm, {}, context.outputs)
 
 
 def test_answers_choose_settings_and_numbers_may_belong_to_some_arms_only(tmp_path: Path):

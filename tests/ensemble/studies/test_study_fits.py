@@ -19,7 +19,7 @@ from ensemble.studies.design.arms import arms_of
 from ensemble.studies.design.study_file import read_study
 from ensemble.studies.running import decoding
 from ensemble.studies.running.decoding import sharing_frames
-from ensemble.studies.running.trials import Laboratory, study_settings
+from ensemble.studies.running.trials import WorkerContext, study_settings
 from ensemble.studies.storage.folders import scores_file, study_folder
 
 LIVE = {"training": ["finetune"], "learners": [["bts", "ldrn"]], "inputs": ["d"]}
@@ -57,8 +57,8 @@ def test_frames_are_not_kept_where_the_study_says_so_or_memory_is_short(job: Job
     where = Outputs(cache)
     for given, kept in (({}, True), ({"data.preload": False}, False)):
         study = read_study(write_study(tmp_path, questions=LIVE, numbers={}, set=given))
-        laboratory = Laboratory(study, where, "sqlite:///nowhere.db")
-        settings = study_settings(laboratory, arms_of(study)[0], {})
+        context = WorkerContext(study, where, "sqlite:///nowhere.db")
+        settings = study_settings(context, arms_of(study)[0], {})
         assert settings.data.preload == kept
         assert all(own.data.preload == kept for own in settings.members.values())
     bare = stored_settings(StackSettings, cache / "runs/tiny/meta-d/settings.json")

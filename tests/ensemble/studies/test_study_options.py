@@ -41,16 +41,16 @@ def test_no_trial_is_begun_when_the_time_is_over(tmp_path: Path, monkeypatch: py
     answer = run_here(file, "--timeout", 0, "--cache-dir", tmp_path / "cache")
     assert answer.status == 0
     assert "time is over with 6 trials left; run the same command to go on" in answer.err
-    laboratory = toy(tmp_path)
-    assert found(laboratory) == []
+    context = toy(tmp_path)
+    assert found(context) == []
     clock = [100.0]
     monkeypatch.setattr(workers, "time", SimpleNamespace(time=lambda: clock[0], sleep=time.sleep))
 
     def take_a_minute(settings, run):
         clock[0] += 60
 
-    work_here(laboratory, instant(before=take_a_minute), deadline=190.0)
-    assert [trial.state for trial in found(laboratory)] == ["complete"] * 2  # begun at 100 and at 160, not at 220
+    work_here(context, instant(before=take_a_minute), deadline=190.0)
+    assert [trial.state for trial in found(context)] == ["complete"] * 2  # begun at 100 and at 160, not at 220
 
 
 def test_tables_of_studies_are_told_as_json(tmp_path: Path):

@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from study_actors import ended, found, instant, kill, run_here, start, toy, wait_for, work_here, write_study
 
 from ensemble.settings.trees import SettingsError
-from ensemble.studies.running.trials import Laboratory
+from ensemble.studies.running.trials import WorkerContext
 from ensemble.studies.storage.addresses import storage_url
 from ensemble.studies.storage.connection import StorageDownError, open_storage, patiently
 from ensemble.studies.storage.records import Trial, begun_trials
@@ -86,21 +86,21 @@ def finished(trials: list[Trial]) -> Counter[tuple[str, str]]:
 
 
 def test_two_workers_share_a_study_and_one_is_killed_in_mid_trial(server: Server, tmp_path: Path):
-    laboratory = toy(tmp_path, url=server.url, name="killed", trials=TRIALS)
-    doomed = start(laboratory, instant(seconds=600), 0)
-    marks = [laboratory.folder.trial(arm, number).folder / "begun" for arm in ("d", "rgb") for number in range(TRIALS)]
+    context = toy(tmp_path, url=server.url, name="killed", trials=TRIALS)
+    doomed = start(context, instant(seconds=600), 0)
+    marks = [context.folder.trial(arm, number).folder / "begun" for arm in ("d", "rgb") for number in range(TRIALS)]
 
     def has_begun() -> bool:
         return any(mark.is_file() and str(doomed.pid) in mark.read_text() for mark in marks)
 
     wait_for(has_begun)
-    survivor = start(laboratory, instant(seconds=0.2), 1)
-    wait_for(lambda: len(ended(found(laboratory))) >= 2)
-    before = ended(found(laboratory))
+    survivor = start(context, instant(seconds=0.2), 1)
+    wait_for(lambda: len(ended(found(context))) >= 2)
+    before = ended(found(context))
     kill(doomed)
     survivor.join()
     assert survivor.exitcode == 0
-    trials = found(laboratory)
+    trials = found(context)
     assert before.items() <= ended(trials).items()
     assert finished(trials) == {("d", "complete"): TRIALS, ("rgb", "complete"): TRIALS}
     (lost,) = [trial for trial in trials if trial.state == "lost"]
@@ -111,42 +111,42 @@ def test_two_workers_share_a_study_and_one_is_killed_in_mid_trial(server: Server
 def test_a_trial_of_another_machine_is_missed_by_its_heartbeat(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    laboratory = toy(tmp_path, url=server.url, name="elsewhere", trials=1, questions={"inputs": ["d"]})
+    context = toy(tmp_path, url=server.url, name="elsewhere", trials=1, questions={"inputs": ["d"]})
     monkeypatch.setattr("ensemble.studies.running.trials.socket.gethostname", lambda: "another")
-    doomed = start(laboratory, instant(seconds=600))
-    wait_for((laboratory.folder.trial("d", 0).folder / "begun").is_file)
+    doomed = start(context, instant(seconds=600))
+    wait_for((context.folder.trial("d", 0).folder / "begun").is_file)
     kill(doomed)
     monkeypatch.undo()
-    work_here(laboratory)  # waits until the grace period is over
-    assert [trial.state for trial in found(laboratory)] == ["lost", "complete"]
+    work_here(context)  # waits until the grace period is over
+    assert [trial.state for trial in found(context)] == ["lost", "complete"]
 
 
 def test_a_server_that_goes_away_and_comes_back_costs_no_finished_trial(server: Server, tmp_path: Path):
     patience = {"timeout": 1.0, "heartbeat": 1, "grace": 3}
-    laboratory = toy(tmp_path, url=server.url, name="outage", trials=2, storage=patience, questions={"inputs": ["d"]})
+    context = toy(tmp_path, url=server.url, name="outage", trials=2, storage=patience, questions={"inputs": ["d"]})
     with pytest.raises(StorageDownError, match="the storage does not answer") as caught:
-        work_here(laboratory, instant(before=lambda settings, run: server.stop() if run.folder.name == "1" else None))
+        work_here(context, instant(before=lambda settings, run: server.stop() if run.folder.name == "1" else None))
     assert "outcome of trial 1 of d is kept" in str(caught.value)
     with pytest.raises(StorageDownError, match=str(server.port)):
-        open_storage(laboratory.url, laboratory.study.storage)
+        open_storage(context.url, context.study.storage)
     server.start()
-    fresh = Laboratory(laboratory.study, laboratory.outputs, laboratory.url)
+    fresh = WorkerContext(context.study, context.outputs, context.url)
     work_here(fresh, instant(before=lambda settings, run: pytest.fail("it was fitted again")))
     trials = found(fresh)
     assert finished(trials) == {("d", "complete"): 2}
 
 
 def test_looking_at_an_empty_database_makes_no_tables(server: Server, tmp_path: Path):
-    laboratory = toy(tmp_path, url=server.url)
-    engine = sqlalchemy.create_engine(laboratory.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    context = toy(tmp_path, url=server.url)
+    engine = sqlalchemy.create_engine(context.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text("CREATE DATABASE bare"))
-    bare = storage_url(server.url.replace("/postgres", "/bare"), laboratory.folder)
+    bare = storage_url(server.url.replace("/postgres", "/bare"), context.folder)
     with pytest.raises(SettingsError, match=r"/bare: toy has no trial there\. Name the storage .*--storage postgresql"):
-        begun_trials(laboratory.study, bare)
+        begun_trials(context.study, bare)
     assert sqlalchemy.inspect(sqlalchemy.create_engine(bare, poolclass=NullPool)).get_table_names() == []
     work_here(toy(tmp_path, url=server.url.replace("/postgres", "/bare")))
-    assert len(begun_trials(laboratory.study, bare)) == 6
+    assert len(begun_trials(context.study, bare)) == 6
 
 
 def test_a_study_on_a_server_is_found_without_naming_it_again(server: Server, tmp_path: Path):

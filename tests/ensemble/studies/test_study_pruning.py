@@ -13,7 +13,7 @@ from study_actors import found, instant, toy, value_of, work_here, write_study
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import TrainingSettings
 from ensemble.studies.design.study_file import read_study
-from ensemble.studies.running.trials import Laboratory
+from ensemble.studies.running.trials import WorkerContext
 from ensemble.studies.running.watching import ReportValues
 from ensemble.studies.storage.folders import study_folder
 from ensemble.training.budget import Budget
@@ -34,15 +34,15 @@ def curve(settings: Any, run: Run, outputs: Outputs, **given: Any) -> Run:
 
 @pytest.mark.parametrize("kind", ["median", "hyperband"])
 def test_what_is_pruned_was_worse_than_what_went_on(tmp_path: Path, kind: str):
-    laboratory = toy(
+    context = toy(
         tmp_path,
         questions={"inputs": ["d"]},
         pruner={"kind": kind, "warmup": 10, "startup": 2},
         sampler={"kind": "random"},
         trials=16,
     )
-    work_here(laboratory, curve)
-    trials = found(laboratory)
+    work_here(context, curve)
+    trials = found(context)
     states = Counter(trial.state for trial in trials)
     assert states["pruned"] >= 3
     assert states["complete"] >= 2
@@ -75,7 +75,7 @@ def test_a_trial_of_a_real_fit_is_pruned_through_lightning(job: Job, tmp_path: P
     where = Outputs(cache)
     study = read_study(file)
     folder = study_folder(where, "pruned")
-    trials = found(Laboratory(study, where, f"sqlite:///{folder.database}"))
+    trials = found(WorkerContext(study, where, f"sqlite:///{folder.database}"))
     pruned = [trial for trial in trials if trial.state == "pruned"]
     complete = [trial for trial in trials if trial.state == "complete"]
     assert pruned

@@ -31,9 +31,9 @@ def comparison(tmp_path: Path) -> Comparison:
         if settings.inputs == "rgb" and run.folder.name == "1":
             raise FloatingPointError("meta rgb: at step 7 the loss is not finite")
 
-    laboratory = toy(tmp_path)
-    work_here(laboratory, instant(before=diverge))
-    trials = found(laboratory)
+    context = toy(tmp_path)
+    work_here(context, instant(before=diverge))
+    trials = found(context)
     arms = tuple(
         ArmResult(
             study="toy",
@@ -50,10 +50,10 @@ def comparison(tmp_path: Path) -> Comparison:
             trials=tuple(trial for trial in trials if trial.arm == arm.name),
             numbers={"training.lr": 1e-3},
         )
-        for arm, value in zip(arms_of(laboratory.study), (0.2, 0.3), strict=True)
+        for arm, value in zip(arms_of(context.study), (0.2, 0.3), strict=True)
     )
     difference = Difference("toy/d", "toy/rgb", "abs_rel", -0.1, -0.15, -0.05, 0.001, 0.001, "first")
-    return Comparison((laboratory.study,), "abs_rel", arms, (difference,), 4, 8, {}, "2 steps a trial", (1, 2, 3))
+    return Comparison((context.study,), "abs_rel", arms, (difference,), 4, 8, {}, "2 steps a trial", (1, 2, 3))
 
 
 def test_every_trial_has_a_line_with_reason_values_and_settings(comparison: Comparison):

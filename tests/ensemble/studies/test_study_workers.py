@@ -44,10 +44,10 @@ def test_every_arm_gets_its_trials_and_a_study_that_goes_on_draws_what_it_would_
 
 
 def test_what_is_stored_with_a_study(tmp_path: Path):
-    laboratory = toy(tmp_path, sampler={"seed": 7})
-    work_here(laboratory)
-    arm = arms_of(laboratory.study)[0]
-    part = open_part(laboratory.study, arm, open_storage(laboratory.url, laboratory.study.storage))
+    context = toy(tmp_path, sampler={"seed": 7})
+    work_here(context)
+    arm = arms_of(context.study)[0]
+    part = open_part(context.study, arm, open_storage(context.url, context.study.storage))
     assert part.user_attrs["optuna"] == optuna.__version__
     assert part.user_attrs["sampler"] == {"kind": "tpe", "seed": 7, "startup": 5}
 
@@ -73,11 +73,11 @@ def test_a_trial_that_goes_nan_is_failed_with_learner_and_step_and_the_study_goe
         if settings.inputs == "rgb" and run.folder.name == "1":
             raise FloatingPointError("meta rgb: at step 7 the loss is not finite (silog nan)")
 
-    laboratory = toy(tmp_path)
-    work_here(laboratory, instant(before=diverge))
-    states = Counter((trial.arm, trial.state) for trial in found(laboratory))
+    context = toy(tmp_path)
+    work_here(context, instant(before=diverge))
+    states = Counter((trial.arm, trial.state) for trial in found(context))
     assert states == {("d", "complete"): 3, ("rgb", "complete"): 2, ("rgb", "failed"): 1}
-    (failed,) = [trial for trial in found(laboratory) if trial.state == "failed"]
+    (failed,) = [trial for trial in found(context) if trial.state == "failed"]
     assert failed.reason == "meta rgb: at step 7 the loss is not finite (silog nan)"
 
 
@@ -86,14 +86,14 @@ def test_an_arm_that_only_fails_is_left_and_the_others_go_on(tmp_path: Path):
         if settings.inputs == "rgb":
             raise ValueError("training.batch_size is 8, but there are 4 training frames")
 
-    laboratory = toy(tmp_path, trials=5)
-    work_here(laboratory, instant(before=refuse))
-    states = Counter((trial.arm, trial.state) for trial in found(laboratory))
+    context = toy(tmp_path, trials=5)
+    work_here(context, instant(before=refuse))
+    states = Counter((trial.arm, trial.state) for trial in found(context))
     assert states == {("d", "complete"): 5, ("rgb", "failed"): 3}
 
 
 def test_an_outage_of_the_storage_that_ends_in_time_costs_nothing(tmp_path: Path):
-    laboratory = toy(tmp_path, trials=1)
+    context = toy(tmp_path, trials=1)
     with outages() as down:
 
         def go_down(settings, run):
@@ -109,22 +109,22 @@ def test_an_outage_of_the_storage_that_ends_in_time_costs_nothing(tmp_path: Path
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("ensemble.studies.storage.connection.time.sleep", sleep)
-            work_here(laboratory, instant(before=go_down))
+            work_here(context, instant(before=go_down))
     assert down.count(True) == 1
-    assert [trial.state for trial in found(laboratory)] == ["complete", "complete"]
+    assert [trial.state for trial in found(context)] == ["complete", "complete"]
 
 
 def test_a_storage_that_stays_down_ends_the_worker_and_the_outcome_is_told_when_it_is_back(tmp_path: Path):
-    laboratory = toy(tmp_path, trials=1, storage={"timeout": 0.2, "heartbeat": 1, "grace": 3})
+    context = toy(tmp_path, trials=1, storage={"timeout": 0.2, "heartbeat": 1, "grace": 3})
     told = r"study\.db: the storage does not answer .* trial 0 of d is kept"
     with outages() as down, pytest.raises(StorageDownError, match=told):
-        work_here(laboratory, instant(before=lambda settings, run: down.append(True)))
-    run = laboratory.folder.trial("d", 0)
+        work_here(context, instant(before=lambda settings, run: down.append(True)))
+    run = context.folder.trial("d", 0)
     kept = json.loads(outcome_file(run).read_text())
     assert kept["state"] == "complete"
-    laboratory.gave_up = None
-    work_here(laboratory)
-    trials = found(laboratory)
+    context.gave_up = None
+    work_here(context)
+    trials = found(context)
     assert Counter((trial.arm, trial.state) for trial in trials if trial.finished) == {
         ("d", "complete"): 1,
         ("rgb", "complete"): 1,
@@ -134,13 +134,13 @@ def test_a_storage_that_stays_down_ends_the_worker_and_the_outcome_is_told_when_
 
 
 def test_a_worker_that_is_killed_in_mid_trial_loses_nothing(tmp_path: Path):
-    laboratory = toy(tmp_path, trials=2)
-    slow = start(laboratory, instant(seconds=600))
-    begun = laboratory.folder.trial("d", 0).folder / "begun"
+    context = toy(tmp_path, trials=2)
+    slow = start(context, instant(seconds=600))
+    begun = context.folder.trial("d", 0).folder / "begun"
     wait_for(begun.is_file)
     kill(slow)
-    work_here(laboratory)
-    trials = found(laboratory)
+    work_here(context)
+    trials = found(context)
     assert Counter((trial.arm, trial.state) for trial in trials) == {
         ("d", "lost"): 1,
         ("d", "complete"): 2,
@@ -153,20 +153,20 @@ def test_a_worker_that_is_killed_in_mid_trial_loses_nothing(tmp_path: Path):
 
 
 def test_a_trial_that_kills_its_process_is_run_again_no_more_than_max_retry_times(tmp_path: Path):
-    laboratory = toy(tmp_path, trials=1, questions={"inputs": ["d", "rgb"]})
+    context = toy(tmp_path, trials=1, questions={"inputs": ["d", "rgb"]})
 
     def die(settings, run):
         if settings.inputs == "d" and run.folder.name == "0":
             os.kill(os.getpid(), signal.SIGKILL)
 
     for _ in range(3):
-        process = start(laboratory, instant(before=die))
+        process = start(context, instant(before=die))
         process.join()
         assert process.exitcode == -signal.SIGKILL
-    process = start(laboratory, instant(before=die))
+    process = start(context, instant(before=die))
     process.join()
     assert process.exitcode == 0
-    trials = [trial for trial in found(laboratory) if trial.arm == "d"]
+    trials = [trial for trial in found(context) if trial.arm == "d"]
     assert [trial.state for trial in trials] == ["lost", "lost", "lost", "complete"]
     assert [len(trial.frozen.system_attrs.get("retry_history", [])) for trial in trials] == [0, 1, 2, 0]
 
@@ -174,44 +174,44 @@ def test_a_trial_that_kills_its_process_is_run_again_no_more_than_max_retry_time
 def test_a_trial_that_is_taken_for_lost_while_it_runs_does_not_end_its_worker(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    laboratory = toy(tmp_path, trials=2)
+    context = toy(tmp_path, trials=2)
 
     def lose(settings, run):
         if (settings.inputs, run.folder.name) == ("d", "0"):
-            storage = open_storage(laboratory.url, laboratory.study.storage)
-            part = open_part(laboratory.study, arms_of(laboratory.study)[0], storage)
+            storage = open_storage(context.url, context.study.storage)
+            part = open_part(context.study, arms_of(context.study)[0], storage)
             part.tell(0, state=optuna.trial.TrialState.FAIL)
 
-    work_here(laboratory, instant(before=lose))
-    states = Counter((trial.arm, trial.state) for trial in found(laboratory))
+    work_here(context, instant(before=lose))
+    states = Counter((trial.arm, trial.state) for trial in found(context))
     assert states == {("d", "lost"): 1, ("d", "complete"): 2, ("rgb", "complete"): 2}
-    assert json.loads(outcome_file(laboratory.folder.trial("d", 0)).read_text())["state"] == "complete"
+    assert json.loads(outcome_file(context.folder.trial("d", 0)).read_text())["state"] == "complete"
     assert "took a trial of d for lost while it ran here" in " ".join(capsys.readouterr().err.split())
 
 
-def killed_study(laboratory, *, processes: int, kills: int, seed: int, seconds: float = 0.1) -> None:
+def killed_study(context, *, processes: int, kills: int, seed: int, seconds: float = 0.1) -> None:
     """Kill workers at so many random moments; after every kill the study loads, and nothing finished is lost."""
     draw = random.Random(seed)
     fit = instant(seconds=seconds)
-    crew = [start(laboratory, fit, index) for index in range(processes)]
+    crew = [start(context, fit, index) for index in range(processes)]
     known: dict = {}
     for count in range(kills):
         time.sleep(draw.uniform(0.05, 0.5))
         victim = draw.randrange(processes)
         assert crew[victim].exitcode is None, "there was nothing left to do before the last kill"
         kill(crew[victim])
-        now = ended(found(laboratory))
+        now = ended(found(context))
         assert known.items() <= now.items()
         known = now
-        crew[victim] = start(laboratory, fit, processes + count)
+        crew[victim] = start(context, fit, processes + count)
     for process in crew:
         process.join()
         assert process.exitcode == 0
-    trials = found(laboratory)
+    trials = found(context)
     assert known.items() <= ended(trials).items()
-    assert all(count == laboratory.study.trials for count in Counter(t.arm for t in trials if t.finished).values())
+    assert all(count == context.study.trials for count in Counter(t.arm for t in trials if t.finished).values())
     retries = [len(trial.frozen.system_attrs.get("retry_history", [])) for trial in trials]
-    assert max(retries, default=0) <= laboratory.study.storage.max_retry
+    assert max(retries, default=0) <= context.study.storage.max_retry
 
 
 def test_two_workers_killed_at_random_moments_lose_no_finished_trial(tmp_path: Path):
@@ -243,13 +243,13 @@ def test_a_journal_with_a_damaged_line_in_the_middle_is_refused(tmp_path: Path):
 
 def test_a_study_in_a_torn_journal_goes_on(tmp_path: Path):
     journal = tmp_path / "kept" / "study.log"
-    laboratory = toy(tmp_path)
-    laboratory.url = f"journal:{journal}"
-    work_here(laboratory)
-    before = ended(found(laboratory))
+    context = toy(tmp_path)
+    context.url = f"journal:{journal}"
+    work_here(context)
+    before = ended(found(context))
     journal.write_bytes(journal.read_bytes() + b'{"op_code":4,"wor')
     more = toy(tmp_path, trials=4)
-    more.url = laboratory.url
+    more.url = context.url
     work_here(more)
     after = ended(found(more))
     assert before.items() <= after.items()
@@ -306,9 +306,9 @@ def test_two_workers_never_draw_the_same_numbers(tmp_path: Path):
 
 
 def test_the_score_of_a_toy_is_what_the_tests_take_it_for(tmp_path: Path):
-    laboratory = toy(tmp_path, trials=1)
-    work_here(laboratory)
-    for trial in found(laboratory):
+    context = toy(tmp_path, trials=1)
+    work_here(context)
+    for trial in found(context):
         extra = 0.1 if trial.arm == "rgb" else 0.2
         assert trial.values[0] == pytest.approx(trial.numbers["training.lr"] + extra, rel=1e-5)
     assert value_of(SimpleNamespace(training=SimpleNamespace(lr=1.0), inputs="d")) == 1.2

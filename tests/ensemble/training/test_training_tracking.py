@@ -18,7 +18,7 @@ from ensemble import options
 from ensemble.base import app
 from ensemble.runs.paths import Outputs, Run
 from ensemble.training.learners import train_learner
-from ensemble.training.tracking import JsonLinesLogger
+from ensemble.training.trackers.log import JsonLinesLogger
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -135,7 +135,7 @@ import os, signal
 from pathlib import Path
 from ensemble import options
 from ensemble.base import app
-from ensemble.training.tracking import JsonLinesLogger
+from ensemble.training.trackers.log import JsonLinesLogger
 
 whole = JsonLinesLogger.log_metrics
 

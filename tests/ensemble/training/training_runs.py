@@ -16,7 +16,7 @@ from ensemble.data import open_source
 from ensemble.data.loaders import FrameDataset
 from ensemble.metrics.protocols import EvalProtocol
 from ensemble.runs.paths import Run
-from ensemble.settings.layers import learner_settings
+from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import DataSettings, LearnerSettings, RoomsSettings, TrainingSettings
 from ensemble.training.checkpoints import read_checkpoint
 from ensemble.training.fit import fit
@@ -166,7 +166,7 @@ def assert_same_end(resumed: Run, straight: Run) -> None:
 def narrow_settings(learner: str = "adabins", **training: Any) -> LearnerSettings:
     """A real learner on 16 + 4 frames of 48x64: four steps an epoch."""
     network = {"adabins": NARROW_ADABINS, "bts": NARROW_BTS}[learner]
-    return learner_settings(learner, kind="rooms", assignments=narrow_assignments(network, **training))
+    return learner_settings(learner, Choice(kind="rooms", assignments=narrow_assignments(network, **training)))
 
 
 def narrow_assignments(network: dict[str, Any], **training: Any) -> list[str]:
