@@ -95,8 +95,11 @@ def run(app: typer.Typer) -> None:
         sys.exit(2 if isinstance(error, SettingsError) else 1)
 
 
-def show(*tables: Table) -> None:
-    """Print what was asked for, as wide as the terminal allows."""
+def show(*tables: Table, plain: object = None, as_json: bool = False) -> None:
+    """Print what was asked for: tables as wide as the terminal allows, or the same as JSON, from data or from text."""
+    if as_json:
+        results.print_json(plain if isinstance(plain, str) else json.dumps(plain))
+        return
     for table in tables:
         results.print(TerminalTable(table))
 
