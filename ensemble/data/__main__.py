@@ -10,6 +10,7 @@ import typer
 from ensemble import options
 from ensemble.console import results
 from ensemble.tables import Table, plain_table
+from ensemble.tables.terminal import TerminalTable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -122,7 +123,7 @@ def _show(diagnosis: "Diagnosis") -> None:
     """The diagnosis for a person: what it is, a table, the findings, and what to do next."""
     results.print(f"{diagnosis.title} in {diagnosis.root}", soft_wrap=True)
     if diagnosis.splits:
-        options.show(_table(diagnosis))
+        results.print(TerminalTable(_table(diagnosis)))
         counts = [f"{count} {kind}" for kind, count in diagnosis.files.items() if count]
         results.print(f"files: {', '.join(counts) or 'none missing, damaged or doubled'}\n")
     for finding in sorted(diagnosis.findings, key=lambda finding: finding.level):
