@@ -20,9 +20,6 @@ from ensemble.predictions.foreign.record import import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.schema import DataSettings, ImportSettings
 
-LIKELY_METRES = (0.1, 20.0)
-"""Median depth of an indoor frame; outside of it the unit is in doubt."""
-
 SAME_ASPECT = 0.01
 """Relative difference of two ratios of height to width that is put down to rounding."""
 
@@ -161,8 +158,8 @@ def _check_unit(
     whole: bool,
     passed: int,
 ) -> None:
-    """Refuse depth that cannot be metres of an indoor frame, where so many frames before it could be."""
-    low, high = LIKELY_METRES
+    """Refuse depth that cannot be metres of such a frame, where so many frames before it could be."""
+    low, high = request.settings.data.facts.likely_depth
     millimetres = request.settings.unit == "mm" or (request.settings.unit is None and whole)
     where = f"{request.place}: frame {frame.id}"
     if not low <= median <= high:
