@@ -111,6 +111,8 @@ def check_maps(
         with mended_by(request.command(outputs)):
             numbers = read_numbers(files[frame.id])
             metres = as_metres(numbers, request.settings.unit)
+            if not _has_shape_of(sizes, metres.shape):
+                sizes.add(source.read_image(frame).shape[:2])
             _check_map(metres, f"{files[frame.id]} (frame {frame.id})", sizes, positive=not request.align)
         head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
@@ -139,13 +141,18 @@ def _check_map(metres: Float32[np.ndarray, "h w"], where: str, sizes: set[tuple[
             f"{where}: {holes} of {metres.size} pixels are 0 or negative; expected the predicted depth of every pixel, "
             "holes are for measurements"
         )
-    height, width = metres.shape
-    if not any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes):
+    if not _has_shape_of(sizes, metres.shape):
+        height, width = metres.shape
         known = " or ".join(sorted(f"{rows}x{columns}" for rows, columns in sizes))
         raise ValueError(
             f"{where}: {height}x{width} pixels have another shape than the frames ({known}); expected the whole frame "
             "at any size, neither cropped nor stretched"
         )
+
+
+def _has_shape_of(sizes: set[tuple[int, ...]], size: tuple[int, ...]) -> bool:
+    height, width = size
+    return any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes)
 
 
 def _check_unit(

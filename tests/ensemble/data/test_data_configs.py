@@ -38,7 +38,7 @@ def test_kinds_say_what_their_frames_are(name: str):
 
 
 def test_stored_settings_of_an_unknown_kind_name_the_known_ones():
-    with pytest.raises(ValueError, match="data.kind .*'kitty'.*Known: nyu, rooms"):
+    with pytest.raises(ValueError, match=r"data.kind .*'kitty'.*Known: nyu, rooms"):
         DataSettings.model_validate_json('{"kind": "kitty"}')
 
 
