@@ -4,7 +4,7 @@ import pytest
 
 from ensemble.data import SOURCES
 from ensemble.settings.kinds import facts_of, kinds_on_disk, known_kinds
-from ensemble.settings.layers import config_folder, learner_settings
+from ensemble.settings.layers import Choice, config_folder, learner_settings
 from ensemble.settings.schema import DataSettings
 from ensemble.settings.trees import read_yaml
 
@@ -43,4 +43,4 @@ def test_stored_settings_of_an_unknown_kind_name_the_known_ones():
 
 
 def test_facts_are_no_settings():
-    assert learner_settings("bts", config=config_folder() / "data" / "nyu.yaml").data.kind == "nyu"
+    assert learner_settings("bts", Choice(config=config_folder() / "data" / "nyu.yaml")).data.kind == "nyu"
