@@ -154,10 +154,10 @@ class DataSettings(Settings):
 
 
 class EncoderSettings(Settings):
-    """The pyramid of features that a decoder reads.
+    """The encoder whose features a decoder reads.
 
     Attributes:
-        name: Any timm model with five strides.
+        name: Any timm model with what the decoder needs; a pyramid of five strides for those of the study.
         weights: ``imagenet`` asks timm for its pretrained weights, ``none`` starts from random ones, anything else is
             a file with a state dictionary (safetensors, or a PyTorch file of plain tensors).
         arguments: Further arguments of timm's ``create_model``.
