@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from base_learners.encoders.pyramid import FIVE, Pyramid
+
 
 @dataclass(frozen=True)
 class DepthPrediction:
@@ -54,6 +56,7 @@ class BaseLearner:
         network: Builds the network around an encoder.
         loss: Its own loss recipe.
         published: Row to print beside ours; ``None`` for a learner that the study did not have.
+        needs: What its network asks of the encoder that it is given.
     """
 
     name: str
@@ -61,6 +64,7 @@ class BaseLearner:
     network: Network
     loss: LossRecipe
     published: Published | None = None
+    needs: Pyramid = FIVE
 
 
 DepthTarget = Float[Tensor, "b 1 h w"]

@@ -11,6 +11,7 @@ from ensemble.console import messages, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
@@ -318,7 +319,7 @@ def evaluate(
 @app.command()
 def profile(
     learner: Annotated[str | None, typer.Argument(help="One learner; all of them where absent.")] = None,
-    size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = "480x640",
+    size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = options.default_size(COPY),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     repeats: Annotated[int, typer.Option(min=1, help="Timed passes; the median counts.")] = 5,
     config: options.Config = None,
@@ -391,16 +392,17 @@ def _say_data(settings: LearnerSettings) -> None:
     """Say what is trained on.
 
     Raises:
-        SettingsError: It is a copy of NYU Depth v2 that is not there.
+        SettingsError: Its folder is not there.
     """
-    place = settings.data.root
-    if settings.data.kind == "rooms":
-        messages.print("data: generated rooms (name a copy of NYU Depth v2 with --root or NYU_ROOT to train on it)")
+    place, facts, copy = settings.data.root, settings.data.facts, facts_of(COPY)
+    if facts.variable is None:
+        way = f"name a copy of {copy.title} with --root or {copy.variable} to train on it"
+        messages.print(f"data: {facts.title} ({way})")
     elif place is None or not place.is_dir():
         found = f"found no folder {place}" if place else "found none"
-        raise SettingsError(f"data.root: expected the folder of a copy in --root or NYU_ROOT, {found}")
+        raise SettingsError(f"data.root: expected the folder of a copy in --root or {facts.variable}, {found}")
     else:
-        messages.print(f"data: NYU Depth v2 in {place}")
+        messages.print(f"data: {facts.title} in {place}")
 
 
 if __name__ == "__main__":

@@ -13,16 +13,20 @@ from typer.core import TyperGroup
 
 from ensemble.console import messages, results
 from ensemble.metrics.published import PROTOCOLS
+from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
 from ensemble.settings.layers import Choice
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.tables import Table
 from ensemble.tables.terminal import TerminalTable
 
+_VARIABLE = facts_of(COPY).variable
 Data = Annotated[
     str | None,
-    typer.Option(help="rooms (generated) or nyu. Default: nyu where --root or NYU_ROOT names a copy, else rooms."),
+    typer.Option(
+        help=f"{', '.join(known_kinds())}. Default: {COPY} where --root or {_VARIABLE} names a copy, else {GENERATED}."
+    ),
 ]
-Root = Annotated[Path | None, typer.Option(help="Folder of a copy of NYU Depth v2. Default: NYU_ROOT.")]
+Root = Annotated[Path | None, typer.Option(help=f"Folder of the data. Default: of {COPY}, {_VARIABLE}.")]
 Config = Annotated[Path | None, typer.Option(help="Experiment file (YAML) that wins over the packaged defaults.")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as training.lr=3e-4.")
@@ -164,15 +168,20 @@ def parse_budget(text: str | None) -> list[str]:
     return [f"training.max_{match.group(2)}={match.group(1)}", f"training.max_{other}=null"]
 
 
+def default_size(kind: str) -> str:
+    """Height and width of the frames of a kind of data, as ``parse_size`` reads them."""
+    return "{}x{}".format(*facts_of(kind).frame)
+
+
 def parse_size(text: str) -> tuple[int, int]:
-    """Height and width out of ``480x640``.
+    """Height and width out of ``HxW``.
 
     Raises:
         SettingsError: The text is something else.
     """
     match = re.fullmatch(r"(\d+)x(\d+)", text.strip())
     if match is None or not all(int(number) for number in match.groups()):
-        raise SettingsError(f"--size {text!r}: expected HEIGHTxWIDTH, for example 480x640")
+        raise SettingsError(f"--size {text!r}: expected HEIGHTxWIDTH, for example {default_size(COPY)}")
     return int(match.group(1)), int(match.group(2))
 
 

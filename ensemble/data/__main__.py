@@ -9,6 +9,7 @@ import typer
 
 from ensemble import options
 from ensemble.console import results
+from ensemble.settings.kinds import GENERATED
 from ensemble.tables import Table, plain_table
 from ensemble.tables.terminal import TerminalTable
 
@@ -54,7 +55,7 @@ def rooms(
     scenes: Annotated[int, typer.Option(min=1, help="Training scenes.")] = 40,
     frames: Annotated[int, typer.Option(min=1, help="Frames per scene.")] = 6,
     test_scenes: Annotated[int, typer.Option(min=1, help="Test scenes.")] = 10,
-    size: Annotated[str, typer.Option(help="Height and width.", metavar="HxW")] = "480x640",
+    size: Annotated[str, typer.Option(help="Height and width.", metavar="HxW")] = options.default_size(GENERATED),
     seed: Annotated[int, typer.Option(min=0, help="Everything follows from it.")] = 0,
     holes: Annotated[bool, typer.Option("--holes", help="Drop depth where a Kinect would.")] = False,
     noise: Annotated[bool, typer.Option("--noise", help="Add a Kinect's depth noise.")] = False,

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from ensemble.data.nyu.camera import intrinsics_of
 from ensemble.data.source import Frame, RawFrame
 from ensemble.runs.fingerprints import lines_fingerprint
 
@@ -99,7 +100,7 @@ class NyuSource:
                 f"{self.reader.where(place)}: expected the size of its image, {image.shape[0]}x{image.shape[1]}, "
                 f"found {depth.shape[0]}x{depth.shape[1]}; take both from the same copy"
             )
-        return RawFrame(image, depth, depth > 0)
+        return RawFrame(image, depth, depth > 0, intrinsics_of(depth.shape))
 
     def read_image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
         """The image alone.

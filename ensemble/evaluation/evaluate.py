@@ -34,7 +34,7 @@ from ensemble.evaluation.results.scores import SCHEMA, Scores, write_per_image, 
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.metrics.protocols import EvalProtocol, protocol_of
-from ensemble.metrics.published import OURS, PROTOCOLS
+from ensemble.metrics.published import OURS, OWN_SIZE, PROTOCOLS
 from ensemble.predictions.foreign.checks import ImportRequest
 from ensemble.predictions.foreign.import_depth import import_depth
 from ensemble.predictions.learners import TrainedLearner, common_data
@@ -123,8 +123,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     frames = test_frames(source, first.data)
     cache_test_predictions(list({model.key: model for model in models}.values()), outputs)
     rows = {key: open_rows(learner, experiment, frames, "test") for key, learner in methods.level_zero().items()}
-    size = source.read(frames[0]).depth.shape
-    protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=(size[0], size[1]))
+    protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=OWN_SIZE)
     table = ScoreTable(protocol)
     applied = {name: PROTOCOLS[name].applied(protocol) for name in protocols}
     others = {each: ScoreTable(each, per_image=False) for each in applied.values()}
@@ -168,7 +167,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     write_scores(scores, out.scores)
     if applied:
         published = {name: finished(others[each]) for name, each in applied.items()}
-        _write_protocols(out, protocol, scores, published, first.data)
+        _write_protocols(out, table.protocol, scores, published, first.data)
     write_per_image(table.images, out.per_image)
     if methods.stacks:
         titles = tuple(learner.title for learner in methods.learners)

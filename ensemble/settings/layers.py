@@ -18,8 +18,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from ensemble.settings.complaints import complaints
-from ensemble.settings.schema import NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
-from ensemble.settings.trees import SettingsError, Tree, check_name, merged, parse_assignments, read_yaml
+from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
+from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings, Settings, StackSettings
+from ensemble.settings.trees import (
+    SettingsError,
+    Tree,
+    check_name,
+    config_folder,
+    merged,
+    parse_assignments,
+    read_yaml,
+)
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
 RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
@@ -37,13 +46,6 @@ CHOICES = {
 """Texts that a keyword argument of a network may be."""
 
 
-def config_folder() -> Path:
-    """The folder ``configs``: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    packaged = package / "configs"
-    return packaged if packaged.is_dir() else package.parent / "configs"
-
-
 def known_learners() -> tuple[str, ...]:
     """Names of the learners that have a YAML file, without importing their networks."""
     return tuple(sorted(path.stem for path in (config_folder() / "base").glob("*.yaml")))
@@ -59,8 +61,8 @@ class Choice:
     """What a person chose settings by; everything else follows from files.
 
     Attributes:
-        kind: ``rooms`` or ``nyu``; where absent, what ``config`` says, else ``nyu`` where a copy is named, else rooms.
-        root: Folder of a copy of NYU Depth v2.
+        kind: Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``.
+        root: Folder of the data.
         config: An experiment file.
         assignments: ``section.key=value``, as given with ``--set``.
     """
@@ -156,15 +158,18 @@ def experiment_name(choice: Choice = NOTHING) -> str:
 
 
 def moved(settings: RunSettings, root: Path | None) -> RunSettings:
-    """The settings of a run whose copy of NYU Depth v2 lies elsewhere now.
+    """The settings of a run whose data lie elsewhere now.
 
     Raises:
-        SettingsError: The run has no such copy.
+        SettingsError: The run's data lie in no folder.
     """
     if root is None:
         return settings
-    if settings.data.kind != "nyu":
-        raise SettingsError(f"--root {root}: this run uses data.kind {settings.data.kind}, expected nyu; leave it out")
+    if settings.data.facts.variable is None:
+        expected = " or ".join(kinds_on_disk())
+        raise SettingsError(
+            f"--root {root}: this run uses data.kind {settings.data.kind}, expected {expected}; leave it out"
+        )
     return settings.model_copy(update={"data": settings.data.model_copy(update={"root": root.absolute()})})
 
 
@@ -226,22 +231,29 @@ def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
     root = choice.root
     chosen = _experiment_file(choice.config) if choice.config is not None else {}
     named, asked = (_mapping(tree.get("data", {}), "data") for tree in (chosen, assigned))
-    place = asked.get("root") or root or named.get("root") or os.environ.get("NYU_ROOT")
-    kind = asked.get("kind") or choice.kind or named.get("kind") or ("nyu" if place else "rooms")
-    check_name(str(kind), typing.get_args(DataSettings.model_fields["kind"].annotation), "data.kind (--data)")
-    if kind != "nyu" and root is not None:
+    place = asked.get("root") or root or named.get("root")
+    some = place or os.environ.get(facts_of(COPY).variable or "")
+    kind = str(asked.get("kind") or choice.kind or named.get("kind") or (COPY if some else GENERATED))
+    variable = facts_of(kind).variable
+    if variable is None and root is not None:
+        expected, add = " or ".join(kinds_on_disk()), " or ".join(f"--data {each}" for each in kinds_on_disk())
         raise SettingsError(
-            f"--root {root}: expected data.kind nyu, found {kind}; add --data nyu, or leave --root out to use {kind}"
+            f"--root {root}: expected data.kind {expected}, found {kind}; add {add}, or leave --root out to use {kind}"
         )
     options: Tree = {"data": {"kind": kind}}
-    if kind == "nyu" and place:
+    if variable is not None and (place := place or os.environ.get(variable)):
         options["data"]["root"] = str(Path(place).absolute()) if isinstance(place, str | Path) else place
-    return [read_yaml(config_folder() / "data" / f"{kind}.yaml"), chosen, options]
+    return [_sections(config_folder() / "data" / f"{kind}.yaml"), chosen, options]
+
+
+def _sections(path: Path) -> Tree:
+    """The settings of a file, without what ``facts_of`` reads there."""
+    return {section: value for section, value in read_yaml(path).items() if section != "source"}
 
 
 def _experiment_file(config: Path) -> Tree:
     """The tree of ``--config``, with all names of sections and learners checked."""
-    chosen = read_yaml(config)
+    chosen = _sections(config)
     for section in chosen:
         check_name(section, FILE_SECTIONS, f"section of {config}")
     special = _mapping(chosen.get("learners", {}), "learners")

@@ -17,6 +17,13 @@ class SettingsError(ValueError):
     """A setting that is unknown, of a wrong type, out of range, or that contradicts another one."""
 
 
+def config_folder() -> Path:
+    """The folder ``configs``: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    packaged = package / "configs"
+    return packaged if packaged.is_dir() else package.parent / "configs"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: the closest known one, and all of them."""
     names = sorted(known)

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base_learners import LEARNERS
 from base_learners.contract import Published
+from ensemble.settings.kinds import COPY
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
 from ensemble.training.networks import build_learner, build_stack
 from meta.inputs import channel_count
@@ -257,14 +258,14 @@ def profile_rows(
         size: Height and width of the timed image.
         device: Where to measure.
         repeats: Timed passes.
-        config: An experiment file with other widths or another encoder; the networks for NYU where absent.
+        config: An experiment file with other widths or another encoder; those for a copy where absent.
 
     Raises:
         ValueError: There is no such device here.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
-    kind = "nyu" if config is None else None
+    kind = COPY if config is None else None
     rows = []
     for name in [learner] if learner is not None else list(LEARNERS):
         settings = learner_settings(name, Choice(kind=kind, config=config, assignments=("encoder.weights=none",)))

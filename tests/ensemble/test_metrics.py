@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ensemble.metrics.formulas import METRICS, image_scores
-from ensemble.metrics.protocols import EvalProtocol, prepare
+from ensemble.metrics.protocols import EvalProtocol, crop_region, prepare
+from ensemble.metrics.published import OWN_SIZE
 from ensemble.metrics.sums import ScoreSums
 
 
@@ -211,8 +212,30 @@ def test_eigen_crop() -> None:
     assert mask[470, 600]
     for row, column in ((471, 601), (471, 600), (470, 601), (44, 41), (45, 40)):
         assert not mask[row, column]
-    assert protocol(crop="eigen", size=(96, 128)).region == (9, 8, 94, 120)
-    assert protocol(crop="none", size=(96, 128)).region == (0, 0, 96, 128)
+    assert crop_region("eigen", (96, 128)) == (9, 8, 94, 120)
+    assert crop_region("none", (96, 128)) == (0, 0, 96, 128)
+
+
+def test_crops_are_the_same_parts_of_frames_of_every_size() -> None:
+    for height, width in zip(range(1, 2000, 7), range(2000, 1, -7), strict=False):
+        rows, columns = (
+            (round(each * height / 480) for each in (45, 471)),
+            (round(each * width / 640) for each in (41, 601)),
+        )
+        top, left, bottom, right = crop_region("eigen", (height, width))
+        assert ((top, bottom), (left, right)) == (tuple(rows), tuple(columns))
+
+
+def test_frames_of_several_sizes_are_scored_at_their_own() -> None:
+    own = protocol(crop="eigen", size=OWN_SIZE)
+    for size in ((96, 128), (480, 640)):
+        target = torch.ones(1, 1, *size)
+        assert torch.equal(
+            own.mask(target, everywhere(target)), protocol(crop="eigen", size=size).mask(target, everywhere(target))
+        )
+    with pytest.raises(ValueError, match="scores frames of their own size"):
+        own.mask(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 5, dtype=torch.bool))
+    assert EvalProtocol.model_validate_json(own.model_dump_json()) == own
 
 
 def test_depth_range_is_open_at_both_ends() -> None:

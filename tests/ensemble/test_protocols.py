@@ -18,7 +18,7 @@ from ensemble.evaluation.results.scores import read_scores
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.metrics.formulas import image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare, sample_grid
-from ensemble.metrics.published import PROTOCOLS
+from ensemble.metrics.published import OWN_SIZE, PROTOCOLS
 from ensemble.metrics.sums import PixelSums
 from ensemble.report.tables.protocols import protocol_tables
 from ensemble.tables.terminal import TerminalTable
@@ -216,6 +216,19 @@ def test_a_protocol_of_ours_is_written_as_before() -> None:
     for rule in PROTOCOLS.values():
         applied = rule.applied(ours())
         assert EvalProtocol.model_validate_json(applied.model_dump_json()) == applied
+
+
+def test_the_size_stands_beside_scores_where_all_frames_share_it() -> None:
+    table = ScoreTable(ours(size=OWN_SIZE), per_image=False)
+    pairs = [(whole(2.5)[:rows, :columns], whole(2.0)[:rows, :columns]) for rows, columns in ((6, 8), (6, 8), (9, 5))]
+    for number, ((predicted, truth), size) in enumerate(zip(pairs, ((6, 8), (6, 8), OWN_SIZE), strict=True)):
+        depth = torch.from_numpy(predicted.astype(np.float32))[None, None]
+        table.add(Frame(f"room/{number}", "room", "test"), raw_frame(truth), {("bts", 0): depth})
+        assert table.protocol == ours(size=size)
+    (row,) = table.rows({"bts": Description("learner", "BTS")})
+    assert (row.images, row.scores["rmse"], row.scores["abs_rel"]) == (3, 0.5, 0.25)
+    told = PROTOCOLS["bts"].departures(table.protocol, infilled=False)
+    assert "defined for frames of 480x640, scaled to the size of each frame" in told
 
 
 @pytest.fixture(scope="module")

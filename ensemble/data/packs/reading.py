@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ensemble.data.copies import Contents, Entry, NyuSource, Problem
 from ensemble.data.formats.hdf5 import PARSE_ERRORS, ForeignError, member, read_all
+from ensemble.data.nyu.camera import intrinsics_of
 from ensemble.data.source import Frame, RawFrame
 
 INDEX, BEGUN = "pack.json", "pack-begun.json"
@@ -117,7 +118,7 @@ class PackReader:
     def rows(self, place: Slot, rows: slice) -> RawFrame:
         """A frame that is filled in these rows and black elsewhere."""
         depth = self._depth(place, rows)
-        return RawFrame(self._image(place, rows), depth, depth > 0)
+        return RawFrame(self._image(place, rows), depth, depth > 0, intrinsics_of(self.size))
 
     def whole(self, place: Slot) -> RawFrame:
         """All of a frame.

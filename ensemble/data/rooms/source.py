@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from ensemble.data.nyu.camera import FRAME
 from ensemble.data.rooms.camera import render_frame
 from ensemble.data.source import Frame, RawFrame, Split
 from ensemble.runs.fingerprints import lines_fingerprint
@@ -85,7 +86,7 @@ class RoomsSource:
 def write_rooms(
     out: Path,
     settings: RoomsSettings,
-    size: tuple[int, int] = (480, 640),
+    size: tuple[int, int] = FRAME,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> int:
     """Writes rooms as ``official_splits/{train,test}/<scene>/rgb_N.jpg`` and ``sync_depth_N.png`` in millimetres.
