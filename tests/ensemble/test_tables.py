@@ -3,19 +3,59 @@
 import csv
 import io
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
+from report_samples import image_scores
+from report_samples import table as score_samples
 from rich.console import Console
 
+from ensemble.evaluation.results.protocols import ProtocolComparison, ProtocolScores
+from ensemble.metrics.published import OURS, PROTOCOLS
+from ensemble.metrics.statistics import Difference
+from ensemble.predictions.store.verify import CheckedShard, CheckedStore
+from ensemble.report.tables.costs import profile_table
+from ensemble.report.tables.cross_validation import cross_validation_table
+from ensemble.report.tables.protocols import protocol_tables
+from ensemble.report.tables.scores import score_table
+from ensemble.report.tables.subsets import subset_table
+from ensemble.report.tables.verification import stores_table
+from ensemble.stacking.cross_validation import ROWS, CrossValidation
+from ensemble.stacking.subsets import Comparison, SubsetScore
 from ensemble.tables import Cell, Column, Mark, Row, Table, plain_table, records, table_of
 from ensemble.tables.html import html_table
 from ensemble.tables.latex import latex_table
 from ensemble.tables.markdown import markdown_table
 from ensemble.tables.sheet import csv_table
 from ensemble.tables.terminal import TerminalTable
+from ensemble.training.cost import META_PUBLISHED, Profile, ProfileRow
+
+DIFFERENCE = Difference("stack", "mean", "abs_rel", -0.01, -0.02, 0.001, 0.03, 0.04, "first")
+PROFILE = Profile((480, 640), "cpu", False, 5, 17_553_668, 70.2, 14_300_000_000, 800.0, 1.25)
+STORES = [
+    CheckedStore("rooms/adabins/oof/fold-0", (CheckedShard(Path("a"), 123_456_789, 64),)),
+    CheckedStore("an-experiment/depth-anything/validation/full", (CheckedShard(Path("b"), 12_345, 0, "damaged"),)),
+]
+SUBSETS = [("adabins",), ("bts",), ("adabins", "bts"), ("depth-anything-v2-relative", "adabins", "bts", "ldrn")]
+SCORES = score_samples(image_scores())
+MEANS = SCORES.rows[0].scores
+PROTOCOL_SCORES = {OURS: ProtocolScores(SCORES)} | {
+    name: ProtocolScores(SCORES, "somewhere", other_flip=name == "bts") for name in PROTOCOLS
+}
+RESULTS = {
+    "scores": score_table(SCORES, published=True),
+    "protocols": protocol_tables(ProtocolComparison(1, PROTOCOL_SCORES))[-1],
+    "subsets": subset_table(
+        Comparison("rooms", 60, 12, tuple(SubsetScore(each, "inverse-variance", MEANS) for each in SUBSETS), ())
+    ),
+    "folds": cross_validation_table(CrossValidation("meta-d", 60, 12, 1, dict.fromkeys(ROWS, MEANS), (DIFFERENCE,))),
+    "costs": profile_table([ProfileRow("x", "Meta-learner rgb+d", PROFILE, 9_187_200_000, META_PUBLISHED["d"])]),
+    "stores": stores_table(STORES),
+}
 
 BETTER = Mark("▲", "better than <before>")
 NAMES = ("mean log depth map", "best single (BTS)", "mean of 3 seeds of BTS", "stack rgb+d, joint")
@@ -44,6 +84,22 @@ def marked() -> Table:
     return table_of(
         ["", Column("d1 ↑", marked=True), "50 %"], [("A & B", [row]), ("", [["plain", "2", "-"]])], title="T_1"
     )
+
+
+@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_result_keeps_its_rows_at_every_width(name: str, width: int):
+    found = RESULTS[name]
+    lines = printed(replace(found, caption=""), width)
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+    letters = iter("".join(lines))
+    for row in found.rows:  # a name may go over several lines, with numbers between them
+        assert all(letter in letters for letter in "".join(row.cells[0].text.split())), row.cells[0]
+    assert any("left out" in line for line in lines) == (width == 60 and name not in ("protocols", "folds"))
+    if width == 140:
+        assert all(any(line.strip().startswith(row.cells[0].text.strip()) for line in lines) for row in found.rows)
+        assert any(all(column.heading in line for column in found.columns) for line in lines)
 
 
 @pytest.mark.parametrize("width", [*WIDTHS, 24])
