@@ -270,13 +270,11 @@ def verify(
     """Read every byte of the cached predictions; exit status 1 where a shard is not as it was written."""
     where = outputs(cache_dir)
 
-    from ensemble.predictions.store.verify import stores_table, verify_stores
+    from ensemble.predictions.store.verify import verify_stores
+    from ensemble.report.tables.verification import stores_table
 
     stores = verify_stores(where, experiments or [])
-    if as_json:
-        results.print_json(data=[store.to_plain() for store in stores])
-    else:
-        results.print(stores_table(stores))
+    options.show(stores_table(stores), plain=[store.to_plain() for store in stores], as_json=as_json)
     complaints = [shard.complaint for store in stores for shard in store.damaged]
     for complaint in complaints:
         messages.print(f"error: {complaint}", style="red")
@@ -305,25 +303,17 @@ def evaluate(
     check_name(learner, learners_of(outputs(cache_dir), name), "learner")
 
     from ensemble.evaluation.evaluate import evaluate_learner
-    from ensemble.evaluation.results.protocols import protocols_json, read_protocols
-    from ensemble.evaluation.results.scores import scores_json
     from ensemble.predictions.learners import trained_learner
     from ensemble.report.evaluated import draw_evaluation
-    from ensemble.report.protocols import protocols_table
-    from ensemble.report.tables import score_table
 
     where = outputs(cache_dir)
     trained = trained_learner(where, name, learner, root=root, options=choice.words)
-    scores = evaluate_learner(trained, where, protocols)
+    evaluate_learner(trained, where, protocols)
     run = where.learner_run(name, learner)
-    draw_evaluation(run)
-    if as_json:
-        results.print_json(protocols_json(read_protocols(run.protocols)) if protocols else scores_json(scores))
-        return
-    results.print(score_table(scores, published=published))
-    if protocols:
-        results.print(protocols_table(read_protocols(run.protocols)))
-    messages.print(f"scores, and scores per image: {run.folder}")
+    tables = draw_evaluation(run, published=published)
+    options.show(*tables, plain=(run.protocols if protocols else run.scores).read_text("utf-8"), as_json=as_json)
+    if not as_json:
+        messages.print(f"scores, and scores per image: {run.folder}")
 
 
 @app.command()
@@ -341,13 +331,11 @@ def profile(
     check_name(device, ("cpu", "cuda"), "device")
     pixels = options.parse_size(size)
 
-    from ensemble.training.cost import profile_json, profile_rows, profile_table
+    from ensemble.report.tables.costs import profile_table
+    from ensemble.training.cost import profile_json, profile_rows
 
     rows = profile_rows(learner, pixels, device=device, repeats=repeats, config=config)
-    if as_json:
-        results.print_json(profile_json(rows))
-    else:
-        results.print(profile_table(rows))
+    options.show(profile_table(rows), plain=profile_json(rows), as_json=as_json)
 
 
 def _import_settings(

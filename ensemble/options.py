@@ -1,4 +1,4 @@
-"""Options that several command lines share, and how their errors end."""
+"""Options that several command lines share, how they show tables, and how their errors end."""
 
 import ctypes
 import json
@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ensemble.console import messages
+from ensemble.console import messages, results
 from ensemble.metrics.published import PROTOCOLS
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
 from ensemble.settings.layers import Choice
 from ensemble.settings.trees import SettingsError, check_name
+from ensemble.tables import Table
+from ensemble.tables.terminal import TerminalTable
 
 _VARIABLE = facts_of(COPY).variable
 Data = Annotated[
@@ -95,6 +97,15 @@ def run(app: typer.Typer) -> None:
             raise
         messages.print(f"error: {error}", style="red")
         sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def show(*tables: Table, plain: object = None, as_json: bool = False) -> None:
+    """Print what was asked for: tables as wide as the terminal allows, or the same as JSON, from data or from text."""
+    if as_json:
+        results.print_json(plain if isinstance(plain, str) else json.dumps(plain))
+        return
+    for table in tables:
+        results.print(TerminalTable(table))
 
 
 def choice(

@@ -100,10 +100,7 @@ def show(
 
     with storage_may_be_down():
         trials = begun_trials(settings, storage_url(storage, study_folder(where, study)))
-    if as_json:
-        results.print_json(data=progress_tree(settings, trials))
-    else:
-        results.print(progress_table(settings, trials))
+    options.show(progress_table(settings, trials), plain=progress_tree(settings, trials), as_json=as_json)
 
 
 @app.command("list")
@@ -180,10 +177,8 @@ def compare(
         found = compare_studies(contexts, seeds=wanted, budget=budget)
     folder = out or study_folder(where, studies[0]).comparison
     written = write_comparison(found, folder)
-    if as_json:
-        results.print_json(data={**comparison_tree(found), "folder": str(folder), "files": written})
-    else:
-        results.print(arm_table(found))
+    plain = {**comparison_tree(found), "folder": str(folder), "files": written}
+    options.show(arm_table(found), plain=plain, as_json=as_json)
     messages.print(f"{', '.join(written)}: {folder}")
 
 

@@ -8,6 +8,8 @@ from rich.console import Console
 from torch import nn
 
 from base_learners.contract import Published
+from ensemble.report.tables.costs import profile_table
+from ensemble.tables.terminal import TerminalTable
 from ensemble.training.cost import (
     META_PUBLISHED,
     Profile,
@@ -17,7 +19,6 @@ from ensemble.training.cost import (
     count_parameters,
     profile_json,
     profile_network,
-    profile_table,
 )
 
 
@@ -55,7 +56,7 @@ ADABINS = ProfileRow("adabins", "AdaBins", profile(), 9_187_200_000, Published(1
 def rendered(rows, width=100) -> str:
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     with console.file:
-        console.print(profile_table(rows))
+        console.print(TerminalTable(profile_table(rows)))
         return console.export_text()
 
 

@@ -20,7 +20,8 @@ from ensemble.metrics.formulas import image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare, sample_grid
 from ensemble.metrics.published import OWN_SIZE, PROTOCOLS
 from ensemble.metrics.sums import PixelSums
-from ensemble.report.protocols import protocols_table
+from ensemble.report.tables.protocols import protocol_tables
+from ensemble.tables.terminal import TerminalTable
 
 NAMES = ("bts", "adabins", "lapdepth", "densedepth", "fastdepth")
 
@@ -285,7 +286,8 @@ def test_the_document(evaluated: tuple[Path, str]) -> None:
 
 def test_the_tables_of_all_rows_fit_a_terminal(evaluated: tuple[Path, str]) -> None:
     page = Console(width=80, file=io.StringIO(), record=True)
-    page.print(protocols_table(read_protocols(evaluated[0] / "reports/tiny/protocols.json")))
+    for table in protocol_tables(read_protocols(evaluated[0] / "reports/tiny/protocols.json")):
+        page.print(TerminalTable(table))
     printed = page.export_text()
     assert max(map(len, printed.splitlines())) <= 80
     assert "…" not in printed

@@ -21,7 +21,8 @@ from ensemble.evaluation.results.scores import (
     write_scores,
 )
 from ensemble.metrics.formulas import TABLE_METRICS
-from ensemble.report.tables import markdown_table, score_table
+from ensemble.report.tables.scores import score_document, score_table
+from ensemble.tables.terminal import TerminalTable
 
 BTS = (0.6669, 0.9078, 0.9747, 0.2191, 0.1967, 0.6753, 0.2452, 0.086, 24.1)
 MEAN = (0.6827, 0.9169, 0.9810, 0.1956, 0.1683, 0.6653, 0.2343, 0.0822, 22.3)
@@ -49,7 +50,7 @@ def evaluation(*rows, **changes) -> Scores:
 def printed(table, *, width=80, ansi=False) -> str:
     console = Console(width=width, force_terminal=ansi, color_system="standard" if ansi else None)
     with console.capture() as capture:
-        console.print(table)
+        console.print(TerminalTable(table))
     return capture.get()
 
 
@@ -168,13 +169,13 @@ def test_table_has_sections_arrows_protocol_and_fits_eighty_columns():
 
 def test_the_protocol_reads_as_a_sentence():
     protocol = {"split": "test", "min_depth": 0.001, "max_depth": 10.0, "flip_averaging": False, "size": [480, 640]}
-    text = markdown_table(evaluation(protocol=protocol))
+    text = score_document(evaluation(protocol=protocol))
     assert "split: test; min depth: 0.001 m; max depth: 10 m; flip averaging: off; size: 480x640." in text
 
 
 def test_images_without_truth_are_counted_in_the_caption():
     scores = evaluation(score_row("a", "learner", BTS, images=147, without_valid=2))
-    assert "147 images, 2 more left out" in markdown_table(scores)
+    assert "147 images, 2 more left out" in score_document(scores)
 
 
 def test_published_rows_are_shown_on_request_labelled_and_never_bold():
@@ -182,14 +183,14 @@ def test_published_rows_are_shown_on_request_labelled_and_never_bold():
     assert "another protocol and data size" in " ".join(re.sub(r"\x1b\[[\d;]*m", "", text).split())
     assert ".8595" in text
     assert not re.search(r"\x1b\[1m\s*\.8595", text)
-    lines = markdown_rows(markdown_table(evaluation(), published=True))
+    lines = markdown_rows(score_document(evaluation(), published=True))
     assert lines["stack rgb+d (published)"][0] == ".8595"
     assert lines["AdaBins (published)"][-1] == "17.55"
     assert len(lines) == 4 + len(PUBLISHED)
 
 
 def test_markdown_parses_back_to_the_same_numbers():
-    rows = markdown_rows(markdown_table(evaluation()))
+    rows = markdown_rows(score_document(evaluation()))
     assert list(rows) == ["BTS", "MEAN", "META-D", "ORACLE (bound)"]
     for title, values in {"BTS": BTS, "MEAN": MEAN, "META-D": STACK, "ORACLE (bound)": ORACLE}.items():
         assert [float(cell.strip("*")) for cell in rows[title][: len(TABLE_METRICS)]] == list(values[:8])
@@ -204,7 +205,7 @@ def test_titles_with_brackets_and_bars_survive_both_tables():
         score_row("x", "learner", BTS, title="U-Net [rgb|d]"), experiment="[/x]", protocol={"files": "[/y]"}
     )
     assert "U-Net [rgb|d]" in printed(score_table(scores), width=120)
-    assert "| U-Net [rgb\\|d] |" in markdown_table(scores)
+    assert "| U-Net [rgb\\|d] |" in score_document(scores)
 
 
 def test_metrics_of_the_table_are_the_eight_of_the_field():

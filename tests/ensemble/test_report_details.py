@@ -14,7 +14,8 @@ from ensemble.evaluation.results.gallery import ranked_frames, read_galleries, w
 from ensemble.evaluation.results.scores import METRIC_NAMES, SCHEMA, ImageScore, ScoreRow, Scores, headroom
 from ensemble.evaluation.stack_statistics import UncertaintyStatistics, WeightStatistics
 from ensemble.metrics.uncertainty import ReliabilityBin, sparsification
-from ensemble.report.tables import markdown_table, score_table
+from ensemble.report.tables.scores import score_document, score_table
+from ensemble.tables.terminal import TerminalTable
 
 
 def row(name, kind="combiner", value=0.5, **changes) -> ScoreRow:
@@ -50,7 +51,7 @@ def test_tables_show_headroom_and_deviations_in_eighty_columns():
     scores = table(image_scores())
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(score_table(scores))
+        console.print(TerminalTable(score_table(scores)))
     text = capture.get()
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
@@ -61,7 +62,7 @@ def test_tables_show_headroom_and_deviations_in_eighty_columns():
     assert lines[at + 1].split()[4:] == [f"{stack.deviations[m]:.4f}"[1:] for m in METRIC_NAMES[:8]]
     share = round(100 * headroom(scores, "abs_rel")["meta-d"])
     assert lines[at].split()[-3:] == [str(share), "%", "4.27"]
-    document = markdown_table(scores)
+    document = score_document(scores)
     cells = next(line for line in document.splitlines() if line.startswith("| stack d |")).split("|")
     assert cells[5].strip() == f"{stack.scores['abs_rel']:.4f} ± {stack.deviations['abs_rel']:.4f}".replace("0.", ".")
     assert [cell.strip() for cell in document.splitlines()[0].split("|")][10:13] == [

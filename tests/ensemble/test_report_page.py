@@ -17,15 +17,15 @@ from ensemble.evaluation.results.scores import METRIC_NAMES
 from ensemble.metrics.formulas import TABLE_METRICS
 from ensemble.metrics.statistics import paired_differences
 from ensemble.report.__main__ import app
-from ensemble.report.documents import CSV_COLUMNS, csv_report, markdown_report
+from ensemble.report.documents import CSV_COLUMNS, csv_report, latex_report, markdown_report
 from ensemble.report.drawing.charts import Line, line_chart, steps
 from ensemble.report.drawing.panels import relative_error_colours
 from ensemble.report.finding import find_evaluation
-from ensemble.report.latex import escaped, latex_table
 from ensemble.report.page import html_page
 from ensemble.report.sentences import MARKS, resampling_sentence, summary
 from ensemble.report.wording import duration, interval, number, probability, share
 from ensemble.runs.paths import Outputs
+from ensemble.tables.latex import escaped
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -265,7 +265,7 @@ def test_latex_is_well_formed(evaluation, comparisons):
     row = row_of(evaluation.scores, "meta-d")
     rows = tuple(replace(row, title=r"50 % of A_B & {C} #1 ~^\ $x$") if each is row else each
                  for each in evaluation.scores.rows)  # fmt: skip
-    text = latex_table(replace(evaluation.scores, rows=rows), comparisons, published=True)
+    text = latex_report(replace(evaluation.scores, rows=rows), comparisons, published=True)
     assert r"50 \% of A\_B \& \{C\} \#1 \textasciitilde{}\textasciicircum{}\textbackslash{} \$x\$" in text
     columns = re.search(r"\\begin\{tabular\}\{(l r*|lr*)\}", text)[1]
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]

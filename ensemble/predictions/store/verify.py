@@ -5,10 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.filesize import decimal
-from rich.table import Table
-
 from ensemble.console import progress
 from ensemble.predictions.foreign.record import PLACEHOLDER, import_command, read_roles
 from ensemble.predictions.store import SCHEMA, CacheError
@@ -83,18 +79,6 @@ def verify_stores(outputs: Outputs, experiments: Sequence[str] = ()) -> list[Che
     for path in progress([path for folder in folders for path in shard_paths(folder)], "verifying"):
         checked.setdefault(path.parent, []).append(_checked(path, mend=_filling(outputs, path.parent)))
     return [CheckedStore(folder.relative_to(root).as_posix(), tuple(shards)) for folder, shards in checked.items()]
-
-
-def stores_table(stores: Sequence[CheckedStore]) -> Table:
-    """What was read, one row for each store."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("store", overflow="fold")
-    for title in ("shards", "frames", "size", "damaged"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for plain in (store.to_plain() for store in stores):
-        counts = (plain["shards"], plain["frames"], decimal(plain["bytes"]), len(plain["damaged"]))
-        table.add_row(plain["store"], *map(str, counts), style="red" if plain["damaged"] else None)
-    return table
 
 
 def _checked(path: Path, *, mend: str) -> CheckedShard:

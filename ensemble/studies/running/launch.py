@@ -24,6 +24,7 @@ from ensemble.studies.running.workers import DOWN_STATUS, adopt_lost, is_hopeles
 from ensemble.studies.storage.addresses import keep_address, shown_url
 from ensemble.studies.storage.connection import open_storage, patiently
 from ensemble.studies.storage.records import Trial, open_part, trials_of
+from ensemble.tables.terminal import TerminalTable
 
 LOOK_SECONDS = 2.0
 """Between two looks at the storage."""
@@ -71,7 +72,7 @@ def run_study(context: WorkerContext, *, workers: int, timeout: float | None = N
     else:
         statuses = _watch(context, storage, _start(context, workers, deadline), before)
     after = patiently(lambda: trials_of(study, storage), context.url, timeout=study.storage.timeout)
-    messages.print(progress_table(study, after, workers=max(1, workers)))
+    messages.print(TerminalTable(progress_table(study, after, workers=max(1, workers))))
     return _conclusion(study, after, statuses, timeout)
 
 
@@ -132,7 +133,7 @@ def _watch(
                     told.add((trial.arm, trial.number))
                     messages.print(trial_line(study, trial))
             if live is not None:
-                live.update(progress_table(study, trials, workers=len(begun) - len(ended)), refresh=True)
+                live.update(TerminalTable(progress_table(study, trials, workers=len(begun) - len(ended))), refresh=True)
             for process, log in begun:
                 if process.pid not in ended and (status := process.poll()) is not None:
                     ended[process.pid] = status
