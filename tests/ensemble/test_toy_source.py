@@ -92,10 +92,13 @@ for role in ("oof", "validation", "test"):
 done("meta", "fit", "--inputs", "rgb+d", "--learners", "bts,ldrn", *given, "--root", root)
 scores = done("meta", "evaluate", "meta-rgb+d-bts-ldrn", "--protocol", "bts", "--json", "--cache-dir", cache)
 done("report.__main__", Path(cache, "runs/toy/meta-rgb+d-bts-ldrn"), "--out", Path(cache, "report"))
+for role in ("validation", "test"):
+    done("base", "import", "scan", Path(root, "maps"), "--role", role, *given, "--root", root)
+scan = done("base", "evaluate", "scan", "--experiment", "toy", "--json", "--cache-dir", cache)
 nowhere = call("base", "train", "bts", *given).err
 rooms = call("base", "train", "bts", "--data", "rooms", "--root", root).err
 found = {"package": ensemble.data.__file__, "said": said, "nowhere": nowhere, "rooms": rooms}
-print(json.dumps({**found, "scores": json.loads(scores.out)}))
+print(json.dumps({**found, "scores": json.loads(scores.out), "scan": json.loads(scan.out)}))
 """
 
 
@@ -114,6 +117,9 @@ def write_roads(folder: Path) -> None:
             shade = 255 * (1 - np.log(depth) / 5)
             image = np.clip(shade[..., None] + rng.normal(0, 5, (height, width, 3)), 0, 255).astype(np.uint8)
             known = np.where(rng.random(depth.shape) < 0.2, depth, 0).astype(np.float32)
+            maps = folder / "maps" / f"{split}_{scene}" / f"{frame}.npy"
+            maps.parent.mkdir(parents=True, exist_ok=True)
+            np.save(maps, np.clip(depth, 25, 59).astype(np.float32))  # no room is this deep
             path = folder / split / f"{split}_{scene}" / f"{frame}.npz"
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(path, image=image, depth=known, camera=(width, width, width / 2 - 0.5, 0.3 * height - 0.5))
@@ -173,6 +179,12 @@ def test_scores_are_made_at_the_size_of_each_frame(found: dict[str, Any]):
         assert row["images"] == 2 * SCENES["test"]
         assert 0 < row["scores"]["abs_rel"] < 10
     assert rows["oracle pick"]["scores"]["rmse"] < min(rows[name]["scores"]["rmse"] for name in ("bts", "ldrn"))
+
+
+def test_depth_from_elsewhere_has_the_shape_and_the_unit_of_its_frame(found: dict[str, Any]):
+    rows = {row["name"]: row for row in found["scan"]["rows"]}
+    assert rows["scan"]["images"] == 2 * SCENES["test"]
+    assert found["scan"]["protocol"] == found["scores"]["protocols"]["ours"]["scores"]["protocol"]
 
 
 def test_documents_say_so(found: dict[str, Any]):
