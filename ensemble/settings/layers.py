@@ -20,15 +20,7 @@ from pydantic import ValidationError
 from ensemble.settings.complaints import complaints
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
 from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings, Settings, StackSettings
-from ensemble.settings.trees import (
-    SettingsError,
-    Tree,
-    check_name,
-    config_folder,
-    merged,
-    parse_assignments,
-    read_yaml,
-)
+from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
 RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
