@@ -17,7 +17,7 @@ import pytest
 import yaml
 from command_lines import TINY
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SIZES = ((40, 130), (36, 126))
 SCENES = {"train": 5, "test": 2}
 
@@ -146,8 +146,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     config = folder / "toy.yaml"
     config.write_text(yaml.safe_dump(experiment), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name not in ("NYU_ROOT", "STACKDEPTH_CACHE")}
+    words = (str(Path(__file__).parents[1]), str(config), str(folder / "cache"))
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", DRIVER, str(Path(__file__).parent), str(config), str(folder / "cache")],
+        [sys.executable, "-W", "ignore", "-c", DRIVER, *words],
         cwd=copy,
         env={**environment, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -112,7 +112,7 @@ def test_mistakes_and_help_are_answered_before_torch_is_imported(tmp_path: Path)
     script = """
 import sys
 from command_lines import call
-from test_config import MISTAKES
+from test_settings import MISTAKES
 for words, _ in MISTAKES.values():
     assert call(*words).status == 2, words
 for words in (["base"], ["meta"], *[["base", name] for name in sys.argv[1:7]], *[["meta", x] for x in sys.argv[7:]]):
@@ -121,7 +121,7 @@ print(sorted({"torch", "timm", "lightning", "h5py"} & set(sys.modules)))
 """
     here = Path(__file__).parent
     names = ["train", "lr-range", "cache", "evaluate", "profile", "train", "fit", "evaluate", "predict"]
-    path = f"import sys; sys.path[:0] = [{str(here)!r}, {str(here.parent.parent)!r}]\n"
+    path = f"import sys; sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}, {str(here.parents[2])!r}]\n"
     run = subprocess.run(
         [sys.executable, "-c", path + script, *names], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -147,7 +147,7 @@ def test_a_typed_mistake_costs_less_than_two_seconds(case: str, tmp_path: Path):
     answer = subprocess.run(
         [sys.executable, "-m", f"ensemble.{tool}", *words],
         cwd=tmp_path,
-        env={**kept, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**kept, "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
         check=False,

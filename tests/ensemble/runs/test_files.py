@@ -80,7 +80,7 @@ def test_a_killed_process_leaves_the_former_file_and_a_leftover_that_is_known(tm
         "    temporary.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script, str(target)], check=False, cwd=Path(__file__).parents[2])
+    ended = subprocess.run([sys.executable, "-c", script, str(target)], check=False, cwd=Path(__file__).parents[3])
     assert ended.returncode == -9
     assert target.read_text() == "former"
     assert len(files.remove_leftovers(tmp_path)) == 1

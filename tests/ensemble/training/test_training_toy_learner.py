@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from command_lines import Job
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MOST_STEPS = 6
 
 NETWORK = '''"""Toy: every feature of the encoder votes for the logarithm of depth. Source: nobody's paper."""
@@ -106,7 +106,7 @@ def found(job: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     environment = {name: value for name, value in os.environ.items() if name not in ("NYU_ROOT", "STACKDEPTH_CACHE")}
     out = folder / "found.json"
-    words = (Path(__file__).parent, job.config, job.copy_to(folder), out)
+    words = (Path(__file__).parents[1], job.config, job.copy_to(folder), out)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", DRIVER, *map(str, words)],
         cwd=copy,
