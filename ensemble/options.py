@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from ensemble.console import messages, results
 from ensemble.metrics.published import PROTOCOLS
+from ensemble.runs.stopping import Stopped, stoppable
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
 from ensemble.settings.layers import Choice
 from ensemble.settings.trees import SettingsError, check_name
@@ -86,10 +87,19 @@ def application(help_text: str) -> typer.Typer:
 def run(app: typer.Typer) -> None:
     """Run a command line; what a person can mend ends with a message and no traceback.
 
-    Exit status 2 stands for a mistake in what was asked, 1 for anything that went wrong while doing it.
-    ``STACKDEPTH_TRACEBACK=1`` shows where an error was raised.
+    Exit status 2 stands for a mistake in what was asked, 1 for anything that went wrong while doing it, 143 for an end
+    by SIGTERM and 130 for one by SIGINT. ``STACKDEPTH_TRACEBACK=1`` shows where an error was raised.
     """
     settle()
+    with stoppable():
+        try:
+            _run(app)
+        except Stopped as stop:
+            messages.print(str(stop))
+            sys.exit(stop.status)
+
+
+def _run(app: typer.Typer) -> None:
     try:
         app()
     except (ValueError, OSError, FloatingPointError) as error:
