@@ -108,6 +108,10 @@ def existing_storage(url: str, settings: StorageSettings) -> BaseStorage | None:
     return open_storage(url, settings)
 
 
+GIVEN_BACK = "given_back"
+"""Name of the note that names the earlier attempts at a trial whose workers were asked to stop."""
+
+
 class RunAgain(RetryHeartbeatStaleTrialCallback):
     """Puts a dead trial in line once more, without its note of who ran it."""
 
@@ -115,6 +119,19 @@ class RunAgain(RetryHeartbeatStaleTrialCallback):
         """Put it in line, unless that was done often enough."""
         trial.user_attrs = {}
         super().__call__(study, trial)
+
+    def give_back(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        """Put it in line because its worker was asked to stop, however often that happens: nothing was wrong."""
+        known = trial.system_attrs
+        notes = {"failed_trial": trial.number, **known, GIVEN_BACK: [*known.get(GIVEN_BACK, []), trial.number]}
+        study.add_trial(
+            optuna.create_trial(
+                state=optuna.trial.TrialState.WAITING,
+                params=trial.params,
+                distributions=trial.distributions,
+                system_attrs=notes,
+            )
+        )
 
 
 def retry(settings: StorageSettings) -> RunAgain:
