@@ -1,3 +1,5 @@
+import os
+import signal
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ensemble.data import open_source
-from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
+from ensemble.data.loaders import FrameDataset, LoaderDiedError, OrderedBatches, TrainingBatches, loader
 from ensemble.data.source import RawFrame
 from ensemble.settings.schema import AugmentationSettings, DataSettings, RoomsSettings
 
@@ -214,3 +216,23 @@ def test_depth_outside_the_range_is_invalid() -> None:
     assert 0 < len(depth) < sample["depth"].numel()
     assert depth.min() > 1.0
     assert depth.max() < 2.0
+
+
+def test_a_loader_process_that_dies_says_so_and_names_what_to_do() -> None:
+    batches = loader(dataset(), TrainingBatches(10, 2, seed=0), workers=2)
+    iterator = iter(batches)
+    next(iterator)
+    for worker in batches._iterator._workers:
+        os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(LoaderDiedError, match=r"of 2 loader processes died.*--set data\.workers=0"):
+        list(iterator)
+
+
+def test_signals_that_end_this_process_pass_its_loader_processes_by() -> None:
+    batches = loader(dataset(), TrainingBatches(10, 2, seed=0), workers=2)
+    iterator = iter(batches)
+    first = next(iterator)
+    for worker in batches._iterator._workers:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(worker.pid, number)
+    assert_equal_batches([first, *iterator], list(loader(dataset(), TrainingBatches(10, 2, seed=0), workers=0)))
