@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from cache_samples import opens_of
+from command_lines import call, done, signalled
 from miniatures import MINIATURES
 from typer.testing import CliRunner
 
@@ -407,3 +408,16 @@ def test_a_bad_index_is_refused(copy: Path, tmp_path: Path, change, message: str
     index.write_text(change(index.read_text()))
     with pytest.raises(ValueError, match=message):
         open_nyu(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_packing_that_is_stopped_says_so_and_the_same_command_goes_on(number: int, copy: Path, tmp_path: Path):
+    words = ("pack", copy, tmp_path / "pack")
+    with signalled(writing, "_shard", number, call=1):
+        answer = call("data", *words)
+    assert answer.status == 128 + number
+    assert answer.err.splitlines()[-1] == f"stopped by {signal.Signals(number).name}; the same command goes on"
+    assert [path.name for path in (tmp_path / "pack").iterdir()] == [writing.BEGUN]
+    done("data", *words)
+    write_pack(copy, tmp_path / "undisturbed")
+    assert files_of(tmp_path / "pack") == files_of(tmp_path / "undisturbed")

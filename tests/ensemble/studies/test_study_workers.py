@@ -4,6 +4,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,13 +14,27 @@ from unittest import mock
 
 import optuna
 import pytest
-from study_actors import ended, found, instant, kill, outages, start, toy, value_of, wait_for, work_here
+from command_lines import call
+from study_actors import (
+    ended,
+    found,
+    instant,
+    kill,
+    outages,
+    run_here,
+    start,
+    toy,
+    value_of,
+    wait_for,
+    work_here,
+    write_study,
+)
 
 from ensemble.runs.stopping import Stopped, stoppable
 from ensemble.settings.schema import TrainingSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.design.arms import arms_of
-from ensemble.studies.running import trials, workers
+from ensemble.studies.running import launch, trials, workers
 from ensemble.studies.running.watching import ReportValues
 from ensemble.studies.storage.connection import StorageDownError, mend_journal, open_storage
 from ensemble.studies.storage.folders import outcome_file
@@ -351,3 +367,46 @@ def test_a_trial_that_was_killed_twice_and_then_ran_is_adopted_by_nobody(tmp_pat
     work_here(context)
     assert workers.adopt_lost(context, open_storage(context.url, context.study.storage)) == 0
     assert [trial.state for trial in found(context)] == ["lost", "lost", "complete"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_study_that_is_stopped_gives_its_trial_back(number: int, tmp_path: Path) -> None:
+    file = write_study(tmp_path)
+    given = (file, "--cache-dir", tmp_path / "cache")
+
+    def strike(settings: object, run: object, *rest: object, **named: object) -> None:
+        os.kill(os.getpid(), number)
+
+    answer = run_here(*given, fit=strike)
+    assert answer.status == 128 + number, answer.err
+    assert answer.err.splitlines()[-1] == f"stopped by {signal.Signals(number).name}; the same command goes on"
+    assert run_here(*given).status == 0
+
+
+def test_workers_of_a_study_end_with_it(tmp_path: Path) -> None:
+    code = (
+        "import signal, time\nfrom ensemble.runs.stopping import *\n"
+        "try:\n with stoppable():\n  print(flush=True)\n  time.sleep(60)\n"
+        "except Stopped as stop:\n raise SystemExit(stop.status)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    log = tmp_path / "worker.log"
+    log.write_text("stopped by SIGTERM; the same command goes on\n")
+
+    def start(*given: object) -> None:
+        given[-1].append((process, log))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with (
+        mock.patch.object(launch, "prepare"),
+        mock.patch.object(launch, "_start", start),
+    ):
+        answer = call("study", "run", write_study(tmp_path), "--workers", 1, "--cache-dir", tmp_path / "cache")
+    assert answer.status == 130, answer.err
+    assert process.poll() == 143
+    assert "a worker was stopped by SIGTERM" in launch._last_words(143, log)
+    process.stdout.close()
