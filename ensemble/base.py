@@ -267,7 +267,7 @@ def verify(
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Read every byte of the cached predictions; exit status 1 where a shard is not as it was written."""
+    """Read every byte of the cached predictions; exit status 1 where one is not as it was written."""
     where = outputs(cache_dir)
 
     from ensemble.predictions.store.verify import verify_stores
@@ -275,7 +275,7 @@ def verify(
 
     stores = verify_stores(where, experiments or [])
     options.show(stores_table(stores), plain=[store.to_plain() for store in stores], as_json=as_json)
-    complaints = [shard.complaint for store in stores for shard in store.damaged]
+    complaints = [shard.complaint for store in stores for shard in (*store.damaged, *store.unreadable)]
     for complaint in complaints:
         messages.print(f"error: {complaint}", style="red")
     if complaints:
