@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import typer
 
 from ensemble import options
-from ensemble.console import messages, results
+from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, outputs
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved, stored_settings
-from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings
+from ensemble.settings.schema import NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 
 app = options.application("Base learners: adabins, bts, ldrn.")
@@ -139,7 +139,7 @@ def lr_range(
     picture = where.learner_run(settings.experiment, learner).lr_range
     learning_rate_curve(picture, rates, losses, suggestion)
     if as_json:
-        results.print_json(data={"learner": learner, "rates": rates, "losses": losses, "suggestion": suggestion})
+        print_json({"learner": learner, "rates": rates, "losses": losses, "suggestion": suggestion})
     elif suggestion is None:
         results.print(f"{learner}: the loss never fell; look at {picture}", soft_wrap=True)
     else:
@@ -329,7 +329,7 @@ def profile(
     if learner is not None:
         check_name(learner, known_learners(), "learner")
     check_name(device, ("cpu", "cuda"), "device")
-    pixels = options.parse_size(size)
+    pixels = options.parse_size(size, smallest=SMALLEST_SIDE)
 
     from ensemble.report.tables.costs import profile_table
     from ensemble.training.cost import profile_json, profile_rows

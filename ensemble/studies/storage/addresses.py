@@ -8,6 +8,7 @@ import sqlalchemy
 import sqlalchemy.exc
 
 from ensemble.runs.files import write_text
+from ensemble.settings.places import at_home
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.storage.folders import StudyFolder
 
@@ -49,7 +50,7 @@ def storage_url(asked: str | None, folder: StudyFolder) -> str:
         if asked.startswith(short):
             asked = f"postgresql+psycopg://{asked.removeprefix(short)}"
     if asked.startswith(JOURNAL):
-        return f"{JOURNAL}{Path(asked.removeprefix(JOURNAL)).absolute()}"
+        return f"{JOURNAL}{at_home(Path(asked.removeprefix(JOURNAL))).absolute()}"
     kind = asked.partition("://")[0] if "://" in asked else ""
     if asked.startswith(("sqlite:///", "postgresql+")):
         url = _parsed(asked)
@@ -57,7 +58,7 @@ def storage_url(asked: str | None, folder: StudyFolder) -> str:
         if url.query and asked.startswith("sqlite:///"):
             raise SettingsError("--storage: sqlite:///FILE takes no parameters after the file's name; leave them out")
         if url.database is not None and asked.startswith("sqlite:///"):
-            return url.set(database=str(Path(url.database).absolute())).render_as_string(hide_password=False)
+            return url.set(database=str(at_home(Path(url.database)).absolute())).render_as_string(hide_password=False)
         return asked
     found = f"found one of kind {kind!r}" if re.fullmatch(r"[a-z][a-z0-9+]{0,19}", kind) else "found something else"
     raise SettingsError(f"--storage: expected {EXPECTED}, {found}")
