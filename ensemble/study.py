@@ -76,10 +76,11 @@ def run(
     from ensemble.studies.running.launch import begin_study, run_study
     from ensemble.studies.running.trials import WorkerContext
     from ensemble.studies.storage.addresses import has_password, storage_url
+    from ensemble.studies.storage.connection import disk_may_be_full
 
     url = storage_url(storage, study_folder(where, study.name))
     context = WorkerContext(study, where, url, root=root, wandb=wandb)
-    with storage_may_be_down():
+    with storage_may_be_down(), disk_may_be_full(url):
         if prepare_only:
             begin_study(context)
             messages.print(f"{study.name}: everything is there that its trials need")

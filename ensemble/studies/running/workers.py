@@ -37,9 +37,11 @@ from ensemble.studies.storage.connection import (
     DOWN,
     PatientStorage,
     StorageDownError,
+    disk_may_be_full,
     open_storage,
     patiently,
     quiet,
+    refuse_full,
     retry,
 )
 from ensemble.studies.storage.records import FOLDER, Trial, open_part, records
@@ -80,6 +82,7 @@ def work(context: WorkerContext, *, index: int = 0, deadline: float | None = Non
                 continue
             _one_trial(context, arm, parts[arm], index)
         except DOWN as error:
+            refuse_full(context.url, error)
             if context.gave_up is not None:
                 raise context.gave_up from error
             patiently(storage.get_all_studies, context.url, timeout=study.storage.timeout)
@@ -251,7 +254,8 @@ def main(given: dict[str, Any]) -> int:
         wandb=given["wandb"],
     )
     try:
-        work(context, index=given["index"], deadline=given["deadline"])
+        with disk_may_be_full(context.url):
+            work(context, index=given["index"], deadline=given["deadline"])
     except StorageDownError as error:
         messages.print(f"error: {error}")
         return DOWN_STATUS
