@@ -190,10 +190,13 @@ def _one_trial(context: WorkerContext, arm: Arm, part: optuna.Study, index: int)
             f"{study.name}: another worker took a trial of {arm.name} for lost while it ran here, because it had not "
             f"been heard of for {study.storage.grace} s; what it found is kept in its folder, and is taken from there"
         )
-    except UnboundLocalError as error:  # how Optuna 5.0 ends a trial whose storage is down (study/_optimize.py)
-        if isinstance(error.__context__, DOWN):
-            raise error.__context__ from error
-        raise
+    except (UnboundLocalError, AssertionError) as error:  # how Optuna 5.0 ends a trial that it cannot tell of, such as
+        cause = error.__context__  # where its storage is down or its disk is full (study/_optimize.py)
+        while cause is not None and not isinstance(cause, (*DOWN, OSError)):
+            cause = cause.__context__
+        if cause is None:
+            raise
+        raise cause from error
     for record in records(arm, part):
         if record.number >= begun and record.finished:
             messages.print(trial_line(study, record))
