@@ -209,7 +209,10 @@ def cache(
 def import_(
     name: Annotated[str, typer.Argument(help="What the learner is to be called.", metavar="NAME")],
     folder: Annotated[
-        Path, typer.Argument(help="Depth maps called by frame, or one HDF5 file with a dataset per frame.")
+        Path,
+        typer.Argument(
+            callback=options.place, help="Depth maps called by frame, or one HDF5 file with a dataset per frame."
+        ),
     ],
     role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold; fills all folds).")],
     unit: Annotated[

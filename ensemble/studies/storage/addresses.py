@@ -8,6 +8,7 @@ import sqlalchemy
 import sqlalchemy.exc
 
 from ensemble.runs.files import write_text
+from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.places import at_home
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.storage.folders import StudyFolder
@@ -135,6 +136,7 @@ def _kept_address(folder: StudyFolder) -> str | None:
     try:
         return str(json.loads(folder.storage.read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        refuse_unreadable(folder.storage, error)
         raise SettingsError(
             f"{folder.storage}: expected the address of a storage, and it cannot be read ({error}). "
             f"Remove the file and give --storage: {EXPECTED}"

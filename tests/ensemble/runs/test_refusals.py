@@ -11,8 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from ensemble.data.folds import read_folds
+from ensemble.data.packs.reading import read_begun, read_index
+from ensemble.predictions.foreign.record import read_roles
+from ensemble.runs.claims import differing_sources
 from ensemble.runs.locks import LOCK_NAME, LockedError, StoreLock
+from ensemble.runs.paths import Run
 from ensemble.runs.refusals import UnreadableError, refusal, refuse_unreadable
+from ensemble.studies.storage.addresses import storage_url
+from ensemble.studies.storage.folders import StudyFolder
 
 SYSTEM = (errno.ENOLCK, errno.EACCES, errno.EMFILE, errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC)
 
@@ -103,3 +110,30 @@ def test_a_lock_that_is_waited_for_comes(tmp_path: Path):
             StoreLock(tmp_path).acquire()
         with StoreLock(tmp_path, patience=20):
             assert other.wait() == 0
+
+
+def test_records_that_the_system_does_not_hand_out_are_not_to_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = StudyFolder(tmp_path)
+    folder.storage.write_text('{"address": "sqlite:///a.db"}')
+    (tmp_path / "folds.json").write_text("{}")
+    run = Run(tmp_path)
+    run.sources.write_text("{}")
+    run.result.write_text("{}")
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    for act in (
+        lambda: storage_url(None, folder),
+        lambda: read_folds(tmp_path / "folds.json"),
+        lambda: differing_sources(run, {}),
+        lambda: read_roles(run),
+        lambda: read_index(tmp_path / "pack.json"),
+        lambda: read_begun(tmp_path / "pack-begun.json"),
+    ):
+        with pytest.raises(UnreadableError, match=r"\.json: cannot be read \(Input/output error\)") as caught:
+            act()
+        assert not any(word in str(caught.value) for word in ("emove", "--fresh", "--rebuild", "damaged", "pack again"))
