@@ -11,6 +11,7 @@ from ensemble.report.documents import csv_report, json_report, latex_report, mar
 from ensemble.report.page import html_page
 from ensemble.report.sentences import summary
 from ensemble.runs.files import write_text
+from ensemble.runs.locks import PATIENCE, StoreLock
 from ensemble.runs.paths import Outputs, Run
 
 
@@ -66,7 +67,8 @@ def write_report(
         html_page(evaluation, comparisons, published=published),
     )
     files = Run(folder).reports
-    for path, text in zip(files, texts, strict=True):
-        write_text(path, text)
+    with StoreLock(folder, patience=PATIENCE, keep=False):
+        for path, text in zip(files, texts, strict=True):
+            write_text(path, text)
     names = tuple(path.name for path in files)
     return Written(folder, names, tuple(summary(scores, comparisons)), json_report(scores, comparisons))

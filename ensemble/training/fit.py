@@ -18,7 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
-from ensemble.runs.files import remove_leftovers, write_text
+from ensemble.runs.files import write_text
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.stopping import held_back
@@ -73,7 +73,6 @@ def fit(
     with ExitStack() as held:
         if process == 0:
             held.enter_context(StoreLock(run.folder))
-            remove_leftovers(run.folder)
         batches = _training_batches(training, settings, seed)
         steps_per_epoch = len(batches) // settings.accumulate
         budget = Budget(settings, steps_per_epoch, now=now)

@@ -41,9 +41,11 @@ from ensemble.studies.storage.connection import (
     GIVEN_BACK,
     PatientStorage,
     StorageDownError,
+    disk_may_be_full,
     open_storage,
     patiently,
     quiet,
+    refuse_full,
     retry,
 )
 from ensemble.studies.storage.records import FOLDER, Trial, open_part, records
@@ -84,6 +86,7 @@ def work(context: WorkerContext, *, index: int = 0, deadline: float | None = Non
                 continue
             _one_trial(context, arm, parts[arm], index)
         except DOWN as error:
+            refuse_full(context.url, error)
             if context.gave_up is not None:
                 raise context.gave_up from error
             patiently(storage.get_all_studies, context.url, timeout=study.storage.timeout)
@@ -204,10 +207,13 @@ def _optimise(part: optuna.Study, objective: Callable[[optuna.Trial], tuple[floa
     try:
         with quiet():
             part.optimize(objective, n_trials=1, catch=(TrialFailedError, OverQuotaError))
-    except UnboundLocalError as error:  # how Optuna 5.0 ends a trial that it cannot tell (study/_optimize.py)
-        if isinstance(error.__context__, (*DOWN, Stopped)):
-            raise error.__context__ from error
-        raise
+    except (UnboundLocalError, AssertionError) as error:  # how Optuna 5.0 ends a trial that it cannot tell of, such as
+        cause = error.__context__  # where its storage is down or its disk is full (study/_optimize.py)
+        while cause is not None and not isinstance(cause, (*DOWN, OSError, Stopped)):
+            cause = cause.__context__
+        if cause is None:
+            raise
+        raise cause from error
 
 
 def _give_back(context: WorkerContext, arm: Arm, part: optuna.Study, ours: list[int]) -> None:
@@ -286,7 +292,8 @@ def _worked(given: dict[str, Any]) -> int:
         wandb=given["wandb"],
     )
     try:
-        work(context, index=given["index"], deadline=given["deadline"])
+        with disk_may_be_full(context.url):
+            work(context, index=given["index"], deadline=given["deadline"])
     except StorageDownError as error:
         messages.print(f"error: {error}")
         return DOWN_STATUS

@@ -8,6 +8,8 @@ import sqlalchemy
 import sqlalchemy.exc
 
 from ensemble.runs.files import write_text
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.settings.places import at_home
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.storage.folders import StudyFolder
 
@@ -49,7 +51,7 @@ def storage_url(asked: str | None, folder: StudyFolder) -> str:
         if asked.startswith(short):
             asked = f"postgresql+psycopg://{asked.removeprefix(short)}"
     if asked.startswith(JOURNAL):
-        return f"{JOURNAL}{Path(asked.removeprefix(JOURNAL)).absolute()}"
+        return f"{JOURNAL}{at_home(Path(asked.removeprefix(JOURNAL))).absolute()}"
     kind = asked.partition("://")[0] if "://" in asked else ""
     if asked.startswith(("sqlite:///", "postgresql+")):
         url = _parsed(asked)
@@ -57,7 +59,7 @@ def storage_url(asked: str | None, folder: StudyFolder) -> str:
         if url.query and asked.startswith("sqlite:///"):
             raise SettingsError("--storage: sqlite:///FILE takes no parameters after the file's name; leave them out")
         if url.database is not None and asked.startswith("sqlite:///"):
-            return url.set(database=str(Path(url.database).absolute())).render_as_string(hide_password=False)
+            return url.set(database=str(at_home(Path(url.database)).absolute())).render_as_string(hide_password=False)
         return asked
     found = f"found one of kind {kind!r}" if re.fullmatch(r"[a-z][a-z0-9+]{0,19}", kind) else "found something else"
     raise SettingsError(f"--storage: expected {EXPECTED}, {found}")
@@ -134,6 +136,7 @@ def _kept_address(folder: StudyFolder) -> str | None:
     try:
         return str(json.loads(folder.storage.read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        refuse_unreadable(folder.storage, error)
         raise SettingsError(
             f"{folder.storage}: expected the address of a storage, and it cannot be read ({error}). "
             f"Remove the file and give --storage: {EXPECTED}"

@@ -100,7 +100,7 @@ def test_training_and_caching_see_the_same_tensors(copy: Path, pack: Path, worke
 
 
 def test_other_sizes_and_preloading_see_the_same_tensors(copy: Path, pack: Path) -> None:
-    for changes in ({"size": (31, 40), "crop": (16, 20)}, {"crop": None}):
+    for changes in ({"size": (37, 40), "crop": (16, 20)}, {"crop": None}):
         seen = []
         for root, preload in ((copy, False), (pack, False), (pack, True)):
             data = settings(root, **changes)
@@ -125,7 +125,7 @@ def test_a_crop_decodes_its_rows_only(tmp_path: Path) -> None:
     assert np.array_equal(part.image[50:90], whole.image[50:90])
     assert not part.valid[:50].any()
     assert not part.valid[90:].any()
-    with h5py.File(tmp_path / "pack" / "pack-00000.h5", "r") as file:
+    with h5py.File(tmp_path / "pack" / "pack-00000.h5", "r", locking=False) as file:
         assert file["image"].chunks == (1, 3, BAND_ROWS, 64)
         assert file["depth"].chunks == (1, BAND_ROWS, 64)
 
