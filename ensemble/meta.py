@@ -261,10 +261,13 @@ def predict(
         if not image.is_file():
             raise SettingsError(f"{image}: there is no such file")
 
+    from ensemble.deploy.fitted import fitted_stack
     from ensemble.deploy.photographs import predict_images
+    from ensemble.predictions.predict import device_of
     from ensemble.stacking.stack import load_stack
 
-    written = predict_images(load_stack(found, where), where, images, out)
+    stack = load_stack(found, where)
+    written = predict_images(fitted_stack(stack, where).to(device_of(stack.settings.training)), images, out)
     messages.print(f"{len(images)} images, {len(written)} files in {out}")
 
 

@@ -18,26 +18,16 @@ from ensemble.runs.paths import Outputs
 from ensemble.stacking.stack import Stack, stack_maps
 from ensemble.stacking.training_rows import PIXELS_PER_FRAME, training_rows
 from ensemble.training.networks import weights_fingerprint
+from meta.fusion import shares
 
 SCHEMA = 1
 
 
-def shares_of(stack: Stack, maps: Tensor) -> Tensor:
-    """Weights [b k h w] as shares that sum to one; free weights count by their size, whatever the sign.
-
-    Where all of them are 0, the learners share equally.
-    """
-    weights = maps[:, : len(stack.learners)]
-    if stack.network.weights != "free":
-        return weights
-    size = weights.abs()
-    total = size.sum(dim=1, keepdim=True)
-    return torch.where(total > 0, size / total, 1 / len(stack.learners))
-
-
 def doubt(stack: Stack, maps: Tensor, depths: Tensor) -> Tensor:
     """Weighted disagreement [b 1 h w] of the learners about the fused depth, in metres, not calibrated."""
-    return disagreement(shares_of(stack, maps), depths, stack.network.fuse(maps, depths))
+    return disagreement(
+        shares(maps[:, : len(stack.learners)], stack.network.weights), depths, stack.network.fuse(maps, depths)
+    )
 
 
 def calibrated_on(stack: Stack) -> Literal["oof", "validation"]:

@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ensemble.data.division import open_experiment
+from ensemble.data.folds import read_folds
 from ensemble.predictions.level_zero import LevelZero, check_same_frames, level_zero_of, rests_on
-from ensemble.predictions.predict import device_of, flip_averaged
+from ensemble.predictions.predict import device_of
 from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import moved, stored_settings
 from ensemble.settings.schema import StackSettings
-from ensemble.training.networks import build_stack, load_network, unloaded
+from ensemble.training.networks import build_stack, flip_averaged, load_network, unloaded
 from meta.inputs import assemble
 from meta.unet import MetaUNet
 
@@ -53,9 +53,9 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     if not run.result.is_file():
         raise ValueError(f"{run.folder}: the fit is not complete.\nRun: {again}")
     learners = level_zero_of(settings, outputs, run)
-    division = open_experiment(outputs, settings).division
+    folds = read_folds(outputs.folds(settings.experiment))
     frozen = rests_on(learners) if settings.mode == "frozen" else {}
-    differing = differing_sources(run, {**frozen, FOLDS: division.folds.fingerprint})
+    differing = differing_sources(run, {**frozen, FOLDS: folds.fingerprint})
     if differing:
         raise ValueError(
             f"{run.folder}: learners were trained anew since this fit ({'; '.join(differing)}).\nRun: {again} --fresh"

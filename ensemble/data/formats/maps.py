@@ -20,6 +20,7 @@ from jaxtyping import Float32, Shaped
 from ensemble.data.formats.hdf5 import LARGEST_MEMBER_BYTES, member, member_names, opened, read_all
 from ensemble.data.formats.images import read_depth_mm
 from ensemble.runs.refusals import refuse_unreadable
+from ensemble.settings.schema import Alignment, DataSettings
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = (".png", ".npy", ".npz", *HDF5_SUFFIXES)
@@ -133,6 +134,15 @@ def as_metres(numbers: Shaped[np.ndarray, "h w"], unit: Literal["m", "mm"] | Non
     """Depth in metres; where no unit is given, whole numbers are millimetres and real ones metres."""
     millimetres = unit == "mm" if unit is not None else numbers.dtype.kind in "ui"
     return (numbers.astype(np.float64) / (1000 if millimetres else 1)).astype(np.float32)
+
+
+def aligned(
+    metres: Float32[np.ndarray, "h w"], alignment: Alignment, data: DataSettings
+) -> tuple[Float32[np.ndarray, "h w"], int]:
+    """Depth by scale and shift, held in the depth range; and how many pixels were held."""
+    free = alignment.scale * metres.astype(np.float64) + alignment.shift
+    held = np.clip(free, data.min_depth, data.max_depth).astype(np.float32)
+    return held, int(np.count_nonzero(held != free.astype(np.float32)))
 
 
 def _from_numpy(path: Path) -> np.ndarray:

@@ -22,7 +22,7 @@ from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import RawFrame
 from ensemble.data.transforms import bring_to_size
 from ensemble.evaluation import calibration as judging
-from ensemble.evaluation.calibration import calibration_of, doubt, shares_of
+from ensemble.evaluation.calibration import calibration_of, doubt
 from ensemble.evaluation.results.details import read_details
 from ensemble.evaluation.results.gallery import read_galleries
 from ensemble.evaluation.stack_statistics import StackStatistics
@@ -33,6 +33,7 @@ from ensemble.runs.paths import Outputs
 from ensemble.stacking.stack import Stack, load_stack, stack_maps
 from ensemble.stacking.training_rows import training_rows
 from ensemble.training.networks import weights_fingerprint
+from meta.fusion import shares
 
 EDGES = np.logspace(-3, 1, 41)
 
@@ -245,9 +246,9 @@ def maps_of(*weights: Sequence[float]) -> Tensor:
 def test_free_weights_count_by_their_size(job: Job):
     stack = free_stack(job.cache)
     maps = maps_of((-1.0, 2.0, 0.5), (0.2, 0.2, 0.6), (0.0, 0.0, 0.0))
-    shares = shares_of(stack, maps)
+    parts = shares(maps[:, : len(stack.learners)], stack.network.weights)
     expected = maps_of((1 / 3.5, 2 / 3.5, 0.5 / 3.5), (0.2, 0.2, 0.6), (1 / 3, 1 / 3, 1 / 3))
-    torch.testing.assert_close(shares, expected)
+    torch.testing.assert_close(parts, expected)
     depths = maps_of((1.0, 2.0, 4.0), (3.0, 3.0, 3.0), (1.0, 1.0, 1.0))
     found = doubt(stack, maps, depths).flatten()
     fused = -1 * 1 + 2 * 2 + 0.5 * 4
