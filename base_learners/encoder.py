@@ -1,5 +1,7 @@
 """The pyramid of features that every decoder reads, from any timm model with five strides; the only file with timm.
 
+timm takes longer to import than torch, so it is imported where a network is built.
+
 Source: Han et al. 2020, GhostNet. timm's own ``features_only`` of GhostNet taps shallow maps and drops two thirds of
 the network, so its pyramid is cut here: the deepest map of every stride.
 """
@@ -12,11 +14,8 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import timm
 import torch
 from jaxtyping import Float
-from timm.models import adapt_input_conv
-from timm.models.ghostnet import GhostNet
 from torch import Tensor, nn
 
 REDUCTIONS = (2, 4, 8, 16, 32)
@@ -27,10 +26,10 @@ class GhostPyramid(nn.Module):
     """GhostNet up to its last 1x1 convolution, without the classifier; parameters keep timm's names.
 
     Args:
-        model: The whole timm classifier.
+        model: The whole timm classifier, a ``GhostNet``.
     """
 
-    def __init__(self, model: GhostNet) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.conv_stem, self.bn1, self.act1, self.blocks = model.conv_stem, model.bn1, model.act1, model.blocks
         strided = [int(str(info["module"]).removeprefix("blocks.")) for info in model.feature_info[1:]]
@@ -106,6 +105,8 @@ def build_encoder(
         ValueError: The model is unknown or has other strides, the weights cannot be had or do not fit, or the
             normalisation does not have one value per input channel.
     """
+    from timm.models.ghostnet import GhostNet
+
     create = {"in_chans": in_channels, **(arguments or {})}
     pretrained = weights == "imagenet"
     plain = _create(name, **create)
@@ -142,6 +143,8 @@ def load_weights(features: nn.Module, path: Path, *, known: set[str], stems: set
     Raises:
         ValueError: A key is missing, unknown or of another shape, or the file cannot be read safely.
     """
+    from timm.models import adapt_input_conv
+
     found = read_tensors(path)
     if any(key.startswith("features.") for key in found) and not any(key.startswith("features.") for key in known):
         raise ValueError(
@@ -197,6 +200,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _create(name: str, *, pretrained: bool = False, **arguments: Any) -> Any:
+    import timm
+
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise ValueError(f"encoder {name}: timm has no such model{', nearest: ' + ', '.join(near) if near else ''}")

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ensemble.console import progress
-from ensemble.data import open_source
 from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.evaluation.calibration import calibration_of, doubt
+from ensemble.evaluation.held_out_rows import cache_test_predictions
 from ensemble.evaluation.method_info import descriptions_of
 from ensemble.evaluation.methods import Methods, Models, checked_maps, gather, read_depths
 from ensemble.evaluation.results.details import Details, write_details
@@ -35,10 +35,8 @@ from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.metrics.protocols import EvalProtocol, protocol_of
 from ensemble.metrics.published import OURS, PROTOCOLS
-from ensemble.predictions.foreign.checks import ImportRequest
-from ensemble.predictions.foreign.import_depth import import_depth
-from ensemble.predictions.learners import TrainedLearner, common_data
-from ensemble.predictions.level_zero import LevelZero, cache_level_zero, open_rows
+from ensemble.predictions.learners import TrainedLearner
+from ensemble.predictions.level_zero import LevelZero, open_rows
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import DataSettings, ScoredSettings
@@ -90,22 +88,6 @@ def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path, pro
     """
     check_same_protocol([(stack.name, stack.settings) for stack in stacks])
     return _evaluate(gather(stacks, outputs), outputs, Run(folder), protocols=protocols)
-
-
-def cache_test_predictions(
-    trained: Sequence[TrainedLearner], outputs: Outputs, *, rebuild: bool = False, codec: str = "none", workers: int = 0
-) -> int:
-    """Write every asked learner's depth of every test frame, as ``cache_predictions`` does for frames of training."""
-    data = common_data(trained)
-    frames = test_frames(open_source(data), data)
-    models = [LevelZero((model,)) for model in trained]
-    return cache_level_zero(models, outputs, "test", frames, rebuild=rebuild, codec=codec, workers=workers)
-
-
-def import_test_depth(asked: ImportRequest, outputs: Outputs) -> None:
-    """Take depth maps of all test frames into the cache, as ``import_depth`` does for frames of training."""
-    data = asked.settings.data
-    import_depth(asked, outputs, test_frames(open_source(data), data))
 
 
 @torch.inference_mode()

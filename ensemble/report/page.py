@@ -16,13 +16,14 @@ from ensemble.evaluation.results.details import (
     UncertaintyDetails,
     WeightDetails,
 )
+from ensemble.evaluation.results.gallery import Gallery
 from ensemble.evaluation.results.merging import Evaluation
 from ensemble.evaluation.results.published import PUBLISHED_NOTE
 from ensemble.evaluation.results.scores import REFERENCES, TITLES, ScoreRow, Scores, headroom
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.report.documents import COST_HEADINGS, cost_cells, costed, verdict
+from ensemble.report.drawing import LARGEST_ERROR
 from ensemble.report.drawing.charts import Chart, Line, line_chart, steps
-from ensemble.report.drawing.panels import LARGEST_ERROR, draw_gallery
 from ensemble.report.sentences import MARK_WORDS, MARKS, REFERENCE_WORDS, resampling_sentence, summary
 from ensemble.report.tables import HEADROOM_METRICS
 from ensemble.report.wording import (
@@ -80,11 +81,7 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
             for row in sorted(scores.rows, key=lambda row: row != leading)
             if row.kind == "stack" and (found := _differences(comparisons, row))
         ],
-        pictures=[
-            draw_gallery(gallery, titles.get(name, name))
-            for name, gallery in _first(evaluation.galleries, leading)
-            if gallery.images
-        ],
+        pictures=_drawn(evaluation.galleries, titles, leading),
         largest_error=share(LARGEST_ERROR),
         weights=[(titles.get(name, name), _weight_charts(each)) for name, each in _first(evaluation.details, leading)],
         uncertainty=[
@@ -97,6 +94,16 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
         protocol=protocol_entries(scores),
         resampling=resampling_sentence(comparisons),
     )
+
+
+def _drawn(galleries: Mapping[str, Gallery], titles: Mapping[str, str], leading: ScoreRow | None) -> list[Any]:
+    """Drawn galleries, the leading stack's first; matplotlib is imported where there is something to draw."""
+    shown = [(titles.get(name, name), gallery) for name, gallery in _first(galleries, leading) if gallery.images]
+    if not shown:
+        return []
+    from ensemble.report.drawing.panels import draw_gallery
+
+    return [draw_gallery(gallery, title) for title, gallery in shown]
 
 
 @dataclass(frozen=True)

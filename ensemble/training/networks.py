@@ -10,7 +10,7 @@ from base_learners import LEARNERS
 from base_learners.encoder import build_encoder
 from ensemble.runs.paths import Run
 from ensemble.settings.schema import LearnerSettings, StackSettings
-from ensemble.training.checkpoints import read_weights
+from ensemble.training.weights import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
 

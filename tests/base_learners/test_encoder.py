@@ -10,7 +10,6 @@ import torch
 from narrow import noise
 from safetensors.torch import save_file
 
-from base_learners import encoder as encoder_module
 from base_learners.encoder import build_encoder
 
 MOBILENET = (
@@ -190,7 +189,7 @@ def test_unreachable_imagenet_weights_name_both_ways_out(monkeypatch):
             raise FileNotFoundError("cannot reach the hub")
         return create(name, **arguments)
 
-    monkeypatch.setattr(encoder_module.timm, "create_model", offline)
+    monkeypatch.setattr(timm, "create_model", offline)
     for name in ("ghostnet_100", "resnet10t"):
         with pytest.raises(ValueError, match="ImageNet weights cannot be had") as error:
             build_encoder(name, weights="imagenet")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ensemble.metrics.formulas import METRICS, image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare
-from ensemble.metrics.sums import ScoreSums
+from ensemble.training.score_sums import ScoreSums
 
 
 def image(values: list[float]) -> Tensor:
