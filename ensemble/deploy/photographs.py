@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from ensemble.console import progress
 from ensemble.data.formats.images import read_rgb
 from ensemble.data.transforms import resize_image
-from ensemble.evaluation.calibration import calibration_of, doubt
+from ensemble.evaluation.calibration import calibration_of, disagreement_of
 from ensemble.metrics.uncertainty import Calibration
 from ensemble.predictions.learners import load_learner
 from ensemble.predictions.predict import device_of, predict_depth
 from ensemble.report.drawing.pictures import save_prediction
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import LearnerSettings
-from ensemble.stacking.stack import Stack, stack_maps
+from ensemble.stacking.stack import Stack, fused_by
 
 
 class PredictedImage(NamedTuple):
@@ -90,9 +90,9 @@ def predict_image(
     working = resize_image(image, stack.settings.data.size)[None]
     there = working.to(device_of(stack.settings.training))
     depths = torch.cat([_mean_depth(models, there) for models in networks], dim=1).cpu()
-    maps = stack_maps(stack, working, depths)
-    error = calibration.apply(doubt(stack, maps, depths))
-    together = torch.cat([stack.network.fuse(maps, depths), error, maps[:, : depths.shape[1]]], dim=1)
+    fused = fused_by(stack, working, depths)
+    error = calibration.apply(disagreement_of(stack, fused))
+    together = torch.cat([fused.depth, error, fused.maps[:, : depths.shape[1]]], dim=1)
     full = F.interpolate(together, image.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
     return PredictedImage(full[0], full[2:], full[1])
 
