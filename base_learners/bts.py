@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from base_learners.blocks import SeparableConv, full_precision, initialise, upsample_to
 from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
-from base_learners.encoder import Encoder
+from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import resize_like, scale_invariant_log_loss
 
 SMALLEST_COSINE = 0.04

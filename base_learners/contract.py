@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from base_learners.encoders.pyramid import FIVE, Pyramid
+
 
 @dataclass(frozen=True)
 class DepthPrediction:
@@ -36,12 +38,14 @@ class BaseLearner:
         title: Name as in its paper.
         network: Builds the network around an encoder.
         loss: Its own loss recipe.
+        needs: What its network asks of the encoder that it is given.
     """
 
     name: str
     title: str
     network: Network
     loss: LossRecipe
+    needs: Pyramid = FIVE
 
 
 DepthTarget = Float[Tensor, "b 1 h w"]

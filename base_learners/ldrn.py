@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from base_learners.blocks import upsample_to
 from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
-from base_learners.encoder import Encoder
+from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import resize_like, scale_invariant_log_loss, sobel_gradient_loss
 
 IMAGE_GAIN = 0.1

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from base_learners import LEARNERS
 from base_learners.adabins import AdaBins
 from base_learners.blocks import upsample_to
-from base_learners.encoder import Encoder, build_encoder
+from base_learners.encoders.build import build_encoder
+from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import scale_invariant_log_loss
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter

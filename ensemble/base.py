@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 import typer
 
 from ensemble import options
-from ensemble.console import messages, results
+from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved, stored_settings
-from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings
+from ensemble.settings.schema import NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 
 app = options.application("Base learners: adabins, bts, ldrn.")
@@ -138,7 +139,7 @@ def lr_range(
     picture = where.learner_run(settings.experiment, learner).lr_range
     learning_rate_curve(picture, rates, losses, suggestion)
     if as_json:
-        results.print_json(data={"learner": learner, "rates": rates, "losses": losses, "suggestion": suggestion})
+        print_json({"learner": learner, "rates": rates, "losses": losses, "suggestion": suggestion})
     elif suggestion is None:
         results.print(f"{learner}: the loss never fell; look at {picture}", soft_wrap=True)
     else:
@@ -208,7 +209,10 @@ def cache(
 def import_(
     name: Annotated[str, typer.Argument(help="What the learner is to be called.", metavar="NAME")],
     folder: Annotated[
-        Path, typer.Argument(help="Depth maps called by frame, or one HDF5 file with a dataset per frame.")
+        Path,
+        typer.Argument(
+            callback=options.place, help="Depth maps called by frame, or one HDF5 file with a dataset per frame."
+        ),
     ],
     role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold; fills all folds).")],
     unit: Annotated[
@@ -266,17 +270,15 @@ def verify(
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Read every byte of the cached predictions; exit status 1 where a shard is not as it was written."""
+    """Read every byte of the cached predictions; exit status 1 where one is not as it was written."""
     where = outputs(cache_dir)
 
-    from ensemble.predictions.store.verify import stores_table, verify_stores
+    from ensemble.predictions.store.verify import verify_stores
+    from ensemble.report.tables.verification import stores_table
 
     stores = verify_stores(where, experiments or [])
-    if as_json:
-        results.print_json(data=[store.to_plain() for store in stores])
-    else:
-        results.print(stores_table(stores))
-    complaints = [shard.complaint for store in stores for shard in store.damaged]
+    options.show(stores_table(stores), plain=[store.to_plain() for store in stores], as_json=as_json)
+    complaints = [shard.complaint for store in stores for shard in (*store.damaged, *store.unreadable)]
     for complaint in complaints:
         messages.print(f"error: {complaint}", style="red")
     if complaints:
@@ -304,31 +306,23 @@ def evaluate(
     check_name(learner, learners_of(outputs(cache_dir), name), "learner")
 
     from ensemble.evaluation.evaluate import evaluate_learner
-    from ensemble.evaluation.results.protocols import protocols_json, read_protocols
-    from ensemble.evaluation.results.scores import scores_json
     from ensemble.predictions.learners import trained_learner
     from ensemble.report.evaluated import draw_evaluation
-    from ensemble.report.protocols import protocols_table
-    from ensemble.report.tables import score_table
 
     where = outputs(cache_dir)
     trained = trained_learner(where, name, learner, root=root, options=choice.words)
-    scores = evaluate_learner(trained, where, protocols)
+    evaluate_learner(trained, where, protocols)
     run = where.learner_run(name, learner)
-    draw_evaluation(run)
-    if as_json:
-        results.print_json(protocols_json(read_protocols(run.protocols)) if protocols else scores_json(scores))
-        return
-    results.print(score_table(scores, published=published))
-    if protocols:
-        results.print(protocols_table(read_protocols(run.protocols)))
-    messages.print(f"scores, and scores per image: {run.folder}")
+    tables = draw_evaluation(run, published=published)
+    options.show(*tables, plain=(run.protocols if protocols else run.scores).read_text("utf-8"), as_json=as_json)
+    if not as_json:
+        messages.print(f"scores, and scores per image: {run.folder}")
 
 
 @app.command()
 def profile(
     learner: Annotated[str | None, typer.Argument(help="One learner; all of them where absent.")] = None,
-    size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = "480x640",
+    size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = options.default_size(COPY),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     repeats: Annotated[int, typer.Option(min=1, help="Timed passes; the median counts.")] = 5,
     config: options.Config = None,
@@ -338,15 +332,13 @@ def profile(
     if learner is not None:
         check_name(learner, known_learners(), "learner")
     check_name(device, ("cpu", "cuda"), "device")
-    pixels = options.parse_size(size)
+    pixels = options.parse_size(size, smallest=SMALLEST_SIDE)
 
-    from ensemble.training.cost import profile_json, profile_rows, profile_table
+    from ensemble.report.tables.costs import profile_table
+    from ensemble.training.cost import profile_json, profile_rows
 
     rows = profile_rows(learner, pixels, device=device, repeats=repeats, config=config)
-    if as_json:
-        results.print_json(profile_json(rows))
-    else:
-        results.print(profile_table(rows))
+    options.show(profile_table(rows), plain=profile_json(rows), as_json=as_json)
 
 
 def _import_settings(
@@ -403,16 +395,17 @@ def _say_data(settings: LearnerSettings) -> None:
     """Say what is trained on.
 
     Raises:
-        SettingsError: It is a copy of NYU Depth v2 that is not there.
+        SettingsError: Its folder is not there.
     """
-    place = settings.data.root
-    if settings.data.kind == "rooms":
-        messages.print("data: generated rooms (name a copy of NYU Depth v2 with --root or NYU_ROOT to train on it)")
+    place, facts, copy = settings.data.root, settings.data.facts, facts_of(COPY)
+    if facts.variable is None:
+        way = f"name a copy of {copy.title} with --root or {copy.variable} to train on it"
+        messages.print(f"data: {facts.title} ({way})")
     elif place is None or not place.is_dir():
         found = f"found no folder {place}" if place else "found none"
-        raise SettingsError(f"data.root: expected the folder of a copy in --root or NYU_ROOT, {found}")
+        raise SettingsError(f"data.root: expected the folder of a copy in --root or {facts.variable}, {found}")
     else:
-        messages.print(f"data: NYU Depth v2 in {place}")
+        messages.print(f"data: {facts.title} in {place}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import time
 
 from ensemble import options
-from ensemble.console import messages, results
+from ensemble.console import messages
 from ensemble.runs.paths import Run, outputs, stack_name
 from ensemble.settings.layers import Choice, config_folder, known_learners, learner_settings, stack_settings
 
@@ -57,18 +57,13 @@ def demo(
 
     messages.rule("4/4  side by side")
     from ensemble.evaluation.evaluate import evaluate_stacks
-    from ensemble.evaluation.results.scores import scores_json
     from ensemble.report.evaluated import draw_evaluation
-    from ensemble.report.tables import score_table
     from ensemble.stacking.stack import load_stack
 
     folder = where.report(experiment)
-    scores = evaluate_stacks([load_stack(run, where) for run in runs], where, folder)
-    draw_evaluation(Run(folder))
-    if json:
-        results.print_json(scores_json(scores))
-    else:
-        results.print(score_table(scores))
+    evaluate_stacks([load_stack(run, where) for run in runs], where, folder)
+    tables = draw_evaluation(Run(folder))
+    options.show(*tables, plain=Run(folder).scores.read_text("utf-8"), as_json=json)
     messages.print(f"table and pictures: {folder}   {time.monotonic() - started:.0f} s")
 
 

@@ -167,24 +167,17 @@ def evaluate(
     found = list(dict.fromkeys(each for run in runs for each in where.repeats(_fit_called(where, run))))
 
     from ensemble.evaluation.evaluate import evaluate_stacks
-    from ensemble.evaluation.results.protocols import protocols_json, read_protocols
-    from ensemble.evaluation.results.scores import scores_json
     from ensemble.report.evaluated import draw_evaluation
-    from ensemble.report.protocols import protocols_table
-    from ensemble.report.tables import score_table
     from ensemble.stacking.stack import load_stack
 
     stacks = [load_stack(run, where, root=root) for run in found]
     folder = found[0].folder if len(runs) == 1 else where.report(stacks[0].settings.experiment)
-    scores = evaluate_stacks(stacks, where, folder, protocols)
-    draw_evaluation(Run(folder))
-    if as_json:
-        results.print_json(protocols_json(read_protocols(Run(folder).protocols)) if protocols else scores_json(scores))
-        return
-    results.print(score_table(scores, published=published))
-    if protocols:
-        results.print(protocols_table(read_protocols(Run(folder).protocols)))
-    messages.print(f"scores, scores per image and pictures: {folder}")
+    evaluate_stacks(stacks, where, folder, protocols)
+    run = Run(folder)
+    tables = draw_evaluation(run, published=published)
+    options.show(*tables, plain=(run.protocols if protocols else run.scores).read_text("utf-8"), as_json=as_json)
+    if not as_json:
+        messages.print(f"scores, scores per image and pictures: {folder}")
 
 
 @app.command("cross-validate")
@@ -209,14 +202,12 @@ def cross_validate_(
     choice = options.choice(data, root, config, assignments, experiment)
     run, settings = _asked(where, inputs, chosen, choice, name)
 
-    from ensemble.stacking.cross_validation import cross_validate, cross_validation_table
+    from ensemble.report.tables.cross_validation import cross_validation_table
+    from ensemble.stacking.cross_validation import cross_validate
 
     repeats = options.parse_seeds(seeds) or [settings.seed]
     found = cross_validate(settings, run.folder.name, where, seeds=repeats, fresh=fresh)
-    if as_json:
-        results.print_json(data=found.to_plain())
-    else:
-        results.print(cross_validation_table(found))
+    options.show(cross_validation_table(found), plain=found.to_plain(), as_json=as_json)
 
 
 @app.command("compare-subsets")
@@ -241,15 +232,14 @@ def compare(
 
     from ensemble.metrics.statistics import few_scenes
     from ensemble.predictions.level_zero import with_all_folds
-    from ensemble.stacking.subsets import compare_subsets, subset_table
+    from ensemble.report.tables.subsets import subset_table
+    from ensemble.stacking.subsets import compare_subsets
 
     beside = settings_beside(where, name) or learner_settings(known_learners()[0], choice)
     found = with_all_folds(where, name, chosen, folds=beside.data.folds, root=root, options=choice.words)
     comparison = compare_subsets(found, where, found[0].tested[0].settings)
-    if as_json:
-        results.print_json(data=comparison.to_plain())
-    else:
-        results.print(subset_table(comparison))
+    options.show(subset_table(comparison), plain=comparison.to_plain(), as_json=as_json)
+    if not as_json:
         results.print()
         for place in comparison.places:
             results.print(place.sentence)
@@ -261,7 +251,7 @@ def compare(
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A fit of the meta-learner.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="RGB photographs of any size.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    out: Annotated[Path, typer.Option(callback=options.place, help="Folder to write to.")],
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""

@@ -1,6 +1,5 @@
 """Command line of the data: ``python -m ensemble.data doctor ROOT``, ``pack ROOT OUT`` and ``rooms OUT``."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ensemble import options
-from ensemble.console import results
+from ensemble.console import print_json, results
+from ensemble.settings.kinds import GENERATED
+from ensemble.tables import Table, plain_table
+from ensemble.tables.terminal import TerminalTable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from rich.table import Table
 
     from ensemble.data.doctor.diagnosis import Diagnosis, Finding
 
@@ -21,7 +22,7 @@ app = options.application("Copies of NYU Depth v2 and generated rooms.")
 
 @app.command()
 def doctor(
-    root: Annotated[Path, typer.Argument(help="Folder of the copy.")],
+    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one per core.")] = None,
@@ -40,7 +41,7 @@ def doctor(
             on_frame=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
-        typer.echo(json.dumps(diagnosis.summary(), indent=2))
+        print_json(diagnosis.summary())
     else:
         _show(diagnosis)
     if not diagnosis.trainable:
@@ -49,11 +50,11 @@ def doctor(
 
 @app.command()
 def rooms(
-    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    out: Annotated[Path, typer.Argument(callback=options.place, help="Folder to create.")],
     scenes: Annotated[int, typer.Option(min=1, help="Training scenes.")] = 40,
     frames: Annotated[int, typer.Option(min=1, help="Frames per scene.")] = 6,
     test_scenes: Annotated[int, typer.Option(min=1, help="Test scenes.")] = 10,
-    size: Annotated[str, typer.Option(help="Height and width.", metavar="HxW")] = "480x640",
+    size: Annotated[str, typer.Option(help="Height and width.", metavar="HxW")] = options.default_size(GENERATED),
     seed: Annotated[int, typer.Option(min=0, help="Everything follows from it.")] = 0,
     holes: Annotated[bool, typer.Option("--holes", help="Drop depth where a Kinect would.")] = False,
     noise: Annotated[bool, typer.Option("--noise", help="Add a Kinect's depth noise.")] = False,
@@ -77,8 +78,8 @@ def rooms(
 
 @app.command()
 def pack(
-    root: Annotated[Path, typer.Argument(help="Folder of the copy.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the pack.")],
+    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
+    out: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the pack.")],
     sample: Annotated[bool, typer.Option("--sample", help="The doctor decodes a sample first, not all.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw away what is there and begin anew.")] = False,
@@ -122,7 +123,7 @@ def _show(diagnosis: "Diagnosis") -> None:
     """The diagnosis for a person: what it is, a table, the findings, and what to do next."""
     results.print(f"{diagnosis.title} in {diagnosis.root}", soft_wrap=True)
     if diagnosis.splits:
-        results.print(_table(diagnosis))
+        results.print(TerminalTable(_table(diagnosis)))
         counts = [f"{count} {kind}" for kind, count in diagnosis.files.items() if count]
         results.print(f"files: {', '.join(counts) or 'none missing, damaged or doubled'}\n")
     for finding in sorted(diagnosis.findings, key=lambda finding: finding.level):
@@ -138,39 +139,36 @@ def _show(diagnosis: "Diagnosis") -> None:
 
 def _show_finding(finding: "Finding", root: Path) -> None:
     """A finding: on a terminal indented, with short paths; elsewhere on one line, so that it can be searched for."""
-    from rich.table import Table
+    from rich.table import Table as Grid
 
     if not results.is_terminal:
         results.print(f"{finding.level}: {finding.text}", soft_wrap=True)
         return
-    row = Table.grid(padding=(0, 1))
+    row = Grid.grid(padding=(0, 1))
     row.add_column(style="red" if finding.level == "error" else "cyan", width=len("error"))
     row.add_column(overflow="fold")
     row.add_row(finding.level, finding.text.replace(f"{root}/", ""))
     results.print(row)
 
 
-def _table(diagnosis: "Diagnosis") -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column()
-    for split in diagnosis.splits:
-        table.add_column(split, justify="right")
+def _table(diagnosis: "Diagnosis") -> Table:
     reports = list(diagnosis.splits.values())
     published = (f" of {report.published}" if report.published else "" for report in reports)
-    table.add_row("frames", *(f"{report.frames}{of}" for report, of in zip(reports, published, strict=True)))
-    table.add_row("scenes", *(f"{report.scenes}" for report in reports))
-    table.add_row("decoded", *(f"{report.decoded}" for report in reports))
-    table.add_row("height x width", *(", ".join(f"{h}x{w}" for h, w in report.sizes) or "-" for report in reports))
-    for name in ("nearest", "median", "farthest"):
-        depths = (getattr(report, name) for report in reports)
-        table.add_row(f"{name} depth", *("-" if depth is None else f"{depth:.3f} m" for depth in depths))
-    table.add_row("depth scale", *(report.scale for report in reports))
-    table.add_row("holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports))
-    table.add_row("image border", *(report.border for report in reports))
-    return table
+    depths = {name: [getattr(report, name) for report in reports] for name in ("nearest", "median", "farthest")}
+    lines = [
+        ("frames", *(f"{report.frames}{of}" for report, of in zip(reports, published, strict=True))),
+        ("scenes", *(f"{report.scenes}" for report in reports)),
+        ("decoded", *(f"{report.decoded}" for report in reports)),
+        ("height x width", *(", ".join(f"{h}x{w}" for h, w in report.sizes) or "-" for report in reports)),
+        *(
+            (f"{name} depth", *("-" if depth is None else f"{depth:.3f} m" for depth in found))
+            for name, found in depths.items()
+        ),
+        ("depth scale", *(report.scale for report in reports)),
+        ("holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports)),
+        ("image border", *(report.border for report in reports)),
+    ]
+    return plain_table(["", *diagnosis.splits], lines)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from ensemble.data.intrinsics import Intrinsics
+
 Split = Literal["train", "test"]
 
 
@@ -33,14 +35,16 @@ class RawFrame:
         image: RGB.
         depth: Metres along the optical axis; anything where ``valid`` is false.
         valid: Pixels that have a measurement.
+        intrinsics: Of the camera, in pixels of this frame; ``None`` where they are not known.
 
     Raises:
-        ValueError: The three are not what the types say or differ in size.
+        ValueError: The maps are not what the types say or differ in size.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
     depth: Float32[np.ndarray, "h w"]
     valid: Bool[np.ndarray, "h w"]
+    intrinsics: Intrinsics | None = None
 
     def __post_init__(self) -> None:
         size = self.image.shape[:2]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
-from ensemble.settings.schema import DataSettings, ScoredSettings
+from ensemble.settings.schema import DataSettings
 from ensemble.stacking.training_rows import TrainingRow
 
 CONSTANT = "mean log depth"
@@ -54,8 +54,3 @@ class MeanLogDepth:
     def _add(self, depth: Tensor, valid: Tensor) -> None:
         self._total += depth.double().where(valid, 1.0).log()
         self._count += valid
-
-
-def mean_log_depth(source: FrameSource, frames: Sequence[Frame], settings: ScoredSettings) -> Tensor:
-    """The constant [1 1 h w] in metres over frames of training."""
-    return MeanLogDepth(frames, settings.data).depth(source)

@@ -35,7 +35,7 @@ from ensemble.evaluation.results.scores import SCHEMA, Scores, write_per_image, 
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.metrics.protocols import EvalProtocol, enlarged, protocol_of
-from ensemble.metrics.published import OURS, PROTOCOLS
+from ensemble.metrics.published import OURS, OWN_SIZE, PROTOCOLS
 from ensemble.predictions.learners import TrainedLearner
 from ensemble.predictions.level_zero import LevelZero, open_rows
 from ensemble.runs.claims import differing_keys
@@ -102,12 +102,11 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     frames = test_frames(source, first.data)
     cache_test_predictions(list({model.key: model for model in models}.values()), outputs)
     rows = {key: open_rows(learner, experiment, frames, "test") for key, learner in methods.level_zero().items()}
-    size = source.read(frames[0]).depth.shape
-    protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=(size[0], size[1]))
+    protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=OWN_SIZE)
     table = ScoreTable(protocol)
     applied = {name: PROTOCOLS[name].applied(protocol) for name in protocols}
     others = {each: ScoreTable(each, per_image=False) for each in applied.values()}
-    judges = {
+    statistics = {
         stack.name: StackStatistics(
             stack.first,
             calibration_of(stack.first, outputs),
@@ -123,7 +122,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     for frame, raw, sample, predicted in _predicted_frames(methods, frames, source, rows):
         for each in predicted:
             if each.fused is not None and each.repeat == 0:
-                judges[each.name].add(raw, each.fused)
+                statistics[each.name].add(raw, each.fused)
                 if each.name == methods.stacks[-1].name and frame.id in in_pictures:
                     grid.append(_grid_row(frame, sample, first.data, each.fused))
         depths = {(CONSTANT, 0): log_mean} | {(each.name, each.repeat): each.depth for each in predicted}
@@ -143,7 +142,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     write_scores(scores, out.scores)
     if applied:
         published = {name: finished(others[each]) for name, each in applied.items()}
-        _write_protocols(out, protocol, scores, published, first.data)
+        _write_protocols(out, table.protocol, scores, published, first.data)
     write_per_image(table.images, out.per_image)
     if methods.stacks:
         titles = tuple(learner.title for learner in methods.learners)
@@ -151,14 +150,14 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
         by_frame = frame_scores(table.images, last)
         spread = (GalleryImage("spread", by_frame.get(row.frame, math.nan), row, None) for row in grid)
         write_galleries([Gallery(last, titles, tuple(spread))], out.picture_arrays, half=False)
-        stacks = {name: judge.details() for name, judge in judges.items()}
+        stacks = {name: each.details() for name, each in statistics.items()}
         write_details(Details(schema=SCHEMA, stacks=stacks), out.details)
         by_id = {frame.id: frame for frame in frames}
-        ranked = {name: ranked_frames(table.images, name) for name in judges}
+        ranked = {name: ranked_frames(table.images, name) for name in statistics}
         shown = {each.frame for places in ranked.values() for each in places}
         samples = {name: bring_to_size(source.read(by_id[name]), first.data.size) for name in shown}
-        images = (_ranked_images(judge, ranked[name], by_id, samples, rows) for name, judge in judges.items())
-        write_galleries([Gallery(name, titles, own) for name, own in zip(judges, images, strict=True)], out.gallery)
+        images = (_ranked_images(each, ranked[name], by_id, samples, rows) for name, each in statistics.items())
+        write_galleries([Gallery(name, titles, own) for name, own in zip(statistics, images, strict=True)], out.gallery)
     return scores
 
 
@@ -237,7 +236,7 @@ def _grid_row(frame: Frame, sample: Sample, data: DataSettings, fused: Fused) ->
 
 
 def _ranked_images(
-    judge: StackStatistics,
+    statistics: StackStatistics,
     ranked: Sequence[RankedFrame],
     frames: Mapping[str, Frame],
     samples: Mapping[str, Sample],
@@ -246,17 +245,17 @@ def _ranked_images(
     """The best, the median and the worst frame of a stack with everything that is known of them.
 
     Args:
-        judge: Of the stack.
+        statistics: Of the stack.
         ranked: The frames.
         frames: By id.
         samples: At the working size, by id.
         rows: Cached depth of its learners.
     """
-    stack, images = judge.stack, []
+    stack, images = statistics.stack, []
     for place in ranked:
         frame, sample = frames[place.frame], samples[place.frame]
         fused = fused_by(stack, sample["image"][None], read_depths(stack.learners, rows, [frame]))
-        error = judge.calibration.apply(disagreement_of(stack, fused))
+        error = statistics.calibration.apply(disagreement_of(stack, fused))
         row = _grid_row(frame, sample, stack.settings.data, fused)
         images.append(GalleryImage(place.rank, place.score, row, error[0, 0].numpy()))
     return tuple(images)

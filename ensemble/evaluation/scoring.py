@@ -21,7 +21,7 @@ class ScoreTable:
     """The scores of every row on every frame.
 
     Args:
-        protocol: How they are made.
+        protocol: How they are made; of each frame's own size where that is not known before.
         per_image: Whether to keep the scores of every image.
 
     Attributes:
@@ -29,10 +29,17 @@ class ScoreTable:
     """
 
     def __init__(self, protocol: EvalProtocol, *, per_image: bool = True) -> None:
-        self.protocol = protocol
+        self._protocol = protocol
+        self._sizes: set[tuple[int, int]] = set()
         self.images: list[ImageScore] = []
         self._per_image = per_image
         self._sums: dict[Cell, ImageSums] = {}
+
+    @property
+    def protocol(self) -> EvalProtocol:
+        """How the frames so far were scored; it names their size where all of them share one."""
+        (size,) = self._sizes if len(self._sizes) == 1 else (self._protocol.size,)
+        return self._protocol.model_copy(update={"size": size})
 
     def add(self, frame: Frame, raw: RawFrame, predictions: Mapping[Cell, Tensor]) -> None:
         """Score one frame.
@@ -42,12 +49,13 @@ class ScoreTable:
             raw: Its truth.
             predictions: Depth [1 1 h w] in metres at the size of the truth.
         """
+        self._sizes.add((raw.depth.shape[0], raw.depth.shape[1]))
         target, valid = (torch.from_numpy(array)[None, None] for array in (raw.depth, raw.valid))
         shape = (len(predictions), 1, *raw.depth.shape)
         *compared, counts = prepare(
-            torch.cat(list(predictions.values())), target.expand(shape), valid.expand(shape), protocol=self.protocol
+            torch.cat(list(predictions.values())), target.expand(shape), valid.expand(shape), protocol=self._protocol
         )
-        if self.protocol.relative_to == "prediction":  # every other metric is the same both ways
+        if self._protocol.relative_to == "prediction":  # every other metric is the same both ways
             compared = [compared[1], compared[0], compared[2]]
         errors = pixel_errors(*compared)
         scores = {name: metric.formula(errors).tolist() for name, metric in METRICS.items()}

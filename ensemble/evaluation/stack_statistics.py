@@ -23,7 +23,7 @@ from ensemble.metrics.uncertainty import Calibration, Reliability, ReliabilityBi
 from ensemble.stacking.stack import Fused, Stack
 
 DEPTH_EDGES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-"""Metres between the ranges of true depth."""
+"""Metres between the ranges of true depth; wider ones where ``data.max_depth`` is beyond the last."""
 
 
 class WeightStatistics:
@@ -158,7 +158,8 @@ class StackStatistics:
     ranking: UncertaintyStatistics = field(init=False, default_factory=UncertaintyStatistics)
 
     def __post_init__(self) -> None:
-        self.weights = WeightStatistics(self.titles)
+        wider = max(1.0, self.stack.settings.data.max_depth / DEPTH_EDGES[-1])
+        self.weights = WeightStatistics(self.titles, [wider * edge for edge in DEPTH_EDGES])
 
     def add(self, raw: RawFrame, fused: Fused) -> None:
         """Add one frame.

@@ -1,6 +1,7 @@
 """The protocol that stands beside every score: crop, depth range, averaging, and how frames are prepared by it."""
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -9,18 +10,30 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from torch import Tensor
 from torch.nn import functional as F
 
-from ensemble.metrics.published import Averaging, Crop, Divisor, Pixels
+from ensemble.metrics.published import NYU_FRAME, OWN_SIZE, Averaging, Crop, Divisor, OwnSize, Pixels
 from ensemble.settings.schema import ImageSize, ScoredSettings, Settings
 
-CROPS: Mapping[Crop, tuple[int, int, int, int]] = {
-    "eigen": (45, 41, 471, 601),
-    "none": (0, 0, 480, 640),
-    "densedepth": (20, 24, 460, 616),
-    "fastdepth": (0, 0, 480, 640),
-}
-"""Top, left, bottom, right in a 480x640 frame, the last two outside; ``fastdepth`` samples, see ``sample_grid``."""
+Shares = tuple[Fraction, Fraction, Fraction, Fraction]
+"""Top and bottom as shares of a frame's height, left and right of its width, in the order top, left, bottom, right."""
 
-FASTDEPTH_AXES = ((480, 250, 11, 228), (640, 333, 14, 304))
+WHOLE: Shares = (Fraction(0), Fraction(0), Fraction(1), Fraction(1))
+
+
+def _of_nyu(top: int, left: int, bottom: int, right: int) -> Shares:
+    """A crop that was published in pixels of NYU Depth v2's frames; the last two are outside."""
+    rows, columns = NYU_FRAME
+    return Fraction(top, rows), Fraction(left, columns), Fraction(bottom, rows), Fraction(right, columns)
+
+
+CROPS: Mapping[Crop, Shares] = {
+    "eigen": _of_nyu(45, 41, 471, 601),
+    "none": WHOLE,
+    "densedepth": _of_nyu(20, 24, 460, 616),
+    "fastdepth": WHOLE,
+}
+"""What of a frame is scored; ``fastdepth`` samples it, see ``sample_grid``."""
+
+FASTDEPTH_AXES = ((NYU_FRAME[0], 250, 11, 228), (NYU_FRAME[1], 333, 14, 304))
 """Of height and width: pixels of the frame, pixels after resizing, where the centre crop begins in these, its length.
 
 Source: FastDepth, ``dataloaders/nyu.py`` and ``transforms.py``: resize by 250/480, crop the centre, resize to 224x224.
@@ -47,14 +60,13 @@ class EvalProtocol(Settings):
     Attributes:
         split: Which frames were scored.
         test: ``official`` for the data's own test split, ``held-out`` for scenes taken out of its training split.
-        crop: ``eigen`` scores rows 45:471 and columns 41:601 of a 480x640 frame, ``densedepth`` rows 20:460 and columns
-            24:616, ``none`` the whole frame; ``fastdepth`` scores the 224x224 pixels of ``sample_grid``.
+        crop: Key in ``CROPS``; ``fastdepth`` scores the 224x224 pixels of ``sample_grid``.
         min_depth: Metres; pixels whose truth is not farther do not count, nearer predictions are clipped to it.
         max_depth: Metres; pixels whose truth is not nearer do not count, farther predictions are clipped to it.
         flip_averaging: Whether predictions are averaged with those of the mirrored image.
         averaging: ``image`` is the mean over the pixels of an image, then over images; ``pixel`` is the mean over the
             pixels of all images together.
-        size: Height and width of the truth.
+        size: Height and width of the truth, or that frames of several sizes are scored at their own.
         pixels: ``range`` counts pixels whose truth lies in the depth range, ``measured`` all that have a truth.
         clip: Whether predictions are clipped to the depth range.
         relative_to: What REL and SqREL divide by.
@@ -67,7 +79,7 @@ class EvalProtocol(Settings):
     max_depth: Annotated[float, Field(gt=0)]
     flip_averaging: bool
     averaging: Averaging = "image"
-    size: ImageSize
+    size: ImageSize | OwnSize
     pixels: Pixels = "range"
     clip: bool = True
     relative_to: Divisor = "truth"
@@ -86,21 +98,6 @@ class EvalProtocol(Settings):
             name: value for name, value in serialize(self).items() if name not in defaults or value != defaults[name]
         }
 
-    @property
-    def region(self) -> tuple[int, int, int, int]:
-        """Top, left, bottom and right of what is scored; the last two are outside.
-
-        Crops are scaled with the frame and rounded to whole pixels at sizes other than 480x640.
-        """
-        height, width = self.size
-        top, left, bottom, right = CROPS[self.crop]
-        return (
-            round(top * height / 480),
-            round(left * width / 640),
-            round(bottom * height / 480),
-            round(right * width / 640),
-        )
-
     def mask(self, target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]) -> Bool[Tensor, "b 1 h w"]:
         """Pixels that count: measured, inside the crop, and with ``pixels`` ``range`` strictly inside the depth range.
 
@@ -111,15 +108,17 @@ class EvalProtocol(Settings):
         Raises:
             ValueError: The truth has another size than the protocol, or is not finite at a measured pixel.
         """
-        if target.shape[-2:] != self.size or valid.shape != target.shape:
+        size = (target.shape[-2], target.shape[-1])
+        if self.size not in (size, OWN_SIZE) or valid.shape != target.shape:
+            wanted = "their own size" if self.size == OWN_SIZE else "{}x{} pixels".format(*self.size)
             raise ValueError(
                 f"truth of {tuple(target.shape)} with mask {tuple(valid.shape)}: the protocol scores frames of "
-                f"{self.size[0]}x{self.size[1]} pixels; build the protocol with the size of the truth"
+                f"{wanted}; build the protocol with the size of the truth"
             )
         unusable = int((valid & ~target.isfinite()).sum())
         if unusable:
             raise ValueError(f"{unusable} pixels are marked valid but their measured depth is NaN or infinite")
-        top, left, bottom, right = self.region
+        top, left, bottom, right = crop_region(self.crop, size)
         inside = torch.zeros_like(valid)
         inside[..., top:bottom, left:right] = True
         if self.pixels == "measured":
@@ -130,15 +129,22 @@ class EvalProtocol(Settings):
         """Maps at the pixels that are scored: all of them, or those of ``sample_grid``."""
         if self.crop != "fastdepth":
             return maps
-        rows, columns = sample_grid(self.size)
+        rows, columns = sample_grid((maps.shape[-2], maps.shape[-1]))
         return maps[..., rows, :][..., columns]
+
+
+def crop_region(crop: Crop, size: ImageSize) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right of what is scored of a frame of this size, in pixels; the last two are outside."""
+    height, width = size
+    top, left, bottom, right = CROPS[crop]
+    return round(top * height), round(left * width), round(bottom * height), round(right * width)
 
 
 def sample_grid(size: ImageSize) -> tuple[Int64[Tensor, " rows"], Int64[Tensor, " columns"]]:
     """Rows and columns of a frame that FastDepth scores: two nearest-pixel resizings with a centre crop in between.
 
     Args:
-        size: Height and width of the frame; where it is not 480x640, its pixels nearest to those of such a frame.
+        size: Height and width of the frame; where they are not NYU Depth v2's, its pixels nearest to those of such one.
     """
     axes = []
     for length, (whole, resized, first, cropped) in zip(size, FASTDEPTH_AXES, strict=True):
@@ -182,7 +188,7 @@ def prepare(
 
     Args:
         predicted: Metres, at any size; resized bilinearly, with corners not aligned.
-        target: Metres, at the size of the protocol.
+        target: Metres, at a size that the protocol scores.
         valid: Pixels that have a measurement.
         protocol: Size, crop and depth range.
 
@@ -207,8 +213,10 @@ def prepare(
     return Prepared(predicted, target, scored, counts)
 
 
-def protocol_of(settings: ScoredSettings, split: str, *, flip_averaging: bool, size: tuple[int, int]) -> EvalProtocol:
-    """How frames of a split are scored, with a truth of so many rows and columns."""
+def protocol_of(
+    settings: ScoredSettings, split: str, *, flip_averaging: bool, size: ImageSize | OwnSize
+) -> EvalProtocol:
+    """How frames of a split are scored, with a truth of so many rows and columns, or of each frame's own."""
     return EvalProtocol(
         split=split,
         test=settings.data.test,

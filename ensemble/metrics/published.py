@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ensemble.settings.schema import Settings
+from ensemble.settings.schema import ImageSize, Settings
 
 if TYPE_CHECKING:
     from ensemble.metrics.protocols import EvalProtocol
@@ -17,13 +17,17 @@ Crop = Literal["eigen", "none", "densedepth", "fastdepth"]
 Averaging = Literal["image", "pixel"]
 Pixels = Literal["range", "measured"]
 Divisor = Literal["truth", "prediction"]
+OwnSize = Literal["each frame's own"]
+OWN_SIZE: OwnSize = "each frame's own"
+NYU_FRAME = (480, 640)
+"""Height and width of the frames that protocols for NYU Depth v2 are defined on."""
 
 OURS = "ours"
 """Name of the protocol that ``scores.json`` is made under."""
 
 
 class PublishedProtocol(Settings):
-    """How a published repository scores depth on NYU Depth v2.
+    """How a published repository scores depth.
 
     Attributes:
         source: Repository, file and commit that was read.
@@ -38,6 +42,7 @@ class PublishedProtocol(Settings):
         flip_averaging: Whether predictions are averaged with those of the mirrored image. Cached rows were made with
             it or without; a protocol never changes that, it is noted beside the scores.
         truth: Which depth of the labelled set is the truth.
+        frame: Height and width of the frames that it is defined on.
         beyond: What scores from cached rows cannot follow.
     """
 
@@ -52,6 +57,7 @@ class PublishedProtocol(Settings):
     relative_to: Divisor = "truth"
     flip_averaging: bool
     truth: Literal["measured", "in-filled"]
+    frame: ImageSize = NYU_FRAME
     beyond: tuple[str, ...] = ()
 
     def applied(self, rows: "EvalProtocol") -> "EvalProtocol":
@@ -77,9 +83,9 @@ class PublishedProtocol(Settings):
             found.append(f"published {published} flip averaging, these rows were made {here} it")
         if (self.truth == "in-filled") != infilled:
             found.append(f"published on {self.truth} depth; scored here on the depth that the test frames have")
-        if rows.size != (480, 640):
-            height, width = rows.size
-            found.append(f"defined for frames of 480x640, scaled to {height}x{width}")
+        if rows.size != self.frame:
+            size = "the size of each frame" if rows.size == OWN_SIZE else "{}x{}".format(*rows.size)
+            found.append("defined for frames of {}x{}, scaled to {}".format(*self.frame, size))
         return (*found, *self.beyond)
 
 

@@ -3,23 +3,36 @@
 from ensemble.evaluation.results.gallery import read_galleries
 from ensemble.evaluation.results.protocols import read_protocols
 from ensemble.evaluation.results.scores import read_scores
-from ensemble.report.protocols import protocols_markdown
-from ensemble.report.tables import markdown_table
+from ensemble.report.tables.protocols import protocol_tables, protocols_markdown
+from ensemble.report.tables.scores import score_document, score_table
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Run
+from ensemble.tables import Table
 
 
-def draw_evaluation(out: Run) -> None:
+def draw_evaluation(out: Run, *, published: bool = False) -> list[Table]:
     """Put the tables, and the pictures where stacks were scored, beside the numbers that an evaluation wrote.
+
+    Args:
+        out: The evaluation.
+        published: Add the rows of the published study to what is handed back; files go without them.
+
+    Returns:
+        What a terminal is to show.
 
     Raises:
         ValueError: A file of the evaluation is missing, damaged, or of another version.
     """
-    write_text(out.table, markdown_table(read_scores(out.scores)))
+    scores = read_scores(out.scores)
+    tables = [score_table(scores, published=published)]
+    write_text(out.table, score_document(scores))
     if out.protocols.is_file():
-        write_text(out.protocols_table, protocols_markdown(read_protocols(out.protocols)))
+        comparison = read_protocols(out.protocols)
+        tables += protocol_tables(comparison)
+        write_text(out.protocols_table, protocols_markdown(comparison))
     if out.picture_arrays.is_file():
         from ensemble.report.drawing.picture_grid import picture_grid
 
         (gallery,) = read_galleries(out.picture_arrays)
         picture_grid([image.row for image in gallery.images], out.pictures, gallery.learners)
+    return tables

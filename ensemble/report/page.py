@@ -1,14 +1,12 @@
 """The report as one HTML page that holds everything within itself and asks nobody for anything."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ensemble.evaluation.results.comparisons import Comparisons, leading_stack, row_marks
+from ensemble.evaluation.results.comparisons import Comparisons, leading_stack
 from ensemble.evaluation.results.details import (
     BINS,
     SparsificationDetails,
@@ -19,26 +17,17 @@ from ensemble.evaluation.results.details import (
 from ensemble.evaluation.results.gallery import Gallery
 from ensemble.evaluation.results.merging import Evaluation
 from ensemble.evaluation.results.published import PUBLISHED_NOTE
-from ensemble.evaluation.results.scores import REFERENCES, TITLES, ScoreRow, Scores, headroom
-from ensemble.metrics.formulas import METRICS, TABLE_METRICS
-from ensemble.report.documents import COST_HEADINGS, cost_cells, costed, verdict
+from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores, headroom
+from ensemble.metrics.formulas import METRICS
+from ensemble.metrics.statistics import Difference
+from ensemble.report.documents import DIFFERENCES, cost_table
 from ensemble.report.drawing import LARGEST_ERROR
 from ensemble.report.drawing.charts import Chart, Line, line_chart, steps
-from ensemble.report.sentences import MARK_WORDS, MARKS, REFERENCE_WORDS, resampling_sentence, summary
-from ensemble.report.tables import HEADROOM_METRICS
-from ensemble.report.wording import (
-    best_values,
-    caption,
-    headings,
-    interval,
-    is_best,
-    millions,
-    number,
-    probability,
-    protocol_entries,
-    share,
-    shown_rows,
-)
+from ensemble.report.sentences import MARKS, REFERENCE_WORDS, resampling_sentence, summary
+from ensemble.report.tables.scores import HEADROOM_METRICS, score_table
+from ensemble.report.wording import caption, difference_cells, protocol_entries, share, shown_rows, tone_of
+from ensemble.tables import Row, Table, plain_table
+from ensemble.tables.html import page_template
 
 WEIGHT_EDGES = tuple(index / BINS for index in range(BINS + 1))
 
@@ -60,24 +49,17 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
     scores = evaluation.scores
     titles = {row.name: row.title for row in scores.rows}
     leading = leading_stack(scores)
-    environment = Environment(
-        loader=PackageLoader("ensemble.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.jinja").render(
+    table = score_table(scores, comparisons, published=published, headroom_of={}, parameters="params, M")
+    return page_template("page.html.jinja", "ensemble.report").render(
         experiment=scores.experiment,
         summary=summary(scores, comparisons),
-        headings=headings(),
-        groups=_groups(scores, comparisons, published=published),
+        scores=replace(table, title=""),
         caption=caption(scores, published=False),
         published_note=PUBLISHED_NOTE if published else "",
-        legend=[(MARKS[name], words) for name, words in MARK_WORDS.items()],
+        legend=list(MARKS.values()),
         rooms=_rooms(scores),
         differences=[
-            {"title": row.title, "open": row == leading, "references": found}
+            {"title": row.title, "open": row == leading, "tables": found}
             for row in sorted(scores.rows, key=lambda row: row != leading)
             if row.kind == "stack" and (found := _differences(comparisons, row))
         ],
@@ -89,8 +71,7 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
             for name, each in _first(evaluation.details, leading)
             if each.uncertainty is not None
         ],
-        cost_headings=COST_HEADINGS,
-        costs=[(cost_cells(row), row.note) for row in costed(scores)],
+        costs=cost_table(scores),
         protocol=protocol_entries(scores),
         resampling=resampling_sentence(comparisons),
     )
@@ -106,62 +87,8 @@ def _drawn(galleries: Mapping[str, Gallery], titles: Mapping[str, str], leading:
     return [draw_gallery(gallery, title) for title, gallery in shown]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One score in the main table."""
-
-    value: str
-    deviation: str
-    marks: str
-    words: str
-    best: bool
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar of head-room, its place as percent of the track."""
-
-    title: str
-    text: str
-    left: float
-    width: float
-    below: bool
-    cut: bool
-
-
-def _groups(scores: Scores, comparisons: Comparisons, *, published: bool) -> list[tuple[str, list[dict[str, Any]]]]:
-    best = best_values(scores.rows)
-    grouped = groupby(shown_rows(scores, published=published), key=lambda row: TITLES[row.kind])
-    return [
-        (
-            title,
-            [
-                {
-                    "title": row.title,
-                    "note": "; ".join(filter(None, [row.note, f"{row.repeats} fits" if row.repeats > 1 else ""])),
-                    "cells": [_cell(row, metric, comparisons, best) for metric in TABLE_METRICS],
-                    "parameters": millions(row.parameters),
-                }
-                for row in rows
-            ],
-        )
-        for title, rows in grouped
-    ]
-
-
-def _cell(row: ScoreRow, metric: str, comparisons: Comparisons, best: Mapping[str, str]) -> Cell:
-    marks = row_marks(comparisons, row, metric)
-    return Cell(
-        value=number(row.scores[metric]),
-        deviation="" if row.deviations is None else number(row.deviations[metric]),
-        marks="".join(MARKS[mark] for mark in marks),
-        words="; ".join(MARK_WORDS[mark] for mark in marks),
-        best=is_best(row, metric, best),
-    )
-
-
-def _rooms(scores: Scores) -> list[tuple[str, list[Bar], float]]:
-    """Per metric: its label, a bar per row, and where the plain mean stands on the track in percent."""
+def _rooms(scores: Scores) -> list[tuple[str, list[dict[str, Any]], float]]:
+    """Per metric: its label, a bar per row, and where the plain mean stands; places are percent of the track."""
     rows = [row for row in shown_rows(scores, published=False) if row.kind not in ("constant", "bound")]
     found = []
     for metric in HEADROOM_METRICS:
@@ -173,39 +100,31 @@ def _rooms(scores: Scores) -> list[tuple[str, list[Bar], float]]:
         high = max(0.05, *(each for _, each in known), 0.05)
         scale = 100 / (high - low)
         bars = [
-            Bar(
-                title=row.title,
-                text=share(each),
-                left=(min(0.0, max(each, low)) - low) * scale,
-                width=abs(max(each, low)) * scale,
-                below=each < 0,
-                cut=each < low,
-            )
+            {
+                "title": row.title,
+                "text": share(each),
+                "left": (min(0.0, max(each, low)) - low) * scale,
+                "width": abs(max(each, low)) * scale,
+                "below": each < 0,
+                "cut": each < low,
+            }
             for row, each in known
         ]
         found.append((METRICS[metric].label, bars, -low * scale))
     return found
 
 
-def _differences(comparisons: Comparisons, row: ScoreRow) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """Per reference, one line per metric: label, difference, interval, p-value, verdict."""
-    return [
-        (
-            REFERENCE_WORDS[reference],
-            [
-                (
-                    METRICS[each.metric].label,
-                    number(each.difference, signed=True),
-                    interval(each.low, each.high),
-                    probability(each.p_holm),
-                    verdict(each),
-                )
-                for each in found
-            ],
-        )
-        for reference in REFERENCES
-        if (found := comparisons.against(row.name, reference))
-    ]
+def _differences(comparisons: Comparisons, row: ScoreRow) -> list[Table]:
+    """A table per reference, a line per metric; verdicts short and coloured."""
+    lines = {name: [_difference(each) for each in comparisons.against(row.name, name)] for name in REFERENCES}
+    headings = (*DIFFERENCES, "verdict")
+    return [plain_table(headings, own, title=f"against {REFERENCE_WORDS[name]}") for name, own in lines.items() if own]
+
+
+def _difference(each: Difference) -> Row:
+    *numbers, told = difference_cells(each)
+    tone = tone_of(each)
+    return Row.of(METRICS[each.metric].label, *numbers, told if tone else "n. s.", tone=tone or "quiet")
 
 
 def _first(found: Mapping[str, Any], leading: ScoreRow | None) -> list[tuple[str, Any]]:

@@ -7,21 +7,15 @@ from ensemble.evaluation.results.scores import REFERENCES, Scores
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference, few_scenes
 from ensemble.runs.names import BEST_SINGLE, MEAN, SEED_MEAN
+from ensemble.tables import Mark
 
 MARKS = {
-    "above": "▲",
-    "below": "▼",
-    BEST_SINGLE: "†",
-    SEED_MEAN: "‡",
+    "above": Mark("▲", "significantly better than the plain mean"),
+    "below": Mark("▼", "significantly worse than the plain mean"),
+    BEST_SINGLE: Mark("†", "significantly better than the best single learner"),
+    SEED_MEAN: Mark("‡", "significantly better than the mean of seeds at equal cost"),
 }
 """What stands behind a value: above or below the plain mean, better than the two other references."""
-
-MARK_WORDS = {
-    "above": "significantly better than the plain mean",
-    "below": "significantly worse than the plain mean",
-    BEST_SINGLE: "significantly better than the best single learner",
-    SEED_MEAN: "significantly better than the mean of seeds at equal cost",
-}
 
 REFERENCE_WORDS = {
     MEAN: "the plain mean",
@@ -63,6 +57,11 @@ def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
             f"{'; '.join(others)}."
         )
     return sentences
+
+
+def mark_legend() -> str:
+    """What every mark says."""
+    return f"{'; '.join(f'{mark.symbol} {mark.words}' for mark in MARKS.values())}."
 
 
 def resampling_sentence(comparisons: Comparisons) -> str:

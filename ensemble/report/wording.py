@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from ensemble.evaluation.results.published import PUBLISHED, PUBLISHED_NOTE
 from ensemble.evaluation.results.scores import TITLES, ScoreRow, Scores
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
+from ensemble.metrics.statistics import Difference
+from ensemble.tables.table import Tone
 
 NO_WINNERS = ("bound", "published")
 """Kinds of rows that are never the best of a column."""
@@ -16,10 +18,9 @@ def shown_rows(scores: Scores, *, published: bool) -> list[ScoreRow]:
     return sorted(rows, key=lambda row: list(TITLES).index(row.kind))
 
 
-def headings() -> list[str]:
-    """Labels of ``TABLE_METRICS`` with an arrow towards better."""
-    table = [METRICS[metric] for metric in TABLE_METRICS]
-    return [f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for metric in table]
+def heading(metric: str) -> str:
+    """Its label with an arrow towards better."""
+    return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
 
 
 def number(value: float, *, signed: bool = False) -> str:
@@ -34,6 +35,26 @@ def number(value: float, *, signed: bool = False) -> str:
 def interval(low: float, high: float) -> str:
     """Both ends of an interval of differences."""
     return f"[{number(low, signed=True)}, {number(high, signed=True)}]"
+
+
+def difference_cells(each: Difference) -> list[str]:
+    """Difference, interval, corrected p-value, and what the first row is."""
+    return [
+        number(each.difference, signed=True),
+        interval(each.low, each.high),
+        probability(each.p_holm),
+        verdict(each),
+    ]
+
+
+def verdict(each: Difference) -> str:
+    """What the first row of a difference is, after the correction."""
+    return tone_of(each) or "not significant"
+
+
+def tone_of(each: Difference) -> Tone:
+    """Whether it is good or bad news for the first row; neither where it may be chance."""
+    return "better" if each.better == "first" else "worse" if each.better == "second" else ""
 
 
 def share(value: float | None) -> str:
@@ -78,7 +99,7 @@ def is_best(row: ScoreRow, metric: str, best: Mapping[str, str]) -> bool:
 def caption(scores: Scores, *, published: bool) -> str:
     """Protocol, images and what else must be known to read the table."""
     ours = [row for row in scores.rows if row.kind != "published"]
-    sentences = [protocol_sentence(scores)]
+    sentences = ["; ".join(f"{name}: {value}" for name, value in protocol_entries(scores))]
     if ours:
         sentences.append(f"{ours[0].images} images")
     if ours and ours[0].without_valid:
@@ -90,11 +111,6 @@ def caption(scores: Scores, *, published: bool) -> str:
         sentences.append("± is the standard deviation over repeated fits")
     text = " ".join(f"{sentence}." for sentence in sentences if sentence)
     return f"{text} {PUBLISHED_NOTE}" if published else text
-
-
-def protocol_sentence(scores: Scores) -> str:
-    """Every entry of the protocol, in words."""
-    return "; ".join(f"{name}: {value}" for name, value in protocol_entries(scores))
 
 
 def protocol_entries(scores: Scores) -> list[tuple[str, str]]:

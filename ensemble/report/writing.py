@@ -7,11 +7,11 @@ from pathlib import Path
 from ensemble.evaluation.results.comparisons import compare
 from ensemble.evaluation.results.merging import merged, read_evaluation
 from ensemble.metrics.statistics import Resampling
-from ensemble.report.documents import csv_report, json_report, markdown_report, pairs_report
-from ensemble.report.latex import latex_table
+from ensemble.report.documents import csv_report, json_report, latex_report, markdown_report, pairs_report
 from ensemble.report.page import html_page
 from ensemble.report.sentences import summary
 from ensemble.runs.files import write_text
+from ensemble.runs.locks import PATIENCE, StoreLock
 from ensemble.runs.paths import Outputs, Run
 
 
@@ -61,13 +61,14 @@ def write_report(
     folder = out or (runs[0].folder if len(runs) == 1 else where.report(first))
     texts = (
         markdown_report(scores, comparisons, published=published),
-        latex_table(scores, comparisons, published=published),
+        latex_report(scores, comparisons, published=published),
         csv_report(scores, comparisons),
-        pairs_report(comparisons),
+        pairs_report(comparisons.differences),
         html_page(evaluation, comparisons, published=published),
     )
     files = Run(folder).reports
-    for path, text in zip(files, texts, strict=True):
-        write_text(path, text)
+    with StoreLock(folder, patience=PATIENCE, keep=False):
+        for path, text in zip(files, texts, strict=True):
+            write_text(path, text)
     names = tuple(path.name for path in files)
     return Written(folder, names, tuple(summary(scores, comparisons)), json_report(scores, comparisons))

@@ -9,6 +9,7 @@ from ensemble.console import messages
 from ensemble.runs.files import write_text
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
+from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import Settings
 
@@ -37,7 +38,9 @@ def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
     """
     try:
         rests_on = json.loads(run.sources.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
+        if not isinstance(error, FileNotFoundError):
+            refuse_unreadable(run.sources, error)
         raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the run over") from error
     before = {name: value[:12] for name, value in rests_on.items() if name in sources}
     now = {name: value[:12] for name, value in sources.items()}

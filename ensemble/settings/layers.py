@@ -18,8 +18,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from ensemble.settings.complaints import complaints
-from ensemble.settings.schema import NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
-from ensemble.settings.trees import SettingsError, Tree, check_name, merged, parse_assignments, read_yaml
+from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
+from ensemble.settings.places import at_home
+from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings, Settings, StackSettings
+from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
 RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
@@ -37,13 +39,6 @@ CHOICES = {
 """Texts that a keyword argument of a network may be."""
 
 
-def config_folder() -> Path:
-    """The folder ``configs``: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    packaged = package / "configs"
-    return packaged if packaged.is_dir() else package.parent / "configs"
-
-
 def known_learners() -> tuple[str, ...]:
     """Names of the learners that have a YAML file, without importing their networks."""
     return tuple(sorted(path.stem for path in (config_folder() / "base").glob("*.yaml")))
@@ -59,8 +54,8 @@ class Choice:
     """What a person chose settings by; everything else follows from files.
 
     Attributes:
-        kind: ``rooms`` or ``nyu``; where absent, what ``config`` says, else ``nyu`` where a copy is named, else rooms.
-        root: Folder of a copy of NYU Depth v2.
+        kind: Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``.
+        root: Folder of the data.
         config: An experiment file.
         assignments: ``section.key=value``, as given with ``--set``.
     """
@@ -96,7 +91,7 @@ def learner_settings(learner: str, choice: Choice = NOTHING) -> LearnerSettings:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
     check_name(learner, known_learners(), "learner")
-    assigned = parse_assignments(choice.assignments)
+    assigned = _assigned(choice, "learner", f"the command's argument, here {learner}")
     layers = _layers(choice, assigned)
     settings = _learner(learner, layers, assigned)
     if choice.config is not None:
@@ -126,17 +121,29 @@ def stack_settings(
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
     check_name(inputs, known_inputs(), "inputs")
-    assigned, root = parse_assignments(choice.assignments), choice.root
+    assigned, root = _assigned(choice, "inputs", f"--inputs, here {inputs}"), choice.root
     layers = _layers(choice, assigned)
     if inherited is not None:
         layers.append(dict(inherited))
-        layers.append({"data": {"root": str(root.absolute())}} if root is not None else {})
+        layers.append({"data": {"root": str(at_home(root).absolute())}} if root is not None else {})
     settings = _stack(inputs, layers, assigned, learners)
     for learner in settings.learners:
         check_name(learner, (*known_learners(), *imported), "learner")
     if choice.config is not None:
         _check_file(choice.config, layers, assigned)
     return settings
+
+
+def _assigned(choice: Choice, named: str, chosen_by: str) -> Tree:
+    """The tree of all ``--set``, without the one setting that something else chooses.
+
+    Raises:
+        SettingsError: It is among them, where it would go unheard.
+    """
+    assigned = parse_assignments(choice.assignments)
+    if named in assigned:
+        raise SettingsError(f"--set {named}=...: is chosen by {chosen_by}; leave the --set out")
+    return assigned
 
 
 def experiment_name(choice: Choice = NOTHING) -> str:
@@ -156,16 +163,19 @@ def experiment_name(choice: Choice = NOTHING) -> str:
 
 
 def moved(settings: RunSettings, root: Path | None) -> RunSettings:
-    """The settings of a run whose copy of NYU Depth v2 lies elsewhere now.
+    """The settings of a run whose data lie elsewhere now.
 
     Raises:
-        SettingsError: The run has no such copy.
+        SettingsError: The run's data lie in no folder.
     """
     if root is None:
         return settings
-    if settings.data.kind != "nyu":
-        raise SettingsError(f"--root {root}: this run uses data.kind {settings.data.kind}, expected nyu; leave it out")
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"root": root.absolute()})})
+    if settings.data.facts.variable is None:
+        expected = " or ".join(kinds_on_disk())
+        raise SettingsError(
+            f"--root {root}: this run uses data.kind {settings.data.kind}, expected {expected}; leave it out"
+        )
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"root": at_home(root).absolute()})})
 
 
 def stored_settings(kind: type[SomeSettings], path: Path) -> SomeSettings:
@@ -226,22 +236,29 @@ def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
     root = choice.root
     chosen = _experiment_file(choice.config) if choice.config is not None else {}
     named, asked = (_mapping(tree.get("data", {}), "data") for tree in (chosen, assigned))
-    place = asked.get("root") or root or named.get("root") or os.environ.get("NYU_ROOT")
-    kind = asked.get("kind") or choice.kind or named.get("kind") or ("nyu" if place else "rooms")
-    check_name(str(kind), typing.get_args(DataSettings.model_fields["kind"].annotation), "data.kind (--data)")
-    if kind != "nyu" and root is not None:
+    place = asked.get("root") or root or named.get("root")
+    some = place or os.environ.get(facts_of(COPY).variable or "")
+    kind = str(asked.get("kind") or choice.kind or named.get("kind") or (COPY if some else GENERATED))
+    variable = facts_of(kind).variable
+    if variable is None and root is not None:
+        expected, add = " or ".join(kinds_on_disk()), " or ".join(f"--data {each}" for each in kinds_on_disk())
         raise SettingsError(
-            f"--root {root}: expected data.kind nyu, found {kind}; add --data nyu, or leave --root out to use {kind}"
+            f"--root {root}: expected data.kind {expected}, found {kind}; add {add}, or leave --root out to use {kind}"
         )
     options: Tree = {"data": {"kind": kind}}
-    if kind == "nyu" and place:
-        options["data"]["root"] = str(Path(place).absolute()) if isinstance(place, str | Path) else place
-    return [read_yaml(config_folder() / "data" / f"{kind}.yaml"), chosen, options]
+    if variable is not None and (place := place or os.environ.get(variable)):
+        options["data"]["root"] = str(at_home(Path(place)).absolute()) if isinstance(place, str | Path) else place
+    return [_sections(config_folder() / "data" / f"{kind}.yaml"), chosen, options]
+
+
+def _sections(path: Path) -> Tree:
+    """The settings of a file, without what ``facts_of`` reads there."""
+    return {section: value for section, value in read_yaml(path).items() if section != "source"}
 
 
 def _experiment_file(config: Path) -> Tree:
     """The tree of ``--config``, with all names of sections and learners checked."""
-    chosen = read_yaml(config)
+    chosen = _sections(config)
     for section in chosen:
         check_name(section, FILE_SECTIONS, f"section of {config}")
     special = _mapping(chosen.get("learners", {}), "learners")

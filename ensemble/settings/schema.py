@@ -6,7 +6,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ensemble.settings.kinds import KindFacts, facts_of
+from ensemble.settings.places import at_home
 
 
 class Settings(BaseModel):
@@ -20,8 +23,18 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Factor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 ImageSize = tuple[Positive, Positive]
+SMALLEST_SIDE = 32
+"""Pixels: the deepest map of an encoder has one for 32 by 32 of these."""
+
+Side = Annotated[int, Field(ge=SMALLEST_SIDE)]
+Deviation = Annotated[float, Field(gt=0)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 Name = Annotated[str, Field(pattern=NAME, max_length=100)]
+
+
+def _known_kind(kind: str) -> str:
+    facts_of(kind)
+    return kind
 
 
 class RoomsSettings(Settings):
@@ -76,11 +89,11 @@ class DataSettings(Settings):
     """Where frames come from, at what size, and how they are split by scene.
 
     Attributes:
-        kind: ``rooms`` generates scenes; ``nyu`` reads a copy of NYU Depth v2 from disk.
-        root: Folder of the copy (``nyu`` only).
+        kind: ``rooms`` generates scenes; ``nyu`` reads a copy of NYU Depth v2 from disk; ``facts`` says what they are.
+        root: Folder of the data, for kinds that lie in one.
         infilled: Take depth whose holes were filled where a copy has both kinds (the labelled set), not measured depth.
         size: Height and width that every frame is brought to; predictions are cached at this size.
-        border: Rows and columns (top, left, bottom, right, in pixels of a 480x640 frame) that training crops stay in.
+        border: Rows and columns (top, left, bottom, right, in pixels of the kind's frame) that training crops stay in.
         crop: Height and width of a training crop, in pixels of ``size``; the whole frame where absent.
         min_depth: Metres; nearer measurements are invalid.
         max_depth: Metres; farther measurements are invalid, and networks predict up to here.
@@ -95,14 +108,14 @@ class DataSettings(Settings):
         workers: Loader processes.
     """
 
-    kind: Literal["rooms", "nyu"] = "rooms"
-    root: Path | None = None
+    kind: Annotated[str, AfterValidator(_known_kind)] = "rooms"
+    root: Annotated[Path, AfterValidator(at_home)] | None = None
     infilled: bool = False
-    size: ImageSize = (480, 640)
+    size: tuple[Side, Side] = Field(default_factory=lambda data: facts_of(data["kind"]).frame)
     border: tuple[int, int, int, int] | None = None
     crop: ImageSize | None = None
     min_depth: Annotated[float, Field(gt=0)] = 1e-3
-    max_depth: Annotated[float, Field(gt=0)] = 10.0
+    max_depth: Annotated[float, Field(gt=0)] = Field(default_factory=lambda data: facts_of(data["kind"]).max_depth)
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test: Literal["official", "held-out"] = "official"
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -118,9 +131,11 @@ class DataSettings(Settings):
         if self.min_depth >= self.max_depth:
             raise ValueError(f"min_depth {self.min_depth} m must be below max_depth {self.max_depth} m")
         if self.border is not None:
-            top, left, bottom, right = self.border
-            if not (0 <= top < bottom <= 480 and 0 <= left < right <= 640):
-                raise ValueError(f"border {self.border}: expected top, left, bottom, right within a 480x640 frame")
+            (top, left, bottom, right), (height, width) = self.border, self.facts.frame
+            if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+                raise ValueError(
+                    f"border {self.border}: expected top, left, bottom, right within a {height}x{width} frame"
+                )
         if self.crop is not None:
             height, width = self.crop_region[2:]
             if self.crop[0] > height or self.crop[1] > width:
@@ -128,21 +143,27 @@ class DataSettings(Settings):
         return self
 
     @property
+    def facts(self) -> KindFacts:
+        """What is known of all data of this kind."""
+        return facts_of(self.kind)
+
+    @property
     def crop_region(self) -> tuple[int, int, int, int]:
         """Top, left, height and width, in pixels of ``size``, of the region that training crops are taken from."""
         height, width = self.size
         if self.border is None:
             return 0, 0, height, width
-        top, bottom = (round(row * height / 480) for row in (self.border[0], self.border[2]))
-        left, right = (round(column * width / 640) for column in (self.border[1], self.border[3]))
+        rows, columns = self.facts.frame
+        top, bottom = (round(row * height / rows) for row in (self.border[0], self.border[2]))
+        left, right = (round(column * width / columns) for column in (self.border[1], self.border[3]))
         return top, left, bottom - top, right - left
 
 
 class EncoderSettings(Settings):
-    """The pyramid of features that a decoder reads.
+    """The encoder whose features a decoder reads.
 
     Attributes:
-        name: Any timm model with five strides.
+        name: Any timm model with what the decoder needs; a pyramid of five strides for those of the study.
         weights: ``imagenet`` asks timm for its pretrained weights, ``none`` starts from random ones, anything else is
             a file with a state dictionary (safetensors, or a PyTorch file of plain tensors).
         arguments: Further arguments of timm's ``create_model``.
@@ -151,10 +172,10 @@ class EncoderSettings(Settings):
     """
 
     name: str = "ghostnet_100"
-    weights: str = "none"
+    weights: Annotated[str, AfterValidator(at_home)] = "none"
     arguments: dict[str, Any] = {}
     mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    std: tuple[Deviation, Deviation, Deviation] | None = None
 
 
 class TrainingSettings(Settings):
@@ -218,7 +239,7 @@ class EvaluationSettings(Settings):
     """How predictions are scored; stored beside every score.
 
     Attributes:
-        crop: ``eigen`` scores rows 45:471 and columns 41:601 of a 480x640 frame, ``none`` the whole frame.
+        crop: What of a frame is scored: all of it with ``none``, else a crop of ``ensemble.metrics.protocols.CROPS``.
         flip_averaging: Average with the prediction of the mirrored image.
         batch_size: Frames per forward pass.
     """

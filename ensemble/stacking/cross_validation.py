@@ -11,13 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from ensemble.data.division import open_experiment
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
-from ensemble.metrics.statistics import Difference, few_scenes, paired_differences
+from ensemble.metrics.statistics import Difference, paired_differences
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.fit import fit_meta
@@ -130,38 +127,3 @@ def cross_validate(
         {row: dict(zip(TABLE_METRICS, values.tolist(), strict=True)) for row, values in zip(ROWS, means, strict=True)},
         tuple(paired_differences(scores, scenes, rows=ROWS, metrics=metrics)),
     )
-
-
-def cross_validation_table(found: CrossValidation) -> Table:
-    """Metric by metric, for a terminal of 80 columns."""
-    better = sum(each.better == "first" for each in found.differences)
-    worse = sum(each.better == "second" for each in found.differences)
-    table = Table(
-        title=Text(f"{found.name}, cross-validated over folds of scenes", style="bold italic"),
-        box=box.HORIZONTALS,
-        padding=(0, 1),
-        pad_edge=False,
-        caption=Text(
-            f"Out-of-fold rows, {found.frames} frames of {found.scenes} scenes, fits per fold: {found.repeats}. The "
-            f"stack takes away {100 * found.gain:+.2f} % of the plain mean's error (mean over the metrics); it is "
-            f"significantly better on {better} and worse on {worse} of {len(TABLE_METRICS)} metrics (paired bootstrap "
-            f"over scenes, Holm).{few_scenes(found.scenes)}",
-            style="dim",
-        ),
-        caption_justify="left",
-    )
-    table.add_column("metric", no_wrap=True)
-    for title in ("mean", "stack", "difference", "95 % interval", "p (Holm)"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for each in found.differences:
-        metric = METRICS[each.metric]
-        style = {"first": "green", "second": "red"}.get(each.better or "", "")
-        table.add_row(
-            f"{metric.label} {'↑' if metric.higher_is_better else '↓'}",
-            f"{found.scores['mean'][each.metric]:.4f}",
-            f"{found.scores['stack'][each.metric]:.4f}",
-            Text(f"{each.difference:+.4f}", style=style),
-            f"{each.low:+.4f} .. {each.high:+.4f}",
-            f"{each.p_holm:.4f}",
-        )
-    return table

@@ -20,7 +20,7 @@ from meta.inputs import assemble
 from meta.unet import MetaUNet
 
 PIXELS_TOGETHER = 4 * 96 * 128
-"""Of the frames of one pass. A pass over more takes as long for each, and oneDNN sums in another order, so that the last
+"""Of the frames of one pass. One over more takes as long for each, and oneDNN sums in another order, so that the last
 bits differ from those of frames one by one."""
 
 

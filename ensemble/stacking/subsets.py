@@ -12,9 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from rich import box
-from rich.table import Table
-from rich.text import Text
 from torch import Tensor
 
 from ensemble.data.division import open_experiment
@@ -186,42 +183,6 @@ def compare_subsets(learners: Sequence[LevelZero], outputs: Outputs, settings: S
         for best in comparison.best
     }
     return replace(comparison, places=_places(names, per_frame, scenes))
-
-
-def subset_table(comparison: Comparison) -> Table:
-    """Every subset with its best combiner, for a terminal of 80 columns or more."""
-    best = comparison.best
-    table = Table(
-        title=Text(f"{comparison.experiment}: subsets of learners", style="bold italic"),
-        box=box.HORIZONTALS,
-        padding=(0, 1),
-        pad_edge=False,
-        caption=Text(
-            f"Out-of-fold rows, {comparison.frames} frames of {comparison.scenes} scenes. Weights are fitted on the "
-            f"other folds; of each subset the best of {len(COMBINERS) + len(FITTED_COMBINERS)} combiners by "
-            f"{METRICS[CHOSEN_BY].label} is shown.",
-            style="dim",
-        ),
-        caption_justify="left",
-    )
-    table.add_column("learners")
-    table.add_column("best combiner", no_wrap=True)
-    for metric in SHOWN:
-        arrow = "↑" if METRICS[metric].higher_is_better else "↓"
-        table.add_column(f"{METRICS[metric].label} {arrow}", justify="right", no_wrap=True)
-    winners = {
-        metric: (max if METRICS[metric].higher_is_better else min)(f"{each.scores[metric]:.4f}" for each in best)
-        for metric in SHOWN
-    }
-    size = 0
-    for each in sorted(best, key=lambda each: (len(each.learners), each.scores[CHOSEN_BY])):
-        if len(each.learners) != size:
-            table.add_section()
-        size = len(each.learners)
-        cells = [(metric, f"{each.scores[metric]:.4f}") for metric in SHOWN]
-        numbers = [Text(cell, style="bold" if cell == winners[metric] else "") for metric, cell in cells]
-        table.add_row(" + ".join(each.learners), each.combiner, *numbers)
-    return table
 
 
 def _subsets(learners: int) -> Iterator[tuple[int, ...]]:

@@ -10,9 +10,11 @@ import lightning
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from base_learners.encoders.weights import without_advice
 from ensemble.metrics.formulas import METRICS
 from ensemble.runs.files import write_bytes
 from ensemble.runs.paths import Run
+from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget
 from ensemble.training.weights import save_weights
@@ -64,7 +66,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no checkpoint") from error
     except _DAMAGED as error:
-        raise _refused(path, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
+        refuse_unreadable(path, error)
+        raise _refused(path, f"{type(error).__name__}: {without_advice(error)}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("global_step"), int):
         raise _refused(path, "found no state of a training run in it")
     return checkpoint

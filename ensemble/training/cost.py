@@ -11,14 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from rich import box
-from rich.table import Table
-from rich.text import Text
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_learners import LEARNERS
 from ensemble.metrics.study import STUDIED, Published
+from ensemble.settings.kinds import COPY
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
 from ensemble.training.networks import build_learner, build_stack
 from meta.inputs import channel_count
@@ -170,31 +168,6 @@ def profile_network(
     )
 
 
-def profile_table(rows: Sequence[ProfileRow]) -> Table:
-    """One line per network, and below it the published figures where there are any."""
-    table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0), caption=_caption(rows), caption_justify="left")
-    table.add_column("network")
-    for heading in ("parameters", "MB", f"G mul-adds\n{_asked_size(rows)}", f"G mul-adds\n{_size(PUBLISHED_SIZE)}"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("ms", justify="right", no_wrap=True)
-    table.add_column("frames/s", justify="right", no_wrap=True)
-    for row in rows:
-        profile = row.profile
-        table.add_row(
-            Text(row.title),
-            f"{profile.parameters:,}",
-            f"{profile.megabytes:.2f}",
-            _billions(profile.mul_adds),
-            _with_deviation(row),
-            f"{profile.milliseconds:.1f}",
-            f"{profile.frames_per_second:.2f}",
-            end_section=row.published is None,
-        )
-        if row.published is not None:
-            table.add_row(*_published_cells(row.published), style="dim", end_section=True)
-    return table
-
-
 def profile_json(rows: Sequence[ProfileRow]) -> str:
     """A list with one object per network; multiply-adds are plain numbers, not billions."""
     return json.dumps([_json_row(row) for row in rows], indent=2)
@@ -215,7 +188,7 @@ def _json_row(row: ProfileRow) -> dict[str, object]:
         "channels_last": row.profile.channels_last,
         "repeats": row.profile.repeats,
         "counter": COUNTER,
-        f"mul_adds_{_size(PUBLISHED_SIZE)}": row.mul_adds_published_size,
+        f"mul_adds_{spelt_size(PUBLISHED_SIZE)}": row.mul_adds_published_size,
         "deviation_percent": row.deviation_percent,
         "published": None
         if published is None
@@ -267,54 +240,12 @@ def _evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 def _check_size(size: tuple[int, int]) -> None:
     if min(size) < 1:
-        raise ValueError(f"profile: found size {_size(size)}; height and width must be at least 1 pixel")
+        raise ValueError(f"profile: found size {spelt_size(size)}; height and width must be at least 1 pixel")
 
 
-def _size(size: tuple[int, int]) -> str:
+def spelt_size(size: tuple[int, int]) -> str:
+    """Height and width as they are given on a command line."""
     return f"{size[0]}x{size[1]}"
-
-
-def _asked_size(rows: Sequence[ProfileRow]) -> str:
-    sizes = {row.profile.size for row in rows}
-    if len(sizes) > 1:
-        raise ValueError(f"profile table: found sizes {sorted(sizes)}; measure all at one size")
-    return _size(sizes.pop()) if sizes else ""
-
-
-def _billions(count: float) -> str:
-    return f"{count / 1e9:.3g}" if count < 1e7 else f"{count / 1e9:.2f}"
-
-
-def _with_deviation(row: ProfileRow) -> str:
-    if row.mul_adds_published_size is None:
-        return "-"
-    deviation = row.deviation_percent
-    count = _billions(row.mul_adds_published_size)
-    return count if deviation is None else f"{count} ({round(deviation, 1) + 0.0:+.1f} %)"
-
-
-def _published_cells(published: Published | PublishedCost) -> tuple[str, ...]:
-    rate = published.frames_per_second
-    return (
-        "  published",
-        f"{published.parameters:,}",
-        f"{BYTES_PER_PARAMETER * published.parameters / 1e6:.2f}",
-        "-",
-        _billions(published.mul_adds),
-        "-" if rate is None else f"{1e3 / rate:.1f}",
-        "-" if rate is None else f"{rate:.2f}",
-    )
-
-
-def _caption(rows: Sequence[ProfileRow]) -> str:
-    ways = {
-        f"{row.profile.device}{', channels_last' if row.profile.channels_last else ''}, median of {row.profile.repeats}"
-        for row in rows
-    }
-    lines = [f"One image, float32, {'; '.join(sorted(ways))}.", f"Multiply-adds: {COUNTER}."]
-    if any(row.published is not None for row in rows):
-        lines.append("Published: parameters recounted, mul-adds by torchinfo, time on a GTX 1080 Ti.")
-    return "\n".join(lines)
 
 
 def profile_rows(
@@ -327,14 +258,14 @@ def profile_rows(
         size: Height and width of the timed image.
         device: Where to measure.
         repeats: Timed passes.
-        config: An experiment file with other widths or another encoder; the networks for NYU where absent.
+        config: An experiment file with other widths or another encoder; those for a copy where absent.
 
     Raises:
         ValueError: There is no such device here.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
-    kind = "nyu" if config is None else None
+    kind = COPY if config is None else None
     rows = []
     for name in [learner] if learner is not None else list(LEARNERS):
         settings = learner_settings(name, Choice(kind=kind, config=config, assignments=("encoder.weights=none",)))

@@ -120,7 +120,8 @@ def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
 
 def announce(title: str, frames: TrainingFrames, settings: LearnerSettings | StackSettings) -> None:
     """Say what is trained, on how many frames of what."""
-    place = settings.data.root if settings.data.kind == "nyu" else "generated rooms"
+    facts = settings.data.facts
+    place = facts.title if facts.variable is None else settings.data.root
     height, width = settings.data.size
     messages.print(
         f"{title}: {len(frames.fit)} frames to fit, {len(frames.validation)} to validate, {height}x{width}, {place}"

@@ -7,7 +7,6 @@ from typing import TypeVar
 from torch import nn
 
 from base_learners import LEARNERS
-from base_learners.encoder import build_encoder
 from ensemble.runs.paths import Run
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.weights import read_weights
@@ -24,18 +23,24 @@ def unloaded(settings: NetworkSettings) -> NetworkSettings:
 
 def build_learner(settings: LearnerSettings) -> nn.Module:
     """A learner's network with its initial weights."""
+    from base_learners.encoders.build import build_encoder  # timm takes longer to import than torch
+
+    learner = LEARNERS[settings.learner]
     encoder = build_encoder(
         settings.encoder.name,
+        needs=learner.needs,
         weights=settings.encoder.weights,
         arguments=settings.encoder.arguments,
         mean=settings.encoder.mean,
         std=settings.encoder.std,
     )
-    return LEARNERS[settings.learner].network(encoder, max_depth=settings.data.max_depth, **settings.network)
+    return learner.network(encoder, max_depth=settings.data.max_depth, **settings.network)
 
 
 def build_stack(settings: StackSettings) -> MetaUNet:
     """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
+    from base_learners.encoders.build import build_encoder
+
     learners = len(settings.learners)
     mean, std = normalisation(
         settings.inputs, learners, image_mean=settings.encoder.mean, image_std=settings.encoder.std

@@ -11,6 +11,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from ensemble.runs.files import write_bytes
+from ensemble.runs.refusals import refuse_unreadable
 
 
 def save_weights(network: nn.Module, path: Path, record: Mapping[str, Any]) -> None:
@@ -27,5 +28,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         return load_tensors(path.read_bytes())
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, MemoryError) as error:
+        if not isinstance(error, FileNotFoundError):
+            refuse_unreadable(path, error)
         raise ValueError(f"{path}: expected weights in the safetensors format ({error})") from error

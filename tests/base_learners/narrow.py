@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from base_learners import LEARNERS
-from base_learners.encoder import build_encoder
+from base_learners.encoders.build import build_encoder
 
 WIDTHS = (48, 32, 24, 16, 16)
 NARROW: dict[str, dict[str, Any]] = {  # a learner that is not here is tested as wide as it is
@@ -29,7 +29,8 @@ NARROW: dict[str, dict[str, Any]] = {  # a learner that is not here is tested as
 
 def narrow_network(name: str, *, seed: int = 0, encoder: str = "ghostnet_050", **changes: Any) -> nn.Module:
     torch.manual_seed(seed)
-    return LEARNERS[name].network(build_encoder(encoder), **{**NARROW.get(name, {}), **changes})
+    learner = LEARNERS[name]
+    return learner.network(build_encoder(encoder, needs=learner.needs), **{**NARROW.get(name, {}), **changes})
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -1,7 +1,11 @@
 """The pyramid's taps, its weights from every kind of file, and files that must be refused."""
 
+import argparse
+import errno
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,9 @@ import torch
 from narrow import noise
 from safetensors.torch import save_file
 
-from base_learners.encoder import build_encoder
+from base_learners.encoders.build import FITTING, build_encoder
+from base_learners.encoders.pyramid import Pyramid
+from base_learners.encoders.weights import read_tensors
 
 MOBILENET = (
     Path(os.environ.get("STACKDEPTH_WEIGHTS", "../shared/data/weights")) / "mobilenetv2_100_imagenet.safetensors"
@@ -73,6 +79,45 @@ def test_other_strides_and_names_are_refused():
         build_encoder("ghostnet_10")
     with pytest.raises(ValueError, match="arguments do not fit"):
         build_encoder("ghostnet_050", arguments={"colour": 1})
+
+
+def test_the_error_for_a_wrong_encoder_names_what_fits():
+    for wrong in ("convnext_atto", "vit_tiny_patch16_224"):
+        with pytest.raises(ValueError, match=f"{wrong}: .*; .* fit") as error:
+            build_encoder(wrong)
+        assert FITTING in str(error.value)
+    for name in FITTING.replace(" and", ",").split(", "):
+        assert len(build_encoder(name).channels) == 5
+    with pytest.raises(ValueError, match=r"strides \(2, 4, 8, 16, 32\), expected \(4, 64\)"):
+        build_encoder("ghostnet_050", needs=Pyramid((4, 64)))
+
+
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [("ghostnet_050", (4, 8, 16)), ("test_efficientnet", (4, 8, 16, 32)), ("convnext_atto", (4, 8, 16, 32))],
+)
+def test_a_decoder_gets_the_strides_it_needs_and_no_idle_weights(name, strides):
+    pyramid, image = build_encoder(name, needs=Pyramid(strides)), noise(2, 3, 64, 96)
+    maps = pyramid(image)
+    assert [tuple(single.shape[2:]) for single in maps] == [(64 // stride, 96 // stride) for stride in strides]
+    assert tuple(single.shape[1] for single in maps) == pyramid.channels
+    sum(single.square().mean() for single in maps).backward()
+    assert [key for key, p in pyramid.named_parameters() if p.grad is None] == []
+
+
+def test_a_part_of_a_pyramid_is_that_of_the_whole():
+    whole = build_encoder("ghostnet_050").eval()
+    part = build_encoder("ghostnet_050", needs=Pyramid((4, 16))).eval()
+    part.features.load_state_dict({key: whole.features.state_dict()[key] for key in part.features.state_dict()})
+    image = noise(1, 3, 64, 64)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(part(image), whole(image)[1::2], strict=False))
+
+
+def test_learners_are_imported_without_timm():
+    script = "import sys, base_learners; print('timm' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_normalisation_belongs_to_the_encoder():
@@ -209,3 +254,29 @@ def test_mobilenet_weights_load_into_a_features_model():
         deepest = pyramid(noise(1, 3, 96, 128))[4]
     assert deepest.shape == (1, 320, 3, 4)
     assert 0.05 < deepest.std() < 20
+
+
+def test_advice_to_execute_what_is_in_a_file_is_not_passed_on(tmp_path):
+    class Command:
+        def __reduce__(self):
+            return os.system, ("true",)
+
+    for content in (Command(), {"weight": argparse.Namespace()}):
+        torch.save(content, tmp_path / "w.pth")
+        with pytest.raises(
+            ValueError, match=r"it holds (posix\.system|argparse\.Namespace), which is no tensor"
+        ) as caught:
+            read_tensors(tmp_path / "w.pth")
+        assert "weights_only" not in str(caught.value)
+        assert "torch.load" not in str(caught.value)
+
+
+def test_weights_that_the_system_does_not_hand_out_are_not_called_damaged(tmp_path, monkeypatch):
+    (tmp_path / "w.safetensors").write_bytes(b"x")
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("safetensors.torch.load_file", refused)
+    with pytest.raises(ValueError, match=r"w\.safetensors: cannot be read \(Input/output error\)"):
+        read_tensors(tmp_path / "w.safetensors")

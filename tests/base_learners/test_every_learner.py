@@ -10,7 +10,7 @@ from narrow import narrow_network, noise
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_learners import LEARNERS
-from base_learners.encoder import build_encoder
+from base_learners.encoders.build import build_encoder
 from ensemble.metrics.study import STUDIED
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "base"

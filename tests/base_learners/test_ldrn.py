@@ -5,7 +5,7 @@ import torch
 from narrow import narrow_network, noise
 from torch.utils.flop_counter import FlopCounterMode
 
-from base_learners.encoder import build_encoder
+from base_learners.encoders.build import build_encoder
 from base_learners.ldrn import LDRN, WSConv2d, laplacian_pyramid, restore
 
 

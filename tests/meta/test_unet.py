@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from base_learners.encoder import build_encoder
+from base_learners.encoders.build import build_encoder
 from meta.fusion import SPACES, WEIGHTS, check_weights, fuse, log_mean_depth, mean_depth, split_maps
 from meta.inputs import assemble, channel_count, normalisation
 from meta.unet import MetaUNet

@@ -6,12 +6,14 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from ensemble.data.intrinsics import Intrinsics
+from ensemble.data.nyu.camera import FRAME
 from ensemble.data.rooms.render import Hits, cast, shade
 from ensemble.data.rooms.scene import Scene, draw_scene
 from ensemble.data.source import RawFrame
 
 FOCAL_X, FOCAL_Y, CENTRE_X, CENTRE_Y = 518.8579, 519.4696, 325.5824, 253.7362
-"""NYU Depth v2's intrinsics, in pixels of 480x640."""
+"""NYU Depth v2's intrinsics in pixels of its frame, rounded."""
 
 _NEAREST = 0.5
 _PROBE_SIZE = (18, 24)
@@ -48,7 +50,7 @@ def render_frame(
     pose = draw_pose(scene, generator)
     direction = ray_directions(size, pose)
     hits = cast(scene, pose.origin, direction)
-    focal_length = FOCAL_X * size[1] / 640
+    focal_length = FOCAL_X * size[1] / FRAME[1]
     radiance = shade(scene, pose.origin, direction, hits, focal_length=focal_length)
     depth = hits.depth.reshape(size)
     image = _exposed(radiance.reshape(*size, 3), generator)
@@ -58,7 +60,8 @@ def render_frame(
     if noise:
         spread = np.float32(0.0012) + np.float32(0.0019) * (depth - np.float32(0.4)) ** 2
         depth = depth + spread * generator.standard_normal(size, dtype=np.float32)
-    return RawFrame(image, np.where(valid, depth, np.float32(0)), valid)
+    camera = Intrinsics(FOCAL_X, FOCAL_Y, CENTRE_X, CENTRE_Y).resized(FRAME, size)
+    return RawFrame(image, np.where(valid, depth, np.float32(0)), valid, camera)
 
 
 def draw_pose(scene: Scene, generator: np.random.Generator) -> Pose:
@@ -90,8 +93,8 @@ def draw_pose(scene: Scene, generator: np.random.Generator) -> Pose:
 def ray_directions(size: tuple[int, int], pose: Pose) -> Float32[np.ndarray, "n 3"]:
     """Directions through the pixel centres, of length 1 along the optical axis, row by row."""
     height, width = size
-    x = ((np.arange(width) + 0.5) * (640 / width) - 0.5 - CENTRE_X) / FOCAL_X
-    y = ((np.arange(height) + 0.5) * (480 / height) - 0.5 - CENTRE_Y) / FOCAL_Y
+    x = ((np.arange(width) + 0.5) * (FRAME[1] / width) - 0.5 - CENTRE_X) / FOCAL_X
+    y = ((np.arange(height) + 0.5) * (FRAME[0] / height) - 0.5 - CENTRE_Y) / FOCAL_Y
     right, down, forward = pose.axes
     rows = y.astype(np.float32)[:, None, None] * down
     return (x.astype(np.float32)[None, :, None] * right + rows + forward).reshape(-1, 3)

@@ -20,9 +20,6 @@ from ensemble.predictions.foreign.record import import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.schema import DataSettings, ImportSettings
 
-LIKELY_METRES = (0.1, 20.0)
-"""Median depth of an indoor frame; outside of it the unit is in doubt."""
-
 SAME_ASPECT = 0.01
 """Relative difference of two ratios of height to width that is put down to rounding."""
 
@@ -114,6 +111,8 @@ def check_maps(
         with mended_by(request.command(outputs)):
             numbers = read_numbers(files[frame.id])
             metres = as_metres(numbers, request.settings.unit)
+            if not _has_shape_of(sizes, metres.shape):
+                sizes.add(source.read_image(frame).shape[:2])
             _check_map(metres, f"{files[frame.id]} (frame {frame.id})", sizes, positive=not request.align)
         head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
@@ -142,13 +141,18 @@ def _check_map(metres: Float32[np.ndarray, "h w"], where: str, sizes: set[tuple[
             f"{where}: {holes} of {metres.size} pixels are 0 or negative; expected the predicted depth of every pixel, "
             "holes are for measurements"
         )
-    height, width = metres.shape
-    if not any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes):
+    if not _has_shape_of(sizes, metres.shape):
+        height, width = metres.shape
         known = " or ".join(sorted(f"{rows}x{columns}" for rows, columns in sizes))
         raise ValueError(
             f"{where}: {height}x{width} pixels have another shape than the frames ({known}); expected the whole frame "
             "at any size, neither cropped nor stretched"
         )
+
+
+def _has_shape_of(sizes: set[tuple[int, ...]], size: tuple[int, ...]) -> bool:
+    height, width = size
+    return any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes)
 
 
 def _check_unit(
@@ -161,8 +165,8 @@ def _check_unit(
     whole: bool,
     passed: int,
 ) -> None:
-    """Refuse depth that cannot be metres of an indoor frame, where so many frames before it could be."""
-    low, high = LIKELY_METRES
+    """Refuse depth that cannot be metres of such a frame, where so many frames before it could be."""
+    low, high = request.settings.data.facts.likely_depth
     millimetres = request.settings.unit == "mm" or (request.settings.unit is None and whole)
     where = f"{request.place}: frame {frame.id}"
     if not low <= median <= high:

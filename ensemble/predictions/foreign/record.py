@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import FULL, Outputs, Run, model_options
+from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.schema import ImportSettings, Settings
 
 PLACEHOLDER = "DIR"
@@ -43,6 +44,8 @@ def read_roles(run: Run) -> dict[str, ImportedRole]:
     try:
         return {**_Record.model_validate_json(run.result.read_text(encoding="utf-8")).roles}
     except (OSError, ValidationError) as error:
+        if not isinstance(error, FileNotFoundError):
+            refuse_unreadable(run.result, error)
         raise ValueError(
             f"{run.result}: expected the record of an imported learner, found something else ({error}); "
             f"remove {run.folder.parent} and import its depth maps again"

@@ -3,26 +3,23 @@
 import base64
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from ensemble.metrics.formulas import METRICS
-from ensemble.report.documents import verdict
-from ensemble.report.tables import markdown_grid
-from ensemble.report.wording import duration, interval, number, probability
+from ensemble.report.documents import pairs_report
+from ensemble.report.wording import difference_cells, duration, heading, number
 from ensemble.runs.files import write_bytes, write_text
+from ensemble.runs.locks import PATIENCE, StoreLock
 from ensemble.studies.comparing.comparison import ArmResult, Comparison
 from ensemble.studies.comparing.drawings import budget_picture, importances, pareto_front, pool_pictures
 from ensemble.studies.comparing.merging import Pool
-from ensemble.studies.comparing.sheets import arms_sheet, pairs_sheet, trials_sheet
+from ensemble.studies.comparing.sheets import arms_sheet, trials_sheet
 from ensemble.studies.design.study_file import StudySettings
+from ensemble.tables import Table, plain_table
+from ensemble.tables.html import page_template
+from ensemble.tables.markdown import markdown_table
 
 CAPTIONS = {
     "importances": "Importance of every parameter for the metric (PED-ANOVA)",
@@ -32,43 +29,22 @@ CAPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture within a page."""
+def arm_table(found: Comparison, *, apart: bool = False) -> Table:
+    """The arms, best first.
 
-    name: str
-    caption: str
-    source: str
-
-
-def arm_table(found: Comparison) -> Table:
-    """The arms for a terminal."""
-    table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
-    table.caption = Text(" ".join(_notes(found)), style="dim")
-    headings, lines = arm_lines(found)
-    at = headings.index("trials")  # with pruned and failed ones in columns of their own, 80 columns are too few
-    headings[at : at + 3] = ["trials (pruned, failed)"]
-    for line in lines:
-        line[at : at + 3] = ["{} ({}, {})".format(*line[at : at + 3])]
-    for index, heading in enumerate(headings):
-        cells = [line[index] for line in lines]
-        width = max(map(len, [*heading.split(), *cells]))  # headings go over several lines, cells do not
-        table.add_column(heading, justify="right" if index else "left", width=width)
-    for line in lines:
-        table.add_row(*map(Text, line))
-    return table
-
-
-def arm_lines(found: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of the arms, best first."""
+    Args:
+        found: What to show.
+        apart: Give pruned and failed trials columns of their own; 80 letters are too few for that.
+    """
     metric = METRICS[found.metric]
-    arrow = "↑" if metric.higher_is_better else "↓"
     units = {study.budget.unit.replace("_", " ") for study in found.studies}
-    headings = ["arm", f"{metric.label} {arrow}", "95 % interval", "plain mean", "trials", "pruned", "failed"]
+    trials = ["trials", "pruned", "failed"] if apart else ["trials (pruned, failed)"]
+    headings = ["arm", heading(found.metric), "95 % interval", "plain mean", *trials]
     headings += [f"spent ({' or '.join(sorted(units))})", "learners"]
     sign = -1 if metric.higher_is_better else 1
     ordered = sorted(found.arms, key=lambda arm: (arm.value is None, sign * (arm.value or 0.0)))
-    return headings, [_cells(found, arm) for arm in ordered]
+    lines = [_cells(found, arm, apart=apart) for arm in ordered]
+    return plain_table(headings, lines, caption=" ".join(_notes(found)))
 
 
 def write_comparison(found: Comparison, folder: Path) -> list[str]:
@@ -80,36 +56,34 @@ def write_comparison(found: Comparison, folder: Path) -> list[str]:
     files = {
         "compare.md": markdown_page(found, pictures).encode(),
         "compare.csv": arms_sheet(found).encode(),
-        "compare_pairs.csv": pairs_sheet(found).encode(),
+        "compare_pairs.csv": pairs_report(found.differences).encode(),
         "compare_trials.csv": trials_sheet(found).encode(),
         "compare.html": html_page(found, pictures).encode(),
         **pictures,
     }
-    for name, content in files.items():
-        write_bytes(folder / name, content)
-    write_text(folder / "importances.json", json.dumps(_importances(found), indent=2) + "\n")
+    with StoreLock(folder, patience=PATIENCE, keep=False):
+        for name, content in files.items():
+            write_bytes(folder / name, content)
+        write_text(folder / "importances.json", json.dumps(_importances(found), indent=2) + "\n")
     return [*files, "importances.json"]
 
 
 def markdown_page(found: Comparison, pictures: Collection[str]) -> str:
     """The comparison for a document."""
-    headings, lines = arm_lines(found)
     parts = [f"# {', '.join(study.name for study in found.studies)}"]
     parts += [study.about for study in found.studies if study.about]
-    parts += [markdown_grid(headings, lines), " ".join(_notes(found))]
-    parts += ["## Best settings", markdown_grid(["arm", "trial", "settings"], _best_lines(found))]
+    parts += [markdown_table(arm_table(found, apart=True)), "## Best settings", markdown_table(_best_table(found))]
     if found.differences:
-        parts += ["## Differences", markdown_grid(DIFFERENCE_HEADINGS, difference_lines(found))]
-    if ended := ended_lines(found):
-        parts += ["## Pruned and failed trials", markdown_grid(ENDED_HEADINGS, ended)]
+        parts += ["## Differences", markdown_table(difference_table(found))]
+    if (ended := ended_table(found)).rows:
+        parts += ["## Pruned and failed trials", markdown_table(ended)]
     parts += ["## Value over budget", "![Best value of every arm over the budget it has spent](budget.png)"]
     for study, pool in _pools(found):
         parts += [f"## {study.name}: {pool.title}", pool.covers]
         if decided := importances(study, pool):
-            rows = [[name, f"{value:.2f}"] for name, value in decided.items()]
-            parts.append(markdown_grid(["parameter", "importance"], rows))
+            parts.append(markdown_table(_importance_table(decided)))
         if pool.is_whole and (front := pareto_front(study, pool)):
-            parts += ["### Pareto front", markdown_grid(*_front_table(front))]
+            parts += ["### Pareto front", markdown_table(_front_table(front))]
         drawn = {_picture_name(study, pool, name): caption for name, caption in CAPTIONS.items()}
         parts += [f"![{caption}]({quote(name)})" for name, caption in drawn.items() if name in pictures]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
@@ -117,58 +91,38 @@ def markdown_page(found: Comparison, pictures: Collection[str]) -> str:
 
 def html_page(found: Comparison, pictures: dict[str, bytes]) -> str:
     """The whole comparison as one page that asks nobody for anything."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("ensemble.studies.comparing", "."), PackageLoader("ensemble.report", ".")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    headings, lines = arm_lines(found)
     studies = [
         {
             "name": study.name,
             "about": study.about,
             "pools": [_pool(study, pool, pictures) for pool in found.pools[study.name]],
-            "front": _front_table(front) if (front := pareto_front(study, found.pools[study.name][0])) else None,
+            "front": _front_table(pareto_front(study, found.pools[study.name][0])),
             "sampler": f"{study.sampler.kind}, seed {study.sampler.seed}; pruner {study.pruner.kind}",
         }
         for study in found.studies
     ]
-    return environment.get_template("compare.html.jinja").render(
+    return page_template("compare.html.jinja", "ensemble.studies.comparing", "ensemble.report").render(
         title=", ".join(study.name for study in found.studies),
-        headings=headings,
-        lines=lines,
+        arms=arm_table(found, apart=True),
         notes=_notes(found),
         budget=_uri(pictures["budget.png"]),
-        best=_best_lines(found),
-        difference_headings=DIFFERENCE_HEADINGS,
-        differences=difference_lines(found),
-        ended_headings=ENDED_HEADINGS,
-        ended=ended_lines(found),
+        best=_best_table(found),
+        differences=difference_table(found),
+        ended=ended_table(found),
         studies=studies,
     )
 
 
-DIFFERENCE_HEADINGS = ["first against second", "difference", "95 % interval", "p", "first is"]
-ENDED_HEADINGS = ["trial", "state", "spent", "reason"]
-
-
-def difference_lines(found: Comparison) -> list[list[str]]:
+def difference_table(found: Comparison) -> Table:
     """Every pair of arms."""
-    return [
-        [
-            f"{_short(found, each.first)} against {_short(found, each.second)}",
-            number(each.difference, signed=True),
-            interval(each.low, each.high),
-            probability(each.p_holm),
-            verdict(each),
-        ]
+    lines = [
+        [f"{_short(found, each.first)} against {_short(found, each.second)}", *difference_cells(each)]
         for each in found.differences
     ]
+    return plain_table(["first against second", "difference", "95 % interval", "p", "first is"], lines)
 
 
-def ended_lines(found: Comparison) -> list[list[str]]:
+def ended_table(found: Comparison) -> Table:
     """Pruned and failed trials and failed repeats with their reasons."""
     lines: list[list[str]] = []
     for arm in found.arms:
@@ -176,29 +130,28 @@ def ended_lines(found: Comparison) -> list[list[str]]:
         ended = [trial for trial in arm.trials if trial.state in ("pruned", "failed")]
         lines += [[f"{name} #{trial.number}", trial.state, f"{trial.spent:g}", trial.reason] for trial in ended]
         lines += [[f"{name} from seed {seed}", "failed", "-", reason] for seed, reason in arm.failed_repeats.items()]
-    return lines
+    return plain_table(["trial", "state", "spent", "reason"], lines)
 
 
-def _cells(found: Comparison, arm: ArmResult) -> list[str]:
+def _cells(found: Comparison, arm: ArmResult, *, apart: bool) -> list[str]:
     value = "-" if arm.value is None else number(arm.value)
     if arm.deviation is not None:
         value += f" ± {number(arm.deviation)}"
     ends = "-" if arm.low is None or arm.high is None else f"{number(arm.low)} .. {number(arm.high)}"
+    trials = [sum(trial.finished for trial in arm.trials), arm.count("pruned"), arm.count("failed")]
     return [
         _short(found, arm.name),
         value,
         ends,
         "-" if arm.plain_mean is None else number(arm.plain_mean),
-        str(sum(trial.finished for trial in arm.trials)),
-        str(arm.count("pruned")),
-        str(arm.count("failed")),
+        *(map(str, trials) if apart else ["{} ({}, {})".format(*trials)]),
         f"{arm.spent:g}",
         duration(arm.learners_seconds) if arm.learners_seconds else "-",
     ]
 
 
-def _best_lines(found: Comparison) -> list[list[str]]:
-    return [
+def _best_table(found: Comparison) -> Table:
+    lines = [
         [
             _short(found, arm.name),
             "-" if arm.best is None else f"#{arm.best.number}",
@@ -208,6 +161,7 @@ def _best_lines(found: Comparison) -> list[list[str]]:
         ]
         for arm in found.arms
     ]
+    return plain_table(["arm", "trial", "settings"], lines)
 
 
 def _notes(found: Comparison) -> list[str]:
@@ -245,9 +199,9 @@ def _pool(study: StudySettings, pool: Pool, pictures: Mapping[str, bytes]) -> di
     return {
         "title": pool.title,
         "covers": pool.covers,
-        "importances": [[name, f"{value:.2f}"] for name, value in importances(study, pool).items()],
+        "importances": _importance_table(importances(study, pool)),
         "pictures": [
-            Picture(name, f"{caption}: {pool.title}", _uri(pictures[name]))
+            {"caption": f"{caption}: {pool.title}", "source": _uri(pictures[name])}
             for name, caption in names.items()
             if name in pictures
         ],
@@ -258,13 +212,17 @@ def _picture_name(study: StudySettings, pool: Pool, name: str) -> str:
     return f"{study.name}-{pool.prefix}{name}.png"
 
 
-def _front_table(front: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def _importance_table(decided: Mapping[str, float]) -> Table:
+    return plain_table(["parameter", "importance"], [[name, f"{value:.2f}"] for name, value in decided.items()])
+
+
+def _front_table(front: Sequence[dict[str, Any]]) -> Table:
     keys = list(dict.fromkeys(key for row in front for key in row))
     cells = [
         [f"{row[key]:.4g}" if isinstance(row.get(key), float) else str(row.get(key, "-")) for key in keys]
         for row in front
     ]
-    return keys, cells
+    return plain_table(keys, cells)
 
 
 def _short(found: Comparison, name: str) -> str:

@@ -1,15 +1,14 @@
-"""A comparison of studies as numbers for other programs: CSV of arms, of pairs of arms and of trials, and JSON."""
+"""A comparison of studies as numbers for other programs: CSV of arms and of trials, and JSON."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
-from ensemble.metrics.statistics import Difference
 from ensemble.studies.comparing.comparison import ArmResult, Comparison
 from ensemble.studies.design.study_file import plain_number
+from ensemble.tables import records
+from ensemble.tables.sheet import csv_table
 
 ARM_COLUMNS = (
     *("study", "arm", "metric", "value", "low", "high", "deviation", "repeats", "failed_repeats", "plain_mean"),
@@ -21,12 +20,7 @@ TRIAL_COLUMNS = ("study", "arm", "number", "state", "reason", "spent", "cumulati
 def arms_sheet(found: Comparison) -> str:
     """One line per arm; what does not exist stays empty."""
     rows = ({**_arm(found, arm), "settings": json.dumps(dict(arm.numbers))} for arm in found.arms)
-    return _sheet(ARM_COLUMNS, rows)
-
-
-def pairs_sheet(found: Comparison) -> str:
-    """One line per pair of arms: first minus second, paired interval over scenes, p-values."""
-    return _sheet([field.name for field in fields(Difference)], (asdict(each) for each in found.differences))
+    return csv_table(records(ARM_COLUMNS, rows))
 
 
 def trials_sheet(found: Comparison) -> str:
@@ -34,7 +28,7 @@ def trials_sheet(found: Comparison) -> str:
     objectives = dict.fromkeys(name for study in found.studies for name in study.objectives)
     numbers = dict.fromkeys(key for study in found.studies for key in study.numbers)
     rows = (row for arm in found.arms for row in _trials(found, arm))
-    return _sheet((*TRIAL_COLUMNS, *objectives, *numbers), rows)
+    return csv_table(records((*TRIAL_COLUMNS, *objectives, *numbers), rows))
 
 
 def comparison_tree(found: Comparison) -> dict[str, Any]:
@@ -87,12 +81,3 @@ def _trials(found: Comparison, arm: ArmResult) -> Iterable[dict[str, Any]]:
             **(dict(zip(objectives, trial.values, strict=True)) if trial.values else {}),
             **{key: plain_number(value) for key, value in trial.numbers.items()},
         }
-
-
-def _sheet(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: "" if value is None else value for key, value in row.items()})
-    return stream.getvalue()

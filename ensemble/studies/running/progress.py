@@ -5,14 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from ensemble.report.wording import duration, number
 from ensemble.studies.design.arms import arms_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.storage.records import Trial, best_of
+from ensemble.tables import Column, Table, plain_table
 
 COUNTED = ("running", "complete", "pruned", "failed")
 
@@ -25,25 +22,21 @@ def progress_table(study: StudySettings, trials: Sequence[Trial], *, workers: in
         trials: Of all arms.
         workers: Processes that share the rest.
     """
-    table = Table(
-        title=Text(study.name, style="bold italic"),
-        box=box.HORIZONTALS,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        caption=Text(remaining_sentence(study, trials, workers=workers), style="dim"),
-        caption_justify="left",
-    )
-    table.add_column("arm")
-    for heading in ("done", "running", "complete", "pruned", "failed", f"best {study.metric}"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for line in progress_lines(study, trials):
-        table.add_row(
-            Text(line["arm"]),
+    lines = [
+        [
+            line["arm"],
             f"{line['done']}/{study.trials}",
             *(str(line[state]) for state in COUNTED),
             "-" if line["best"] is None else f"{number(line['best'])} (#{line['best_trial']})",
-        )
-    return table
+        ]
+        for line in progress_lines(study, trials)
+    ]
+    return plain_table(
+        ("arm", "done", *COUNTED, Column(f"best {study.metric}", priority=1)),
+        lines,
+        title=study.name,
+        caption=remaining_sentence(study, trials, workers=workers),
+    )
 
 
 def progress_lines(study: StudySettings, trials: Sequence[Trial]) -> list[dict[str, Any]]:

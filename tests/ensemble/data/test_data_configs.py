@@ -2,7 +2,9 @@
 
 import pytest
 
-from ensemble.settings.layers import config_folder
+from ensemble.data import SOURCES
+from ensemble.settings.kinds import facts_of, kinds_on_disk, known_kinds
+from ensemble.settings.layers import Choice, config_folder, learner_settings
 from ensemble.settings.schema import DataSettings
 from ensemble.settings.trees import read_yaml
 
@@ -21,3 +23,24 @@ def test_nyu_crops_come_from_the_published_box():
     assert (settings.size, settings.crop) == ((480, 640), (416, 544))
     assert settings.crop_region == (45, 43, 427, 565)
     assert (settings.min_depth, settings.max_depth) == (1e-3, 10.0)
+
+
+@pytest.mark.parametrize("name", known_kinds())
+def test_kinds_say_what_their_frames_are(name: str):
+    facts, bare = facts_of(name), DataSettings(kind=name)
+    assert (bare.size, bare.max_depth) == (facts.frame, facts.max_depth) == ((480, 640), 10.0)
+    assert bare.facts.likely_depth == (0.1, 20.0)
+    assert name in SOURCES
+    assert kinds_on_disk() == ("nyu",)
+    assert (facts.variable, facts.title) == {"nyu": ("NYU_ROOT", "NYU Depth v2"), "rooms": (None, "generated rooms")}[
+        name
+    ]
+
+
+def test_stored_settings_of_an_unknown_kind_name_the_known_ones():
+    with pytest.raises(ValueError, match=r"data.kind .*'kitty'.*Known: nyu, rooms"):
+        DataSettings.model_validate_json('{"kind": "kitty"}')
+
+
+def test_facts_are_no_settings():
+    assert learner_settings("bts", Choice(config=config_folder() / "data" / "nyu.yaml")).data.kind == "nyu"

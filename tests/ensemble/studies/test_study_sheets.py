@@ -11,10 +11,12 @@ from rich.console import Console
 from study_actors import found, instant, toy, work_here
 
 from ensemble.metrics.statistics import Difference
+from ensemble.report.documents import pairs_report
 from ensemble.studies.comparing.comparison import ArmResult, Comparison
 from ensemble.studies.comparing.pages import arm_table
-from ensemble.studies.comparing.sheets import arms_sheet, comparison_tree, pairs_sheet, trials_sheet
+from ensemble.studies.comparing.sheets import arms_sheet, comparison_tree, trials_sheet
 from ensemble.studies.design.arms import arms_of
+from ensemble.tables.terminal import TerminalTable
 
 
 def lines(sheet: str) -> list[dict[str, str]]:
@@ -68,7 +70,7 @@ def test_every_trial_has_a_line_with_reason_values_and_settings(comparison: Comp
 
 
 def test_every_pair_has_a_line(comparison: Comparison):
-    (line,) = lines(pairs_sheet(comparison))
+    (line,) = lines(pairs_report(comparison.differences))
     assert line == {key: str(value) for key, value in asdict(comparison.differences[0]).items()}
 
 
@@ -88,7 +90,7 @@ def test_arms_are_told_alike_as_csv_and_as_json(comparison: Comparison):
 def test_no_cell_of_the_arms_is_broken_on_80_columns(comparison: Comparison):
     whole = replace(comparison.arms[0], high=0.3, plain_mean=0.21, learners_seconds=3600)
     terminal = Console(width=80, record=True, file=io.StringIO())
-    terminal.print(arm_table(replace(comparison, arms=(whole, *comparison.arms[1:]))))
+    terminal.print(TerminalTable(arm_table(replace(comparison, arms=(whole, *comparison.arms[1:])))))
     told = terminal.export_text().splitlines()
     assert max(map(len, told)) <= 80
     (line,) = (line for line in told if line.lstrip().startswith("d "))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from base_learners import LEARNERS
 from base_learners.contract import DepthPrediction
-from base_learners.encoder import build_encoder
+from base_learners.encoders.build import build_encoder
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.runs.paths import Run
 from ensemble.stacking.joint_network import LiveStack, Rates, live_groups, live_losses

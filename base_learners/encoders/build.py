@@ -1,0 +1,137 @@
+"""Builds what a decoder needs out of a timm model; the only file with timm.
+
+Source: Han et al. 2020, GhostNet. timm's own ``features_only`` of GhostNet taps shallow maps and drops two thirds of
+the network, so its pyramid is cut here: the deepest map of every stride.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from timm.models import adapt_input_conv
+from timm.models.ghostnet import GhostNet
+from torch import Tensor, nn
+
+from base_learners.encoders.pyramid import FIVE, Encoder, Pyramid
+from base_learners.encoders.weights import WAY_OUT, load_weights
+
+FITTING = "ghostnet_100, mobilenetv2_100, resnet18 and tf_efficientnet_b0"
+"""Models with all of the strides of ``FIVE``, so that any part of it can be had from them."""
+
+
+class GhostPyramid(nn.Module):
+    """GhostNet up to its last 1x1 convolution, without the classifier; parameters keep timm's names.
+
+    Args:
+        model: The whole timm classifier.
+        strides: Those of the maps that are kept; stages after the last of them are left out.
+    """
+
+    def __init__(self, model: GhostNet, strides: Sequence[int] = FIVE.strides) -> None:
+        super().__init__()
+        strided = [int(str(info["module"]).removeprefix("blocks.")) for info in model.feature_info[1:]]
+        deepest = dict(zip(FIVE.strides, (*(stage - 1 for stage in strided), len(model.blocks) - 1), strict=True))
+        self.taps = tuple(deepest[stride] for stride in strides)
+        self.conv_stem, self.bn1, self.act1 = model.conv_stem, model.bn1, model.act1
+        self.blocks = model.blocks[: self.taps[-1] + 1]
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """Run every stage and keep the deepest map of each stride."""
+        x = self.act1(self.bn1(self.conv_stem(x)))
+        maps = []
+        for index, stage in enumerate(self.blocks):
+            x = stage(x)
+            if index in self.taps:
+                maps.append(x)
+        return maps
+
+
+def build_encoder(
+    name: str = "ghostnet_100",
+    *,
+    needs: Pyramid = FIVE,
+    in_channels: int = 3,
+    weights: str = "none",
+    arguments: Mapping[str, Any] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Encoder:
+    """Build the feature pyramid of a timm model.
+
+    Args:
+        name: Any timm model with maps at the strides that are needed; it may have more.
+        needs: What the decoder asks for.
+        in_channels: Input channels; the first convolution of given weights is tiled and scaled to them as timm does.
+        weights: ``none``; ``imagenet`` for timm's pretrained ones; or a safetensors or PyTorch file.
+        arguments: Further arguments of timm's ``create_model``.
+        mean: Mean of every input channel; timm's own for the model where absent.
+        std: Standard deviation of every input channel, likewise.
+
+    Raises:
+        ValueError: The model is unknown or does not have what is needed, the weights cannot be had or do not fit, or
+            the normalisation does not have one value per input channel.
+    """
+    create = {"in_chans": in_channels, **(arguments or {})}
+    pretrained = weights == "imagenet"
+    plain = _create(name, **create)
+    own = plain.pretrained_cfg
+    mean = _per_channel("mean", mean or own["mean"], in_channels)
+    std = _per_channel("std", std or own["std"], in_channels)
+    features: Any
+    if isinstance(plain, GhostNet):
+        _check_strides(name, FIVE.strides, needs)
+        features = GhostPyramid(_create(name, pretrained=True, **create) if pretrained else plain, needs.strides)
+        channels = _ghost_channels(features)
+    else:
+        features = _create(name, pretrained=pretrained, features_only=True, **create)
+        strides = tuple(features.feature_info.reduction())
+        _check_strides(name, strides, needs)
+        if strides != needs.strides:
+            levels = [strides.index(stride) for stride in needs.strides]
+            features = _create(name, pretrained=pretrained, features_only=True, out_indices=levels, **create)
+        channels = features.feature_info.channels()
+    if weights not in ("none", "imagenet"):
+        first = own["first_conv"]
+        stems = {f"{stem}.weight" for stem in ([first] if isinstance(first, str) else first)}
+        load_weights(features, Path(weights), known=set(plain.state_dict()), stems=stems, adapt=adapt_input_conv)
+    return Encoder(features, channels, mean=mean, std=std)
+
+
+def _check_strides(name: str, strides: tuple[int, ...], needs: Pyramid) -> None:
+    if not set(needs.strides) <= set(strides):
+        raise ValueError(
+            f"encoder {name}: has maps at strides {strides}, expected {needs.strides}; {FITTING} fit, and every other "
+            "model of timm with these"
+        )
+
+
+def _create(name: str, *, pretrained: bool = False, **arguments: Any) -> Any:
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        raise ValueError(f"encoder {name}: timm has no such model{', nearest: ' + ', '.join(near) if near else ''}")
+    try:
+        return timm.create_model(name, pretrained=pretrained, **arguments)
+    except TypeError as error:
+        raise ValueError(f"encoder {name}: encoder.arguments do not fit the model: {error}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        if not pretrained:
+            raise
+        raise ValueError(f"encoder {name}: timm's ImageNet weights cannot be had ({error}). {WAY_OUT}") from error
+
+
+def _ghost_channels(pyramid: GhostPyramid) -> list[int]:
+    with torch.no_grad():
+        was_training = pyramid.training
+        maps = pyramid.eval()(torch.zeros(1, pyramid.conv_stem.in_channels, 64, 64))
+        pyramid.train(was_training)
+    return [single.shape[1] for single in maps]
+
+
+def _per_channel(what: str, values: Sequence[float], in_channels: int) -> tuple[float, ...]:
+    if len(values) != in_channels:
+        raise ValueError(f"encoder.{what}: expected {in_channels} values, one per input channel, found {len(values)}")
+    return tuple(float(value) for value in values)

@@ -1,0 +1,59 @@
+"""The pyramid of features: what a decoder needs of an encoder, and the encoder that gives it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """What a decoder needs: one map at each of these strides, finest first.
+
+    Attributes:
+        strides: Pixels of the image per pixel of a map.
+    """
+
+    strides: tuple[int, ...]
+
+
+FIVE = Pyramid((2, 4, 8, 16, 32))
+"""What decoders of U-Net's shape read, those of the study among them."""
+
+
+class Encoder(nn.Module):
+    """Normalises its input and returns the maps of a pyramid, finest first.
+
+    Attributes:
+        channels: Channels of the maps.
+
+    Args:
+        features: Module from the normalised input to the maps.
+        channels: Channels of the maps.
+        mean: Mean of every input channel.
+        std: Standard deviation of every input channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, features: nn.Module, channels: Sequence[int], *, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.channels = tuple(channels)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """Maps at the strides that the decoder asked for, of ceil(h / stride) by ceil(w / stride) pixels.
+
+        Raises:
+            ValueError: The input does not have the channels that the encoder was built for.
+        """
+        if x.shape[1] != self.mean.shape[1]:
+            raise ValueError(f"encoder: input has {x.shape[1]} channels, expected {self.mean.shape[1]}")
+        return self.features((x - self.mean) / self.std)

@@ -1,0 +1,94 @@
+"""Weights of encoders from files, which may come from anywhere: nothing in them is executed, and every key must fit."""
+
+import os
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+WAY_OUT = "Give a file with --set encoder.weights=FILE, or train without one with --set encoder.weights=none."
+
+
+def load_weights(
+    features: nn.Module, path: Path, *, known: set[str], stems: set[str], adapt: Callable[[int, Tensor], Tensor]
+) -> None:
+    """Copy a file's parameters into a pyramid, in timm's naming (the official GhostNet file has the same).
+
+    Args:
+        features: The pyramid; models that timm flattens have ``_`` where the file has a dot.
+        path: A safetensors file, or a PyTorch file of plain tensors.
+        known: Keys of the whole classifier; those that the pyramid does not use are skipped.
+        stems: Keys of the weights that depend on the number of input channels.
+        adapt: Makes weights for three input channels those for another number.
+
+    Raises:
+        ValueError: A key is missing, unknown or of another shape, or the file cannot be read safely.
+    """
+    found = read_tensors(path)
+    if any(key.startswith("features.") for key in found) and not any(key.startswith("features.") for key in known):
+        raise ValueError(
+            f"{path}: is in the older GhostNet layout (keys 'features.N...'), expected the naming of timm and of the "
+            f"official state_dict_73.98.pth ('conv_stem.weight', 'blocks.0.0...'). {WAY_OUT}"
+        )
+    unknown = sorted(set(found) - known)
+    given = {key.replace(".", "_"): key for key in found}
+    state, missing, misshapen = {}, [], []
+    for key, parameter in features.state_dict().items():
+        source = given.get(key.replace(".", "_"))
+        if source is None:
+            state[key] = parameter
+            if not key.endswith("num_batches_tracked"):
+                missing.append(key)
+            continue
+        value = found[source]
+        if source in stems and value.ndim == 4 and value.shape[1] == 3:
+            value = adapt(parameter.shape[1], value)
+        if value.shape != parameter.shape:
+            misshapen.append(f"{source} {tuple(value.shape)} instead of {tuple(parameter.shape)}")
+        state[key] = value
+    faults = {"missing": missing, "unknown": unknown, "of another shape": misshapen}
+    if any(faults.values()):
+        listed = "; ".join(f"{len(keys)} {fault} (first: {keys[0]})" for fault, keys in faults.items() if keys)
+        raise ValueError(f"{path}: does not fit the encoder: {listed}. {WAY_OUT}")
+    features.load_state_dict(state)
+
+
+def without_advice(error: BaseException) -> str:
+    """What torch found in a file, in one line; its advice to execute what is in there is not passed on."""
+    text = str(error).strip()
+    if "weights_only" not in text:
+        return text.split("\n")[0]
+    named = re.search(r"GLOBAL ([\w.]+)", text)
+    return f"it holds {named.group(1)}, which is no tensor" if named else "it holds no tensors in torch's format"
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a safetensors or PyTorch file, by name; nothing in the file is executed.
+
+    Raises:
+        ValueError: The file is absent, damaged, or holds anything but named tensors.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file of encoder weights. {WAY_OUT}")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, ValueError, OSError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise ValueError(f"{path}: cannot be read ({os.strerror(error.errno)}). {WAY_OUT}") from error
+        reason = without_advice(error)
+        raise ValueError(f"{path}: refused, not a readable file of plain tensors ({reason}). {WAY_OUT}") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(
+            f"{path}: expected a state dictionary of named tensors, found {type(content).__name__}. {WAY_OUT}"
+        )
+    return {str(key).removeprefix("module."): value for key, value in content.items()}

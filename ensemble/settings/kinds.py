@@ -1,0 +1,70 @@
+"""The kinds of data, and what is known of each before one of its frames is listed; no file outside of ``configs``.
+
+``configs/data/<kind>.yaml`` says it: a section ``source`` with these facts, then settings that fit the kind. Which code
+reads the frames of a kind stands in ``ensemble.data.SOURCES``.
+"""
+
+from functools import lru_cache
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ensemble.settings.trees import SettingsError, check_name, config_folder, read_yaml
+
+GENERATED, COPY = "rooms", "nyu"
+"""What data are where no kind is named: generated frames, or the copy that a folder or its variable names."""
+
+Side = Annotated[int, Field(gt=0)]
+Metres = Annotated[float, Field(gt=0)]
+
+
+class KindFacts(BaseModel):
+    """What is known of all data of a kind.
+
+    Attributes:
+        title: Name for people.
+        variable: Environment variable that names the folder where no setting does; none where nothing is on disk.
+        frame: Height and width of its frames, or of the frame that ``data.border`` counts the pixels of; the default of
+            ``data.size``.
+        max_depth: Metres; the default of ``data.max_depth``.
+        likely_depth: Metres between which the median depth of a frame lies; outside of them a unit is in doubt.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    title: str
+    variable: str | None = None
+    frame: tuple[Side, Side]
+    max_depth: Metres
+    likely_depth: tuple[Metres, Metres]
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Self:
+        if self.likely_depth[0] >= self.likely_depth[1]:
+            raise ValueError(f"likely_depth: expected an ascending range, found {self.likely_depth}")
+        return self
+
+
+def known_kinds() -> tuple[str, ...]:
+    """Names of the kinds that have a YAML file."""
+    return tuple(sorted(path.stem for path in (config_folder() / "data").glob("*.yaml")))
+
+
+@lru_cache
+def facts_of(kind: str) -> KindFacts:
+    """What is known of a kind.
+
+    Raises:
+        SettingsError: There is no such kind, or its file does not say it.
+    """
+    check_name(kind, known_kinds(), "data.kind (--data)")
+    path = config_folder() / "data" / f"{kind}.yaml"
+    try:
+        return KindFacts.model_validate(read_yaml(path).get("source"))
+    except ValidationError as error:
+        raise SettingsError(f"{path}: source: expected the facts of a kind of data, found {error}") from error
+
+
+def kinds_on_disk() -> tuple[str, ...]:
+    """The kinds whose frames lie in a folder."""
+    return tuple(kind for kind in known_kinds() if facts_of(kind).variable is not None)
