@@ -1,4 +1,4 @@
-"""What every base learner promises: a network from image to metres, a loss recipe, and the row it was published as."""
+"""What every base learner promises: a network from image to metres, and a loss recipe."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,23 +30,6 @@ LossRecipe = Callable[..., Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class Published:
-    """The row of the published study (GhostNet learners, 24,231 training and 654 test images of NYU Depth v2).
-
-    Attributes:
-        parameters: Trainable parameters of the rebuilt network.
-        mul_adds: Multiply-adds of one 416x544 image.
-        frames_per_second: On a GTX 1080 Ti.
-        scores: d1, d2, d3, abs_rel, sq_rel, rmse, rmse_log, log10.
-    """
-
-    parameters: int
-    mul_adds: float
-    frames_per_second: float
-    scores: Mapping[str, float]
-
-
-@dataclass(frozen=True)
 class BaseLearner:
     """One line of ``LEARNERS``: everything the application needs to know of a learner.
 
@@ -55,7 +38,6 @@ class BaseLearner:
         title: Name as in its paper.
         network: Builds the network around an encoder.
         loss: Its own loss recipe.
-        published: Row to print beside ours; ``None`` for a learner that the study did not have.
         needs: What its network asks of the encoder that it is given.
     """
 
@@ -63,7 +45,6 @@ class BaseLearner:
     title: str
     network: Network
     loss: LossRecipe
-    published: Published | None = None
     needs: Pyramid = FIVE
 
 

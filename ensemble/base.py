@@ -187,7 +187,7 @@ def cache(
         options=choice.words,
     )
 
-    from ensemble.evaluation.evaluate import cache_test_predictions
+    from ensemble.evaluation.held_out_rows import cache_test_predictions
     from ensemble.predictions.learners import trained_learner
     from ensemble.predictions.predict import cache_predictions
     from ensemble.predictions.store import CODECS
@@ -245,7 +245,7 @@ def import_(
     if not folder.exists():
         raise SettingsError(f"{folder}: there is no such folder or file")
 
-    from ensemble.evaluation.evaluate import import_test_depth
+    from ensemble.evaluation.held_out_rows import import_test_depth
     from ensemble.predictions.foreign.checks import ImportRequest
     from ensemble.predictions.foreign.import_depth import check_free_name, import_depth
 

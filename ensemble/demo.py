@@ -38,7 +38,7 @@ def demo(
             train_learner(settings.model_copy(update={"fold": fold}), where, fresh=fresh, kept=kept)
 
     messages.rule("2/4  their depth of every frame")
-    from ensemble.evaluation.evaluate import cache_test_predictions
+    from ensemble.evaluation.held_out_rows import cache_test_predictions
     from ensemble.predictions.learners import trained_learner
     from ensemble.predictions.level_zero import cache_level_zero, level_zero
 

@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
 from meta.fusion import MIN_DEPTH, fuse
@@ -220,6 +219,8 @@ def _fitted_weights(
     weighting: Weighting,
 ) -> Float64[np.ndarray, " c"]:
     """Non-negative coefficients of the columns; ``mean`` is the depth that relative errors are relative to."""
+    from sklearn.linear_model import LinearRegression
+
     truth = target.astype(np.float64)
     unit = _unit(np.maximum(mean, LEAST_UNIT * np.median(mean)), weighting)
     fit = LinearRegression(positive=True, fit_intercept=False)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sklearn.model_selection import GroupKFold
 
 from ensemble.data.source import Frame
 from ensemble.runs.files import leftovers, write_text
@@ -77,6 +76,8 @@ def divide_into_folds(frames: Sequence[Frame], count: int) -> Folds:
     count = min(count, len(set(scenes)))
     if count == 1:
         return Folds(1, dict.fromkeys(scenes, 0))  # nothing to leave out: only a full fit is possible
+    from sklearn.model_selection import GroupKFold
+
     fold_of: dict[str, int] = {}
     places = np.zeros(len(ordered))
     for fold, (_, left_out) in enumerate(GroupKFold(n_splits=count).split(places, groups=scenes)):

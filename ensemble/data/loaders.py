@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from ensemble.data.augmentation import changed, draw_change
 from ensemble.data.source import Frame, FrameSource, RowSource
 from ensemble.data.transforms import pixels_at_size, unit_image, valid_depth
 from ensemble.runs.stopping import SIGNALS, Stopped, stop_asked
@@ -108,6 +107,8 @@ class FrameDataset(Dataset[Batch]):
 
     def _augmented(self, index: int, seed: int) -> dict[str, Tensor]:
         """A changed frame, of which no more is read than the change needs."""
+        from ensemble.data.augmentation import changed, draw_change  # OpenCV, which only training needs
+
         change = draw_change(self.settings, np.random.default_rng(seed))
         rows = change.area_read(self.settings.size).slices[0]
         return changed(self._with_predictions(index, rows), change)

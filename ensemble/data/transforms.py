@@ -4,12 +4,13 @@ Depth only ever moves: it is resized by nearest neighbour, so no measurement is 
 behind it.
 """
 
+import platform
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
+from torch.nn import functional as F
 
 from ensemble.data.source import RawFrame
 
@@ -57,5 +58,8 @@ def valid_depth(depth: Float[Tensor, "*any"], min_depth: float, max_depth: float
 def _resized(image: UInt8[np.ndarray, "old_h old_w 3"], size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
     if image.shape[:2] == tuple(size):
         return torch.from_numpy(np.require(image, requirements=("W",))).permute(2, 0, 1)
-    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)
-    return functional.resize(pixels, list(size), InterpolationMode.BILINEAR, antialias=True)
+    """As ``torchvision.transforms.v2`` resizes, bit for bit; importing that takes as long as torch itself."""
+    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)[None]
+    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in ("aarch64", "arm64"):
+        return F.interpolate(pixels, size, mode="bilinear", antialias=True)[0]
+    return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True)[0].round_().to(torch.uint8)

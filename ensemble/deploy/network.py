@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from ensemble.metrics.uncertainty import Calibration, disagreement
 from ensemble.settings.schema import LearnerSettings, StackSettings
-from ensemble.training.networks import flip_averaged, predict_depth
-from meta.fusion import shares, split_maps
-from meta.inputs import assemble
+from ensemble.training.networks import predict_depth
 from meta.unet import MetaUNet
+from meta.weighing import fused_by
 
 
 class StackOutput(NamedTuple):
@@ -112,13 +111,7 @@ class StackNetwork(nn.Module):
         if meta is None or not isinstance(settings, StackSettings):
             return StackOutput(depths, None, torch.ones_like(depths), depths)
 
-        def weigh(both: Tensor) -> Tensor:
-            seen = assemble(settings.inputs, both[:, :3], both[:, 3:], max_depth=settings.data.max_depth)
-            return meta(seen).float()
-
-        maps = flip_averaged(weigh, torch.cat([image, depths], dim=1), enabled=self.flip)
-        weights, _ = split_maps(maps, len(self.names))
-        depth = meta.fuse(maps, depths)
-        unsure = disagreement(shares(weights, meta.weights), depths, depth)
+        fused = fused_by(meta, image, depths, inputs=settings.inputs, max_depth=settings.data.max_depth, flip=self.flip)
+        unsure = disagreement(fused.shares, depths, fused.depth)
         error = None if self.calibration is None else self.calibration.apply(unsure)
-        return StackOutput(depth, error, weights, depths)
+        return StackOutput(fused.depth, error, fused.maps[:, : len(self.names)], depths)

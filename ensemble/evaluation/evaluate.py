@@ -1,29 +1,30 @@
 """Scores on the test frames: learners, baselines, stacks and their bounds side by side."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ensemble.console import progress
-from ensemble.data import open_source
 from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames
 from ensemble.data.loaders import DepthRows
-from ensemble.data.source import Frame, FrameSource
-from ensemble.data.transforms import bring_to_size, valid_depth
-from ensemble.evaluation.calibration import calibration_of, doubt
+from ensemble.data.source import Frame, FrameSource, RawFrame
+from ensemble.data.transforms import Sample, bring_to_size, valid_depth
+from ensemble.evaluation.calibration import calibration_of, disagreement_of
+from ensemble.evaluation.constant import CONSTANT, MeanLogDepth
+from ensemble.evaluation.held_out_rows import cache_test_predictions
 from ensemble.evaluation.method_info import descriptions_of
-from ensemble.evaluation.methods import Methods, Models, checked_maps, gather, read_depths
+from ensemble.evaluation.methods import Methods, Models, Predicted, gather, read_depths
 from ensemble.evaluation.results.details import Details, write_details
 from ensemble.evaluation.results.gallery import (
     Gallery,
     GalleryImage,
     GridRow,
+    RankedFrame,
     frame_scores,
     ranked_frames,
     write_galleries,
@@ -33,17 +34,16 @@ from ensemble.evaluation.results.protocols import ProtocolComparison, ProtocolSc
 from ensemble.evaluation.results.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
-from ensemble.metrics.protocols import EvalProtocol, protocol_of
+from ensemble.metrics.protocols import EvalProtocol, enlarged, protocol_of
 from ensemble.metrics.published import OURS, OWN_SIZE, PROTOCOLS
-from ensemble.predictions.foreign.checks import ImportRequest
-from ensemble.predictions.foreign.import_depth import import_depth
-from ensemble.predictions.learners import TrainedLearner, common_data
-from ensemble.predictions.level_zero import LevelZero, cache_level_zero, open_rows
+from ensemble.predictions.learners import TrainedLearner
+from ensemble.predictions.level_zero import LevelZero, open_rows
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import DataSettings, ScoredSettings
-from ensemble.stacking.stack import Stack
+from ensemble.stacking.stack import Stack, frames_together, stacked
 from meta.fusion import oracle_convex, oracle_pick
+from meta.weighing import Fused
 
 BOUNDS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "oracle pick": oracle_pick,
@@ -55,10 +55,6 @@ They are made of the learners in the table; a fine-tuned or joint stack weighs l
 A stack weighs at the working size. Where it trusts neighbouring pixels to different learners, what is interpolated
 between the two may lie a little outside of the interpolated learners, and so beyond the bound.
 """
-
-CONSTANT = "mean log depth"
-CONSTANT_FRAMES = 200
-"""Training frames that the constant prediction is computed from, spread evenly."""
 
 PICTURE_FRAMES = 5
 
@@ -92,22 +88,6 @@ def evaluate_stacks(stacks: Sequence[Stack], outputs: Outputs, folder: Path, pro
     return _evaluate(gather(stacks, outputs), outputs, Run(folder), protocols=protocols)
 
 
-def cache_test_predictions(
-    trained: Sequence[TrainedLearner], outputs: Outputs, *, rebuild: bool = False, codec: str = "none", workers: int = 0
-) -> int:
-    """Write every asked learner's depth of every test frame, as ``cache_predictions`` does for frames of training."""
-    data = common_data(trained)
-    frames = test_frames(open_source(data), data)
-    models = [LevelZero((model,)) for model in trained]
-    return cache_level_zero(models, outputs, "test", frames, rebuild=rebuild, codec=codec, workers=workers)
-
-
-def import_test_depth(asked: ImportRequest, outputs: Outputs) -> None:
-    """Take depth maps of all test frames into the cache, as ``import_depth`` does for frames of training."""
-    data = asked.settings.data
-    import_depth(asked, outputs, test_frames(open_source(data), data))
-
-
 @torch.inference_mode()
 def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequence[str]) -> Scores:
     first = methods.learners[0].tested[0].settings
@@ -119,7 +99,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
         ]
     )
     experiment = open_experiment(outputs, first)
-    source, division = experiment.source, experiment.division
+    source = experiment.source
     frames = test_frames(source, first.data)
     cache_test_predictions(list({model.key: model for model in models}.values()), outputs)
     rows = {key: open_rows(learner, experiment, frames, "test") for key, learner in methods.level_zero().items()}
@@ -127,7 +107,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     table = ScoreTable(protocol)
     applied = {name: PROTOCOLS[name].applied(protocol) for name in protocols}
     others = {each: ScoreTable(each, per_image=False) for each in applied.values()}
-    judges = {
+    statistics = {
         stack.name: StackStatistics(
             stack.first,
             calibration_of(stack.first, outputs),
@@ -136,22 +116,18 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
         )
         for stack in methods.stacks
     }
-    log_mean = mean_log_depth(source, division.frames.fit, first)
-    in_pictures = {int(index) for index in np.linspace(0, len(frames) - 1, min(PICTURE_FRAMES, len(frames)))}
+    constant = methods.constant or MeanLogDepth(experiment.division.frames.fit, first.data)
+    log_mean = constant.depth(source)
+    in_pictures = {frames[int(place)].id for place in np.linspace(0, len(frames) - 1, min(PICTURE_FRAMES, len(frames)))}
     grid = []
-    for index, frame in enumerate(progress(frames, "scoring")):
-        raw = source.read(frame)
-        working = bring_to_size(raw, first.data.size)
-        depths = {(CONSTANT, 0): log_mean}
-        for predicted in methods.predictions(frame, working["image"][None], rows):
-            depths[predicted.name, predicted.repeat] = predicted.depth
-            if predicted.repeat == 0 and predicted.maps is not None and predicted.learners is not None:
-                judges[predicted.name].add(raw, predicted.maps, predicted.learners)
-                last = methods.stacks[-1]
-                if predicted.name == last.name and index in in_pictures:
-                    row = _grid_row(frame, working, last.first, predicted.learners, predicted.maps)
-                    grid.append(row)
-        full = {cell: _enlarged(depth, raw.depth.shape) for cell, depth in depths.items()}
+    for frame, raw, sample, predicted in _predicted_frames(methods, frames, source, rows):
+        for each in predicted:
+            if each.fused is not None and each.repeat == 0:
+                statistics[each.name].add(raw, each.fused)
+                if each.name == methods.stacks[-1].name and frame.id in in_pictures:
+                    grid.append(_grid_row(frame, sample, first.data, each.fused))
+        depths = {(CONSTANT, 0): log_mean} | {(each.name, each.repeat): each.depth for each in predicted}
+        full = {cell: enlarged(depth, raw.depth.shape) for cell, depth in depths.items()}
         full |= _bounds(methods, full, raw.depth, raw.valid)
         for each in (table, *others.values()):
             each.add(frame, raw, full)
@@ -175,10 +151,14 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
         by_frame = frame_scores(table.images, last)
         spread = (GalleryImage("spread", by_frame.get(row.frame, math.nan), row, None) for row in grid)
         write_galleries([Gallery(last, titles, tuple(spread))], out.picture_arrays, half=False)
-        stacks = {name: judge.details() for name, judge in judges.items()}
+        stacks = {name: each.details() for name, each in statistics.items()}
         write_details(Details(schema=SCHEMA, stacks=stacks), out.details)
         by_id = {frame.id: frame for frame in frames}
-        write_galleries([_gallery(judge, table, by_id, source, rows, titles) for judge in judges.values()], out.gallery)
+        ranked = {name: ranked_frames(table.images, name) for name in statistics}
+        shown = {each.frame for places in ranked.values() for each in places}
+        samples = {name: bring_to_size(source.read(by_id[name]), first.data.size) for name in shown}
+        images = (_ranked_images(each, ranked[name], by_id, samples, rows) for name, each in statistics.items())
+        write_galleries([Gallery(name, titles, own) for name, own in zip(statistics, images, strict=True)], out.gallery)
     return scores
 
 
@@ -218,28 +198,6 @@ def check_same_protocol(named: Sequence[tuple[str, ScoredSettings]]) -> None:
             )
 
 
-def mean_log_depth(source: FrameSource, frames: Sequence[Frame], settings: ScoredSettings) -> Tensor:
-    """What can be said without looking: the mean log depth of every pixel over training frames, as metres [1 1 h w].
-
-    Pixels that were never measured take the mean over all pixels.
-    """
-    data = settings.data
-    total = torch.zeros(1, *data.size, dtype=torch.float64)
-    count = torch.zeros(1, *data.size, dtype=torch.float64)
-    chosen = np.linspace(0, len(frames) - 1, min(CONSTANT_FRAMES, len(frames))).astype(int)
-    for index in sorted(set(chosen.tolist())):
-        sample = bring_to_size(source.read(frames[index]), data.size)
-        valid = sample["valid"] & valid_depth(sample["depth"], data.min_depth, data.max_depth)
-        total += sample["depth"].double().where(valid, 1.0).log()
-        count += valid
-    overall = total.sum() / count.sum()
-    return torch.where(count > 0, total / count.clamp(min=1), overall).exp().float()[None]
-
-
-def _enlarged(depth: Tensor, size: Iterable[int]) -> Tensor:
-    return F.interpolate(depth, tuple(size), mode="bilinear", align_corners=False)
-
-
 def _bounds(
     methods: Methods, depths: Mapping[tuple[str, int], Tensor], truth: np.ndarray, valid: np.ndarray
 ) -> dict[tuple[str, int], Tensor]:
@@ -251,38 +209,54 @@ def _bounds(
     return {(name, 0): bound(learners, target, known) for name, bound in BOUNDS.items()}
 
 
-def _grid_row(frame: Frame, sample: Mapping[str, Tensor], stack: Stack, depths: Tensor, maps: Tensor) -> GridRow:
-    data = stack.settings.data
+def _predicted_frames(
+    methods: Methods, frames: Sequence[Frame], source: FrameSource, rows: Mapping[Models, DepthRows]
+) -> Iterator[tuple[Frame, RawFrame, Sample, list[Predicted]]]:
+    """Every frame, at its own and at the working size, with everybody's depth of it; each is read and decoded once."""
+    settings = methods.learners[0].tested[0].settings
+    together = frames_together(settings)
+    for chunk in progress([frames[at : at + together] for at in range(0, len(frames), together)], "scoring"):
+        raws = [source.read(frame) for frame in chunk]
+        samples = [bring_to_size(raw, settings.data.size) for raw in raws]
+        predictions = list(methods.predictions(chunk, torch.stack([each["image"] for each in samples]), rows))
+        for index, (frame, raw, sample) in enumerate(zip(chunk, raws, samples, strict=True)):
+            yield frame, raw, sample, [each.of(index) for each in predictions]
+
+
+def _grid_row(frame: Frame, sample: Sample, data: DataSettings, fused: Fused) -> GridRow:
     valid = sample["valid"] & valid_depth(sample["depth"], data.min_depth, data.max_depth)
     return GridRow(
         frame=frame.id,
         image=(sample["image"] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy(),
         truth=sample["depth"][0].numpy(),
         valid=valid[0].numpy(),
-        depths=depths[0].numpy(),
-        weights=maps[0, : depths.shape[1]].numpy(),
-        stack=stack.network.fuse(maps, depths)[0, 0].numpy(),
+        depths=fused.learners[0].numpy(),
+        weights=fused.maps[0, : fused.learners.shape[1]].numpy(),
+        stack=fused.depth[0, 0].numpy(),
     )
 
 
-def _gallery(
-    judge: StackStatistics,
-    table: ScoreTable,
+def _ranked_images(
+    statistics: StackStatistics,
+    ranked: Sequence[RankedFrame],
     frames: Mapping[str, Frame],
-    source: FrameSource,
+    samples: Mapping[str, Sample],
     rows: Mapping[Models, DepthRows],
-    titles: tuple[str, ...],
-) -> Gallery:
-    """The best, the median and the worst frame of a stack with everything that is known of them."""
-    stack = judge.stack
-    data = stack.settings.data
-    images = []
-    for ranked in ranked_frames(table.images, stack.name):
-        frame = frames[ranked.frame]
-        working = bring_to_size(source.read(frame), data.size)
-        depths = read_depths(stack.learners, rows, frame)
-        maps = checked_maps(stack, working["image"][None], depths)
-        error = judge.calibration.apply(doubt(stack, maps, depths))
-        row = _grid_row(frame, working, stack, depths, maps)
-        images.append(GalleryImage(ranked.rank, ranked.score, row, error[0, 0].numpy()))
-    return Gallery(stack.name, titles, tuple(images))
+) -> tuple[GalleryImage, ...]:
+    """The best, the median and the worst frame of a stack with everything that is known of them.
+
+    Args:
+        statistics: Of the stack.
+        ranked: The frames.
+        frames: By id.
+        samples: At the working size, by id.
+        rows: Cached depth of its learners.
+    """
+    stack, images = statistics.stack, []
+    for place in ranked:
+        frame, sample = frames[place.frame], samples[place.frame]
+        fused = stacked(stack, sample["image"][None], read_depths(stack.learners, rows, [frame]))
+        error = statistics.calibration.apply(disagreement_of(fused))
+        row = _grid_row(frame, sample, stack.settings.data, fused)
+        images.append(GalleryImage(place.rank, place.score, row, error[0, 0].numpy()))
+    return tuple(images)

@@ -5,21 +5,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ensemble.console import messages
+from ensemble.data.division import open_experiment
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame
+from ensemble.evaluation.calibration import CalibrationFit, kept_calibration
+from ensemble.evaluation.constant import MeanLogDepth
 from ensemble.predictions.foreign.import_depth import check_free_name
 from ensemble.predictions.learners import TrainedLearner, common_data, trained_learner
 from ensemble.predictions.level_zero import LevelZero, level_zero_of
 from ensemble.runs.claims import with_influence
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import FULL, Outputs, seed_model
-from ensemble.stacking.baselines import Baselines, fit_baselines
-from ensemble.stacking.stack import Stack, stack_maps
-from meta.fusion import COMBINERS, check_depths, check_weights, split_maps
+from ensemble.stacking.baselines import Baselines, baseline_rows, fit_baselines
+from ensemble.stacking.stack import Stack, stacked
+from meta.fusion import COMBINERS, check_depths
+from meta.weighing import Fused
 
 Models = tuple[str, tuple[str, ...]]
 """A learner and the models whose mean is its depth."""
@@ -52,21 +57,24 @@ class StackMethod:
 
 
 class Predicted(NamedTuple):
-    """One entrant's depth of a frame.
+    """One method's depth of frames.
 
     Attributes:
         name: Of the row.
         repeat: Which of its repeats.
-        depth: Metres, [1 1 h w].
-        maps: Of a stack's meta-learner, [1 maps h w].
-        learners: Depths [1 k h w] that a stack has fused.
+        depth: Metres, [b 1 h w].
+        fused: Of a stack, what that depth is made of.
     """
 
     name: str
     repeat: int
     depth: Tensor
-    maps: Tensor | None = None
-    learners: Tensor | None = None
+    fused: Fused | None = None
+
+    def of(self, index: int) -> "Predicted":
+        """The same of one of the frames."""
+        fused = None if self.fused is None else self.fused.of(index)
+        return Predicted(self.name, self.repeat, self.depth[index : index + 1], fused)
 
 
 @dataclass(frozen=True)
@@ -78,12 +86,14 @@ class Methods:
         stacks: In the order of the table.
         baselines: Choices and weights from rows of training; ``None`` for a single learner.
         seed_models: The best single learner with as many seeds as there are learners; ``None`` where they are missing.
+        constant: What rows of training have told of it by the way.
     """
 
     learners: tuple[LevelZero, ...]
     stacks: tuple[StackMethod, ...] = ()
     baselines: Baselines | None = None
     seed_models: LevelZero | None = None
+    constant: MeanLogDepth | None = None
 
     def level_zero(self) -> dict[Models, LevelZero]:
         """Every set of models whose mean is somebody's depth, each once."""
@@ -96,22 +106,24 @@ class Methods:
         scored = _models_of_all(self.learners)
         return any(_models_of_all(fitted.learners) != scored for fitted in stack.repeats)
 
-    def predictions(self, frame: Frame, image: Tensor, rows: Mapping[Models, DepthRows]) -> Iterator["Predicted"]:
-        """Everybody's depth of a frame at the working size.
+    def predictions(
+        self, frames: Sequence[Frame], image: Tensor, rows: Mapping[Models, DepthRows]
+    ) -> Iterator["Predicted"]:
+        """Everybody's depth of frames at the working size.
 
         Args:
-            frame: Which.
-            image: RGB [1 3 h w] at the working size.
+            frames: Which.
+            image: RGB [b 3 h w] at the working size.
             rows: Cached depth of every ``level_zero``.
         """
-        depths = read_depths(self.learners, rows, frame)
+        depths = read_depths(self.learners, rows, frames)
         by_name = {learner.name: depths[:, index : index + 1] for index, learner in enumerate(self.learners)}
         yield from (Predicted(name, 0, depth) for name, depth in by_name.items())
         if self.baselines is None:
             return
         yield Predicted(BEST_SINGLE, 0, by_name[self.baselines.best])
         if self.seed_models is not None:
-            yield Predicted(SEED_MEAN, 0, read_depths([self.seed_models], rows, frame))
+            yield Predicted(SEED_MEAN, 0, read_depths([self.seed_models], rows, frames))
         yield from (Predicted(name, 0, combine(depths)) for name, combine in COMBINERS.items())
         yield from (Predicted(name, 0, each.combine(depths)) for name, each in self.baselines.combiners.items())
         read = {_models_of_all(self.learners): depths}
@@ -120,16 +132,18 @@ class Methods:
             for repeat, fitted in enumerate(stack.repeats):
                 key = _models_of_all(fitted.learners)
                 if key not in read:
-                    read[key] = read_depths(fitted.learners, rows, frame)
+                    read[key] = read_depths(fitted.learners, rows, frames)
                 own = read[key]
                 if own_learners and (repeat == 0 or stack.trains_learners):
                     yield Predicted(f"mean of {stack.name}", repeat, COMBINERS["mean"](own))
-                maps = checked_maps(fitted, image, own)
-                yield Predicted(stack.name, repeat, fitted.network.fuse(maps, own), maps, own)
+                fused = stacked(fitted, image, own)
+                yield Predicted(stack.name, repeat, fused.depth, fused)
 
 
 def gather(stacks: Sequence[Stack], outputs: Outputs) -> Methods:
     """Stacks beside their learners and the baselines; fits that differ in nothing but their seed share a row.
+
+    One pass over rows of training tells the baselines, the constant, and how uncertain each stack is.
 
     Raises:
         ValueError: The stacks weigh different learners.
@@ -144,9 +158,16 @@ def gather(stacks: Sequence[Stack], outputs: Outputs) -> Methods:
     frozen = [stack for stack in stacks if stack.settings.mode == "frozen" and stack.settings.level0 == "full"]
     known = sorted(frozen or stacks, key=lambda stack: not stack.learners[0].folds)
     learners = known[0].learners
-    baselines = fit_baselines(_with_folds(known[0], outputs), outputs, first.settings)
+    grouped = _grouped(stacks)
+    own = _with_folds(known[0], outputs)
+    fits = [CalibrationFit(each.first) for each in grouped if kept_calibration(each.first) is None]
+    fits = [fit for fit in fits if fit.learns_from(own, baseline_rows(own))]
+    constant = MeanLogDepth(open_experiment(outputs, first.settings).division.frames.fit, first.settings.data)
+    baselines = fit_baselines(own, outputs, first.settings, [constant.add, *(fit.add for fit in fits)])
+    for fit in fits:
+        fit.finish()
     best = next(learner for learner in learners if learner.name == baselines.best)
-    return Methods(learners, _grouped(stacks), baselines, _seed_models(best, len(learners), outputs))
+    return Methods(learners, grouped, baselines, _seed_models(best, len(learners), outputs), constant)
 
 
 def _with_folds(stack: Stack, outputs: Outputs) -> tuple[LevelZero, ...]:
@@ -163,27 +184,17 @@ def _with_folds(stack: Stack, outputs: Outputs) -> tuple[LevelZero, ...]:
     return found
 
 
-def read_depths(learners: Sequence[LevelZero], rows: Mapping[Models, DepthRows], frame: Frame) -> Tensor:
-    """Depth [1 k h w] of learners on a frame, in metres.
+def read_depths(learners: Sequence[LevelZero], rows: Mapping[Models, DepthRows], frames: Sequence[Frame]) -> Tensor:
+    """Depth [b k h w] of learners on frames, in metres.
 
     Raises:
         ValueError: A learner's depth is not finite.
     """
-    depths = torch.stack([torch.from_numpy(rows[models_of(learner)].read(frame.id)) for learner in learners])[None]
+    depths = torch.from_numpy(
+        np.stack([[rows[models_of(learner)].read(frame.id) for learner in learners] for frame in frames])
+    )
     check_depths(depths, [learner.name for learner in learners])
     return depths
-
-
-def checked_maps(stack: Stack, image: Tensor, depths: Tensor) -> Tensor:
-    """The meta-learner's maps [1 maps h w], held against what their kind promises.
-
-    Raises:
-        ValueError: Weights are none of their kind.
-    """
-    maps = stack_maps(stack, image, depths)
-    weights, bias = split_maps(maps, len(stack.learners))
-    check_weights(weights, bias=bias, kind=stack.network.weights)
-    return maps
 
 
 def models_of(learner: LevelZero) -> Models:

@@ -9,9 +9,9 @@ from ensemble.data.source import Frame, RawFrame
 from ensemble.evaluation.method_info import Description
 from ensemble.evaluation.results.scores import ImageScore, ScoreRow
 from ensemble.metrics.formulas import METRICS, pixel_errors
-from ensemble.metrics.protocols import Counts, EvalProtocol, prepare
+from ensemble.metrics.protocols import EvalProtocol, prepare
 from ensemble.metrics.statistics import mean_and_deviation
-from ensemble.metrics.sums import PixelSums, ScoreSums
+from ensemble.metrics.sums import ImageSums, PixelSums
 
 Cell = tuple[str, int]
 """Name of a row, and which of its repeats."""
@@ -33,7 +33,7 @@ class ScoreTable:
         self._sizes: set[tuple[int, int]] = set()
         self.images: list[ImageScore] = []
         self._per_image = per_image
-        self._sums: dict[Cell, ScoreSums | PixelSums] = {}
+        self._sums: dict[Cell, ImageSums] = {}
 
     @property
     def protocol(self) -> EvalProtocol:
@@ -58,23 +58,18 @@ class ScoreTable:
         if self._protocol.relative_to == "prediction":  # every other metric is the same both ways
             compared = [compared[1], compared[0], compared[2]]
         errors = pixel_errors(*compared)
-        scores = {name: metric.formula(errors) for name, metric in METRICS.items()}
-        log_ratios = errors.mean(errors.log_ratio)
+        scores = {name: metric.formula(errors).tolist() for name, metric in METRICS.items()}
+        log_ratios = errors.mean(errors.log_ratio).tolist()
+        found = {kind: count.tolist() for kind, count in counts._asdict().items()}
         pixels = int(errors.pixels[0])
         for index, (name, repeat) in enumerate(predictions):
-            own = {metric: values[index : index + 1] for metric, values in scores.items()}
-            known = {metric: float(value) for metric, value in own.items()}
-            sums = self._sums.setdefault((name, repeat), self._empty())
-            if isinstance(sums, PixelSums):
-                met = {kind: int(count[index]) for kind, count in counts._asdict().items()}
-                sums.update(known, pixels=pixels, mean_log_ratio=float(log_ratios[index]), **met)
-            else:
-                sums.update(own, Counts(*(count[index : index + 1] for count in counts)))
+            known = {metric: values[index] for metric, values in scores.items()}
+            if (name, repeat) not in self._sums:
+                self._sums[name, repeat] = ImageSums() if self.protocol.averaging == "image" else PixelSums()
+            met = {kind: count[index] for kind, count in found.items()}
+            self._sums[name, repeat].update(known, pixels=pixels, mean_log_ratio=log_ratios[index], **met)
             if self._per_image:
                 self.images.append(ImageScore(name, frame.id, frame.scene, known if pixels else None, repeat))
-
-    def _empty(self) -> ScoreSums | PixelSums:
-        return ScoreSums() if self._protocol.averaging == "image" else PixelSums()
 
     def rows(self, described: Mapping[str, Description]) -> list[ScoreRow]:
         """One row per name, in the order in which they were added; repeats are averaged.

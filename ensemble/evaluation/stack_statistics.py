@@ -5,12 +5,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from ensemble.data.source import RawFrame
-from ensemble.evaluation.calibration import calibrated_on, doubt
+from ensemble.evaluation.calibration import calibrated_on, disagreement_of
 from ensemble.evaluation.results.details import (
     BINS,
     JudgedMetric,
@@ -20,9 +18,10 @@ from ensemble.evaluation.results.details import (
     UncertaintyDetails,
     WeightDetails,
 )
-from ensemble.metrics.protocols import EvalProtocol, prepare
+from ensemble.metrics.protocols import EvalProtocol, enlarged, prepare
 from ensemble.metrics.uncertainty import Calibration, Reliability, ReliabilityBin, Sparsification, sparsification_curves
 from ensemble.stacking.stack import Stack
+from meta.weighing import Fused
 
 DEPTH_EDGES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 """Metres between the ranges of true depth; wider ones where ``data.max_depth`` is beyond the last."""
@@ -163,17 +162,15 @@ class StackStatistics:
         wider = max(1.0, self.stack.settings.data.max_depth / DEPTH_EDGES[-1])
         self.weights = WeightStatistics(self.titles, [wider * edge for edge in DEPTH_EDGES])
 
-    def add(self, raw: RawFrame, maps: Tensor, depths: Tensor) -> None:
+    def add(self, raw: RawFrame, fused: Fused) -> None:
         """Add one frame.
 
         Args:
             raw: The truth.
-            maps: Of the stack, [1 maps h w] at the working size.
-            depths: Of its learners, [1 k h w] in metres.
+            fused: What the stack makes of it, at the working size.
         """
-        size = raw.depth.shape
-        parts = [self.stack.network.fuse(maps, depths), doubt(self.stack, maps, depths), maps[:, : depths.shape[1]]]
-        whole = F.interpolate(torch.cat(parts, dim=1), size, mode="bilinear", align_corners=False)
+        parts = [fused.depth, disagreement_of(fused), fused.maps[:, : fused.learners.shape[1]]]
+        whole = enlarged(torch.cat(parts, dim=1), raw.depth.shape)
         target, known = (torch.from_numpy(array)[None, None] for array in (raw.depth, raw.valid))
         predicted, truth, valid, _ = prepare(whole[:, :1], target, known, protocol=self.protocol)
         if not valid.any():

@@ -1,12 +1,19 @@
-"""How predicted depth is scored: per image over its valid pixels, under a protocol that stands beside the score."""
+"""How predicted depth is scored: per image over its valid pixels, under a protocol that stands beside the score.
+
+Reports name metrics and compute none: torch is known here by what is passed in, and not imported.
+"""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Bool, Float, Float64, Int64
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ def pixel_errors(
 
 def share_within(errors: PixelErrors, *, factor: float) -> Float64[Tensor, " b"]:
     """Share of pixels whose larger ratio between prediction and truth is below ``factor``."""
-    ratio = torch.maximum(errors.predicted / errors.target, errors.target / errors.predicted)
+    ratio = (errors.predicted / errors.target).maximum(errors.target / errors.predicted)
     return errors.mean((ratio < factor).double())
 
 

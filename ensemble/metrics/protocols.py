@@ -1,6 +1,6 @@
 """The protocol that stands beside every score: crop, depth range, averaging, and how frames are prepared by it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -168,6 +168,13 @@ class Prepared(NamedTuple):
     counts: Counts
 
 
+def enlarged(maps: Float[Tensor, "b c _h _w"], size: Sequence[int]) -> Float[Tensor, "b c h w"]:
+    """Maps at the size of the truth, bilinearly, with corners not aligned; as they are where they have it already."""
+    if maps.shape[-2:] == tuple(size):
+        return maps
+    return F.interpolate(maps.float(), size=tuple(size), mode="bilinear", align_corners=False)
+
+
 def prepare(
     predicted: Float[Tensor, "b 1 hp wp"],
     target: Float[Tensor, "b 1 h w"],
@@ -189,8 +196,7 @@ def prepare(
         ValueError: A prediction is NaN or infinite at a pixel that is scored; nothing is repaired.
     """
     scored = protocol.mask(target, valid)
-    if predicted.shape[-2:] != target.shape[-2:]:
-        predicted = F.interpolate(predicted.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
+    predicted = enlarged(predicted, target.shape[-2:])
     predicted, target, scored = (protocol.sampled(each) for each in (predicted, target, scored))
     nonfinite = ~predicted.isfinite()
     refused = (nonfinite & scored).sum(dim=(1, 2, 3))

@@ -1,73 +1,11 @@
-"""Scores summed up over frames: a mean over images, or over the pixels of all images as some publications have it."""
+"""Scores summed up image by image: their mean over images, or over the pixels of all images as publications have it."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import torch
-from jaxtyping import Float64, Int64
-from torch import Tensor
-from torchmetrics import Metric as StatefulMetric
+from typing import ClassVar
 
 from ensemble.metrics.formulas import METRICS
-from ensemble.metrics.protocols import Counts
-
-
-class ScoreSums(StatefulMetric):
-    """Sums of per-image scores that add up over batches and processes; their quotient is the mean over images."""
-
-    full_state_update = False
-    sums: Float64[Tensor, " metrics"]
-    images: Int64[Tensor, ""]
-    images_without_valid: Int64[Tensor, ""]
-    clipped: Int64[Tensor, ""]
-    nonfinite: Int64[Tensor, ""]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("sums", torch.zeros(len(METRICS), dtype=torch.float64), dist_reduce_fx="sum")
-        for name in ("images", "images_without_valid", "clipped", "nonfinite"):
-            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, scores: Mapping[str, Float64[Tensor, " b"]], counts: Counts | None = None) -> None:
-        """Add the images of a batch.
-
-        Args:
-            scores: From ``image_scores``.
-            counts: From ``prepare``.
-
-        Raises:
-            ValueError: A metric is missing, or an image is NaN in some metrics and a number in others.
-        """
-        if set(scores) != set(METRICS):
-            raise ValueError(f"scores of {sorted(scores)}, expected those of image_scores: {sorted(METRICS)}")
-        table = torch.stack([scores[name] for name in METRICS])
-        without = table.isnan().all(dim=0)
-        if table[:, ~without].isnan().any():
-            raise ValueError("an image has NaN in some metrics and numbers in others; expected all or none")
-        self.sums += table[:, ~without].sum(dim=1)
-        self.images += (~without).sum()
-        self.images_without_valid += without.sum()
-        if counts is not None:
-            self.clipped += counts.clipped.sum()
-            self.nonfinite += counts.nonfinite.sum()
-
-    def compute(self) -> dict[str, int | float]:
-        """Mean of every metric over the images that have valid pixels, and the counts.
-
-        Raises:
-            ValueError: No image has a valid pixel, so there is no mean.
-        """
-        images = int(self.images)
-        if images == 0:
-            raise ValueError(
-                f"no mean over images: none was scored, {int(self.images_without_valid)} had no valid pixel; "
-                "check depth range, crop and units (metres)"
-            )
-        means = dict(zip(METRICS, (self.sums / images).tolist(), strict=True))
-        names = ("images_without_valid", "clipped", "nonfinite")
-        return {**means, "images": images, **{name: int(getattr(self, name)) for name in names}}
-
 
 ROOTS = ("rmse", "rmse_log")
 """Metrics whose square is a mean over pixels."""
@@ -75,26 +13,27 @@ ROOTS = ("rmse", "rmse_log")
 SCATTER = "silog_x100"
 """The metric that is a standard deviation."""
 
+COUNTS = ("images", "images_without_valid", "clipped", "nonfinite")
+
 
 @dataclass
-class PixelSums:
-    """Sums over pixels that add up image by image; ``compute`` answers as that of ``ScoreSums``.
+class ImageSums:
+    """Sums over images.
 
     Attributes:
-        pixels: Scored so far.
+        over: What the means are taken over.
         images: With a scored pixel.
         images_without_valid: Without one.
         clipped: Pixels whose prediction was clipped.
         nonfinite: Unscored pixels whose prediction was not finite.
     """
 
-    pixels: int = 0
+    over: ClassVar[str] = "images"
     images: int = 0
     images_without_valid: int = 0
     clipped: int = 0
     nonfinite: int = 0
     _sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(METRICS, 0.0))
-    _mean_log_ratio: float = 0.0
 
     def update(
         self, scores: Mapping[str, float], *, pixels: int, mean_log_ratio: float, clipped: int = 0, nonfinite: int = 0
@@ -106,7 +45,7 @@ class PixelSums:
             pixels: Scored ones; nothing else is read where there are none.
             mean_log_ratio: Mean natural logarithm of predicted over target.
             clipped: From ``prepare``.
-            nonfinite: Likewise.
+            nonfinite: Unscored pixels whose prediction is not finite, from ``prepare``.
         """
         self.clipped += clipped
         self.nonfinite += nonfinite
@@ -114,6 +53,43 @@ class PixelSums:
             self.images_without_valid += 1
             return
         self.images += 1
+        self._add(scores, pixels, mean_log_ratio)
+
+    def compute(self) -> dict[str, int | float]:
+        """Mean of every metric, and the counts.
+
+        Raises:
+            ValueError: No image has a valid pixel, so there is no mean.
+        """
+        if self.images == 0:
+            raise ValueError(
+                f"no mean over {self.over}: none was scored in {self.images_without_valid} images; "
+                "check depth range, crop and units (metres)"
+            )
+        return {**self._means(), **{name: getattr(self, name) for name in COUNTS}}
+
+    def _add(self, scores: Mapping[str, float], pixels: int, mean_log_ratio: float) -> None:
+        for name in METRICS:
+            self._sums[name] += scores[name]
+
+    def _means(self) -> dict[str, float]:
+        return {name: total / self.images for name, total in self._sums.items()}
+
+
+@dataclass
+class PixelSums(ImageSums):
+    """Sums over the pixels of all images.
+
+    Attributes:
+        over: What the means are taken over.
+        pixels: Scored so far.
+    """
+
+    over: ClassVar[str] = "pixels"
+    pixels: int = 0
+    _mean_log_ratio: float = 0.0
+
+    def _add(self, scores: Mapping[str, float], pixels: int, mean_log_ratio: float) -> None:
         for name in METRICS:
             if name != SCATTER:
                 self._sums[name] += pixels * (scores[name] ** 2 if name in ROOTS else scores[name])
@@ -124,19 +100,7 @@ class PixelSums:
         self._mean_log_ratio += apart * pixels / together
         self.pixels = together
 
-    def compute(self) -> dict[str, int | float]:
-        """Every metric over all pixels, and the counts.
-
-        Raises:
-            ValueError: No pixel was scored.
-        """
-        if self.pixels == 0:
-            raise ValueError(
-                f"no mean over pixels: none was scored in {self.images_without_valid} images; "
-                "check depth range, crop and units (metres)"
-            )
+    def _means(self) -> dict[str, float]:
         means = {name: total / self.pixels for name, total in self._sums.items()}
         scores = {name: math.sqrt(mean) if name in (*ROOTS, SCATTER) else mean for name, mean in means.items()}
-        scores[SCATTER] *= 100
-        counts = {name: getattr(self, name) for name in ("images", "images_without_valid", "clipped", "nonfinite")}
-        return {**scores, **counts}
+        return {**scores, SCATTER: 100 * scores[SCATTER]}

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
-from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 
 from meta.fusion import check_weights
@@ -121,6 +120,8 @@ def calibrate(disagreement: Float[np.ndarray, " n"], squared_error: Float[np.nda
     Source: isotonic regression, Barlow et al. 1972. Deviation: it is fitted to the means of at most 64 groups of pixels
     of similar disagreement, equal in number but for ties, so that no knot rests on a few pixels.
     """
+    from sklearn.isotonic import IsotonicRegression
+
     _check_calibration_pixels(disagreement, squared_error)
     sigma, squared = disagreement.astype(np.float64), squared_error.astype(np.float64)
     edges = np.unique(np.quantile(sigma, np.linspace(0, 1, KNOTS + 1)))

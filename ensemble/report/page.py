@@ -14,14 +14,15 @@ from ensemble.evaluation.results.details import (
     UncertaintyDetails,
     WeightDetails,
 )
+from ensemble.evaluation.results.gallery import Gallery
 from ensemble.evaluation.results.merging import Evaluation
 from ensemble.evaluation.results.published import PUBLISHED_NOTE
 from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores, headroom
 from ensemble.metrics.formulas import METRICS
 from ensemble.metrics.statistics import Difference
 from ensemble.report.documents import DIFFERENCES, cost_table
+from ensemble.report.drawing import LARGEST_ERROR
 from ensemble.report.drawing.charts import Chart, Line, line_chart, steps
-from ensemble.report.drawing.panels import LARGEST_ERROR, draw_gallery
 from ensemble.report.sentences import MARKS, REFERENCE_WORDS, resampling_sentence, summary
 from ensemble.report.tables.scores import HEADROOM_METRICS, score_table
 from ensemble.report.wording import caption, difference_cells, protocol_entries, share, shown_rows, tone_of
@@ -62,11 +63,7 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
             for row in sorted(scores.rows, key=lambda row: row != leading)
             if row.kind == "stack" and (found := _differences(comparisons, row))
         ],
-        pictures=[
-            draw_gallery(gallery, titles.get(name, name))
-            for name, gallery in _first(evaluation.galleries, leading)
-            if gallery.images
-        ],
+        pictures=_drawn(evaluation.galleries, titles, leading),
         largest_error=share(LARGEST_ERROR),
         weights=[(titles.get(name, name), _weight_charts(each)) for name, each in _first(evaluation.details, leading)],
         uncertainty=[
@@ -78,6 +75,16 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
         protocol=protocol_entries(scores),
         resampling=resampling_sentence(comparisons),
     )
+
+
+def _drawn(galleries: Mapping[str, Gallery], titles: Mapping[str, str], leading: ScoreRow | None) -> list[Any]:
+    """Drawn galleries, the leading stack's first; matplotlib is imported where there is something to draw."""
+    shown = [(titles.get(name, name), gallery) for name, gallery in _first(galleries, leading) if gallery.images]
+    if not shown:
+        return []
+    from ensemble.report.drawing.panels import draw_gallery
+
+    return [draw_gallery(gallery, title) for title, gallery in shown]
 
 
 def _rooms(scores: Scores) -> list[tuple[str, list[dict[str, Any]], float]]:

@@ -3,7 +3,7 @@
 Nothing here can see a test frame.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from ensemble.metrics.formulas import METRICS
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import ScoredSettings
-from ensemble.stacking.training_rows import PIXELS_PER_FRAME, scores_of, training_protocol, training_rows
+from ensemble.stacking.training_rows import PIXELS_PER_FRAME, TrainingRow, scores_of, training_protocol, training_rows
 from meta.combiners import FITTED_COMBINERS, Combiner
 
 CHOSEN_BY = "abs_rel"
@@ -37,17 +37,26 @@ class Baselines:
     combiners: Mapping[str, Combiner]
 
 
-def fit_baselines(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Baselines:
-    """Choose the best single learner and fit the combiners.
+def baseline_rows(learners: Sequence[LevelZero]) -> Role:
+    """Out-of-fold rows where every learner has models of all folds, validation rows otherwise."""
+    return "oof" if all(learner.folds for learner in learners) else "validation"
 
-    Out-of-fold rows are used where every learner has models of all folds, validation rows otherwise.
+
+def fit_baselines(
+    learners: Sequence[LevelZero],
+    outputs: Outputs,
+    settings: ScoredSettings,
+    watchers: Sequence[Callable[[TrainingRow], None]] = (),
+) -> Baselines:
+    """Choose the best single learner and fit the combiners.
 
     Args:
         learners: At least two.
         outputs: Where rows are.
         settings: Data and protocol.
+        watchers: Are shown every row as well, so that what else is learnt from them needs no pass of its own.
     """
-    role: Role = "oof" if all(learner.folds for learner in learners) else "validation"
+    role = baseline_rows(learners)
     rng = np.random.default_rng(0)
     protocol = training_protocol(settings)
     sums = np.zeros(len(learners))
@@ -55,6 +64,8 @@ def fit_baselines(learners: Sequence[LevelZero], outputs: Outputs, settings: Sco
     pixels: list[np.ndarray] = []
     truth: list[np.ndarray] = []
     for row in training_rows(learners, outputs, settings, role):
+        for watch in watchers:
+            watch(row)
         if not protocol.mask(row.target, row.valid).any():  # its truth may lie outside of the crop
             continue
         sums += scores_of(row.depths, row, protocol)[CHOSEN_BY]

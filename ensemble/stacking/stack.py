@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ensemble.data.folds import read_folds
@@ -12,10 +11,15 @@ from ensemble.predictions.predict import device_of
 from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import moved, stored_settings
-from ensemble.settings.schema import StackSettings
-from ensemble.training.networks import build_stack, flip_averaged, load_network, unloaded
-from meta.inputs import assemble
+from ensemble.settings.schema import ScoredSettings, StackSettings
+from ensemble.training.networks import build_stack, load_network, unloaded
+from meta.fusion import check_weights, split_maps
 from meta.unet import MetaUNet
+from meta.weighing import Fused, fused_by
+
+PIXELS_TOGETHER = 4 * 96 * 128
+"""Of the frames of one pass. One over more takes as long for each, and oneDNN sums in another order, so that the last
+bits differ from those of frames one by one."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,27 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     return Stack(run.folder.name, settings, run, learners, network.to(device_of(settings.training)))
 
 
-def stack_maps(stack: Stack, image: Tensor, depths: Tensor) -> Tensor:
-    """The meta-learner's maps [b maps h w] for images [b 3 h w] and the learners' depths [b k h w] in metres.
+def stacked(stack: Stack, image: Tensor, depths: Tensor) -> Fused:
+    """The learners' depth [b k h w] in metres of images [b 3 h w], weighed by a stack; on the CPU.
 
-    Weights of the learners come first; ``stack.network.fuse`` makes depth of the maps.
+    Raises:
+        ValueError: Weights are none of their kind.
     """
-    device = next(stack.network.parameters()).device
-    settings = stack.settings
-    image, depths = image.to(device), depths.to(device)
+    device, settings = device_of(stack.settings.training), stack.settings
+    found = fused_by(
+        stack.network,
+        image.to(device),
+        depths.to(device),
+        inputs=settings.inputs,
+        max_depth=settings.data.max_depth,
+        flip=settings.evaluation.flip_averaging,
+    )
+    weights, bias = split_maps(found.maps, len(stack.learners))
+    check_weights(weights, bias=bias, kind=stack.network.weights)
+    return Fused(*(maps.cpu() for maps in found))
 
-    def weigh(both: Tensor) -> Tensor:
-        seen = assemble(settings.inputs, both[:, :3], both[:, 3:], max_depth=settings.data.max_depth)
-        return stack.network(seen).float()
 
-    both = torch.cat([image, depths], dim=1)
-    return flip_averaged(weigh, both, enabled=settings.evaluation.flip_averaging).cpu()
+def frames_together(settings: ScoredSettings) -> int:
+    """How many frames are weighed in one pass: of small ones several, because a pass costs something by itself."""
+    height, width = settings.data.size
+    return max(1, min(settings.evaluation.batch_size, PIXELS_TOGETHER // (height * width)))

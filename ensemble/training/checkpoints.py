@@ -1,20 +1,14 @@
 """What a run leaves on disk: the last state, to go on from, and the best weights, to predict with."""
 
 import io
-import json
 import pickle
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
 
 from base_learners.encoders.weights import without_advice
 from ensemble.metrics.formulas import METRICS
@@ -23,6 +17,7 @@ from ensemble.runs.paths import Run
 from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget
+from ensemble.training.weights import save_weights
 
 _DAMAGED = (
     pickle.UnpicklingError,
@@ -83,26 +78,6 @@ def _refused(path: Path, found: str) -> ValueError:
         f"{path}: refused, expected a checkpoint of tensors and plain data ({found}). "
         "Give --fresh, or remove the file, to train this run from the start"
     )
-
-
-def save_weights(network: nn.Module, path: Path, record: Mapping[str, Any]) -> None:
-    """Write a network's weights and a record of where they come from (safetensors)."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_bytes(path, save_tensors(tensors, {"record": json.dumps(dict(record))}))
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a network by name.
-
-    Raises:
-        ValueError: The file is missing or is not in the safetensors format.
-    """
-    try:
-        return load_tensors(path.read_bytes())
-    except (OSError, SafetensorError, MemoryError) as error:
-        if not isinstance(error, FileNotFoundError):
-            refuse_unreadable(path, error)
-        raise ValueError(f"{path}: expected weights in the safetensors format ({error})") from error
 
 
 class KeepCheckpoints(lightning.Callback):

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from base_learners import LEARNERS
-from base_learners.contract import Published
+from ensemble.metrics.study import STUDIED, Published
 from ensemble.settings.kinds import COPY
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
 from ensemble.training.networks import build_learner, build_stack
@@ -270,7 +270,7 @@ def profile_rows(
     for name in [learner] if learner is not None else list(LEARNERS):
         settings = learner_settings(name, Choice(kind=kind, config=config, assignments=("encoder.weights=none",)))
         row = LEARNERS[name]
-        rows.append(_profiled(name, row.title, build_learner(settings), size, device, repeats, 3, row.published))
+        rows.append(_profiled(name, row.title, build_learner(settings), size, device, repeats, 3, STUDIED.get(name)))
     for inputs in ("d", "rgb+d") if learner is None else ():
         stack = stack_settings(inputs, Choice(kind=kind, config=config, assignments=("encoder.weights=none",)))
         channels = channel_count(inputs, len(stack.learners))

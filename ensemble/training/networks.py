@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from base_learners import LEARNERS
-from base_learners.encoders.build import build_encoder
 from ensemble.runs.paths import Run
 from ensemble.settings.schema import LearnerSettings, StackSettings
-from ensemble.training.checkpoints import read_weights
+from ensemble.training.weights import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
 
@@ -26,6 +25,8 @@ def unloaded(settings: NetworkSettings) -> NetworkSettings:
 
 def build_learner(settings: LearnerSettings) -> nn.Module:
     """A learner's network with its initial weights."""
+    from base_learners.encoders.build import build_encoder  # timm takes longer to import than torch
+
     learner = LEARNERS[settings.learner]
     encoder = build_encoder(
         settings.encoder.name,
@@ -40,6 +41,8 @@ def build_learner(settings: LearnerSettings) -> nn.Module:
 
 def build_stack(settings: StackSettings) -> MetaUNet:
     """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
+    from base_learners.encoders.build import build_encoder
+
     learners = len(settings.learners)
     mean, std = normalisation(
         settings.inputs, learners, image_mean=settings.encoder.mean, image_std=settings.encoder.std

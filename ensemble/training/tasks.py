@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ensemble.data.loaders import Batch
 from ensemble.metrics.formulas import image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare
-from ensemble.metrics.sums import ScoreSums
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.gradients import Clip, check_parts, clip_parts, gradient_norms
 from ensemble.training.groups import Groups, encoder_and_decoder, trainable_groups
 from ensemble.training.schedule import one_cycle
+from ensemble.training.score_sums import ScoreSums
 
 Forward = Callable[[nn.Module, Batch], Any]
 """The network's answer to a batch, whatever its losses need."""

@@ -14,7 +14,6 @@ import torch
 from narrow import noise
 from safetensors.torch import save_file
 
-from base_learners.encoders import build as encoder_module
 from base_learners.encoders.build import FITTING, build_encoder
 from base_learners.encoders.pyramid import Pyramid
 from base_learners.encoders.weights import read_tensors
@@ -235,7 +234,7 @@ def test_unreachable_imagenet_weights_name_both_ways_out(monkeypatch):
             raise FileNotFoundError("cannot reach the hub")
         return create(name, **arguments)
 
-    monkeypatch.setattr(encoder_module.timm, "create_model", offline)
+    monkeypatch.setattr(timm, "create_model", offline)
     for name in ("ghostnet_100", "resnet10t"):
         with pytest.raises(ValueError, match="ImageNet weights cannot be had") as error:
             build_encoder(name, weights="imagenet")

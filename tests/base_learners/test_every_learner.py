@@ -11,10 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base_learners import LEARNERS
 from base_learners.encoders.build import build_encoder
+from ensemble.metrics.study import STUDIED
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "base"
 each_learner = pytest.mark.parametrize("name", list(LEARNERS))
-STUDIED = {name: learner.published for name, learner in LEARNERS.items() if learner.published is not None}
 
 
 def total_loss(name, prediction, target, valid):

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from base_learners import LEARNERS, BaseLearner
 from ensemble.evaluation.results.scores import ScoreRow
 from ensemble.metrics.formulas import TABLE_METRICS
+from ensemble.metrics.study import STUDIED, TITLES
 
 _PUBLISHED_COMBINERS = (
     # name, title, parameters, d1, d2, d3, REL, SqREL, RMSE, RMSElog, log10
@@ -30,15 +30,8 @@ def _published(name: str, title: str, parameters: int | None, scores: Iterable[f
     )
 
 
-def _published_learner(learner: BaseLearner) -> ScoreRow:
-    if learner.published is None:
-        raise ValueError(f"{learner.name}: the study did not have this learner")
-    scores = (learner.published.scores[metric] for metric in TABLE_METRICS)
-    return _published(learner.name, learner.title, learner.published.parameters, scores)
-
-
 PUBLISHED = (
-    *(_published_learner(LEARNERS[name]) for name in ("adabins", "ldrn", "bts")),  # the study's order
+    *(_published(name, TITLES[name], row.parameters, row.scores.values()) for name, row in STUDIED.items()),
     *(_published(name, title, parameters, scores) for name, title, parameters, *scores in _PUBLISHED_COMBINERS),
 )
 """The published study, parameters recounted from the rebuilt networks (it printed 17.2M for AdaBins)."""

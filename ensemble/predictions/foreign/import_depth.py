@@ -1,6 +1,6 @@
 """Depth maps from elsewhere become the rows of a learner: proved to be metres, brought to size, kept in the cache.
 
-Frames to test on come from ``ensemble.evaluation.evaluate`` alone; their truth is read nowhere here.
+Frames to test on come from ``ensemble.evaluation.held_out_rows`` alone; their truth is read nowhere here.
 """
 
 import json

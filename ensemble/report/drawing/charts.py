@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
-from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 340.0, 220.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 10.0, 10.0, 40.0
@@ -114,6 +113,8 @@ class _Axis:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "_Axis":
+        from matplotlib.ticker import MaxNLocator
+
         low, high = min(0.0, *values, 0.0), max(*values, 0.0, 0.0)
         high = high if high > low else low + 1.0
         found = MaxNLocator(5).tick_values(low, high)

@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 from PIL import Image
 
 from ensemble.evaluation.results.gallery import Gallery, GalleryImage
+from ensemble.report.drawing import LARGEST_ERROR
 from ensemble.report.drawing.colours import (
     INVALID,
     Rgb,
@@ -27,9 +28,6 @@ from ensemble.report.drawing.figures import weight_unit
 
 WIDEST = 320
 """Pixels; larger pictures are made smaller."""
-
-LARGEST_ERROR = 0.5
-"""Relative error of full colour, the same in every report so that error maps can be compared."""
 
 STOPS = 9
 

@@ -11,10 +11,10 @@ from command_lines import LEARNER_NAMES, Job, call, done
 
 from ensemble.data import open_source
 from ensemble.data.splits import training_frames
-from ensemble.evaluation.evaluate import mean_log_depth
+from ensemble.evaluation.constant import MeanLogDepth
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
-from ensemble.stacking.stack import load_stack, stack_maps
+from ensemble.stacking.stack import load_stack, stacked
 from ensemble.training.networks import build_stack
 
 
@@ -47,8 +47,8 @@ def test_weights_are_shares(job: Job):
     image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
     depths = 1 + torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        weights = stack_maps(stack, image, depths)
-        mirrored = stack_maps(stack, image.flip(-1), depths.flip(-1)).flip(-1)
+        weights = stacked(stack, image, depths).maps
+        mirrored = stacked(stack, image.flip(-1), depths.flip(-1)).maps.flip(-1)
     assert float(weights.min()) >= 0
     torch.testing.assert_close(weights.sum(1), torch.ones(1, 48, 64), atol=1e-6, rtol=0)
     torch.testing.assert_close(mirrored, weights, atol=1e-6, rtol=0)
@@ -59,7 +59,7 @@ def test_the_constant_is_the_mean_log_depth_of_training_frames(job: Job):
     source = open_source(settings.data)
     frames = training_frames(source, settings.data).fit
     depths = [np.log(source.read(frame).depth.astype(np.float64)) for frame in frames]
-    found = mean_log_depth(source, frames, settings)
+    found = MeanLogDepth(frames, settings.data).depth(source)
     assert found.shape == (1, 1, 48, 64)
     np.testing.assert_allclose(found[0, 0].numpy(), np.exp(np.mean(depths, axis=0)), rtol=1e-5)
 

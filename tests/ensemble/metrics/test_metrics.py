@@ -12,7 +12,7 @@ from torch import Tensor
 from ensemble.metrics.formulas import METRICS, image_scores
 from ensemble.metrics.protocols import EvalProtocol, crop_region, prepare
 from ensemble.metrics.published import OWN_SIZE
-from ensemble.metrics.sums import ScoreSums
+from ensemble.training.score_sums import ScoreSums
 
 
 def image(values: list[float]) -> Tensor:

@@ -13,7 +13,8 @@ from torch import nn
 from training_nursery import Nursery
 
 from ensemble.runs.refusals import UnreadableError
-from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint, read_weights, save_weights
+from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint
+from ensemble.training.weights import read_weights, save_weights
 
 
 class Malicious:

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from base_learners.contract import Published
+from ensemble.metrics.study import Published
 from ensemble.report.tables.costs import profile_table
 from ensemble.tables.terminal import TerminalTable
 from ensemble.training.cost import (

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from ensemble.data.loaders import OrderedBatches, loader
 from ensemble.runs.paths import Run
 from ensemble.training import fit as engine
-from ensemble.training.checkpoints import read_checkpoint, read_weights
+from ensemble.training.checkpoints import read_checkpoint
 from ensemble.training.fit import fit
 from ensemble.training.schedule import one_cycle
 from ensemble.training.tasks import DepthTask
+from ensemble.training.weights import read_weights
 
 
 def test_the_log_holds_the_learning_rate_of_every_step(tmp_path: Path) -> None:
