@@ -8,14 +8,16 @@ from typing import Any, Generic, Self, TypeVar, overload
 import numpy as np
 import torch
 import torch.nn.functional as F
+from huggingface_hub import ModelHubMixin, snapshot_download
 from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor
 
 from ensemble.data.formats.maps import aligned, as_metres
 from ensemble.data.transforms import resize_image
+from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
-from ensemble.deploy.saved import Header, SavedLearner, read_saved, save_file
+from ensemble.deploy.saved import Header, SavedLearner, read_saved, save_file, save_folder
 from ensemble.settings.schema import StackSettings
 from meta.fusion import check_depths
 from meta.inputs import INPUTS
@@ -46,8 +48,10 @@ class Prediction(Generic[Array]):
     learners: Mapping[str, Array]
 
 
-class DepthStack:
+class DepthStack(ModelHubMixin):
     """Learners, meta-learner and calibration, ready to predict; ``ensemble.load`` makes one.
+
+    ``save_pretrained``, ``push_to_hub`` and ``from_pretrained`` are those of ``huggingface_hub``.
 
     Args:
         network: From image to depth, at the working size.
@@ -87,9 +91,45 @@ class DepthStack:
         self.network.to(device)
         return self
 
-    def save(self, path: Path | str, *, half: bool = False) -> None:
-        """Write one file that ``ensemble.load`` reads; ``half`` keeps weights in 16 bits."""
-        save_file(Path(path), self.header.model_copy(update={"half": half}), self.network)
+    def save(self, path: Path | str) -> None:
+        """Write one file that ``ensemble.load`` reads."""
+        save_file(Path(path), self.header, self.network)
+
+    def halved(self) -> Self:
+        """The same with weights rounded to the 16 bits that a saved file then keeps; it computes in 32."""
+        weights = {
+            name: value.half().to(value.dtype) if value.is_floating_point() else value
+            for name, value in self.network.state_dict().items()
+        }
+        header = self.header.model_copy(update={"half": True})
+        return type(self)(header.network(weights).to(self.device), header)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_folder(save_directory, self.header, self.network, model_card(self.header))
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **model_kwargs: Any,
+    ) -> Self:
+        if Path(model_id).is_dir():
+            return cls.open(model_id)
+        folder = snapshot_download(
+            model_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls.open(folder)
 
     @overload
     def __call__(self, image: Picture, *, size: Size | None = None) -> Prediction[np.ndarray]: ...
