@@ -60,6 +60,10 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier
 Wandb = Annotated[
     bool, typer.Option("--wandb", help="Track with Weights & Biases as well; offline where there is no key.")
 ]
+Saved = Annotated[
+    Path, typer.Argument(metavar="OUT", callback=place, help="A file such as kitchen.stack, or a folder without a dot.")
+]
+Half = Annotated[bool, typer.Option("--half", help="Keep weights in 16 bits, and say what that costs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Published = Annotated[bool, typer.Option("--published", help="Print the published rows below (other data, no match).")]
 Protocols = Annotated[

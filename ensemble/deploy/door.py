@@ -91,9 +91,13 @@ class DepthStack(ModelHubMixin):
         self.network.to(device)
         return self
 
-    def save(self, path: Path | str) -> None:
-        """Write one file that ``ensemble.load`` reads."""
-        save_file(Path(path), self.header, self.network)
+    def save(self, place: Path | str) -> None:
+        """Write what ``ensemble.load`` reads: a file, or a folder with a model card where the name has no ending."""
+        path = Path(place)
+        if path.suffix:
+            save_file(path, self.header, self.network)
+        else:
+            self._save_pretrained(path)
 
     def halved(self) -> Self:
         """The same with weights rounded to the 16 bits that a saved file then keeps; it computes in 32."""
@@ -245,7 +249,7 @@ def _pixels(image: Picture) -> Float[Tensor, "1 3 h w"] | Shaped[Tensor, "1 3 h 
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(f"expected an RGB image of height x width x 3, found an array of shape {array.shape}")
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None]
+        return torch.from_numpy(np.require(array, requirements=("C", "W"))).permute(2, 0, 1)[None]
     if array.dtype.kind != "f":
         raise ValueError(f"expected an image of 8 bits or of floats in [0, 1], found {array.dtype}")
     return _checked_batch(torch.from_numpy(np.ascontiguousarray(array, np.float32)).permute(2, 0, 1)[None])

@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ensemble.data.formats.maps import save_npy
 from ensemble.evaluation.results.gallery import GridRow
 from ensemble.report.drawing.colours import (
     Rgb,
@@ -79,7 +80,7 @@ def save_prediction(
         out_dir / f"{name}{end}" for end in ("_depth_mm.png", "_depth.npy", "_depth_colour.png", "_weights.png")
     )
     save_depth_png(millimetres, depth)
-    _save_array(metres, depth)
+    save_npy(metres, depth)
     near, far = depth_limits(depth)
     scale = depth_scale(near, far)
     _write_panels(colour, (image, depth_colours(depth, near, far)), ("image", "depth"), scale, "metres", bar_from=1)
@@ -91,18 +92,12 @@ def save_prediction(
     if uncertainty is None:
         return written
     array, picture = (out_dir / f"{name}{end}" for end in ("_uncertainty.npy", "_uncertainty_colour.png"))
-    _save_array(array, uncertainty)
+    save_npy(array, uncertainty)
     largest = max(float(np.quantile(uncertainty, 0.99)), 1e-3)
     nothing = np.zeros_like(uncertainty)
     shown = error_colours(uncertainty, nothing, np.isfinite(uncertainty), largest=largest)
     _write_panels(picture, (image, shown), ("image", "expected error"), error_scale(largest), "metres", bar_from=1)
     return *written, array, picture
-
-
-def _save_array(path: Path, values: Float[np.ndarray, "h w"]) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, values.astype(np.float32), allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
 
 
 def learning_rate_curve(path: Path, rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> None:
