@@ -245,6 +245,8 @@ def _ranked_images(
 ) -> tuple[GalleryImage, ...]:
     """The best, the median and the worst frame of a stack with everything that is known of them.
 
+    Which these are is known when all are scored, and what was made of all would fill memory: these few are fused again.
+
     Args:
         statistics: Of the stack.
         ranked: The frames.

@@ -11,9 +11,9 @@ from ensemble.data.source import RawFrame
 from ensemble.evaluation.calibration import calibrated_on, disagreement_of
 from ensemble.evaluation.results.details import (
     BINS,
-    JudgedMetric,
     ReliabilityDetails,
     SparsificationDetails,
+    SparsifiedMetric,
     StackDetails,
     UncertaintyDetails,
     WeightDetails,
@@ -101,10 +101,10 @@ class UncertaintyStatistics:
 
     def __init__(self) -> None:
         self._fractions: np.ndarray | None = None
-        self._curves: dict[JudgedMetric, list[np.ndarray]] = {}
-        self._areas: dict[JudgedMetric, list[tuple[float, float]]] = {}
+        self._curves: dict[SparsifiedMetric, list[np.ndarray]] = {}
+        self._areas: dict[SparsifiedMetric, list[tuple[float, float]]] = {}
 
-    def update(self, curves: Mapping[JudgedMetric, Sparsification]) -> None:
+    def update(self, curves: Mapping[SparsifiedMetric, Sparsification]) -> None:
         """Add the curves of one image with valid pixels.
 
         Raises:
@@ -126,7 +126,7 @@ class UncertaintyStatistics:
         """
         if self._fractions is None:
             raise ValueError("uncertainty: no image with valid pixels was added, so there is no curve")
-        found: dict[JudgedMetric, SparsificationDetails] = {}
+        found: dict[SparsifiedMetric, SparsificationDetails] = {}
         for metric, curves in self._curves.items():
             by_uncertainty, by_error = np.mean(curves, axis=0).tolist()
             ause, aurg = np.mean(self._areas[metric], axis=0).tolist()
@@ -175,9 +175,9 @@ class StackStatistics:
         predicted, truth, valid, _ = prepare(whole[:, :1], target, known, protocol=self.protocol)
         if not valid.any():
             return
-        raw_doubt = whole[:, 1:2]
-        self.reliability.add(predicted, truth, valid, sigma=self.calibration.apply(raw_doubt))
-        self.ranking.update(sparsification_curves(predicted[0], truth[0], valid[0], uncertainty=raw_doubt[0]))
+        uncertainty = whole[:, 1:2]
+        self.reliability.add(predicted, truth, valid, sigma=self.calibration.apply(uncertainty))
+        self.ranking.update(sparsification_curves(predicted[0], truth[0], valid[0], uncertainty=uncertainty[0]))
         self.weights.update(whole[0, 2:].numpy(), truth[0, 0].numpy(), valid[0, 0].numpy())
 
     def details(self) -> StackDetails:

@@ -217,7 +217,9 @@ def sparsification_curves(
     """
     truth, ranking = _selected(target, valid), _selected(uncertainty, valid)
     distance = np.abs(_selected(predicted, valid) - truth)
-    return {name: sparsification(terms(distance, truth), ranking, root=root) for name, (terms, root) in _JUDGED.items()}
+    return {
+        name: sparsification(terms(distance, truth), ranking, root=root) for name, (terms, root) in _SPARSIFIED.items()
+    }
 
 
 class ReliabilityBin(NamedTuple):
@@ -300,7 +302,7 @@ class Reliability:
         return sum(gaps) / sum(each.pixels for each in diagram)
 
 
-_JUDGED: Mapping[Literal["rmse", "abs_rel"], tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], bool]] = {
+_SPARSIFIED: Mapping[Literal["rmse", "abs_rel"], tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], bool]] = {
     "rmse": (lambda distance, _: np.square(distance), True),
     "abs_rel": (lambda distance, truth: distance / truth, False),
 }

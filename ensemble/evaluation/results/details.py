@@ -12,8 +12,8 @@ from ensemble.runs.files import write_text
 BINS = 20
 """Of a histogram of weights, over 0 to 1."""
 
-JudgedMetric = Literal["rmse", "abs_rel"]
-"""Metrics that an uncertainty is judged by."""
+SparsifiedMetric = Literal["rmse", "abs_rel"]
+"""Metrics whose error an uncertainty ranks pixels by."""
 
 Counts = tuple[Annotated[int, Field(ge=0)], ...]
 
@@ -111,7 +111,7 @@ class UncertaintyDetails:
         calibrated_on: Rows that disagreement was turned into metres with; absent in older evaluations.
     """
 
-    sparsification: dict[JudgedMetric, SparsificationDetails]
+    sparsification: dict[SparsifiedMetric, SparsificationDetails]
     reliability: ReliabilityDetails
     calibrated_on: Literal["oof", "validation"] | None = None
 
