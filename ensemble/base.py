@@ -344,6 +344,30 @@ def save(
 
 
 @app.command()
+def predict(
+    learner: Annotated[str, typer.Argument(metavar="SAVED|RUN", help="A saved learner, or a run such as demo/bts.")],
+    images: options.Images,
+    out: options.Out,
+    only: options.Only = options.DEFAULT_KINDS,
+    formats: options.Formats = options.DEFAULT_FORMATS,
+    size: options.OutputSize = None,
+    device: options.Device = "auto",
+    no_flip: options.NoFlip = False,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """Depth of photographs by one learner: 16-bit PNG in millimetres, metres as .npy, pictures."""
+    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip)
+    if not Path(learner).exists():
+        outputs(cache_dir).find_run(learner)
+
+    from ensemble.deploy.loading import load
+    from ensemble.deploy.photographs import predict_photographs
+
+    loaded = load(learner, device=device, flip=wanted.flip, cache_dir=cache_dir)
+    predict_photographs(loaded, images, out, wanted)
+
+
+@app.command()
 def profile(
     learner: Annotated[str | None, typer.Argument(help="One learner; all of them where absent.")] = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = options.default_size(COPY),

@@ -308,22 +308,25 @@ def _named_folder(text: str) -> tuple[str, Path]:
 @app.command()
 def predict(
     stack: Saved,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="RGB photographs of any size.")],
-    out: Annotated[Path, typer.Option(callback=options.place, help="Folder to write to.")],
+    images: options.Images,
+    out: options.Out,
+    only: options.Only = options.DEFAULT_KINDS,
+    formats: options.Formats = options.DEFAULT_FORMATS,
+    size: options.OutputSize = None,
+    device: options.Device = "auto",
+    no_flip: options.NoFlip = False,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""
     if not Path(stack).exists():
         _fit_called(outputs(cache_dir), stack)
-    for image in images:
-        if not image.is_file():
-            raise SettingsError(f"{image}: there is no such file")
+    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip)
 
     from ensemble.deploy.loading import load
-    from ensemble.deploy.photographs import predict_images
+    from ensemble.deploy.photographs import predict_photographs
 
-    written = predict_images(load(stack, cache_dir=cache_dir), images, out)
-    messages.print(f"{len(images)} images, {len(written)} files in {out}")
+    loaded = load(stack, device=device, flip=wanted.flip, cache_dir=cache_dir)
+    predict_photographs(loaded, images, out, wanted)
 
 
 if __name__ == "__main__":

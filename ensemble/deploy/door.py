@@ -194,13 +194,14 @@ class DepthStack(ModelHubMixin):
 
     def _predict(self, pixels: Tensor, size: Size | None) -> Prediction[Tensor]:
         whole = pixels.shape[-2:]
-        working = self._keeping_shape(*whole) if size is None else size
+        working = self.keeping_shape(*whole) if size is None else size
         seen = _seen(pixels, working).to(self.device)
         if working != self.trained_size and size is None:
             seen = F.pad(seen, (0, -working[1] % STRIDE, 0, -working[0] % STRIDE), mode="replicate")
         return self._answer(self.network(seen), whole, working)
 
-    def _keeping_shape(self, height: int, width: int) -> Size:
+    def keeping_shape(self, height: int, width: int) -> Size:
+        """The size that networks see of an image: its own shape, with the short side of ``trained_size``."""
         factor = min(self.trained_size) / min(height, width)
         trained = self.trained_size
         if max(abs(factor * height - trained[0]), abs(factor * width - trained[1])) < 1:

@@ -1,35 +1,96 @@
-"""Depth of photographs as files: metres, weights, and the error that is to be expected."""
+"""Depth of photographs as files: metres, the error that is to be expected, weights, and pictures of all three."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ensemble.console import progress
-from ensemble.data.formats.images import read_rgb
-from ensemble.deploy.door import DepthStack
-from ensemble.report.drawing.pictures import save_prediction
+import numpy as np
+from PIL import Image
+
+from ensemble.console import messages, progress
+from ensemble.data.formats.maps import save_npy
+from ensemble.data.formats.photographs import find_photographs, read_photograph
+from ensemble.deploy.door import DepthStack, Prediction
+from ensemble.options import Wanted
+from ensemble.report.drawing.pictures import draw_prediction, save_depth_png
+from ensemble.runs.files import write_bytes
+
+DEFAULT_PIXELS = 1_000_000
+"""Of the files that are written; more say nothing more, for networks see a few thousand."""
 
 
-def predict_images(stack: DepthStack, images: Sequence[Path], out: Path) -> list[Path]:
-    """Depth, weights and uncertainty of photographs as files, each at the photograph's own size.
+def _save_npz(path: Path, values: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, values.astype(np.float32))
+    write_bytes(path, buffer.getvalue())
+
+
+def _save_tiff(path: Path, values: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    first, *others = [Image.fromarray(page.astype(np.float32)) for page in values.reshape(-1, *values.shape[-2:])]
+    first.save(buffer, "TIFF", compression="tiff_adobe_deflate", save_all=True, append_images=others)
+    write_bytes(path, buffer.getvalue())
+
+
+WRITERS: Mapping[str, Callable[[Path, np.ndarray], None]] = {"npy": save_npy, "npz": _save_npz, "tiff": _save_tiff}
+"""Of float32 metres, or of weights, one page each; ``png`` holds depth in whole millimetres beside them."""
+
+
+def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted: Wanted) -> None:
+    """Write what a stack says of photographs; a file that cannot be read is named and passed over.
 
     Args:
         stack: On the device to predict on.
-        images: Files that Pillow reads as RGB.
+        places: Files and folders.
         out: Folder to write to.
-
-    Returns:
-        The files that were written.
+        wanted: Kinds and formats of what is written.
 
     Raises:
-        ValueError: A file is not an RGB image, or a learner was imported and has no network.
+        ValueError: Two photographs have one name, a learner has no network; or in the end, not all could be read.
     """
-    names = [path.stem for path in images]
-    if doubled := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{len(doubled)} file names stand twice (first: {min(doubled)}); their results would collide")
-    written: list[Path] = []
-    for path in progress(images, "predicting"):
-        image = read_rgb(path)
-        found = stack(image, size=stack.trained_size)
+    images = find_photographs(places)
+    pixels = None if wanted.size == "image" else DEFAULT_PIXELS
+    done, converted = 0, set[str]()
+    for name, path in progress(images.items(), "predicting"):
+        try:
+            photograph = read_photograph(path, pixels=pixels)
+        except ValueError as error:
+            messages.print(f"error: {error}", style="red")
+            continue
+        if photograph.converted and photograph.converted not in converted:
+            messages.print(f"{path}: {photograph.converted} became RGB with 8 bits, and so do others of this kind")
+            converted.add(photograph.converted)
+        image = photograph.pixels
+        if wanted.size == "working":
+            height, width = stack.keeping_shape(*image.shape[:2])
+            image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+        _write(stack, out / name, image, stack(image), wanted)
+        done += 1
+    told = f"{done} of {len(images)} predicted, files in {out}"
+    if done < len(images):
+        raise ValueError(told)
+    messages.print(told)
+
+
+def _write(
+    stack: DepthStack,
+    place: Path,
+    image: np.ndarray,
+    found: Prediction[np.ndarray],
+    wanted: Wanted,
+) -> None:
+    values = {"depth": found.depth, "uncertainty": found.error, "weights": found.weights}
+    names = {"depth": "depth", "error": "uncertainty", "weights": "weights"}
+    for kind, name in names.items():
+        array = values[name]
+        if kind in wanted.kinds and array is not None:
+            for ending in (ending for ending in wanted.formats if ending in WRITERS):
+                WRITERS[ending](place.with_name(f"{place.name}_{name}.{ending}"), array)
+    if "depth" in wanted.kinds and "png" in wanted.formats:
+        try:
+            save_depth_png(place.with_name(f"{place.name}_depth_mm.png"), found.depth)
+        except ValueError as error:
+            messages.print(f"left out: {error}")
+    if "pictures" in wanted.kinds:
         titles = [learner.title for learner in stack.header.learners]
-        written += save_prediction(out, path.stem, image, found.depth, found.weights, titles, uncertainty=found.error)
-    return written
+        draw_prediction(place, image, found.depth, found.weights, titles, found.error)
