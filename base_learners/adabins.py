@@ -5,6 +5,7 @@ Deviations: 1x1 convolutions are not padded; the query product and the convoluti
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,17 +21,7 @@ from base_learners.losses import bin_chamfer_loss, resize_like, scale_invariant_
 class BinTransformer(nn.Module):
     """The mini-ViT: patches of the decoded map become one vector of bin widths and the queries of the mixture.
 
-    Args:
-        channels: Width of the map and of every token.
-        bins: Bins of the depth range.
-        queries: Tokens after the first that serve as 1x1 kernels.
-        patch_size: Height and width of a patch, in pixels of the map.
-        positions: Learned position vectors; longer sequences interpolate them.
-        layers: Transformer layers.
-        heads: Attention heads.
-        feedforward: Hidden width of a transformer layer.
-        hidden: Hidden width of the perceptron that divides the range.
-        dropout: Of the transformer layers.
+    Arguments are those of ``AdaBins``; ``channels`` is its ``embedding``.
     """
 
     def __init__(
@@ -54,12 +45,8 @@ class BinTransformer(nn.Module):
         self.patch_size = patch_size
         self.patches = nn.Conv2d(channels, channels, patch_size, stride=patch_size)
         self.positions = nn.Parameter(torch.rand(positions, channels))
-        self.layers = nn.Sequential(
-            *(
-                nn.TransformerEncoderLayer(channels, heads, feedforward, dropout, batch_first=True)
-                for _ in range(layers)
-            )
-        )
+        make_layer = partial(nn.TransformerEncoderLayer, channels, heads, feedforward, dropout, batch_first=True)
+        self.layers = nn.Sequential(*(make_layer() for _ in range(layers)))
         self.widths = nn.Sequential(
             nn.Linear(channels, hidden),
             nn.LeakyReLU(),
@@ -227,15 +214,7 @@ def adabins_loss(
     scale: float = 10.0,
     chamfer_weight: float = 0.1,
 ) -> Mapping[str, Tensor]:
-    """Scale-invariant log error, and the distance between bin centres and measured depths.
-
-    Args:
-        prediction: With bin centres.
-        target: Metres; read only where ``valid`` is true.
-        valid: Pixels that have a measurement.
-        mean_weight: Share of the squared mean log error that is forgiven.
-        scale: Factor of the log error.
-        chamfer_weight: Factor of the distance between centres and depths.
+    """Scale-invariant log error, and ``chamfer_weight`` times the distance between bin centres and measured depths.
 
     Raises:
         ValueError: No pixel is valid, or the prediction has no bin centres.

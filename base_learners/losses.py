@@ -1,4 +1,4 @@
-"""Losses on depth maps: pure functions of float32 metres that never read a pixel without a measurement."""
+"""Losses on depth maps: pure functions of float32 metres, of which only pixels with a measurement are read."""
 
 import torch
 import torch.nn.functional as F
@@ -59,11 +59,6 @@ def bin_chamfer_loss(
 
     Mean over the depths and mean over the centres are added; then the mean over the images that have a measurement.
 
-    Args:
-        centres: Metres, ascending.
-        target: Measured depth in metres; read only where ``valid`` is true.
-        valid: Pixels that have a measurement.
-
     Raises:
         ValueError: No pixel is valid, or the shapes differ.
 
@@ -87,11 +82,6 @@ def sobel_gradient_loss(
     """Mean absolute difference of the Sobel gradients of two depth maps, in metres per pixel.
 
     Read where all nine pixels of a window are valid; zero where there is no such window.
-
-    Args:
-        predicted: Depth in metres.
-        target: Measured depth in metres; read only where ``valid`` is true.
-        valid: Pixels that have a measurement.
 
     Raises:
         ValueError: The shapes differ.

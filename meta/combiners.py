@@ -111,11 +111,6 @@ def inverse_variance(
     simple rule and no optimum: a learner's bias counts as error, and errors that learners share are not seen.
     Learners without any error divide the weight among themselves.
 
-    Args:
-        depths: Metres, one column per learner, of valid pixels.
-        target: Metres.
-        weighting: Which error is squared.
-
     Raises:
         ValueError: No learner, too few pixels, or a depth that is not finite and positive.
     """
@@ -135,11 +130,6 @@ def global_weights(
     weights are then scaled to a mean log of prediction over truth of 0. Least squares alone would not do: where log
     errors have mean 0 and variance ``s``, errors relative to the truth give the sum ``exp(-1.5 s)``, and those relative
     to the prediction ``exp(0.5 s)``. Of learners that say the same the weights are not unique, the depth is.
-
-    Args:
-        depths: Metres, one column per learner, of valid pixels. A single learner is scaled.
-        target: Metres.
-        weighting: Which error is squared.
 
     Raises:
         ValueError: No learner, too few pixels, or a depth that is not finite and positive.
@@ -164,12 +154,6 @@ def depth_range(
     pixel belongs to the two centres around it in the shares of the interpolation. Errors and the scale of all weights
     are those of ``global_weights``.
 
-    Args:
-        depths: Metres, one column per learner, of valid pixels. A single learner is scaled.
-        target: Metres.
-        ranges: Largest number of ranges.
-        weighting: Which error is squared.
-
     Raises:
         ValueError: No learner, too few pixels, a depth that is not finite and positive, or no range.
     """
@@ -182,7 +166,7 @@ def depth_range(
     shares = _range_shares(torch.from_numpy(mean), torch.from_numpy(centres)).numpy()
     columns = (shares[:, :, None] * depths[:, None, :]).reshape(len(depths), -1)
     weights = _fitted_weights(columns, target, mean, weighting).reshape(len(centres), learners)
-    return RangeWeights(tuple(centres.tolist()), tuple(tuple(each) for each in weights.tolist()), weighting)
+    return RangeWeights(tuple(centres.tolist()), tuple(map(tuple, weights.tolist())), weighting)
 
 
 FITTED_COMBINERS: dict[str, Callable[[np.ndarray, np.ndarray], Combiner]] = {
@@ -190,7 +174,11 @@ FITTED_COMBINERS: dict[str, Callable[[np.ndarray, np.ndarray], Combiner]] = {
     "global": global_weights,
     "depth-range": depth_range,
 }
-"""Combiners that are fitted on pixels (depths of the learners, truth), by the name in the tables."""
+"""Combiners that are fitted on pixels, by the name in the tables.
+
+Depth is metres of valid pixels with a column per learner, truth metres too; ``weighting`` says which error is squared;
+a single learner is scaled.
+"""
 
 
 def _range_centres(mean: Float64[np.ndarray, " n"], *, ranges: int, least: int) -> Float64[np.ndarray, " r"]:

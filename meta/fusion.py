@@ -28,13 +28,9 @@ def fuse(
 ) -> Float[Tensor, "b 1 h w"]:
     """Weighted sum of the learners at every pixel, plus a correction, held at ``MIN_DEPTH`` or more.
 
-    NaN passes through. A pixel that is held sends no gradient to its weights.
-
-    Args:
-        weights: Of any kind; convex ones make the sum a mean.
-        depths: Metres. In log space, depths below ``MIN_DEPTH`` count as ``MIN_DEPTH``.
-        bias: Correction, in metres or in natural-log units, as the space says.
-        space: Key of ``SPACES``; ``log`` gives the weighted geometric mean.
+    NaN passes through. A pixel that is held sends no gradient to its weights. In ``log`` space the result is the
+    weighted geometric mean, depths below ``MIN_DEPTH`` count as it, and the correction is in natural-log units, else in
+    metres.
 
     Raises:
         ValueError: The space is unknown.
@@ -113,11 +109,7 @@ def oracle_convex(
 
 
 def check_depths(depths: Float[Tensor, "b k h w"], names: Sequence[str] | None = None) -> None:
-    """Refuse depths that are not finite.
-
-    Args:
-        depths: Metres, one map per learner.
-        names: Of the learners, for the message.
+    """Refuse depths that are not finite, by the names of their learners.
 
     Raises:
         ValueError: A learner has a depth that is NaN or infinite; it is named with the number of such pixels.
@@ -142,11 +134,7 @@ def check_weights(
 ) -> None:
     """Refuse weights that are none of their kind, and a correction that is not finite.
 
-    Args:
-        weights: One map per learner.
-        bias: Correction in the unit of fusion.
-        kind: Key of ``WEIGHTS``; free weights need only be finite.
-        tolerance: By how much the sum of convex weights may miss one.
+    The sum of convex weights may miss one by ``tolerance``; free weights need only be finite.
 
     Raises:
         ValueError: A convex weight is negative or not finite, or those of a pixel do not sum to one; a free weight or
