@@ -12,6 +12,9 @@ from torchmetrics import Metric as StatefulMetric
 from ensemble.metrics.formulas import METRICS
 from ensemble.metrics.protocols import Counts
 
+COUNTS = ("images", "images_without_valid", "clipped", "nonfinite")
+"""Images with and without a scored pixel, clipped predictions, and predictions that were not finite and not scored."""
+
 
 class ScoreSums(StatefulMetric):
     """Sums of per-image scores that add up over batches and processes; their quotient is the mean over images."""
@@ -26,15 +29,11 @@ class ScoreSums(StatefulMetric):
     def __init__(self) -> None:
         super().__init__()
         self.add_state("sums", torch.zeros(len(METRICS), dtype=torch.float64), dist_reduce_fx="sum")
-        for name in ("images", "images_without_valid", "clipped", "nonfinite"):
+        for name in COUNTS:
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, scores: Mapping[str, Float64[Tensor, " b"]], counts: Counts | None = None) -> None:
-        """Add the images of a batch.
-
-        Args:
-            scores: From ``image_scores``.
-            counts: From ``prepare``.
+        """Add the images of a batch, from ``image_scores`` and ``prepare``.
 
         Raises:
             ValueError: A metric is missing, or an image is NaN in some metrics and a number in others.
@@ -65,8 +64,7 @@ class ScoreSums(StatefulMetric):
                 "check depth range, crop and units (metres)"
             )
         means = dict(zip(METRICS, (self.sums / images).tolist(), strict=True))
-        names = ("images_without_valid", "clipped", "nonfinite")
-        return {**means, "images": images, **{name: int(getattr(self, name)) for name in names}}
+        return {**means, **{name: int(getattr(self, name)) for name in COUNTS}}
 
 
 ROOTS = ("rmse", "rmse_log")
@@ -78,15 +76,7 @@ SCATTER = "silog_x100"
 
 @dataclass
 class PixelSums:
-    """Sums over pixels that add up image by image; ``compute`` answers as that of ``ScoreSums``.
-
-    Attributes:
-        pixels: Scored so far.
-        images: With a scored pixel.
-        images_without_valid: Without one.
-        clipped: Pixels whose prediction was clipped.
-        nonfinite: Unscored pixels whose prediction was not finite.
-    """
+    """Sums over pixels that add up image by image; ``compute`` answers as that of ``ScoreSums``."""
 
     pixels: int = 0
     images: int = 0
@@ -99,15 +89,7 @@ class PixelSums:
     def update(
         self, scores: Mapping[str, float], *, pixels: int, mean_log_ratio: float, clipped: int = 0, nonfinite: int = 0
     ) -> None:
-        """Add one image.
-
-        Args:
-            scores: Its own, from ``image_scores``.
-            pixels: Scored ones; nothing else is read where there are none.
-            mean_log_ratio: Mean natural logarithm of predicted over target.
-            clipped: From ``prepare``.
-            nonfinite: Likewise.
-        """
+        """Add one image; without scored pixels only counts are read. The log of predicted over target is natural."""
         self.clipped += clipped
         self.nonfinite += nonfinite
         if pixels == 0:
@@ -138,5 +120,4 @@ class PixelSums:
         means = {name: total / self.pixels for name, total in self._sums.items()}
         scores = {name: math.sqrt(mean) if name in (*ROOTS, SCATTER) else mean for name, mean in means.items()}
         scores[SCATTER] *= 100
-        counts = {name: getattr(self, name) for name in ("images", "images_without_valid", "clipped", "nonfinite")}
-        return {**scores, **counts}
+        return {**scores, **{name: getattr(self, name) for name in COUNTS}}
