@@ -71,13 +71,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class NyuSource:
-    """The frames of one copy.
-
-    Attributes:
-        root: Folder of the copy.
-        reader: How a frame is read.
-        entries: Every frame with its place, sorted as listed.
-    """
+    """The frames of one copy in a folder, and the reader that knows their places."""
 
     root: Path
     reader: FrameReader[Any]
@@ -139,12 +133,7 @@ class NyuSource:
 
 @dataclass(frozen=True)
 class Contents:
-    """What looking through a copy gave.
-
-    Attributes:
-        source: The frames that can be read, as far as that shows without decoding them.
-        problems: What is wrong with the others.
-    """
+    """The frames of a copy that can be read, as far as that shows without decoding, and what is wrong with others."""
 
     source: NyuSource
     problems: tuple[Problem, ...] = ()

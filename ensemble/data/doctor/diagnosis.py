@@ -37,12 +37,7 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about a copy.
-
-    Attributes:
-        level: ``error`` where training would be wrong or stop, ``note`` otherwise.
-        text: What was found and what to do.
-    """
+    """What was found and what to do: an ``error`` where training would be wrong or stop, a ``note`` otherwise."""
 
     level: Literal["error", "note"]
     text: str
@@ -54,15 +49,10 @@ class SplitReport:
 
     Attributes:
         frames: Frames whose files are there.
-        scenes: Different scenes.
         published: Number of frames of the published copy, where it has this split.
-        decoded: Frames that were decoded.
         sizes: Heights and widths that occur.
-        nearest: Smallest depth.
         median: Median of the medians of frames.
-        farthest: Largest depth.
         holes: Share of pixels without a measurement.
-        border: Colour of the image border.
         scale: ``metres`` where the depth is plausible, ``8-bit`` where it is in 255 steps, else ``wrong``.
     """
 
@@ -84,9 +74,7 @@ class Diagnosis:
     """Everything that is known about a copy.
 
     Attributes:
-        root: Its folder.
         copy: Key in ``COPIES``, or ``unknown``.
-        title: What it is.
         full: Whether every frame was decoded.
         splits: One report per split that has frames.
         files: How many files are missing, damaged, doubled or lead out of the copy.
@@ -135,14 +123,10 @@ def diagnose(
     workers: int | None = None,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
-    """Examines the copy in a folder.
+    """Examines the copy in a folder: all files, and every frame decoded or a sample spread over each split.
 
-    Args:
-        root: The folder.
-        full: Decode every frame; otherwise a sample spread over each split, while all files are looked at.
-        infilled: Take in-filled depth where a copy has both kinds.
-        workers: Processes that decode; as many as there are cores where absent.
-        on_frame: Called with the number of frames examined and the number to examine.
+    In-filled depth is taken where asked for and a copy has both kinds; as many processes decode as there are cores
+    where ``workers`` is absent; ``on_frame`` gets the number of frames examined and the number to examine.
     """
     diagnosis = Diagnosis(root, full=full)
     try:
@@ -159,7 +143,7 @@ def diagnose(
     measured: dict[Split, dict[Frame, Measurements]] = {"train": {}, "test": {}}
     for examined in examine_all(contents.source, tasks, workers=workers, on_frame=on_frame):
         if examined.problem:
-            problems.append(Problem("unreadable" if examined.unreadable else "damaged", examined.problem))
+            problems.append(examined.problem)
         if examined.measured:
             measured[examined.frame.split][examined.frame] = examined.measured
             digests[examined.frame] = examined.measured.digest

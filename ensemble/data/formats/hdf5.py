@@ -64,12 +64,7 @@ def opened(content: Path | bytes, where: str) -> Iterator[h5py.File]:
 
 
 def check_end(head: bytes, size: int, where: str) -> None:
-    """Looks whether a file has the length that its first bytes tell, without opening it.
-
-    Args:
-        head: Its first 64 bytes, or all of them.
-        size: Its length.
-        where: Its name, for messages.
+    """Looks whether a file has the length that its first 64 bytes tell, without opening it.
 
     Raises:
         ValueError: It is no HDF5 file, or shorter than it was written.

@@ -123,11 +123,7 @@ def check_end(path: Path) -> None:
 
 
 def has_end(content: bytes, kind: str) -> bool:
-    """Whether an image ends as its format does; what follows, such as the video of a phone, is not looked at.
-
-    Args:
-        content: Of the file.
-        kind: ``JPEG`` or ``PNG``.
+    """Whether a ``JPEG`` or ``PNG`` ends as it should; what follows, such as the video of a phone, is not looked at.
 
     Source: PNG (third edition), section 5.3; ITU-T T.81, annex B.1.1.
     """

@@ -16,7 +16,7 @@ from jaxtyping import Float32, UInt8
 
 from ensemble.data.copies import Contents, Entry, NyuSource, dead_links, without_doubles
 from ensemble.data.formats.hdf5 import check_end, member, opened, read_all
-from ensemble.data.nyu.scenes import runs_of
+from ensemble.data.nyu.scenes import with_runs_for_scenes
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 from ensemble.runs.refusals import refuse_unreadable
@@ -87,18 +87,12 @@ def frame_of(folder: str, stem: str, split: Split) -> Frame:
 
 def official_scenes(entries: Sequence[Entry]) -> list[Entry]:
     """All official images lie in one folder; runs of their numbers stand for scenes."""
-    numbers = {
-        (frame.split, frame.id): int(frame.id.rpartition("/")[2])
-        for frame, _ in entries
-        if frame.scene == _OFFICIAL and frame.id.rpartition("/")[2].isdecimal()
-    }
-    first = runs_of(numbers.values())
-    return [
-        Entry(Frame(frame.id, f"{_OFFICIAL}@{first[numbers[frame.split, frame.id]]:05d}", frame.split), place)
-        if (frame.split, frame.id) in numbers
-        else Entry(frame, place)
-        for frame, place in entries
-    ]
+    return with_runs_for_scenes(entries, _OFFICIAL, _official_number)
+
+
+def _official_number(frame: Frame) -> int | None:
+    name = frame.id.rpartition("/")[2]
+    return int(name) if frame.scene == _OFFICIAL and name.isdecimal() else None
 
 
 def check_members(file: h5py.File) -> None:

@@ -38,12 +38,7 @@ _LONGEST_NAME = 1000
 
 @dataclass(frozen=True)
 class MatReader:
-    """Reads images by their index, counted from 0.
-
-    Attributes:
-        path: The labeled set.
-        depth_key: ``rawDepths`` (measured) or ``depths`` (in-filled).
-    """
+    """Reads images by their index, counted from 0, and measured (``rawDepths``) or in-filled depth (``depths``)."""
 
     path: Path
     depth_key: str
@@ -72,12 +67,7 @@ class MatReader:
 
 
 def contents(root: Path, *, infilled: bool = False) -> Contents:
-    """The frames of the labeled set.
-
-    Args:
-        root: Folder with both files.
-        infilled: Take ``depths`` in place of ``rawDepths``.
-    """
+    """The frames of the labeled set, with in-filled ``depths`` in place of ``rawDepths`` where asked for."""
     path, split_path = root / FILE, root / SPLIT_FILE
     depth_key = "depths" if infilled else "rawDepths"
     problems: list[Problem] = []
@@ -89,9 +79,8 @@ def contents(root: Path, *, infilled: bool = False) -> Contents:
         problems.append(problem_of(error))
         scenes = []
     if not split_path.is_file():
-        problems.append(
-            Problem("missing", f"{split_path}, the official split; it stands beside the labeled set online")
-        )
+        text = f"{split_path}, the official split; it stands beside the labeled set online"
+        problems.append(Problem("missing", text))
     elif scenes:
         try:
             entries = _entries(scenes, _split(split_path, len(scenes)))
@@ -136,9 +125,9 @@ def _split(path: Path, count: int) -> dict[Split, Int64[np.ndarray, " n"]]:
     try:
         if large := [name for name, shape, _ in whosmat(path) if math.prod(shape) > _MOST_VALUES]:
             raise ValueError(f"{large[0]} has more than {_MOST_VALUES} values")
-        found = loadmat(path, variable_names=list(_SPLIT_KEYS.values()))
+        content = loadmat(path, variable_names=list(_SPLIT_KEYS.values()))
         indices: dict[Split, np.ndarray] = {
-            split: np.asarray(found[key]).astype(np.int64).ravel() - 1 for split, key in _SPLIT_KEYS.items()
+            split: np.asarray(content[key]).astype(np.int64).ravel() - 1 for split, key in _SPLIT_KEYS.items()
         }
     except _MAT_ERRORS as error:
         refuse_unreadable(path, error)

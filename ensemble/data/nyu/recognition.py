@@ -25,8 +25,6 @@ class Copy:
     """One of the known copies.
 
     Attributes:
-        key: Short name.
-        title: What it is.
         layout: Files that it is made of.
         present: Whether a folder holds it.
         contents: Looks through it; takes the folder and whether in-filled depth is wanted. Absent where it cannot be
@@ -71,11 +69,7 @@ def copies_in(root: Path) -> list[Copy]:
 
 
 def look_through(root: Path, *, infilled: bool = False) -> tuple[Copy, Contents]:
-    """What a folder holds, with all that is wrong with it.
-
-    Args:
-        root: The folder.
-        infilled: Take in-filled depth where a copy has both kinds.
+    """What a folder holds, with all that is wrong with it; in-filled depth where asked for and a copy has both kinds.
 
     Raises:
         ValueError: There is no known copy, or one that cannot be read.
@@ -87,11 +81,7 @@ def look_through(root: Path, *, infilled: bool = False) -> tuple[Copy, Contents]
 
 
 def open_nyu(root: Path, *, infilled: bool = False) -> NyuSource:
-    """The frames of the copy in a folder, whichever it is.
-
-    Args:
-        root: The folder.
-        infilled: Take in-filled depth where a copy has both kinds, in place of the measured one.
+    """The frames of the copy in a folder, whichever it is, with in-filled depth where asked for and it has both kinds.
 
     Raises:
         ValueError: There is no copy that can be read, or something is wrong with it.

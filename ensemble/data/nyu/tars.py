@@ -72,13 +72,11 @@ def contents(root: Path) -> Contents:
     problems: list[Problem] = []
     archives = find_archives(root)
     for archive in archives:
-        places, wrong = list_members(archive)
         split: Split = "train" if archive.name.startswith("train") else "test"
-        for place in places:
+        for place in list_members(archive, problems):
             path = PurePosixPath(place.member)
             entries.append(Entry(frame_of(path.parent.name, path.stem, split), place))
-        problems.extend(wrong)
-    problems.extend(_missing_archives(archives))
+    problems += _missing_archives(archives)
     named = official_scenes(without_doubles(entries, problems))
     return Contents(NyuSource(root, TarReader(), tuple(named)), tuple(problems))
 
@@ -91,14 +89,9 @@ def find_archives(root: Path) -> list[Path]:
     return []
 
 
-def list_members(archive: Path) -> tuple[list[Place], list[Problem]]:
-    """Where the HDF5 files of an archive lie.
-
-    Returns:
-        The members, and what is wrong with the archive: links, names that lead out of it, a missing end.
-    """
+def list_members(archive: Path, problems: list[Problem]) -> list[Place]:
+    """Where the HDF5 files of an archive lie; links, names that lead out of it and a missing end become problems."""
     places: list[Place] = []
-    problems: list[Problem] = []
     end = 0
     try:
         with tarfile.open(archive, "r:") as tar:
@@ -116,7 +109,7 @@ def list_members(archive: Path) -> tuple[list[Place], list[Problem]]:
             problems.append(Problem("unreadable", f"{archive}: cannot be read ({reason})"))
         else:
             problems.append(Problem("damaged", f"{archive}: damaged or cut short ({error})"))
-    return places, problems
+    return places
 
 
 def read_member(place: Place) -> bytes:

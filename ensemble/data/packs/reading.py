@@ -56,14 +56,7 @@ class _Strict(BaseModel):
 
 
 class Begun(_Strict):
-    """What was settled when a packing began.
-
-    Attributes:
-        plan: What was asked for: the copy's fingerprint, the codec and the like.
-        size: Height and width of every frame.
-        depth: Type that depth is kept in.
-        diagnosis: What the doctor found.
-    """
+    """What was settled when a packing began: the plan that was asked for, its frames, and what the doctor found."""
 
     plan: dict[str, Any]
     size: Annotated[list[Side], Field(min_length=2, max_length=2)]
@@ -88,8 +81,6 @@ class PackReader:
     """Reads the frames of a pack; every process opens the shards for itself and keeps them open.
 
     Attributes:
-        root: Folder of the pack.
-        size: Height and width of every frame.
         shard_bytes: Length of each shard.
         shard_frames: What ``frames_digest`` gives for the frames of each shard; a shard without is not asked.
     """
