@@ -58,11 +58,7 @@ class BinTransformer(nn.Module):
     def forward(
         self, features: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b bins"], Float[Tensor, "b queries c"]]:
-        """Unnormalised bin widths and query kernels.
-
-        Raises:
-            ValueError: The map has fewer patches than queries and the bin token need.
-        """
+        """Unnormalised bin widths and query kernels; a map of fewer patches than these need is refused."""
         self._check_size(features.shape[-2], features.shape[-1])
         tokens = self.patches(features).flatten(2).transpose(1, 2)
         tokens = self.layers(tokens + self._positions(tokens.shape[1]))
@@ -97,7 +93,6 @@ class AdaBins(nn.Module):
     """Image to metres by adaptive bins.
 
     Args:
-        encoder: The pyramid of features.
         max_depth: Metres; upper end of the last bin.
         min_depth: Metres; lower end of the first bin.
         widths: Channels of the bottleneck and of the decoder at strides 16, 8, 4 and 2.
@@ -106,8 +101,6 @@ class AdaBins(nn.Module):
         queries: Tokens that serve as 1x1 kernels on the map.
         patch_size: Height and width of a patch at stride 2.
         positions: Learned position vectors.
-        layers: Transformer layers.
-        heads: Attention heads.
         feedforward: Hidden width of a transformer layer.
         hidden: Hidden width of the perceptron that divides the range.
         dropout: Of the transformer layers.
@@ -163,11 +156,7 @@ class AdaBins(nn.Module):
             initialise(part)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
-        """Depth at the image's size, with the centres of the image's bins.
-
-        Raises:
-            ValueError: The image is too small for the number of queries.
-        """
+        """Depth at the image's size, with the centres of its bins; refuses images too small for so many queries."""
         features = self.embed(self._decode(image))
         logits, queries = self.transformer(features)
         with full_precision(image):

@@ -64,7 +64,6 @@ class BTS(nn.Module):
     """Image to metres by local planar guidance.
 
     Args:
-        encoder: The pyramid of features.
         max_depth: Metres; the largest depth.
         min_depth: Metres; the smallest depth.
         adaptor: Channels that the deepest map is brought to.

@@ -120,17 +120,14 @@ class LDRN(nn.Module):
     """Image to metres by a Laplacian pyramid of depth residuals.
 
     Args:
-        encoder: The pyramid of features.
         max_depth: Metres; depth lies strictly below.
         adaptor: Channels that the deepest map is brought to.
         context: Channels between the adaptor and the dilated branches.
-        widths: Channels at strides 32, 16, 8, 4 and 2; stride 1 has those of stride 2.
+        widths: Channels at strides 32, 16, 8, 4 and 2; stride 1 has those of stride 2; more
+            than 4 each, since 4 are residuals.
         rates: Dilations of the branches at stride 32.
         interpolate: ``before`` the first convolution of a level as in the published study, or ``after`` it, which needs
             30 % fewer multiply-adds.
-
-    Raises:
-        ValueError: ``interpolate`` is neither, or a width leaves no channel beside the four residuals.
     """
 
     def __init__(

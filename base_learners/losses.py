@@ -99,11 +99,7 @@ def sobel_gradient_loss(
 
 
 def check_shapes(predicted: Tensor, target: Tensor, valid: Tensor) -> None:
-    """Refuse maps that PyTorch would broadcast or misread.
-
-    Raises:
-        ValueError: The three shapes differ, or the mask is not boolean.
-    """
+    """Refuse maps that PyTorch would broadcast or misread: of different shapes, or with a mask that is not boolean."""
     if not predicted.shape == target.shape == valid.shape:
         raise ValueError(
             f"loss: predicted {tuple(predicted.shape)}, target {tuple(target.shape)} and valid {tuple(valid.shape)} "

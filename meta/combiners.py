@@ -34,12 +34,7 @@ would otherwise outweigh all others."""
 
 @dataclass(frozen=True)
 class GlobalWeights:
-    """The same weights at every pixel.
-
-    Attributes:
-        weights: One per learner, 0 or more; their sum is not 1 where the fit corrects a scale that the learners share.
-        weighting: Which error chose them.
-    """
+    """The same weights at every pixel, 0 or more; a sum other than 1 corrects a scale that the learners share."""
 
     weights: tuple[float, ...]
     weighting: Weighting
@@ -48,11 +43,7 @@ class GlobalWeights:
         _check_weights([self.weights])
 
     def weigh(self, depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-        """The weights, at every pixel.
-
-        Raises:
-            ValueError: There are more or fewer learners than weights.
-        """
+        """The weights, at every pixel; refuses more or fewer learners than weights."""
         _check_learners(depths, len(self.weights))
         return depths.new_tensor(self.weights).view(1, -1, 1, 1).expand_as(depths)
 
@@ -65,10 +56,7 @@ class GlobalWeights:
 class RangeWeights:
     """Weights that follow the mean depth of the learners: linear between the centres of ranges, constant outside.
 
-    Attributes:
-        centres: Mean depth at the centre of each range, metres, ascending.
-        weights: One per range and learner, 0 or more.
-        weighting: Which error chose them.
+    A range has one weight of 0 or more per learner; centres are mean depths in metres, ascending.
     """
 
     centres: tuple[float, ...]
@@ -84,11 +72,7 @@ class RangeWeights:
             )
 
     def weigh(self, depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-        """Weights at the mean depth of every pixel.
-
-        Raises:
-            ValueError: There are more or fewer learners than weights.
-        """
+        """Weights at the mean depth of every pixel; refuses more or fewer learners than weights."""
         _check_learners(depths, len(self.weights[0]))
         shares = _range_shares(depths.mean(dim=1), depths.new_tensor(self.centres))
         return (shares @ depths.new_tensor(self.weights)).movedim(-1, 1)
@@ -110,9 +94,6 @@ def inverse_variance(
     The best weights where the learners' errors are independent and have mean zero. They are neither, so this is a
     simple rule and no optimum: a learner's bias counts as error, and errors that learners share are not seen.
     Learners without any error divide the weight among themselves.
-
-    Raises:
-        ValueError: No learner, too few pixels, or a depth that is not finite and positive.
     """
     _check_pixels(depths, target)
     errors = depths.astype(np.float64) - target[:, None]
@@ -130,9 +111,6 @@ def global_weights(
     weights are then scaled to a mean log of prediction over truth of 0. Least squares alone would not do: where log
     errors have mean 0 and variance ``s``, errors relative to the truth give the sum ``exp(-1.5 s)``, and those relative
     to the prediction ``exp(0.5 s)``. Of learners that say the same the weights are not unique, the depth is.
-
-    Raises:
-        ValueError: No learner, too few pixels, or a depth that is not finite and positive.
     """
     _check_pixels(depths, target)
     depths = depths.astype(np.float64)
@@ -153,9 +131,6 @@ def depth_range(
     the next. The weights at all centres are fitted together, for exactly the depth that ``combine`` will make: each
     pixel belongs to the two centres around it in the shares of the interpolation. Errors and the scale of all weights
     are those of ``global_weights``.
-
-    Raises:
-        ValueError: No learner, too few pixels, a depth that is not finite and positive, or no range.
     """
     _check_pixels(depths, target)
     if ranges < 1:
@@ -177,7 +152,8 @@ FITTED_COMBINERS: dict[str, Callable[[np.ndarray, np.ndarray], Combiner]] = {
 """Combiners that are fitted on pixels, by the name in the tables.
 
 Depth is metres of valid pixels with a column per learner, truth metres too; ``weighting`` says which error is squared;
-a single learner is scaled.
+a single learner is scaled. A ``ValueError`` refuses no learner, too few pixels, and depth that is not finite and
+positive.
 """
 
 

@@ -31,9 +31,6 @@ def fuse(
     NaN passes through. A pixel that is held sends no gradient to its weights. In ``log`` space the result is the
     weighted geometric mean, depths below ``MIN_DEPTH`` count as it, and the correction is in natural-log units, else in
     metres.
-
-    Raises:
-        ValueError: The space is unknown.
     """
     if space not in SPACES:
         raise ValueError(f"fusion: space {space!r} is unknown, expected one of {', '.join(SPACES)}")
@@ -46,11 +43,7 @@ def fuse(
 def split_maps(
     maps: Float[Tensor, "b maps h w"], learners: int
 ) -> tuple[Float[Tensor, "b {learners} h w"], Float[Tensor, "b 1 h w"] | None]:
-    """Weights and correction out of what ``MetaUNet`` returns: one map per learner, and maybe one more.
-
-    Raises:
-        ValueError: The number of maps is neither that of the learners nor one more.
-    """
+    """Weights and correction out of what ``MetaUNet`` returns: one map per learner, and at most one more."""
     extra = maps.shape[1] - learners
     if extra not in (0, 1):
         raise ValueError(f"fusion: found {maps.shape[1]} maps, expected {learners} weights and at most one correction")
@@ -109,11 +102,7 @@ def oracle_convex(
 
 
 def check_depths(depths: Float[Tensor, "b k h w"], names: Sequence[str] | None = None) -> None:
-    """Refuse depths that are not finite, by the names of their learners.
-
-    Raises:
-        ValueError: A learner has a depth that is NaN or infinite; it is named with the number of such pixels.
-    """
+    """Refuse depths that are NaN or infinite: their learners are named, with the number of such pixels."""
     faulty = (~torch.isfinite(depths)).sum(dim=(0, 2, 3)).tolist()
     if any(faulty):
         total = depths[:, 0].numel()

@@ -48,11 +48,7 @@ def assemble(
 
 
 def channel_count(kind: str, learners: int) -> int:
-    """Channels of a kind of input for a number of learners.
-
-    Raises:
-        ValueError: The kind is unknown.
-    """
+    """Channels of a kind of input for a number of learners; an unknown kind is refused."""
     wanted = _named(kind)
     return 3 * wanted.image + learners * wanted.depth
 
@@ -60,11 +56,7 @@ def channel_count(kind: str, learners: int) -> int:
 def normalisation(
     kind: str, learners: int, *, image_mean: Sequence[float] | None = None, image_std: Sequence[float] | None = None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of every channel, for the encoder; those of an image are ImageNet's where absent.
-
-    Raises:
-        ValueError: The kind is unknown.
-    """
+    """Mean and deviation of every channel, for the encoder; those of an image are ImageNet's where absent."""
     wanted = _named(kind)
     depth_channels = learners * wanted.depth
     mean = (*(image_mean or IMAGENET_MEAN),) * wanted.image + (DEPTH_MEAN,) * depth_channels

@@ -46,7 +46,6 @@ class MetaUNet(nn.Module):
 
     Args:
         encoder: The pyramid of features, built for the channels of the meta-inputs.
-        learners: Number of learners.
         widths: Channels of the decoder at strides 16, 8, 4, 2 and 1.
         bottleneck: Channels of the first 1x1 convolution; those of the deepest map where absent.
         weights: Key of ``meta.fusion.WEIGHTS``: ``softmax`` (non-negative, sum one), ``softmax+bias`` (the same, and a
@@ -54,9 +53,6 @@ class MetaUNet(nn.Module):
         space: Key of ``meta.fusion.SPACES``: whether depths are fused in metres or in logs.
         stride: One weight for so many rows and columns of pixels, interpolated between them; 1 weighs every pixel.
         smooth: Odd number of rows and columns over which weights are averaged before the softmax; 1 averages nothing.
-
-    Raises:
-        ValueError: A kind or space is unknown, or stride or smoothing is no such number.
     """
 
     def __init__(

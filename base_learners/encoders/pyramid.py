@@ -20,14 +20,7 @@ FIVE = Pyramid((2, 4, 8, 16, 32))
 
 
 class Encoder(nn.Module):
-    """Normalises its input and returns the maps of a pyramid, finest first.
-
-    Args:
-        features: Module from the normalised input to the maps.
-        channels: Channels of the maps.
-        mean: Mean of every input channel.
-        std: Standard deviation of every input channel.
-    """
+    """Normalises every input channel and returns the maps of a pyramid, finest first."""
 
     mean: Tensor
     std: Tensor

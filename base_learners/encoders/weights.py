@@ -19,12 +19,9 @@ def load_weights(
 ) -> None:
     """Copy a file's parameters into a pyramid, in timm's naming (the official GhostNet file has the same).
 
-    Args:
-        features: The pyramid; models that timm flattens have ``_`` where the file has a dot.
-        path: A safetensors file, or a PyTorch file of plain tensors.
-        known: Keys of the whole classifier; those that the pyramid does not use are skipped.
-        stems: Keys of the weights that depend on the number of input channels.
-        adapt: Makes weights for three input channels those for another number.
+    Models that timm flattens have ``_`` where the file has a dot. Keys of the whole classifier are ``known``; those
+    that the pyramid does not use are skipped. ``stems`` depend on the number of input channels: ``adapt`` makes them of
+    those for three.
 
     Raises:
         ValueError: A key is missing, unknown or of another shape, or the file cannot be read safely.
