@@ -32,10 +32,9 @@ class PixelErrors:
 def pixel_errors(
     predicted: Float[Tensor, "b 1 h w"], target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
 ) -> PixelErrors:
-    """Compare depth in metres pixel by pixel; nothing is read where ``valid`` is false.
+    """Compare depth in metres of one size pixel by pixel; nothing is read where ``valid`` is false.
 
-    Raises:
-        ValueError: Sizes differ, or a valid pixel is not positive and finite.
+    A ``ValueError`` counts valid pixels that are not positive and finite.
     """
     if not predicted.shape == target.shape == valid.shape:
         raise ValueError(
@@ -51,13 +50,7 @@ def pixel_errors(
                 f"{int(valid[image].sum())} valid pixels are not positive and finite; nothing is repaired here"
             )
     predicted, target = (depth.double().where(valid, 1.0) for depth in (predicted, target))
-    return PixelErrors(
-        predicted=predicted,
-        target=target,
-        log_ratio=predicted.log() - target.log(),
-        valid=valid,
-        pixels=valid.sum(dim=(1, 2, 3)),
-    )
+    return PixelErrors(predicted, target, predicted.log() - target.log(), valid, valid.sum(dim=(1, 2, 3)))
 
 
 def share_within(errors: PixelErrors, *, factor: float) -> Float64[Tensor, " b"]:

@@ -120,20 +120,10 @@ def paired_differences(
         beyond = np.minimum((resampled <= 0).sum(axis=0), (resampled >= 0).sum(axis=0))
         p_values = np.clip(2 * (beyond + 1) / (resamples + 1), 2.0 ** (1 - len(draws.images)), 1.0)
         columns = zip(metrics, per_image.mean(axis=0), lows, highs, p_values, holm(p_values), strict=True)
-        differences += [
-            Difference(
-                first=rows[first],
-                second=rows[second],
-                metric=metric,
-                difference=float(difference),
-                low=float(low),
-                high=float(high),
-                p=float(p),
-                p_holm=float(p_holm),
-                better=_better(difference, higher=metrics[metric]) if p_holm < level else None,
-            )
-            for metric, difference, low, high, p, p_holm in columns
-        ]
+        for metric, *numbers in columns:
+            difference, low, high, p, p_holm = map(float, numbers)
+            better = _better(difference, higher=metrics[metric]) if p_holm < level else None
+            differences.append(Difference(rows[first], rows[second], metric, difference, low, high, p, p_holm, better))
     return differences
 
 
@@ -148,10 +138,7 @@ def few_scenes(scenes: int) -> str:
 
 
 def holm(p_values: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """P-values corrected for their number by Holm's step-down procedure, in the order given.
-
-    Raises:
-        ValueError: A p-value is not in [0, 1].
+    """P-values from 0 to 1, corrected for their number by Holm's step-down procedure, in the order given.
 
     Source: Holm 1979: the i-th smallest of n is multiplied by n - i + 1; results never fall and never pass 1.
     """
@@ -165,11 +152,7 @@ def holm(p_values: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
 
 
 def mean_and_deviation(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation (divided by n - 1) of one number over repeats.
-
-    Raises:
-        ValueError: There is no repeat, or one is not finite.
-    """
+    """Mean and sample standard deviation (divided by n - 1) of one number over one or more finite repeats."""
     repeats = np.asarray(values, dtype=np.float64)
     if not len(repeats) or not np.isfinite(repeats).all():
         raise ValueError(f"repeats {repeats.tolist()}: expected one or more finite numbers; leave failed repeats out")

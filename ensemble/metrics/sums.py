@@ -52,11 +52,7 @@ class ScoreSums(StatefulMetric):
             self.nonfinite += counts.nonfinite.sum()
 
     def compute(self) -> dict[str, int | float]:
-        """Mean of every metric over the images that have valid pixels, and the counts.
-
-        Raises:
-            ValueError: No image has a valid pixel, so there is no mean.
-        """
+        """Mean of every metric over the images that have valid pixels, of which there must be one, and the counts."""
         images = int(self.images)
         if images == 0:
             raise ValueError(
@@ -107,11 +103,7 @@ class PixelSums:
         self.pixels = together
 
     def compute(self) -> dict[str, int | float]:
-        """Every metric over all pixels, and the counts.
-
-        Raises:
-            ValueError: No pixel was scored.
-        """
+        """Every metric over all pixels, of which one must have been scored, and the counts."""
         if self.pixels == 0:
             raise ValueError(
                 f"no mean over pixels: none was scored in {self.images_without_valid} images; "

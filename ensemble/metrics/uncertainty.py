@@ -35,9 +35,6 @@ def disagreement(
 
     It knows what the learners disagree about and nothing of the errors that they share; ``calibrate`` gives it the size
     of an error.
-
-    Raises:
-        ValueError: A weight is negative or NaN, or the weights of a pixel do not sum to one.
     """
     check_weights(weights, tolerance=1e-5)
     return (weights * (depths - fused).square()).sum(dim=1, keepdim=True).sqrt()
@@ -78,11 +75,7 @@ class Calibration:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Calibration":
-        """Read what ``to_plain`` gave.
-
-        Raises:
-            ValueError: It is no calibration.
-        """
+        """Read what ``to_plain`` gave; anything else is refused."""
         try:
             return cls(*(tuple(map(float, plain[name])) for name in ("disagreement", "squared_error")))
         except (KeyError, TypeError) as error:
@@ -182,13 +175,10 @@ def sparsification_curves(
     *,
     uncertainty: Float[Tensor, "1 h w"],
 ) -> dict[Literal["rmse", "abs_rel"], Sparsification]:
-    """Curves of one image for ``rmse`` and ``abs_rel``, both with the same ranking.
+    """Curves of one image with valid and finite pixels for ``rmse`` and ``abs_rel``, both with the same ranking.
 
     Depth is metres, uncertainty metres or any number that ranks the pixels. Metres rank for RMSE; REL is judged with
     the same map, as in Poggi et al. 2020, so that even the true error in metres has an AUSE above 0 there.
-
-    Raises:
-        ValueError: No pixel is valid, or a valid pixel is not finite.
     """
     truth, ranking = _selected(target, valid), _selected(uncertainty, valid)
     distance = np.abs(_selected(predicted, valid) - truth)
@@ -220,11 +210,7 @@ class Reliability:
         *,
         sigma: Float[Tensor, "b 1 h w"],
     ) -> None:
-        """Add the valid pixels of a batch; ``sigma`` is their predicted root mean squared error, all in metres.
-
-        Raises:
-            ValueError: At a valid pixel a depth is not finite, or sigma is negative or not finite.
-        """
+        """Add the valid pixels of a batch, all finite; ``sigma`` is the predicted root mean square error, in metres."""
         squared = np.square(_selected(predicted, valid) - _selected(target, valid))
         expected = _selected(sigma, valid)
         _check_usable("reliability", {"squared error": squared, "sigma": expected})
