@@ -2,7 +2,6 @@
 
 import io
 import json
-import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,20 +23,6 @@ from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget
 
-_DAMAGED = (
-    pickle.UnpicklingError,
-    EOFError,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
-)
-"""What ``torch.load`` raises on bytes that are no checkpoint: whatever its unpickler stumbles over."""
-
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, syncs and renames; reads tensors and plain data only.
@@ -52,25 +37,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_bytes(Path(path), buffer.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Read a checkpoint without executing anything in it.
-
-        Raises:
-            ValueError: The file is damaged, or holds objects other than tensors and plain data.
-        """
+        """``read_checkpoint``, whatever Lightning asks for."""
         return read_checkpoint(Path(path))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU, without executing anything in it.
-
-    Raises:
-        ValueError: The file is missing, damaged, or holds objects other than tensors and plain data.
-    """
+    """A checkpoint's content, on the CPU; refused if it is missing, damaged, or anything but tensors and plain data."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no checkpoint") from error
-    except _DAMAGED as error:
+    except Exception as error:  # whatever its unpickler stumbles over in bytes that are no checkpoint
         refuse_unreadable(path, error)
         raise _refused(path, f"{type(error).__name__}: {without_advice(error)}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("global_step"), int):
@@ -92,11 +69,7 @@ def save_weights(network: nn.Module, path: Path, record: Mapping[str, Any]) -> N
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a network by name.
-
-    Raises:
-        ValueError: The file is missing or is not in the safetensors format.
-    """
+    """The weights of a network by name; refused where the file is missing or not in the safetensors format."""
     try:
         return load_tensors(path.read_bytes())
     except (OSError, SafetensorError, MemoryError) as error:
@@ -108,10 +81,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 class KeepCheckpoints(lightning.Callback):
     """Saves the last state after every epoch, and the weights whenever the validation score is the best so far.
 
-    Args:
-        run: Files to write.
-        settings: Which metric selects, and how often a checkpoint is due within an epoch.
-        budget: Its clock stands still while a checkpoint is written.
+    The clock of the budget stands still while a checkpoint is written.
     """
 
     def __init__(self, run: Run, settings: TrainingSettings, budget: Budget) -> None:
@@ -131,12 +101,7 @@ class KeepCheckpoints(lightning.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a run that goes on must know."""
-        return {
-            "best": self.best,
-            "best_step": self.best_step,
-            "validated_step": self.validated_step,
-            "seconds": self.seconds,
-        }
+        return {name: getattr(self, name) for name in ("best", "best_step", "validated_step", "seconds")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint's state."""
