@@ -27,11 +27,7 @@ class Division:
         return TrainingFrames(self.folds.fitted_by(fold, self.frames.fit), self.frames.validation)
 
     def of_role(self, role: Role, fold: int | None) -> tuple[Frame, ...]:
-        """The frames that go by a role of training, seen from a model.
-
-        Raises:
-            ValueError: No frame goes by this role for this model; ``ensemble.evaluation`` knows test frames.
-        """
+        """The frames that go by a role of training, seen from a model; ``ensemble.evaluation`` knows test frames."""
         if role == "oof":
             if fold is None:
                 raise ValueError(

@@ -69,8 +69,8 @@ class FrameDataset(Dataset[Batch]):
         """Decode every frame once and keep it; loader processes share what is kept.
 
         Images are resized in 8 bits and kept so. One tensor holds all frames, because every tensor that is shared
-        with a process costs an open file. What
-        other datasets have decoded is in ``kept``: the same frames are taken from there, others are added.
+        with a process costs an open file. What other datasets have decoded is in ``kept``: the same frames are taken
+        from there, others are added.
         """
         if kept is not None:
             decided = self.settings.model_dump_json(
@@ -180,10 +180,9 @@ class TrainingBatches(Sampler[list[tuple[int, int | None]]]):
         start = step * self.batch_size
         mine = range(start + self.process, start + self.batch_size, self.processes)
         share = len(mine) // self.accumulate
-        return [(int(order[at]), self._augmentation_seed(at)) for at in mine[part * share : (part + 1) * share]]
-
-    def _augmentation_seed(self, position: int) -> int:
-        return int(np.random.SeedSequence([self.seed, self.epoch, position]).generate_state(1, np.uint64)[0])
+        own = mine[part * share : (part + 1) * share]
+        seeds = (np.random.SeedSequence([self.seed, self.epoch, at]).generate_state(1, np.uint64)[0] for at in own)
+        return [(int(order[at]), int(seed)) for at, seed in zip(own, seeds, strict=True)]
 
 
 class OrderedBatches(Sampler[list[tuple[int, int | None]]]):

@@ -32,11 +32,7 @@ def scene_of_folder(folder: str) -> str:
 
 
 def training_frames(source: FrameSource, settings: DataSettings) -> TrainingFrames:
-    """Frames to fit on and to validate with: scenes of the training split that are not tested on.
-
-    Raises:
-        ValueError: There are too few scenes, or the source's test scenes also occur in its training split.
-    """
+    """Frames to fit on and to validate with: scenes of the training split that are not tested on; refuses too few."""
     frames, seed = frames_not_tested_on(source, settings), (settings.split_seed, _VALIDATION_DIVISION)
     return TrainingFrames(*divide_scenes(frames, settings.validation_fraction, seed=seed, wanted="validation"))
 

@@ -139,14 +139,13 @@ def diagnose(
     frames = contents.source.frames
     sampled = {frame for split in SPLITS for frame in _spread(frames, split, None if full else QUICK_SAMPLE)}
     tasks = [(frame, frame in sampled) for frame in frames]
-    problems, digests = list(contents.problems), dict[Frame, bytes]()
+    problems = list(contents.problems)
     measured: dict[Split, dict[Frame, Measurements]] = {"train": {}, "test": {}}
     for examined in examine_all(contents.source, tasks, workers=workers, on_frame=on_frame):
         if examined.problem:
             problems.append(examined.problem)
         if examined.measured:
             measured[examined.frame.split][examined.frame] = examined.measured
-            digests[examined.frame] = examined.measured.digest
     _judge_files(diagnosis, problems)
     for split in SPLITS:
         own = [frame for frame in frames if frame.split == split]
@@ -155,7 +154,7 @@ def diagnose(
         _judge_depth(diagnosis, split, measured[split], copy)
     _judge_copy(diagnosis, copy)
     _judge_scenes(diagnosis, frames)
-    _judge_doubles(diagnosis, digests)
+    _judge_doubles(diagnosis, measured["train"] | measured["test"])
     return diagnosis
 
 
@@ -253,7 +252,7 @@ def _judge_copy(diagnosis: Diagnosis, copy: Copy) -> None:
             "and the Eigen crop does not score it"
         )
     found = copies_in(diagnosis.root)
-    if others := [other.title for other in found if other.contents not in (None, copy.contents)]:
+    if others := [other.title for other in found if other.reader not in ("", copy.reader)]:
         diagnosis.note(f"the folder also holds {', '.join(others)}; only {copy.title} is read")
 
 
@@ -276,11 +275,11 @@ def _judge_scenes(diagnosis: Diagnosis, frames: Sequence[Frame]) -> None:
             diagnosis.error("held-out tests need at least 3 training scenes, found 2")
 
 
-def _judge_doubles(diagnosis: Diagnosis, digests: dict[Frame, bytes]) -> None:
+def _judge_doubles(diagnosis: Diagnosis, measured: Mapping[Frame, Measurements]) -> None:
     """Equal images under different names, among the decoded frames."""
     equal: dict[bytes, list[Frame]] = defaultdict(list)
-    for frame, digest in digests.items():
-        equal[digest].append(frame)
+    for frame, one in measured.items():
+        equal[one.digest].append(frame)
     groups = [group for group in equal.values() if len(group) > 1]
     leaks = [group for group in groups if len({frame.split for frame in group}) > 1]
     for group_list, say, what in (

@@ -3,12 +3,10 @@
 import hashlib
 import multiprocessing
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -127,18 +125,10 @@ def examine_all(
 
 
 def _in_processes(source: NyuSource, tasks: Sequence[tuple[Frame, bool]], workers: int) -> Iterator[Examined]:
-    """Results in order, with no more than a few chunks under way."""
-    chunks = iter(tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK))
-    waiting: deque[Future[list[Examined]]] = deque()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_receive, initargs=(source,)) as pool:
         try:
-            while True:
-                room = 4 * workers - len(waiting)
-                waiting.extend(pool.submit(_examine_chunk, chunk) for chunk in islice(chunks, room))
-                if not waiting:
-                    return
-                yield from waiting.popleft().result()
+            yield from pool.map(_examine_received, tasks, chunksize=_CHUNK)
         except BrokenProcessPool as error:
             raise ValueError(
                 "a process that decodes frames was killed, most likely for memory; run with fewer --workers"
@@ -153,5 +143,5 @@ def _receive(source: NyuSource) -> None:
     _received[:] = [source]
 
 
-def _examine_chunk(tasks: Sequence[tuple[Frame, bool]]) -> list[Examined]:
-    return [examine(_received[0], frame, decode=decode) for frame, decode in tasks]
+def _examine_received(task: tuple[Frame, bool]) -> Examined:
+    return examine(_received[0], task[0], decode=task[1])

@@ -146,11 +146,7 @@ def _check_kind(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
 
 
 def _named_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
-    """Every depth map with the name that it goes by.
-
-    Raises:
-        ValueError: There is no such folder or file, or it holds no depth maps.
-    """
+    """Every depth map with the name that it goes by; refuses what is no folder and no HDF5 file."""
     if place.is_dir():
         files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         for path in files:

@@ -75,17 +75,13 @@ def contents(root: Path, *, infilled: bool = False) -> Contents:
     try:
         with opened(path, str(path)) as file:
             scenes = _scenes(file, depth_key)
+        if split_path.is_file():
+            entries = _entries(scenes, _split(split_path, len(scenes)))
     except ValueError as error:
         problems.append(problem_of(error))
-        scenes = []
     if not split_path.is_file():
         text = f"{split_path}, the official split; it stands beside the labeled set online"
         problems.append(Problem("missing", text))
-    elif scenes:
-        try:
-            entries = _entries(scenes, _split(split_path, len(scenes)))
-        except ValueError as error:
-            problems.append(problem_of(error))
     return Contents(NyuSource(root, MatReader(path, depth_key), tuple(entries)), tuple(problems))
 
 
@@ -114,11 +110,7 @@ def _text(file: h5py.File, reference: h5py.h5r.Reference) -> str:
 
 
 def _split(path: Path, count: int) -> dict[Split, Int64[np.ndarray, " n"]]:
-    """Indices of both splits, counted from 0.
-
-    Raises:
-        ValueError: The file is damaged, or does not divide the images.
-    """
+    """Indices of both splits, counted from 0; a file that is damaged or does not divide the images is refused."""
     size = path.stat().st_size
     if size > _LARGEST_SPLIT_FILE:
         raise ValueError(f"{path}: has {size} bytes, expected a few thousand; take the original file")

@@ -23,12 +23,7 @@ _POSES = 24
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a camera stands and how it is turned.
-
-    Attributes:
-        origin: Metres, in the room.
-        axes: Rows are the camera's right, down and forward directions in the room.
-    """
+    """Where a camera stands in the room, in metres; rows of its axes are its right, down and forward directions."""
 
     origin: Float32[np.ndarray, "3"]
     axes: Float32[np.ndarray, "3 3"]

@@ -30,12 +30,7 @@ _FORMATS = {".jpg": "JPEG", ".png": "PNG"}
 
 @dataclass(frozen=True)
 class RoomsSource:
-    """Frames of generated rooms (``room_0003/0001``, for training) and halls (``hall_0000/0000``, for tests).
-
-    Attributes:
-        settings: Number of scenes and frames, seed, and sensor faults.
-        size: Height and width of the frames.
-    """
+    """Frames of generated rooms (``room_0003/0001``, for training) and halls (``hall_0000/0000``, for tests)."""
 
     settings: RoomsSettings
     size: tuple[int, int]
