@@ -1,6 +1,7 @@
 """Command line of the data: ``python -m ensemble.data doctor ROOT``, ``pack ROOT OUT`` and ``rooms OUT``."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,14 +33,8 @@ def doctor(
     from ensemble.data.doctor.diagnosis import diagnose
 
     with _progress("decoding" if full else "looking") as progress:
-        task = progress.add_task("frames", total=None)
-        diagnosis = diagnose(
-            root,
-            full=full,
-            infilled=infilled,
-            workers=workers,
-            on_frame=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+        on_frame = _counted(progress, "frames")
+        diagnosis = diagnose(root, full=full, infilled=infilled, workers=workers, on_frame=on_frame)
     if as_json:
         print_json(diagnosis.summary())
     else:
@@ -66,13 +61,7 @@ def rooms(
     pixels = options.parse_size(size)
     settings = RoomsSettings(scenes=scenes, test_scenes=test_scenes, frames=frames, seed=seed, holes=holes, noise=noise)
     with _progress(f"writing {out}") as progress:
-        task = progress.add_task("frames", total=None)
-        count = write_rooms(
-            out,
-            settings,
-            pixels,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+        count = write_rooms(out, settings, pixels, _counted(progress, "frames"))
     typer.echo(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes")
 
 
@@ -89,8 +78,6 @@ def pack(
     from ensemble.data.packs.writing import write_pack
 
     with _progress(f"packing {out}") as progress:
-        looking = progress.add_task("doctor", total=None)
-        packing = progress.add_task("frames", total=None)
         count = write_pack(
             root,
             out,
@@ -98,8 +85,8 @@ def pack(
             infilled=infilled,
             rebuild=rebuild,
             codec=codec,
-            on_look=lambda done, total: progress.update(looking, completed=done, total=total),
-            on_frame=lambda done, total: progress.update(packing, completed=done, total=total),
+            on_look=_counted(progress, "doctor"),
+            on_frame=_counted(progress, "frames"),
         )
     typer.echo(f"{out}: {count} frames, read back and compared; train with --data nyu --root {shlex.quote(str(out))}")
 
@@ -117,6 +104,12 @@ def _progress(title: str) -> "Progress":
         console=Console(stderr=True),
         transient=True,
     )
+
+
+def _counted(progress: "Progress", name: str) -> Callable[[int, int], None]:
+    """A line of the progress bar, and what tells it how many of all are done."""
+    task = progress.add_task(name, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _show(diagnosis: "Diagnosis") -> None:
@@ -161,8 +154,8 @@ def _table(diagnosis: "Diagnosis") -> Table:
         ("decoded", *(f"{report.decoded}" for report in reports)),
         ("height x width", *(", ".join(f"{h}x{w}" for h, w in report.sizes) or "-" for report in reports)),
         *(
-            (f"{name} depth", *("-" if depth is None else f"{depth:.3f} m" for depth in found))
-            for name, found in depths.items()
+            (f"{name} depth", *("-" if depth is None else f"{depth:.3f} m" for depth in values))
+            for name, values in depths.items()
         ),
         ("depth scale", *(report.scale for report in reports)),
         ("holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports)),

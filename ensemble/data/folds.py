@@ -22,12 +22,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Folds:
-    """Which fold leaves a scene out.
-
-    Attributes:
-        count: Number of folds.
-        fold_of: Scene -> fold, from 0.
-    """
+    """Which fold, counted from 0, leaves a scene out."""
 
     count: int
     fold_of: Mapping[str, int]
@@ -63,11 +58,7 @@ class Folds:
 
 
 def divide_into_folds(frames: Sequence[Frame], count: int) -> Folds:
-    """Folds of about equally many frames that never cut a scene.
-
-    Args:
-        frames: To fit; neither validation nor test frames.
-        count: Number of folds; with fewer scenes there are as many folds as scenes.
+    """Folds of about equally many frames to fit that never cut a scene, at most as many as there are scenes.
 
     Source: scikit-learn's ``GroupKFold``, which gives the largest scene left to the smallest fold.
     """
@@ -86,12 +77,9 @@ def divide_into_folds(frames: Sequence[Frame], count: int) -> Folds:
 
 
 def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Folds:
-    """The folds of an experiment: read from its file, or decided and written where there is none yet.
+    """The folds of an experiment's frames to fit: read from its file, or decided and written where there is none yet.
 
-    Args:
-        path: The file.
-        frames: To fit.
-        count: Number of folds asked for; with fewer scenes there are as many folds as scenes.
+    With fewer scenes than ``count`` there are as many folds as scenes.
 
     Raises:
         ValueError: The file is damaged, or divides other scenes or into another number of folds.
@@ -126,11 +114,7 @@ class _Content(BaseModel):
 
 
 def read_folds(path: Path, *, decide: str = "python -m ensemble.base train LEARNER --folds N") -> Folds:
-    """Read the file of folds.
-
-    Args:
-        path: The file.
-        decide: The command that decides them where nobody has.
+    """Read the file of folds; where nobody has decided them, the command ``decide`` does.
 
     Raises:
         ValueError: It is absent, damaged, of another schema, or a fold is empty.

@@ -43,9 +43,7 @@ class FrameDataset(Dataset[Batch]):
     """Whole frames, or augmented crops of them.
 
     Args:
-        source: Reads a frame from disk, or generates it.
         frames: What may be read; nothing else ever is.
-        settings: Size, depth range and augmentation.
         predictions: Cached depth per learner, cropped and flipped together with image and truth.
     """
 
@@ -70,10 +68,8 @@ class FrameDataset(Dataset[Batch]):
         """Decode every frame once and keep it; loader processes share what is kept.
 
         Images are resized in 8 bits and kept so. One tensor holds all frames, because every tensor that is shared
-        with a process costs an open file.
-
-        Args:
-            kept: What other datasets have decoded; the same frames are taken from there, others are added.
+        with a process costs an open file. What other datasets have decoded is in ``kept``: the same frames are taken
+        from there, others are added.
         """
         if kept is not None:
             decided = self.settings.model_dump_json(
@@ -137,16 +133,9 @@ class FrameDataset(Dataset[Batch]):
 class TrainingBatches(Sampler[list[tuple[int, int | None]]]):
     """Batches of one epoch after another: a new permutation each, equal for every number of processes.
 
-    A step takes ``batch_size`` frames. They are dealt to ``processes`` in turn, and those of a process are divided into
-    ``accumulate`` batches. Frames that do not fill a step are left out of this epoch.
-
-    Args:
-        frames: Number of frames.
-        batch_size: Frames per optimiser step over all processes and accumulated batches.
-        seed: Decides permutations and augmentation.
-        accumulate: Batches per optimiser step.
-        process: Rank of this process.
-        processes: Number of processes.
+    The seed decides permutations and augmentation. A step takes ``batch_size`` frames. They are dealt to ``processes``
+    in turn, and those of a process are divided into ``accumulate`` batches. Frames that do not fill a step are left out
+    of this epoch.
 
     Raises:
         ValueError: A step cannot be filled, or cannot be divided.
@@ -192,10 +181,9 @@ class TrainingBatches(Sampler[list[tuple[int, int | None]]]):
         start = step * self.batch_size
         mine = range(start + self.process, start + self.batch_size, self.processes)
         share = len(mine) // self.accumulate
-        return [(int(order[at]), self._augmentation_seed(at)) for at in mine[part * share : (part + 1) * share]]
-
-    def _augmentation_seed(self, position: int) -> int:
-        return int(np.random.SeedSequence([self.seed, self.epoch, position]).generate_state(1, np.uint64)[0])
+        own = mine[part * share : (part + 1) * share]
+        seeds = (np.random.SeedSequence([self.seed, self.epoch, at]).generate_state(1, np.uint64)[0] for at in own)
+        return [(int(order[at]), int(seed)) for at, seed in zip(own, seeds, strict=True)]
 
 
 class OrderedBatches(Sampler[list[tuple[int, int | None]]]):

@@ -26,7 +26,7 @@ from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget, Now
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
 from ensemble.training.range_test import RangeCurve, steepest_fall
-from ensemble.training.schedule import climb, cycle
+from ensemble.training.schedule import SHAPE, climb, cycle
 from ensemble.training.stopping import StopWhereSafe, as_stopped
 from ensemble.training.tasks import DepthTask
 from ensemble.training.trackers.log import EpochLines, JsonLinesLogger
@@ -52,17 +52,9 @@ def fit(
 ) -> None:
     """Train from the start, or go on from ``run.last`` as if the run had never stopped.
 
-    Args:
-        make_task: Builds the task for a cycle of so many optimiser steps; with a budget of seconds, the cycle follows
-            the time instead.
-        training: Frames to fit.
-        validation: Frames of other scenes that select the best weights.
-        settings: Optimiser and schedule.
-        run: Files to write.
-        seed: Order of frames and augmentation.
-        loggers: Trackers beside the JSON Lines log.
-        callbacks: Further ones, called after those that keep checkpoints.
-        now: The clock of a budget of seconds.
+    The cycle of the task has so many optimiser steps as ``make_task`` is given; with a budget of seconds, which ``now``
+    measures, it follows the time instead. Validation frames are of other scenes and select the best weights, ``seed``
+    gives the order of frames and their augmentation, and ``callbacks`` are called after those that keep checkpoints.
 
     Raises:
         ValueError: The batch does not fit the frames or the processes, the checkpoint is damaged, or another process
@@ -126,15 +118,8 @@ def lr_range(
 ) -> tuple[list[float], list[float], float | None]:
     """Learning-rate range test: the loss while the rate climbs by a constant factor per step.
 
-    Nothing is written: the network that is trained here is thrown away.
-
-    Args:
-        make_task: Builds the task for a cycle of so many optimiser steps.
-        training: Frames to fit.
-        settings: Optimiser.
-        run: Its folder is where Lightning believes to be.
-        seed: Order of frames and augmentation.
-        steps: Length of the test in optimiser steps.
+    The test has so many optimiser steps. Nothing is written: the network that is trained here is thrown away, and the
+    folder of ``run`` is where Lightning believes to be.
 
     Returns:
         Rates, smoothed losses, and the rate where the loss falls fastest (``None`` where it never falls). The curve
@@ -149,14 +134,9 @@ def lr_range(
     lowest, highest = (rate / settings.lr for rate in RANGE)
     task.rate = functools.partial(climb, steps=steps, lowest=lowest, highest=highest)
     curve = RangeCurve()
+    callbacks = [curve, *_progress_bar()]
     trainer = _trainer(
-        settings,
-        run,
-        max_steps=steps,
-        max_epochs=-1,
-        limit_val_batches=0,
-        callbacks=[curve, *_progress_bar()],
-        logger=False,
+        settings, run, max_steps=steps, max_epochs=-1, limit_val_batches=0, callbacks=callbacks, logger=False
     )
     workers = affordable_workers(training.settings.workers)
     batches = loader(training, _training_batches(training, settings, seed), workers=workers)
@@ -179,28 +159,14 @@ def _prepared(task: DepthTask, settings: TrainingSettings) -> DepthTask:
 
 def _cycle_in_time(budget: Budget, settings: TrainingSettings) -> Callable[[int], float]:
     """The rate as a function of the training time, whatever the step."""
-
-    def rate(step: int) -> float:
-        return cycle(
-            budget.seconds,
-            budget.asked,
-            warmup_fraction=settings.warmup_fraction,
-            start_divisor=settings.start_divisor,
-            end_divisor=settings.end_divisor,
-        )
-
-    return rate
+    shape = settings.model_dump(include=SHAPE)
+    return lambda step: cycle(budget.seconds, budget.asked, **shape)
 
 
 def _training_batches(training: FrameDataset, settings: TrainingSettings, seed: int) -> TrainingBatches:
     process, processes = _place()
     return TrainingBatches(
-        len(training),
-        settings.batch_size,
-        seed,
-        accumulate=settings.accumulate,
-        process=process,
-        processes=processes,
+        len(training), settings.batch_size, seed, accumulate=settings.accumulate, process=process, processes=processes
     )
 
 

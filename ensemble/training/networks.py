@@ -28,14 +28,7 @@ def build_learner(settings: LearnerSettings) -> nn.Module:
     from base_learners.encoders.build import build_encoder  # timm takes longer to import than torch
 
     learner = LEARNERS[settings.learner]
-    encoder = build_encoder(
-        settings.encoder.name,
-        needs=learner.needs,
-        weights=settings.encoder.weights,
-        arguments=settings.encoder.arguments,
-        mean=settings.encoder.mean,
-        std=settings.encoder.std,
-    )
+    encoder = build_encoder(needs=learner.needs, **dict(settings.encoder))
     return learner.network(encoder, max_depth=settings.data.max_depth, **settings.network)
 
 
@@ -47,14 +40,8 @@ def build_stack(settings: StackSettings) -> MetaUNet:
     mean, std = normalisation(
         settings.inputs, learners, image_mean=settings.encoder.mean, image_std=settings.encoder.std
     )
-    encoder = build_encoder(
-        settings.encoder.name,
-        in_channels=channel_count(settings.inputs, learners),
-        weights=settings.encoder.weights,
-        arguments=settings.encoder.arguments,
-        mean=mean,
-        std=std,
-    )
+    arguments = {**dict(settings.encoder), "mean": mean, "std": std}
+    encoder = build_encoder(in_channels=channel_count(settings.inputs, learners), **arguments)
     return MetaUNet(encoder, learners=learners, **settings.network)
 
 
@@ -68,16 +55,7 @@ def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> 
 
 
 def load_network(network: nn.Module, run: Run, prefix: str = "") -> nn.Module:
-    """A network with the best weights of a run, ready to predict.
-
-    Args:
-        network: Of any weights.
-        run: Whose weights it gets.
-        prefix: Of the names of its weights, where the run's network has other parts as well.
-
-    Raises:
-        ValueError: The weights do not belong to this network.
-    """
+    """A network with the best weights of a run, whose names begin with ``prefix``; refuses those of another one."""
     try:
         weights = read_weights(run.best)
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -2,27 +2,15 @@
 
 import math
 
+SHAPE = {"warmup_fraction", "start_divisor", "end_divisor"}
+"""Training settings that are arguments of ``cycle``."""
 
-def one_cycle(
-    step: int, steps: int, *, warmup_fraction: float = 0.3, start_divisor: float = 25.0, end_divisor: float = 100.0
-) -> float:
-    """Learning rate of a step as a multiple of the largest one.
 
-    The first step runs at ``1 / start_divisor``, the last one at ``1 / end_divisor``.
-
-    Args:
-        step: Number of optimiser steps already taken.
-        steps: Length of the cycle in optimiser steps.
-        warmup_fraction: Share of the cycle in which the rate climbs.
-        start_divisor: Largest rate over first rate.
-        end_divisor: Largest rate over last rate.
-
-    Raises:
-        ValueError: The cycle has no steps.
-    """
+def one_cycle(step: int, steps: int, **shape: float) -> float:
+    """``cycle`` over one or more optimiser steps: the first runs at its first rate, the last one at its last."""
     if steps < 1:
         raise ValueError(f"a cycle needs at least one step, found {steps}")
-    return cycle(step, steps - 1, warmup_fraction=warmup_fraction, start_divisor=start_divisor, end_divisor=end_divisor)
+    return cycle(step, steps - 1, **shape)
 
 
 def cycle(
@@ -35,14 +23,9 @@ def cycle(
 ) -> float:
     """Learning rate as a multiple of the largest one: up in a straight line, down along a half cosine.
 
-    PyTorch's ``OneCycleLR`` differs: it warms up along a cosine and ends at ``1 / (start_divisor * final_div_factor)``.
-
-    Args:
-        position: How far the cycle has come, in the unit of its length.
-        length: Of the cycle, in any unit; behind it, the last rate stays.
-        warmup_fraction: Share of the cycle in which the rate climbs.
-        start_divisor: Largest rate over first rate.
-        end_divisor: Largest rate over last rate.
+    It climbs from ``1 / start_divisor`` over a share of the cycle and falls to ``1 / end_divisor``, which stays behind
+    its end; position and length are in any unit. PyTorch's ``OneCycleLR`` differs: it warms up along a cosine and ends
+    at ``1 / (start_divisor * final_div_factor)``.
 
     Source: Smith and Topin 2019, section 3, with the divisors of the study.
     """
@@ -56,13 +39,7 @@ def cycle(
 
 
 def climb(step: int, steps: int, *, lowest: float, highest: float) -> float:
-    """Learning rate of a step of the range test: by the same factor from step to step.
-
-    Args:
-        step: Number of optimiser steps already taken.
-        steps: Length of the test in optimiser steps, at least two.
-        lowest: Rate of the first step.
-        highest: Rate of the last step.
+    """Learning rate of a step of the range test, of at least two: by the same factor from step to step.
 
     Source: Smith 2017, section 3.3, with factors in place of differences.
     """

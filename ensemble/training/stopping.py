@@ -19,11 +19,7 @@ VALIDATION = "epoch_loop.val_loop.batch_progress"
 
 @contextmanager
 def as_stopped() -> Iterator[None]:
-    """Lightning's own answer to a SIGTERM, where it was faster or nobody else answers, is no end with status 0.
-
-    Raises:
-        Stopped: Lightning has ended the training.
-    """
+    """Lightning's own answer to a SIGTERM, where it was faster or nobody else answers, is ``Stopped``, not status 0."""
     try:
         yield
     except SIGTERMException as error:
@@ -35,11 +31,6 @@ class StopWhereSafe(lightning.Callback):
 
     A validation that is cut short is made again as a whole by the run that goes on: its scores are means over all
     frames.
-
-    Args:
-        run: Files to write.
-        settings: How many batches a step has.
-        budget: Its clock stands still while a checkpoint is written.
     """
 
     def __init__(self, run: Run, settings: TrainingSettings, budget: Budget) -> None:
@@ -96,12 +87,7 @@ class StopWhereSafe(lightning.Callback):
         if self._validating:
             begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
             progress = checkpoint["loops"]["fit_loop"][VALIDATION]
-            checkpoint["loops"]["fit_loop"][VALIDATION] = {
-                **progress,
-                "total": {**begun},
-                "current": {**begun},
-                "is_last_batch": False,
-            }
+            progress.update(total=begun, current={**begun}, is_last_batch=False)
 
     def _saved(self, trainer: lightning.Trainer) -> Stopped | None:
         """Write a checkpoint where the process was asked to end."""

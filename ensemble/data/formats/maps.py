@@ -35,12 +35,7 @@ _DEEPEST = 8
 
 @dataclass(frozen=True)
 class DepthFile:
-    """Where the depth map of a frame lies.
-
-    Attributes:
-        path: The file.
-        dataset: Name in an HDF5 file that holds many frames; ``None`` where the file holds this frame alone.
-    """
+    """The file with the depth map of a frame, and its dataset in an HDF5 file that holds many."""
 
     path: Path
     dataset: str | None = None
@@ -58,11 +53,7 @@ def save_npy(path: Path, values: Shaped[np.ndarray, "*any"]) -> None:
 
 @contextmanager
 def mended_by(command: str) -> Iterator[None]:
-    """End every complaint about a depth map with what to do.
-
-    Args:
-        command: To run once the files are mended.
-    """
+    """End every complaint about a depth map with the command to run once the files are mended."""
     try:
         yield
     except ValueError as error:
@@ -72,32 +63,29 @@ def mended_by(command: str) -> Iterator[None]:
 def find_depth_maps(
     place: Path, frame_ids: Collection[str], *, others: Collection[str], what: str
 ) -> dict[str, DepthFile]:
-    """The depth map of every frame, each exactly once.
+    """The depth map of every frame, each exactly once, in a folder or an HDF5 file with a dataset per frame.
 
-    Args:
-        place: A folder, or an HDF5 file with a dataset per frame.
-        frame_ids: What is wanted.
-        others: Further frames that there are; their maps are left alone.
-        what: Kind of the wanted frames, for messages.
+    Maps of the ``others`` that there are as well are left alone; ``what`` names the kind of the wanted frames in
+    messages.
 
     Raises:
         ValueError: Frames have no map or several, a name is that of no frame, or the HDF5 file is damaged; all are
             counted, the first is named.
     """
     wanted, known = set(frame_ids), {*frame_ids, *others}
-    found: dict[str, list[DepthFile]] = {}
+    maps: dict[str, list[DepthFile]] = {}
     unknown: list[DepthFile] = []
     for name, file in depth_files(place):
         frame_id = name if name in known else name.replace("__", "/")
         if frame_id in wanted:
-            found.setdefault(frame_id, []).append(file)
+            maps.setdefault(frame_id, []).append(file)
         elif frame_id not in known:
             unknown.append(file)
-    missing = [frame_id for frame_id in frame_ids if frame_id not in found]
-    doubled = [frame_id for frame_id in frame_ids if len(found.get(frame_id, ())) > 1]
+    missing = [frame_id for frame_id in frame_ids if frame_id not in maps]
+    doubled = [frame_id for frame_id in frame_ids if len(maps.get(frame_id, ())) > 1]
     problem = ""
     if doubled:
-        first = " and ".join(str(file) for file in found[doubled[0]])
+        first = " and ".join(str(file) for file in maps[doubled[0]])
         problem = f"{len(doubled)} of {len(wanted)} {what} frames have more than one depth map (first: {first})"
     elif unknown:
         problem = (
@@ -111,7 +99,7 @@ def find_depth_maps(
         )
     if problem:
         raise ValueError(f"{place}: {problem}")
-    return {frame_id: found[frame_id][0] for frame_id in frame_ids}
+    return {frame_id: maps[frame_id][0] for frame_id in frame_ids}
 
 
 def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
@@ -160,7 +148,9 @@ def _from_numpy(path: Path) -> np.ndarray:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if len(members) != 1 or members[0].file_size > LARGEST_MEMBER_BYTES:
-            raise ValueError(f"{len(members)} arrays of {sum(each.file_size for each in members)} bytes, expected one")
+            raise ValueError(
+                f"{len(members)} arrays of {sum(entry.file_size for entry in members)} bytes, expected one"
+            )
         with archive.open(members[0]) as stream:
             return np.lib.format.read_array(stream, allow_pickle=False)
 
@@ -175,11 +165,7 @@ def _check_kind(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
 
 
 def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
-    """Every depth map with the name that it goes by.
-
-    Raises:
-        ValueError: There is no such folder or file, or it holds no depth maps.
-    """
+    """Every depth map with the name that it goes by; refuses what is no folder and no HDF5 file."""
     if place.is_dir():
         files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         for path in files:

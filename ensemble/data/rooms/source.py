@@ -30,12 +30,7 @@ _FORMATS = {".jpg": "JPEG", ".png": "PNG"}
 
 @dataclass(frozen=True)
 class RoomsSource:
-    """Frames of generated rooms (``room_0003/0001``, for training) and halls (``hall_0000/0000``, for tests).
-
-    Attributes:
-        settings: Number of scenes and frames, seed, and sensor faults.
-        size: Height and width of the frames.
-    """
+    """Frames of generated rooms (``room_0003/0001``, for training) and halls (``hall_0000/0000``, for tests)."""
 
     settings: RoomsSettings
     size: tuple[int, int]
@@ -94,18 +89,11 @@ def write_rooms(
     size: tuple[int, int] = FRAME,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Writes rooms as ``official_splits/{train,test}/<scene>/rgb_N.jpg`` and ``sync_depth_N.png`` in millimetres.
+    """Writes ``official_splits/{train,test}/<scene>/rgb_N.jpg`` and ``sync_depth_N.png``; the number of frames.
+
+    Depth is in millimetres, sizes are height and width; ``on_frame`` gets the number of frames written and of all.
 
     The frames get their final place all at once, so that a copy that was cut short is never taken for a whole one.
-
-    Args:
-        out: Folder to create; it must not hold frames yet.
-        settings: What to generate.
-        size: Height and width.
-        on_frame: Called with the number of frames written and the number of all frames.
-
-    Returns:
-        The number of frames.
 
     Raises:
         ValueError: ``out`` already has an ``official_splits`` folder.
