@@ -15,6 +15,7 @@ from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved, stored_settings
 from ensemble.settings.schema import NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
+from ensemble.settings.units import PER_METRE, ROTATED, known_unit
 
 app = options.application("Base learners: adabins, bts, ldrn.")
 
@@ -216,8 +217,10 @@ def import_(
     ],
     role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold; fills all folds).")],
     unit: Annotated[
-        str | None, typer.Option(help="m or mm. Default: whole numbers are millimetres, real ones metres.")
+        str | None,
+        typer.Option(help=f"{', '.join((*PER_METRE, ROTATED))}. Default: whole numbers are mm, real ones m."),
     ] = None,
+    divisor: Annotated[float | None, typer.Option(help="Numbers per metre, where no --unit names them.")] = None,
     align_on: Annotated[
         str | None,
         typer.Option(metavar="fit", help="Depth has no scale: fit one scale and shift on rows of training."),
@@ -237,8 +240,11 @@ def import_(
     check_name(role, ROLES, "role")
     if align_on not in (None, "fit"):
         raise SettingsError(f"--align-on {align_on}: expected fit; scale and shift come from rows of training alone")
+    if unit is not None and divisor is not None:
+        raise SettingsError("--unit and --divisor say the same: give one of them")
+    unit = unit if divisor is None else f"{divisor:g}"
     if unit is not None:
-        check_name(unit, ("m", "mm"), "unit")
+        known_unit(unit)
     where = outputs(cache_dir)
     choice = options.choice(data, root, config, None, experiment)
     settings = _import_settings(where, name, unit, fold, choice)

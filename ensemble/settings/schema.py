@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from ensemble.settings.kinds import KindFacts, facts_of
 from ensemble.settings.places import at_home
+from ensemble.settings.units import known_unit
 
 
 class Settings(BaseModel):
@@ -304,7 +305,7 @@ class ImportSettings(Settings):
         fold: The fold whose frames these rows predict; ``None`` for everything else.
         data: Frames and splits; its ``size`` is what maps are resized to.
         evaluation: How the learner is scored; those of the networks beside it.
-        unit: Of the files; where absent whole numbers are millimetres and real ones metres.
+        unit: Of the files, a name or a number per metre; where absent whole numbers are millimetres, real ones metres.
         alignment: Scale and shift of depth without a scale; ``None`` leaves metres as they are.
     """
 
@@ -313,7 +314,7 @@ class ImportSettings(Settings):
     fold: Annotated[int, Field(ge=0)] | None = None
     data: DataSettings
     evaluation: EvaluationSettings = EvaluationSettings()
-    unit: Literal["m", "mm"] | None = None
+    unit: Annotated[str, AfterValidator(known_unit)] | None = None
     alignment: Alignment | None = None
 
 

@@ -12,22 +12,20 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import h5py
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from ensemble.data.formats.hdf5 import LARGEST_MEMBER_BYTES, member, member_names, opened, read_all
-from ensemble.data.formats.images import read_depth_mm
+from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
+from ensemble.data.formats.hdf5 import member_names, opened
 from ensemble.runs.files import write_bytes
 from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.schema import Alignment, DataSettings
+from ensemble.settings.units import ROTATED, per_metre
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
-SUFFIXES = (".png", ".npy", ".npz", *HDF5_SUFFIXES)
-DATASET = "depth"
-"""Name of the depth map in an HDF5 file of a single frame."""
+SUFFIXES = tuple(READERS)
 
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 _DEEPEST = 8
@@ -110,27 +108,31 @@ def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
             more than 8 bits.
     """
     suffix = file.path.suffix.lower()
-    if suffix == ".png":
-        return read_depth_mm(file.path)
-    if suffix in HDF5_SUFFIXES:
-        with opened(file.path, str(file.path)) as hdf5:
-            name = file.dataset or DATASET
-            dataset = member(hdf5, name)
-            _check_kind(dataset.shape, dataset.dtype, str(file))
-            return read_all(dataset, name)
     try:
-        array = _from_numpy(file.path)
+        array = read_hdf5(file.path, file.dataset) if suffix in HDF5_SUFFIXES else READERS[suffix](file.path)
     except _DAMAGE as error:
         refuse_unreadable(file, error)
-        raise ValueError(f"{file}: damaged or not as expected ({error}); expected one NumPy array") from error
-    _check_kind(array.shape, array.dtype, str(file))
-    return np.array(array)
+        if str(error).startswith(str(file.path)):
+            raise
+        raise ValueError(f"{file}: damaged or not as expected ({error})") from error
+    try:
+        sides = check_map(array.shape, array.dtype)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return np.array(array).reshape(sides)
 
 
-def as_metres(numbers: Shaped[np.ndarray, "h w"], unit: Literal["m", "mm"] | None) -> Float32[np.ndarray, "h w"]:
+def as_metres(numbers: Shaped[np.ndarray, "h w"], unit: str | None) -> Float32[np.ndarray, "h w"]:
     """Depth in metres; where no unit is given, whole numbers are millimetres and real ones metres."""
-    millimetres = unit == "mm" if unit is not None else numbers.dtype.kind in "ui"
-    return (numbers.astype(np.float64) / (1000 if millimetres else 1)).astype(np.float32)
+    if unit == ROTATED:
+        bits = numbers.astype(np.uint16)
+        numbers = (bits >> 3) | (bits << 13)
+    return (numbers.astype(np.float64) / per_metre(unit or likely_unit(numbers))).astype(np.float32)
+
+
+def likely_unit(numbers: Shaped[np.ndarray, "h w"]) -> str:
+    """What numbers count as where nobody says: millimetres if they are whole, else metres."""
+    return "mm" if numbers.dtype.kind in "ui" else "m"
 
 
 def aligned(
@@ -140,28 +142,6 @@ def aligned(
     free = alignment.scale * metres.astype(np.float64) + alignment.shift
     held = np.clip(free, data.min_depth, data.max_depth).astype(np.float32)
     return held, int(np.count_nonzero(held != free.astype(np.float32)))
-
-
-def _from_numpy(path: Path) -> np.ndarray:
-    if path.suffix.lower() == ".npy":
-        return np.lib.format.open_memmap(path, mode="r")  # a map cannot claim more than the file holds
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if len(members) != 1 or members[0].file_size > LARGEST_MEMBER_BYTES:
-            raise ValueError(
-                f"{len(members)} arrays of {sum(entry.file_size for entry in members)} bytes, expected one"
-            )
-        with archive.open(members[0]) as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
-
-
-def _check_kind(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
-    if len(shape) != 2 or not all(shape):
-        raise ValueError(f"{where}: expected a depth map of height x width, found an array of shape {shape}")
-    if dtype.kind not in "fui":
-        raise ValueError(f"{where}: expected real numbers (metres) or whole ones (millimetres), found {dtype}")
-    if dtype.itemsize == 1:
-        raise ValueError(f"{where}: expected depth of 16 bits or more, found {dtype}: 8 bits have lost the scale")
 
 
 def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
