@@ -67,8 +67,12 @@ class StopWhereSafe(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Stop between two batches of the validation that belongs to an epoch; after the last one, the epoch ends."""
-        if trainer.state.fn == "fit" and batch_idx + 1 < trainer.num_val_batches[dataloader_idx]:
+        """Stop between two batches of the validation that belongs to an epoch; after the last one, the epoch ends.
+
+        Of several processes one may have a batch more than another, so that they cannot agree here.
+        """
+        alone = trainer.world_size == 1
+        if alone and trainer.state.fn == "fit" and batch_idx + 1 < trainer.num_val_batches[dataloader_idx]:
             self._validating = True
             stopped = self._saved(trainer)
             self._validating = False
