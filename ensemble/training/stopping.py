@@ -76,8 +76,15 @@ class StopWhereSafe(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Stop between two batches of the validation that belongs to an epoch; after the last one, the epoch ends."""
-        if trainer.state.fn == "fit" and batch_idx + 1 < trainer.num_val_batches[dataloader_idx]:
+        """Stop between two batches of the validation that belongs to an epoch; after the last one, the epoch ends.
+
+        Several processes may have unequally many batches to agree after, and stop when the epoch ends.
+        """
+        if (
+            trainer.state.fn == "fit"
+            and trainer.world_size == 1
+            and batch_idx + 1 < trainer.num_val_batches[dataloader_idx]
+        ):
             self._validating = True
             stopped = self._saved(trainer)
             self._validating = False
