@@ -23,6 +23,7 @@ from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.stopping import held_back
 from ensemble.settings.schema import TrainingSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.training.budget import Budget, Now
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
 from ensemble.training.range_test import RangeCurve, steepest_fall
@@ -46,6 +47,7 @@ def fit(
     run: Run,
     *,
     seed: int,
+    claim: Callable[[], None] = lambda: None,
     loggers: Sequence[Logger] = (),
     callbacks: Sequence[lightning.Callback] = (),
     now: Now = time.monotonic,
@@ -60,6 +62,7 @@ def fit(
         settings: Optimiser and schedule.
         run: Files to write.
         seed: Order of frames and augmentation.
+        claim: Called before the first step, when nothing about the settings can be refused any more.
         loggers: Trackers beside the JSON Lines log.
         callbacks: Further ones, called after those that keep checkpoints.
         now: The clock of a budget of seconds.
@@ -101,6 +104,7 @@ def fit(
         per_process = settings.batch_size // settings.accumulate // processes
         order = OrderedBatches(len(validation), per_process, process=process, processes=processes)
         validation_loader = loader(validation, order, workers=workers)
+        claim()
         with warnings.catch_warnings():
             _silence_expected()
             with held_back(), as_stopped():
@@ -210,9 +214,9 @@ def _trainer(settings: TrainingSettings, run: Run, **arguments: Any) -> lightnin
     _, processes = _place()
     on_gpu = settings.device != "cpu" and torch.cuda.is_available()
     if settings.device == "cuda" and not on_gpu:
-        raise ValueError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
+        raise SettingsError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
     if settings.precision == "16-mixed" and not on_gpu:
-        raise ValueError("training.precision is 16-mixed, which needs a GPU; set training.precision=bf16-mixed")
+        raise SettingsError("training.precision is 16-mixed, which needs a GPU; set training.precision=bf16-mixed")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return lightning.Trainer(
         accelerator="gpu" if on_gpu else "cpu",

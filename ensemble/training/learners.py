@@ -14,7 +14,7 @@ from ensemble.data.division import open_experiment
 from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.metrics.protocols import protocol_of
-from ensemble.runs.claims import begin
+from ensemble.runs.claims import claim, is_complete
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.fit import fit, lr_range
@@ -63,7 +63,7 @@ def train_learner(
     run = outputs.learner_run(settings.experiment, settings.learner, model)
     experiment = open_experiment(outputs, settings)
     sources = experiment.sources(settings.fold)
-    if begin(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
+    if is_complete(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
         return run
     frames = experiment.division.fitted_by(settings.fold)
     training, validation = (
@@ -82,6 +82,7 @@ def train_learner(
         settings.training,
         run,
         seed=settings.seed,
+        claim=lambda: claim(run, settings, sources),
         loggers=loggers,
     )
     return run

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from torch import nn
@@ -10,6 +12,7 @@ from base_learners import LEARNERS
 from base_learners.encoders.build import build_encoder
 from ensemble.runs.paths import Run
 from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.training.checkpoints import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
@@ -22,6 +25,16 @@ def unloaded(settings: NetworkSettings) -> NetworkSettings:
     return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
 
 
+@contextmanager
+def _named() -> Iterator[None]:
+    """What a network refuses is a mistake in what was asked."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+@_named()
 def build_learner(settings: LearnerSettings) -> nn.Module:
     """A learner's network with its initial weights."""
     learner = LEARNERS[settings.learner]
@@ -36,6 +49,7 @@ def build_learner(settings: LearnerSettings) -> nn.Module:
     return learner.network(encoder, max_depth=settings.data.max_depth, **settings.network)
 
 
+@_named()
 def build_stack(settings: StackSettings) -> MetaUNet:
     """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
     learners = len(settings.learners)

@@ -95,7 +95,10 @@ def test_inputs_are_chosen_by_their_option():
 
 def test_sizes_of_options_have_the_same_limit():
     answer = call("base", "profile", "bts", "--size", "31x64")
-    assert (answer.status, answer.err) == (2, "error: --size '31x64': expected sides of at least 32 pixels\n")
+    assert (answer.status, answer.err) == (
+        2,
+        "error: --size '31x64': expected sides of at least 32 and at most 16384 pixels\n",
+    )
 
 
 def test_json_of_a_command_is_plain_where_colour_is_forced(tmp_path: Path):
