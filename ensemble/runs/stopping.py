@@ -41,6 +41,18 @@ class Stopped(BaseException):
         return f"stopped by {signal.Signals(self.number).name}{place}; the same command goes on"
 
 
+def end_plainly() -> None:
+    """Until ``stoppable``, the signals end this process at once: what has not begun has nothing to keep."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    os.write(2, f"{Stopped(number)}\n".encode())
+    os._exit(Stopped(number).status)
+
+
 @dataclass
 class _State:
     answering: bool = False

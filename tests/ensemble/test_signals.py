@@ -80,6 +80,29 @@ def test_a_stopped_command_says_so_and_the_same_one_goes_on(name: str, number: i
     assert not [path for path in contents(tmp_path) if path.endswith(".partial")]
 
 
+EARLY = """
+import os, sys
+
+class Struck:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), int(sys.argv[1]))
+
+sys.meta_path.insert(0, Struck())
+sys.argv[0] = "-m"
+import runpy
+runpy.run_module("ensemble.base", run_name="__main__")
+"""
+
+
+@BOTH
+def test_a_command_that_is_stopped_while_it_is_imported_ends_with_the_same_line(number: int) -> None:
+    command = [sys.executable, "-c", EARLY, str(int(number))]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    said = f"stopped by {signal.Signals(number).name}; the same command goes on\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, "", said)
+
+
 HELD = (
     "import sys, time\nfrom ensemble.runs.stopping import *\n"
     "try:\n with stoppable(), held_back():\n"
