@@ -141,6 +141,23 @@ def test_a_signal_that_was_held_back_ends_the_block_and_is_forgotten_with_it() -
     assert stop_asked() is None
 
 
+class Dying:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+
+def let_die() -> None:
+    Dying()
+    time.sleep(60)
+
+
+def test_a_signal_that_falls_into_a_finaliser_is_not_forgotten(capfd: pytest.CaptureFixture[str]) -> None:
+    with stoppable(), pytest.raises(Stopped, match="SIGTERM"):
+        let_die()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_sigint_that_was_switched_off_stays_so() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
