@@ -258,7 +258,7 @@ def _progress(run: Run, batches: TrainingBatches, steps_per_epoch: int) -> int:
 
 
 def _progress_bar() -> list[lightning.Callback]:
-    return [RichProgressBar(leave=False)] if messages.is_terminal else []
+    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if messages.is_terminal else []
 
 
 def _silence_expected() -> None:
