@@ -13,7 +13,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # shells switch it off
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None, max_examples=50)
 settings.load_profile("deterministic")
 
-LONGEST = ("test_training", "test_study", "test_toy", "test_wheel")
+LONGEST = ("test_cache_kills", "test_training", "test_study", "test_toy", "test_wheel")
 """How the names of the files that take longest begin."""
 
 
