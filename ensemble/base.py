@@ -13,7 +13,7 @@ from ensemble.predictions.plan import job_lines, models_to_cache, models_to_trai
 from ensemble.runs.paths import FULL, Outputs, outputs
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved, stored_settings
-from ensemble.settings.schema import NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
+from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
 
@@ -124,7 +124,7 @@ def lr_range(
     config: options.Config = None,
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
-    steps: Annotated[int, typer.Option(min=10, help="Optimiser steps, from 1e-6 up to 1.")] = 100,
+    steps: Annotated[int, typer.Option(min=10, max=MOST, help="Optimiser steps, from 1e-6 up to 1.")] = 100,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
@@ -167,7 +167,9 @@ def cache(
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw these learners' rows away first.")] = False,
     codec: Annotated[str, typer.Option(help="none, or gzip: half the size, slower to read.")] = "none",
-    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes. Default: as in training.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=MOST_PROCESSES, help="Loader processes. Default: as in training.")
+    ] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Write the depth of every frame of a role to the cache; goes on where an earlier call stopped."""
@@ -378,7 +380,7 @@ def profile(
     learner: Annotated[str | None, typer.Argument(help="One learner; all of them where absent.")] = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = options.default_size(COPY),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    repeats: Annotated[int, typer.Option(min=1, help="Timed passes; the median counts.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:

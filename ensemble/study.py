@@ -11,6 +11,7 @@ from ensemble import options
 from ensemble.console import messages, print_json, results
 from ensemble.runs.paths import outputs
 from ensemble.settings.layers import config_folder
+from ensemble.settings.schema import MOST, MOST_PROCESSES
 from ensemble.settings.trees import SettingsError, nearest, parse_assignments
 from ensemble.studies.design.arms import arms_of, experiment_of, lowest_numbers, settings_of
 from ensemble.studies.design.study_file import read_study
@@ -51,8 +52,12 @@ def run(
             metavar="FILE", callback=options.place, help="A study (YAML), or the name of one in configs/study."
         ),
     ],
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials of every arm, finished ones counted.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs the trials in this one.")] = 1,
+    trials: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Trials of every arm, finished ones counted.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MOST_PROCESSES, help="Processes; 0 runs the trials in this one.")
+    ] = 1,
     storage: Storage = None,
     timeout: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many seconds.")] = None,
     prepare_only: Annotated[
@@ -73,12 +78,14 @@ def run(
         settings_of(study, arm, lowest_numbers(study, arm), where, root=root)
         experiment_of(study, arm)
 
-    from ensemble.studies.running.launch import begin_study, run_study
-    from ensemble.studies.running.trials import WorkerContext
     from ensemble.studies.storage.addresses import has_password, storage_url
-    from ensemble.studies.storage.connection import disk_may_be_full
 
     url = storage_url(storage, study_folder(where, study.name))
+
+    from ensemble.studies.running.launch import begin_study, run_study
+    from ensemble.studies.running.trials import WorkerContext
+    from ensemble.studies.storage.connection import disk_may_be_full
+
     context = WorkerContext(study, where, url, root=root, wandb=wandb)
     with storage_may_be_down(), disk_may_be_full(url):
         if prepare_only:

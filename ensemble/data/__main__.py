@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 
 from ensemble import options
 from ensemble.console import print_json, results
+from ensemble.settings.complaints import complaints
 from ensemble.settings.kinds import GENERATED
+from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.tables import Table, plain_table
 from ensemble.tables.terminal import TerminalTable
 
@@ -26,7 +30,9 @@ def doctor(
     root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_PROCESSES, help="Processes that decode. Default: one per core.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Which copy of NYU Depth v2 this is, what it holds, and what is wrong with it; exit code 1 if anything is."""
@@ -46,20 +52,24 @@ def doctor(
 @app.command()
 def rooms(
     out: Annotated[Path, typer.Argument(callback=options.place, help="Folder to create.")],
-    scenes: Annotated[int, typer.Option(min=1, help="Training scenes.")] = 40,
-    frames: Annotated[int, typer.Option(min=1, help="Frames per scene.")] = 6,
-    test_scenes: Annotated[int, typer.Option(min=1, help="Test scenes.")] = 10,
+    scenes: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Training scenes.")] = 40,
+    frames: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Frames per scene.")] = 6,
+    test_scenes: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Test scenes.")] = 10,
     size: Annotated[str, typer.Option(help="Height and width.", metavar="HxW")] = options.default_size(GENERATED),
-    seed: Annotated[int, typer.Option(min=0, help="Everything follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST, help="Everything follows from it.")] = 0,
     holes: Annotated[bool, typer.Option("--holes", help="Drop depth where a Kinect would.")] = False,
     noise: Annotated[bool, typer.Option("--noise", help="Add a Kinect's depth noise.")] = False,
 ) -> None:
     """Writes generated rooms in the BTS layout, official_splits/{train,test}/<scene>/."""
     from ensemble.data.rooms.source import write_rooms
-    from ensemble.settings.schema import RoomsSettings
 
     pixels = options.parse_size(size)
-    settings = RoomsSettings(scenes=scenes, test_scenes=test_scenes, frames=frames, seed=seed, holes=holes, noise=noise)
+    try:
+        settings = RoomsSettings(
+            scenes=scenes, test_scenes=test_scenes, frames=frames, seed=seed, holes=holes, noise=noise
+        )
+    except ValidationError as error:
+        raise SettingsError("\n".join(complaints(error, RoomsSettings))) from error
     with _progress(f"writing {out}") as progress:
         count = write_rooms(out, settings, pixels, _counted(progress, "frames"))
     typer.echo(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes")

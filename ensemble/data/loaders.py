@@ -22,6 +22,7 @@ from ensemble.data.source import Frame, FrameSource, RowSource
 from ensemble.data.transforms import pixels_at_size, unit_image, valid_depth
 from ensemble.runs.stopping import SIGNALS, Stopped, stop_asked
 from ensemble.settings.schema import DataSettings
+from ensemble.settings.trees import SettingsError
 
 Batch = dict[str, Any]
 """``image`` [b 3 h w], ``depth`` [b 1 h w] metres, ``valid`` [b 1 h w], ``frame`` (b ids), maybe ``predictions``."""
@@ -145,7 +146,7 @@ class TrainingBatches(Sampler[list[tuple[int, int | None]]]):
         self, frames: int, batch_size: int, seed: int, *, accumulate: int = 1, process: int = 0, processes: int = 1
     ) -> None:
         if batch_size > frames:
-            raise ValueError(
+            raise SettingsError(
                 f"training.batch_size is {batch_size}, but there are {frames} training frames; "
                 f"set training.batch_size to {frames} or less"
             )

@@ -54,11 +54,11 @@ PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
 """How many of us torchrun has started."""
 
 
-def begin(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
-    """Claim a run's folder; ``True`` where the run is complete already.
+def is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
+    """Whether a run is complete already; nothing is written.
 
     Args:
-        run: Files to write.
+        run: Its files.
         settings: What is asked for now.
         fresh: Remove what is there.
         keep_both: The option that puts another run beside this one.
@@ -67,14 +67,6 @@ def begin(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources:
     Raises:
         ValueError: The folder holds a run with other settings, or one that was made from something else.
     """
-    if is_complete(run, settings, fresh=fresh, keep_both=keep_both, sources=sources):
-        return True
-    claim(run, settings, sources)
-    return False
-
-
-def is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
-    """Arguments and errors as in ``begin``; writes nothing."""
     asked = settings.model_dump(mode="json")
     if fresh:
         _forget(run)

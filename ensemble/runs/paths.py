@@ -210,8 +210,15 @@ class Outputs:
 
 
 def outputs(folder: Path | None = None) -> Outputs:
-    """Where to write: the folder asked for, else ``STACKDEPTH_CACHE``, else ``./cache``."""
-    return Outputs(at_home(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache")), named=folder is not None)
+    """Where to write: the folder asked for, else ``STACKDEPTH_CACHE``, else ``./cache``.
+
+    Raises:
+        SettingsError: There is a file of that name.
+    """
+    root = at_home(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache"))
+    if os.path.lexists(root) and not root.is_dir():
+        raise SettingsError(f"--cache-dir {root}: expected a folder, found something else")
+    return Outputs(root, named=folder is not None)
 
 
 def stack_name(settings: StackSettings, *, repeat: bool = False) -> str:

@@ -13,6 +13,7 @@ _BY_WORDS = {
     "memory allocation failed": "not enough memory",
     "can't allocate memory": "not enough memory",
     "not enough memory": "not enough memory",
+    "out of memory": "not enough memory",
     "file locking flag values don't match": "this process has it open already, with other locking",
 }
 """Refusals of libraries that come without a number."""

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from ensemble.settings.complaints import complaints
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
 from ensemble.settings.places import at_home
-from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings, Settings, StackSettings
+from ensemble.settings.schema import MOST, NAME, ImportSettings, LearnerSettings, Settings, StackSettings
 from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
@@ -37,6 +37,9 @@ CHOICES = {
     "network.space": ("depth", "log"),
 }
 """Texts that a keyword argument of a network may be."""
+
+WIDEST = 1_000_000
+"""Channels, bins or blocks of a network; beyond it a number is a mistake."""
 
 
 def known_learners() -> tuple[str, ...]:
@@ -316,10 +319,14 @@ def _like(value: Any, default: Any, where: str) -> Any:
         names = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
         kind = type(default).__name__
         raise SettingsError(f"{where}: expected {names.get(kind, kind)} such as {default!r}, found {value!r}")
-    if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
-        raise SettingsError(f"{where}: expected a finite number of at least 0 such as {default!r}, found {value!r}")
-    if type(value) is int and value < 1:
-        raise SettingsError(f"{where}: expected a whole number of at least 1 such as {default!r}, found {value!r}")
+    if isinstance(value, float) and not (math.isfinite(value) and 0 <= value <= MOST):
+        raise SettingsError(
+            f"{where}: expected a finite number from 0 to {MOST:.0e} such as {default!r}, found {value!r}"
+        )
+    if type(value) is int and not 1 <= value <= WIDEST:
+        raise SettingsError(
+            f"{where}: expected a whole number of at least 1 and at most {WIDEST} such as {default!r}, found {value!r}"
+        )
     if where in CHOICES:
         check_name(str(value), CHOICES[where], where)
     return value

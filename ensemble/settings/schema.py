@@ -19,18 +19,21 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-Positive = Annotated[int, Field(gt=0)]
+MOST, MOST_FRAMES, MOST_PROCESSES = 1_000_000_000, 1_000_000, 256
+"""Beyond these, a number is a mistake: of anything, of generated frames, of processes."""
+
+Positive = Annotated[int, Field(gt=0, le=MOST)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Factor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 ImageSize = tuple[Positive, Positive]
-SMALLEST_SIDE = 32
-"""Pixels: the deepest map of an encoder has one for 32 by 32 of these."""
+SMALLEST_SIDE, LARGEST_SIDE = 32, 16_384
+"""Pixels: the deepest map of an encoder has one for 32 by 32 of these; no camera has more."""
 
-Side = Annotated[int, Field(ge=SMALLEST_SIDE)]
+Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
 Deviation = Annotated[float, Field(gt=0)]
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-Name = Annotated[str, Field(pattern=NAME, max_length=100)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _known_kind(kind: str) -> str:
@@ -56,6 +59,12 @@ class RoomsSettings(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
     holes: bool = False
     noise: bool = False
+
+    @model_validator(mode="after")
+    def _affordable(self) -> Self:
+        if (count := (self.scenes + self.test_scenes) * self.frames) > MOST_FRAMES:
+            raise ValueError(f"scenes, test_scenes, frames: expected at most {MOST_FRAMES} frames, found {count}")
+        return self
 
 
 class AugmentationSettings(Settings):
@@ -121,11 +130,11 @@ class DataSettings(Settings):
     test: Literal["official", "held-out"] = "official"
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Annotated[int, Field(ge=0)] = 0
-    folds: Annotated[int, Field(ge=2)] = 5
+    folds: Annotated[int, Field(ge=2, le=MOST_FRAMES)] = 5
     rooms: RoomsSettings = RoomsSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     preload: bool = False
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=MOST_PROCESSES)] = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -206,16 +215,16 @@ class TrainingSettings(Settings):
 
     epochs: Positive = 25
     max_steps: Positive | None = None
-    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    max_seconds: Annotated[float, Field(gt=0, le=MOST)] | None = None
     batch_size: Positive = 32
     accumulate: Positive = 1
-    lr: Annotated[float, Field(gt=0)] = 5e-4
-    encoder_lr_factor: Annotated[float, Field(ge=0)] = 1.0
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    lr: Annotated[float, Field(gt=0, le=MOST)] = 5e-4
+    encoder_lr_factor: Annotated[float, Field(ge=0, le=MOST)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0, le=MOST)] = 1e-4
     warmup_fraction: Fraction = 0.3
-    start_divisor: Annotated[float, Field(ge=1)] = 25.0
-    end_divisor: Annotated[float, Field(ge=1)] = 100.0
-    clip_norm: Annotated[float, Field(gt=0)] | None = 0.1
+    start_divisor: Annotated[float, Field(ge=1, le=MOST)] = 25.0
+    end_divisor: Annotated[float, Field(ge=1, le=MOST)] = 100.0
+    clip_norm: Annotated[float, Field(gt=0, le=MOST)] | None = 0.1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
@@ -331,9 +340,9 @@ class LiveSettings(Settings):
         detach: Let learners learn from their own losses alone, not from that of the stack.
     """
 
-    lr_factor: Annotated[float, Field(gt=0)] | None = None
-    lr_factors: dict[str, Annotated[float, Field(gt=0)]] = {}
-    loss_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    lr_factor: Annotated[float, Field(gt=0, le=MOST)] | None = None
+    lr_factors: dict[str, Annotated[float, Field(gt=0, le=MOST)]] = {}
+    loss_weights: dict[str, Annotated[float, Field(ge=0, le=MOST)]] = {}
     clip: Literal["whole", "parts"] = "parts"
     detach: bool = False
 

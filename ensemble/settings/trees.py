@@ -144,10 +144,10 @@ def _parsed(text: str, where: str, what: str = "valid YAML") -> Any:
             loader.dispose()
     except yaml.YAMLError as error:
         raise SettingsError(f"{where}is not {what}: {error}") from error
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, LookupError) as error:  # PyYAML's own of !!bool x
         if isinstance(error, SettingsError):
             raise
-        raise SettingsError(f"{where}holds a value that cannot be read ({error})") from error
+        raise SettingsError(f"{where}holds a value that cannot be read ({error!r:.200})") from error
 
 
 def _check_node(root: yaml.Node, where: str) -> None:

@@ -23,6 +23,7 @@ from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.stopping import held_back
 from ensemble.settings.schema import TrainingSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.training.budget import Budget, Now
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
 from ensemble.training.range_test import RangeCurve, steepest_fall
@@ -46,6 +47,7 @@ def fit(
     run: Run,
     *,
     seed: int,
+    claim: Callable[[], None] = lambda: None,
     loggers: Sequence[Logger] = (),
     callbacks: Sequence[lightning.Callback] = (),
     now: Now = time.monotonic,
@@ -55,6 +57,7 @@ def fit(
     The cycle of the task has so many optimiser steps as ``make_task`` is given; with a budget of seconds, which ``now``
     measures, it follows the time instead. Validation frames are of other scenes and select the best weights, ``seed``
     gives the order of frames and their augmentation, and ``callbacks`` are called after those that keep checkpoints.
+    ``claim`` is called before the first step, when nothing about the settings can be refused any more.
 
     Raises:
         ValueError: The batch does not fit the frames or the processes, the checkpoint is damaged, or another process
@@ -93,6 +96,7 @@ def fit(
         per_process = settings.batch_size // settings.accumulate // processes
         order = OrderedBatches(len(validation), per_process, process=process, processes=processes)
         validation_loader = loader(validation, order, workers=workers)
+        claim()
         with warnings.catch_warnings():
             _silence_expected()
             with held_back(), as_stopped():
@@ -176,9 +180,9 @@ def _trainer(settings: TrainingSettings, run: Run, **arguments: Any) -> lightnin
     _, processes = _place()
     on_gpu = settings.device != "cpu" and torch.cuda.is_available()
     if settings.device == "cuda" and not on_gpu:
-        raise ValueError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
+        raise SettingsError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
     if settings.precision == "16-mixed" and not on_gpu:
-        raise ValueError("training.precision is 16-mixed, which needs a GPU; set training.precision=bf16-mixed")
+        raise SettingsError("training.precision is 16-mixed, which needs a GPU; set training.precision=bf16-mixed")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return lightning.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
@@ -220,7 +224,7 @@ def _progress(run: Run, batches: TrainingBatches, steps_per_epoch: int) -> int:
 
 
 def _progress_bar() -> list[lightning.Callback]:
-    return [RichProgressBar(leave=False)] if messages.is_terminal else []
+    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if messages.is_terminal else []
 
 
 def _silence_expected() -> None:

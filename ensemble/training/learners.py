@@ -12,7 +12,7 @@ from ensemble.data.division import open_experiment
 from ensemble.data.loaders import FrameDataset, KeptFrames
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.metrics.protocols import protocol_of
-from ensemble.runs.claims import begin
+from ensemble.runs.claims import claim, is_complete
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.fit import fit, lr_range
@@ -53,7 +53,7 @@ def train_learner(
     run = outputs.learner_run(settings.experiment, settings.learner, model)
     experiment = open_experiment(outputs, settings)
     sources = experiment.sources(settings.fold)
-    if begin(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
+    if is_complete(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
         return run
     frames = experiment.division.fitted_by(settings.fold)
     training, validation = (
@@ -65,8 +65,8 @@ def train_learner(
     torch.manual_seed(settings.seed)
     name = settings.learner if model == FULL else f"{settings.learner}/{model}"
     loggers = trackers(settings, name, run, enabled=wandb)
-    make_task = partial(learner_task, settings)
-    fit(make_task, training, validation, settings.training, run, seed=settings.seed, loggers=loggers)
+    make_task, own = partial(learner_task, settings), partial(claim, run, settings, sources)
+    fit(make_task, training, validation, settings.training, run, seed=settings.seed, claim=own, loggers=loggers)
     return run
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from base_learners import LEARNERS
 from ensemble.runs.paths import Run
 from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.training.weights import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
@@ -23,6 +25,16 @@ def unloaded(settings: NetworkSettings) -> NetworkSettings:
     return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
 
 
+@contextmanager
+def _named() -> Iterator[None]:
+    """What a network refuses is a mistake in what was asked."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+@_named()
 def build_learner(settings: LearnerSettings) -> nn.Module:
     """A learner's network with its initial weights."""
     from base_learners.encoders.build import build_encoder  # timm takes longer to import than torch
@@ -32,6 +44,7 @@ def build_learner(settings: LearnerSettings) -> nn.Module:
     return learner.network(encoder, max_depth=settings.data.max_depth, **settings.network)
 
 
+@_named()
 def build_stack(settings: StackSettings) -> MetaUNet:
     """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
     from base_learners.encoders.build import build_encoder

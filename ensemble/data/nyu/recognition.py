@@ -14,6 +14,7 @@ from ensemble.data.nyu.files import LIST_FILES, find_list_file
 from ensemble.data.source import Split
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import DataSettings
+from ensemble.settings.trees import SettingsError
 
 _LABELED: Mapping[Split, tuple[int, ...]] = {"train": (795,), "test": (654,)}
 _NAMES_SHOWN = 8
@@ -46,9 +47,9 @@ class Copy:
 def recognise(root: Path) -> Copy:
     """The first known copy that the folder holds; where it holds none, what was found and known layouts are named."""
     if root.is_file():
-        raise ValueError(f"{root}: is a file; expected the folder that holds it, give {root.parent}")
+        raise SettingsError(f"{root}: is a file; expected the folder that holds it, give {root.parent}")
     if not root.is_dir():
-        raise ValueError(f"{root}: no such folder; expected a copy of NYU Depth v2, set data.root or NYU_ROOT")
+        raise SettingsError(f"{root}: no such folder; expected a copy of NYU Depth v2, set data.root or NYU_ROOT")
     found = copies_in(root)
     if not found:
         names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())

@@ -30,6 +30,7 @@ from ensemble.data.source import RawFrame
 from ensemble.runs import files
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.refusals import UnreadableError
+from ensemble.settings.trees import check_name
 
 SHARD_FRAMES = 128
 BAND_ROWS = 48
@@ -70,8 +71,7 @@ def write_pack(
         LockedError: Another process is packing into ``out``.
         OSError: The disk is full; run again when there is room.
     """
-    if codec not in CODECS:
-        raise ValueError(f"--codec {codec}: unknown; expected one of {', '.join(CODECS)}")
+    check_name(codec, CODECS, "codec")
     source = open_nyu(root, infilled=infilled)
     if out.resolve() == root.resolve():
         raise ValueError(f"{out}: is the folder of the copy itself; name another one for the pack")

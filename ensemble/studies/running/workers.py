@@ -174,7 +174,7 @@ def _one_trial(context: WorkerContext, arm: Arm, part: optuna.Study, index: int)
     study = context.study
     order = [each.name for each in arms_of(study)].index(arm.name)
     begun = len(part.get_trials(deepcopy=False))
-    part.sampler, part.pruner = sampler_of(study, order, begun, worker_number(index)), pruner_of(study)
+    part.sampler, part.pruner = sampler_of(study, order, _drawn(part), worker_number(index)), pruner_of(study)
 
     ours: list[int] = []
 
@@ -201,6 +201,16 @@ def _one_trial(context: WorkerContext, arm: Arm, part: optuna.Study, index: int)
     for record in records(arm, part):
         if record.number >= begun and record.finished:
             messages.print(trial_line(study, record))
+
+
+def _drawn(part: optuna.Study) -> int:
+    """Trials of an arm that were drawn before the next one, each once, however often it was run or adopted.
+
+    One that is in line again may have numbers still to draw: those that it would have had.
+    """
+    found = part.get_trials(deepcopy=False)
+    own = [each for each in found if "failed_trial" not in each.system_attrs and ADOPTED not in each.user_attrs]
+    return len(own) - sum(each.state == TrialState.WAITING for each in found)
 
 
 def _optimise(part: optuna.Study, objective: Callable[[optuna.Trial], tuple[float, ...]]) -> None:

@@ -51,15 +51,15 @@ def storage_url(asked: str | None, folder: StudyFolder) -> str:
         if asked.startswith(short):
             asked = f"postgresql+psycopg://{asked.removeprefix(short)}"
     if asked.startswith(JOURNAL):
-        return f"{JOURNAL}{at_home(Path(asked.removeprefix(JOURNAL))).absolute()}"
+        return f"{JOURNAL}{_file(asked.removeprefix(JOURNAL))}"
     kind = asked.partition("://")[0] if "://" in asked else ""
     if asked.startswith(("sqlite:///", "postgresql+")):
         url = _parsed(asked)
         _check_driver(url)
         if url.query and asked.startswith("sqlite:///"):
             raise SettingsError("--storage: sqlite:///FILE takes no parameters after the file's name; leave them out")
-        if url.database is not None and asked.startswith("sqlite:///"):
-            return url.set(database=str(at_home(Path(url.database)).absolute())).render_as_string(hide_password=False)
+        if asked.startswith("sqlite:///"):
+            return url.set(database=str(_file(url.database or ""))).render_as_string(hide_password=False)
         return asked
     found = f"found one of kind {kind!r}" if re.fullmatch(r"[a-z][a-z0-9+]{0,19}", kind) else "found something else"
     raise SettingsError(f"--storage: expected {EXPECTED}, {found}")
@@ -88,6 +88,14 @@ def shown_url(url: str) -> str:
     parsed = _parsed(url)
     hidden = {key: value if key in OPEN else "***" for key, value in parsed.query.items()}
     return parsed.set(query=hidden).render_as_string(hide_password=True)
+
+
+def _file(name: str) -> Path:
+    """The file that an address names."""
+    file = at_home(Path(name)).absolute()
+    if not name or (file.exists() and not file.is_file()):
+        raise SettingsError(f"--storage: expected {EXPECTED}, found no name of a file behind the kind")
+    return file
 
 
 def _own_file(folder: StudyFolder) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import logging
 import os
 import time
 import warnings
@@ -67,6 +68,7 @@ def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
         ValueError: It is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it shows an end by a signal as its own error
     if url.startswith(JOURNAL):
         path = Path(url.removeprefix(JOURNAL))
         path.parent.mkdir(parents=True, exist_ok=True)

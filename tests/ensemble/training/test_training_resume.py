@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,9 @@ def test_killed_from_outside_while_writing_leaves_no_leftovers(
 ) -> None:
     folder = run_of(tmp_path).folder
     folder.mkdir(parents=True)
-    (folder / ".last.ckpt.1-abcdef01.partial").write_bytes(b"half a checkpoint")
+    leftover = folder / ".last.ckpt.1-abcdef01.partial"
+    leftover.write_bytes(b"half a checkpoint")
+    os.utime(leftover, (0, 0))  # process 1 lives, but wrote this long ago
     assert nursery.run("train", root=str(tmp_path)) == 0
     assert not list(folder.glob(".*"))
     assert_same_end(tmp_path, straight[1])
