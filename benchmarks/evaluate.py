@@ -17,7 +17,7 @@ def main(
         Path | None, typer.Option(help="A copy of a cache with fitted stacks. Default: a small experiment of 4 frames.")
     ] = None,
     stacks: Annotated[str, typer.Option(help="Stacks to score, RUN[,RUN...].")] = "meta-d",
-    repeats: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
 ) -> None:
     """Measures ``meta evaluate`` with the calibration of every stack and writes its section."""
     with tempfile.TemporaryDirectory() as folder:
@@ -29,7 +29,7 @@ def main(
             for name in names:
                 where.find_run(name).uncertainty.unlink(missing_ok=True)
 
-        words = ("ensemble.meta", "evaluate", *names, "--cache-dir", str(where.root))
+        words = ("-m", "ensemble.meta", "evaluate", *names, "--cache-dir", str(where.root))
         checkouts = checkouts_of(before)
         found = spent_in_turn({"evaluate": words}, checkouts, repeats=repeats, before_each=forget)
     took = {checkout: found["evaluate", checkout] for checkout in checkouts}

@@ -1,6 +1,6 @@
 """Commands in processes of their own: what they take of the processor and of memory, here and in another checkout."""
 
-import os
+import json
 import statistics
 import subprocess
 import sys
@@ -26,19 +26,28 @@ class Spent(NamedTuple):
     megabytes: float
 
 
+_WATCH = """
+import json, os, subprocess, sys
+quiet = subprocess.DEVNULL
+child = subprocess.Popen([sys.executable, *sys.argv[1:]], stdout=quiet, stderr=quiet)
+_, status, usage = os.wait4(child.pid, 0)
+print(json.dumps([status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+"""A small process that starts the one that is measured: Linux counts the memory of whoever starts it as its own."""
+
+
 def spent(words: Sequence[str], checkout: Path) -> Spent:
-    """Runs ``python -m WORDS`` in a checkout (Linux and macOS).
+    """Runs ``python WORDS`` in a checkout (Linux and macOS).
 
     Raises:
         ValueError: It fails.
     """
-    command = [sys.executable, "-m", *words]
-    process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise ValueError(f"{checkout}: {' '.join(command)} ended with status {process.returncode}")
-    return Spent(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+    watch = [sys.executable, "-c", _WATCH, *words]
+    told = subprocess.run(watch, cwd=checkout, stdout=subprocess.PIPE, text=True, check=True).stdout
+    status, seconds, memory = json.loads(told)
+    if status:
+        raise ValueError(f"{checkout}: python {' '.join(words)} failed")
+    return Spent(seconds, memory / (1e6 if sys.platform == "darwin" else 1e3))
 
 
 def spent_in_turn(
@@ -48,21 +57,21 @@ def spent_in_turn(
     repeats: int,
     before_each: Callable[[], None] = lambda: None,
 ) -> dict[tuple[str, str], Spent]:
-    """Medians by command and checkout; checkouts take turns, and the first round of all is not counted.
+    """Medians by command and checkout; checkouts take turns.
 
     Args:
-        commands: Words after ``python -m``, by name.
+        commands: Words after ``python``, by name.
         checkouts: Folders, by name.
-        repeats: Rounds that count.
+        repeats: Rounds.
         before_each: Is called before every process.
     """
     found: dict[tuple[str, str], list[Spent]] = {}
-    for _ in range(1 + repeats):
+    for _ in range(repeats):
         for command, words in commands.items():
             for checkout, folder in checkouts.items():
                 before_each()
                 found.setdefault((command, checkout), []).append(spent(words, folder))
-    return {key: Spent(*map(statistics.median, zip(*runs[1:], strict=True))) for key, runs in found.items()}
+    return {key: Spent(*map(statistics.median, zip(*runs, strict=True))) for key, runs in found.items()}
 
 
 def checkouts_of(before: Path | None) -> dict[str, Path]:
