@@ -16,13 +16,12 @@ import typer
 from base_learners import LEARNERS
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
 from ensemble.data.rooms.source import RoomsSource
-from ensemble.predictions.predict import predict_depth
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.predictions.store.shards import metres, quantise
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import RoomsSettings
-from ensemble.training.networks import build_learner
+from ensemble.training.networks import build_learner, predict_depth
 
 SIZE = (480, 640)
 MAX_DEPTH = 10.0

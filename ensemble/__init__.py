@@ -1,1 +1,25 @@
-"""The application: data, training, cache, evaluation and the command lines."""
+"""The application: data, training, cache, evaluation, command lines; and ``load``, the way in for other programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ensemble.deploy.door import DepthStack
+
+__all__ = ["load"]
+
+
+def load(
+    source: Path | str, *, device: str = "auto", flip: bool | None = None, cache_dir: Path | str | None = None
+) -> DepthStack:
+    """A fitted stack, or a learner, ready to predict; arguments and errors as in ``ensemble.deploy.loading.load``.
+
+    >>> stack = ensemble.load("kitchen.stack")  # doctest: +SKIP
+    >>> stack(image).depth  # doctest: +SKIP
+    """
+    from ensemble.deploy.loading import load
+
+    return load(source, device=device, flip=flip, cache_dir=cache_dir)

@@ -320,6 +320,54 @@ def evaluate(
 
 
 @app.command()
+def save(
+    learner: Learner,
+    out: options.Saved,
+    half: options.Half = False,
+    experiment: options.Experiment = None,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """A trained learner as one file, or as a folder for a model hub: it predicts without data and runs."""
+    where, name = outputs(cache_dir), experiment_name(options.choice(None, None, None, None, experiment))
+    check_name(learner, learners_of(where, name), "learner")
+
+    from ensemble.deploy.fitted import fitted_learner
+    from ensemble.evaluation.networks import halving_report
+    from ensemble.predictions.learners import trained_learner
+
+    whole = fitted_learner(trained_learner(where, name, learner))
+    kept = whole.halved() if half else whole
+    kept.save(out)
+    messages.print(f"{out}: {learner}")
+    if half:
+        messages.print(halving_report(whole.network, kept.network, whole.network.settings, where))
+
+
+@app.command()
+def predict(
+    learner: Annotated[str, typer.Argument(metavar="SAVED|RUN", help="A saved learner, or a run such as demo/bts.")],
+    images: options.Images,
+    out: options.Out,
+    only: options.Only = options.DEFAULT_KINDS,
+    formats: options.Formats = options.DEFAULT_FORMATS,
+    size: options.OutputSize = None,
+    device: options.Device = "auto",
+    no_flip: options.NoFlip = False,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """Depth of photographs by one learner: 16-bit PNG in millimetres, metres as .npy, pictures."""
+    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip)
+    if not Path(learner).exists():
+        outputs(cache_dir).find_run(learner)
+
+    from ensemble.deploy.loading import load
+    from ensemble.deploy.photographs import predict_photographs
+
+    loaded = load(learner, device=device, flip=wanted.flip, cache_dir=cache_dir)
+    predict_photographs(loaded, images, out, wanted)
+
+
+@app.command()
 def profile(
     learner: Annotated[str | None, typer.Argument(help="One learner; all of them where absent.")] = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = options.default_size(COPY),

@@ -247,25 +247,86 @@ def compare(
             messages.print(warning.strip())
 
 
+Saved = Annotated[
+    str, typer.Argument(metavar="STACK|RUN", help="A saved stack, file or folder; or a fit of the meta-learner.")
+]
+
+
+@app.command()
+def save(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A fit of the meta-learner.")],
+    out: options.Saved,
+    half: options.Half = False,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """A stack with its learners as one file, or as a folder for a model hub: it predicts without data and runs."""
+    where = outputs(cache_dir)
+    found = _fit_called(where, run)
+
+    from ensemble.deploy.fitted import fitted_stack
+    from ensemble.evaluation.networks import halving_report
+    from ensemble.stacking.stack import load_stack
+
+    stack = fitted_stack(load_stack(found, where), where)
+    kept = stack.halved() if half else stack
+    kept.save(out)
+    messages.print(f"{out}: {kept.header.name}, {', '.join(kept.learners)}")
+    if half:
+        messages.print(halving_report(stack.network, kept.network, stack.network.settings, where))
+
+
+@app.command()
+def fuse(
+    stack: Saved,
+    maps: Annotated[list[str], typer.Option("--maps", metavar="LEARNER=DIR", help="Depth maps of a learner.")],
+    out: Annotated[Path, typer.Option(callback=options.place, help="Folder to write to.")],
+    images: Annotated[
+        Path | None, typer.Option(callback=options.place, help="Folder of the images, named as the maps are.")
+    ] = None,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """New depth maps of a stack's learners into one, with expected error and weights, as .npy in metres."""
+    named = dict(_named_folder(text) for text in maps)
+
+    from ensemble.deploy.loading import load
+    from ensemble.deploy.maps import fuse_maps
+
+    count = fuse_maps(load(stack, cache_dir=cache_dir), named, images, out)
+    messages.print(f"{count} frames fused in {out}")
+
+
+def _named_folder(text: str) -> tuple[str, Path]:
+    name, found, folder = text.partition("=")
+    if not (name and found and folder):
+        raise SettingsError(f"--maps {text!r}: expected LEARNER=DIR, such as zoe=maps/zoe")
+    place = options.at_home(Path(folder))
+    if not place.exists():
+        raise SettingsError(f"--maps {text}: {place} does not exist")
+    return name, place
+
+
 @app.command()
 def predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A fit of the meta-learner.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="RGB photographs of any size.")],
-    out: Annotated[Path, typer.Option(callback=options.place, help="Folder to write to.")],
+    stack: Saved,
+    images: options.Images,
+    out: options.Out,
+    only: options.Only = options.DEFAULT_KINDS,
+    formats: options.Formats = options.DEFAULT_FORMATS,
+    size: options.OutputSize = None,
+    device: options.Device = "auto",
+    no_flip: options.NoFlip = False,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""
-    where = outputs(cache_dir)
-    found = _fit_called(where, run)
-    for image in images:
-        if not image.is_file():
-            raise SettingsError(f"{image}: there is no such file")
+    if not Path(stack).exists():
+        _fit_called(outputs(cache_dir), stack)
+    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip)
 
-    from ensemble.deploy.photographs import predict_images
-    from ensemble.stacking.stack import load_stack
+    from ensemble.deploy.loading import load
+    from ensemble.deploy.photographs import predict_photographs
 
-    written = predict_images(load_stack(found, where), where, images, out)
-    messages.print(f"{len(images)} images, {len(written)} files in {out}")
+    loaded = load(stack, device=device, flip=wanted.flip, cache_dir=cache_dir)
+    predict_photographs(loaded, images, out, wanted)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +29,19 @@ _VARIABLE = facts_of(COPY).variable
 def place(value: Path | None) -> Path | None:
     """Callback of every option and argument that names a file or a folder."""
     return None if value is None else at_home(value)
+
+
+def places(values: list[Path]) -> list[Path]:
+    """The same of arguments that name several, all of which must be there.
+
+    Raises:
+        SettingsError: One is not.
+    """
+    found = [at_home(value) for value in values]
+    for path in found:
+        if not path.exists():
+            raise SettingsError(f"{path}: there is no such file or folder")
+    return found
 
 
 Data = Annotated[
@@ -60,6 +75,29 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier
 Wandb = Annotated[
     bool, typer.Option("--wandb", help="Track with Weights & Biases as well; offline where there is no key.")
 ]
+KINDS = ("depth", "error", "weights", "pictures")
+DEFAULT_KINDS = "depth,error,pictures"
+FORMATS = ("png", "npy", "npz", "tiff")
+DEFAULT_FORMATS = "png,npy"
+"""What is written of a photograph, and how."""
+
+Out = Annotated[Path, typer.Option(callback=place, help="Folder to write to.")]
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE|FOLDER...", callback=places, help="Photographs of any size and make.")
+]
+Only = Annotated[str, typer.Option(metavar="KIND,...", help=f"{', '.join(KINDS)}.")]
+Formats = Annotated[
+    str, typer.Option("--format", metavar="NAME,...", help=f"{', '.join(FORMATS)}; png is depth in millimetres alone.")
+]
+OutputSize = Annotated[
+    str | None, typer.Option(metavar="image|working", help="Of what is written. Default: the image's, to 1 Mpixel.")
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to predict.")]
+NoFlip = Annotated[bool, typer.Option("--no-flip", help="Do not average with the mirrored image: half the time.")]
+Saved = Annotated[
+    Path, typer.Argument(metavar="OUT", callback=place, help="A file such as kitchen.stack, or a folder without a dot.")
+]
+Half = Annotated[bool, typer.Option("--half", help="Keep weights in 16 bits, and say what that costs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Published = Annotated[bool, typer.Option("--published", help="Print the published rows below (other data, no match).")]
 Protocols = Annotated[
@@ -148,6 +186,48 @@ def choice(
 def listed(text: str) -> tuple[str, ...]:
     """The words of ``adabins,bts``, in their order."""
     return tuple(word.strip() for word in text.split(","))
+
+
+def chosen(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
+    """The words of ``depth,error``, each known and once.
+
+    Raises:
+        SettingsError: One is unknown.
+    """
+    words = listed(text)
+    for word in words:
+        check_name(word, known, option)
+    return tuple(dict.fromkeys(words))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be written of photographs.
+
+    Attributes:
+        kinds: Of ``KINDS``.
+        formats: Of ``FORMATS``.
+        size: ``image``, ``working``, or ``None``: the image's as long as that is not large.
+        flip: ``False`` predicts once; ``None`` as it was scored.
+    """
+
+    kinds: tuple[str, ...]
+    formats: tuple[str, ...]
+    size: str | None
+    flip: bool | None
+
+    @classmethod
+    def of(cls, only: str, formats: str, size: str | None, device: str, *, no_flip: bool) -> "Wanted":
+        """Out of the options.
+
+        Raises:
+            SettingsError: A word is unknown.
+        """
+        check_name(device, ("auto", "cpu", "cuda"), "device")
+        if size is not None:
+            check_name(size, ("image", "working"), "size")
+        kinds, endings = chosen(only, KINDS, "kind of file"), chosen(formats, FORMATS, "format")
+        return cls(kinds, endings, size, False if no_flip else None)
 
 
 def parse_seeds(text: str | None) -> list[int]:

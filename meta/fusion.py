@@ -61,6 +61,15 @@ def split_maps(
     return maps[:, :learners], maps[:, learners:] if extra else None
 
 
+def shares(weights: Float[Tensor, "b k h w"], kind: str) -> Float[Tensor, "b k h w"]:
+    """Weights as shares that sum to one; free weights count by their size, and share equally where all are 0."""
+    if kind != "free":
+        return weights
+    size = weights.abs()
+    total = size.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, size / total, 1 / weights.shape[1])
+
+
 def mean_depth(depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b 1 h w"]:
     """Plain mean of the learners."""
     return depths.mean(dim=1, keepdim=True)

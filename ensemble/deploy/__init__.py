@@ -1,4 +1,4 @@
-"""A fitted stack at work outside of its data: depth of any photograph.
+"""A fitted stack at work outside of its data: in other programs, on photographs and foreign maps, as one file.
 
-Nothing here trains, and nothing here reads a frame with a truth.
+In this order: ``network``, ``saved``, ``door``, ``fitted``, ``loading``; nothing trains or reads a frame with a truth.
 """

@@ -1,101 +1,96 @@
-"""Depth of photographs by a fitted stack: metres, weights, and the error that is to be expected."""
+"""Depth of photographs as files: metres, the error that is to be expected, weights, and pictures of all three."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float32, UInt8
-from torch import Tensor, nn
+from PIL import Image
 
-from ensemble.console import progress
-from ensemble.data.formats.images import read_rgb
-from ensemble.data.transforms import resize_image
-from ensemble.evaluation.calibration import calibration_of, disagreement_of
-from ensemble.metrics.uncertainty import Calibration
-from ensemble.predictions.learners import load_learner
-from ensemble.predictions.predict import device_of, predict_depth
-from ensemble.report.drawing.pictures import save_prediction
-from ensemble.runs.paths import Outputs
-from ensemble.settings.schema import LearnerSettings
-from ensemble.stacking.stack import Stack, fused_by
+from ensemble.console import messages, progress
+from ensemble.data.formats.maps import save_npy
+from ensemble.data.formats.photographs import find_photographs, read_photograph
+from ensemble.deploy.door import DepthStack, Prediction
+from ensemble.options import Wanted
+from ensemble.report.drawing.pictures import draw_prediction, save_depth_png
+from ensemble.runs.files import write_bytes
+
+DEFAULT_PIXELS = 1_000_000
+"""Of the files that are written; more say nothing more, for networks see a few thousand."""
 
 
-class PredictedImage(NamedTuple):
-    """What a stack says of a photograph, at its own size.
-
-    Attributes:
-        depth: Metres.
-        weights: Of the learners.
-        error: Root mean squared error to be expected, metres.
-    """
-
-    depth: Float32[np.ndarray, "h w"]
-    weights: Float32[np.ndarray, "k h w"]
-    error: Float32[np.ndarray, "h w"]
+def _save_npz(path: Path, values: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, values.astype(np.float32))
+    write_bytes(path, buffer.getvalue())
 
 
-def predict_images(stack: Stack, outputs: Outputs, images: Sequence[Path], out: Path) -> list[Path]:
-    """Depth, weights and uncertainty of photographs as files, each at the photograph's own size.
+def _save_tiff(path: Path, values: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    first, *others = [Image.fromarray(page.astype(np.float32)) for page in values.reshape(-1, *values.shape[-2:])]
+    first.save(buffer, "TIFF", compression="tiff_adobe_deflate", save_all=True, append_images=others)
+    write_bytes(path, buffer.getvalue())
+
+
+WRITERS: Mapping[str, Callable[[Path, np.ndarray], None]] = {"npy": save_npy, "npz": _save_npz, "tiff": _save_tiff}
+"""Of float32 metres, or of weights, one page each; ``png`` holds depth in whole millimetres beside them."""
+
+
+def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted: Wanted) -> None:
+    """Write what a stack says of photographs; a file that cannot be read is named and passed over.
 
     Args:
-        stack: The meta-learner and its learners.
-        outputs: Where the rows are that the uncertainty is calibrated on, if that was not done before.
-        images: Files that Pillow reads as RGB.
+        stack: On the device to predict on.
+        places: Files and folders.
         out: Folder to write to.
-
-    Returns:
-        The files that were written.
+        wanted: Kinds and formats of what is written.
 
     Raises:
-        ValueError: A file is not an RGB image, or a learner was imported and has no network.
+        ValueError: Two photographs have one name, a learner has no network; or in the end, not all could be read.
     """
-    names = [path.stem for path in images]
-    if doubled := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{len(doubled)} file names stand twice (first: {min(doubled)}); their results would collide")
-    device = device_of(stack.settings.training)
-    networks = [
-        [(model.network_settings, load_learner(model).to(device)) for model in learner.tested]
-        for learner in stack.learners
-    ]
-    calibration = calibration_of(stack, outputs)
-    titles = [learner.title for learner in stack.learners]
-    written: list[Path] = []
-    for path in progress(images, "predicting"):
-        image = read_rgb(path)
-        found = predict_image(stack, networks, image, calibration=calibration)
-        written += save_prediction(out, path.stem, image, found.depth, found.weights, titles, uncertainty=found.error)
-    return written
+    images = find_photographs(places)
+    pixels = None if wanted.size == "image" else DEFAULT_PIXELS
+    done, converted = 0, set[str]()
+    for name, path in progress(images.items(), "predicting"):
+        try:
+            photograph = read_photograph(path, pixels=pixels)
+        except ValueError as error:
+            messages.print(f"error: {error}", style="red")
+            continue
+        if photograph.converted and photograph.converted not in converted:
+            messages.print(f"{path}: {photograph.converted} became RGB with 8 bits, and so do others of this kind")
+            converted.add(photograph.converted)
+        image = photograph.pixels
+        if wanted.size == "working":
+            height, width = stack.keeping_shape(*image.shape[:2])
+            image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+        _write(stack, out / name, image, stack(image), wanted)
+        done += 1
+    told = f"{done} of {len(images)} predicted, files in {out}"
+    if done < len(images):
+        raise ValueError(told)
+    messages.print(told)
 
 
-@torch.inference_mode()
-def predict_image(
-    stack: Stack,
-    networks: Sequence[Sequence[tuple[LearnerSettings, nn.Module]]],
-    image: UInt8[np.ndarray, "h w 3"],
-    *,
-    calibration: Calibration,
-) -> PredictedImage:
-    """Depth, weights and expected error of one photograph, at its own size.
-
-    Args:
-        stack: The meta-learner.
-        networks: The models of each of its learners with their settings, on the device of the meta-learner; the depth
-            of a learner is the mean of its models.
-        image: RGB.
-        calibration: Of the stack's disagreement.
-    """
-    working = resize_image(image, stack.settings.data.size)[None]
-    there = working.to(device_of(stack.settings.training))
-    depths = torch.cat([_mean_depth(models, there) for models in networks], dim=1).cpu()
-    fused = fused_by(stack, working, depths)
-    error = calibration.apply(disagreement_of(stack, fused))
-    together = torch.cat([fused.depth, error, fused.maps[:, : depths.shape[1]]], dim=1)
-    full = F.interpolate(together, image.shape[:2], mode="bilinear", align_corners=False)[0].numpy()
-    return PredictedImage(full[0], full[2:], full[1])
-
-
-def _mean_depth(models: Sequence[tuple[LearnerSettings, nn.Module]], image: Tensor) -> Tensor:
-    return torch.stack([predict_depth(network, image, settings) for settings, network in models]).mean(dim=0)
+def _write(
+    stack: DepthStack,
+    place: Path,
+    image: np.ndarray,
+    found: Prediction[np.ndarray],
+    wanted: Wanted,
+) -> None:
+    values = {"depth": found.depth, "uncertainty": found.error, "weights": found.weights}
+    names = {"depth": "depth", "error": "uncertainty", "weights": "weights"}
+    for kind, name in names.items():
+        array = values[name]
+        if kind in wanted.kinds and array is not None:
+            for ending in (ending for ending in wanted.formats if ending in WRITERS):
+                WRITERS[ending](place.with_name(f"{place.name}_{name}.{ending}"), array)
+    if "depth" in wanted.kinds and "png" in wanted.formats:
+        try:
+            save_depth_png(place.with_name(f"{place.name}_depth_mm.png"), found.depth)
+        except ValueError as error:
+            messages.print(f"left out: {error}")
+    if "pictures" in wanted.kinds:
+        titles = [learner.title for learner in stack.header.learners]
+        draw_prediction(place, image, found.depth, found.weights, titles, found.error)

@@ -13,29 +13,17 @@ from ensemble.metrics.uncertainty import Calibration, calibrate, disagreement
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs
-from ensemble.stacking.stack import Fused, Stack, frames_together, fused_by
+from ensemble.stacking.stack import Stack, frames_together, stacked
 from ensemble.stacking.training_rows import PIXELS_PER_FRAME, TrainingRow, training_rows
 from ensemble.training.networks import weights_fingerprint
+from meta.weighing import Fused
 
 SCHEMA = 1
 
 
-def shares_of(stack: Stack, maps: Tensor) -> Tensor:
-    """Weights [b k h w] as shares that sum to one; free weights count by their size, whatever the sign.
-
-    Where all of them are 0, the learners share equally.
-    """
-    weights = maps[:, : len(stack.learners)]
-    if stack.network.weights != "free":
-        return weights
-    size = weights.abs()
-    total = size.sum(dim=1, keepdim=True)
-    return torch.where(total > 0, size / total, 1 / len(stack.learners))
-
-
-def disagreement_of(stack: Stack, fused: Fused) -> Tensor:
+def disagreement_of(fused: Fused) -> Tensor:
     """Weighted disagreement [b 1 h w] of the learners about the fused depth, in metres, not calibrated."""
-    return disagreement(shares_of(stack, fused.maps), fused.learners, fused.depth)
+    return disagreement(fused.shares, fused.learners, fused.depth)
 
 
 def calibrated_on(stack: Stack) -> Literal["oof", "validation"]:
@@ -78,8 +66,8 @@ class CalibrationFit:
         image, depths, target = (
             torch.cat([getattr(row, name) for row in rows]) for name in ("image", "depths", "target")
         )
-        fused = fused_by(self.stack, image, depths)
-        found = disagreement_of(self.stack, fused).flatten(1).numpy()
+        fused = stacked(self.stack, image, depths)
+        found = disagreement_of(fused).flatten(1).numpy()
         error = (fused.depth - target).flatten(1).numpy()
         for index, row in enumerate(rows):
             valid = np.flatnonzero(row.valid.numpy())

@@ -41,8 +41,9 @@ from ensemble.predictions.level_zero import LevelZero, open_rows
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import DataSettings, ScoredSettings
-from ensemble.stacking.stack import Fused, Stack, frames_together, fused_by
+from ensemble.stacking.stack import Stack, frames_together, stacked
 from meta.fusion import oracle_convex, oracle_pick
+from meta.weighing import Fused
 
 BOUNDS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "oracle pick": oracle_pick,
@@ -256,8 +257,8 @@ def _ranked_images(
     stack, images = statistics.stack, []
     for place in ranked:
         frame, sample = frames[place.frame], samples[place.frame]
-        fused = fused_by(stack, sample["image"][None], read_depths(stack.learners, rows, [frame]))
-        error = statistics.calibration.apply(disagreement_of(stack, fused))
+        fused = stacked(stack, sample["image"][None], read_depths(stack.learners, rows, [frame]))
+        error = statistics.calibration.apply(disagreement_of(fused))
         row = _grid_row(frame, sample, stack.settings.data, fused)
         images.append(GalleryImage(place.rank, place.score, row, error[0, 0].numpy()))
     return tuple(images)

@@ -22,8 +22,9 @@ from ensemble.runs.claims import with_influence
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import FULL, Outputs, seed_model
 from ensemble.stacking.baselines import Baselines, baseline_rows, fit_baselines
-from ensemble.stacking.stack import Fused, Stack, fused_by
+from ensemble.stacking.stack import Stack, stacked
 from meta.fusion import COMBINERS, check_depths
+from meta.weighing import Fused
 
 Models = tuple[str, tuple[str, ...]]
 """A learner and the models whose mean is its depth."""
@@ -135,7 +136,7 @@ class Methods:
                 own = read[key]
                 if own_learners and (repeat == 0 or stack.trains_learners):
                     yield Predicted(f"mean of {stack.name}", repeat, COMBINERS["mean"](own))
-                fused = fused_by(fitted, image, own)
+                fused = stacked(fitted, image, own)
                 yield Predicted(stack.name, repeat, fused.depth, fused)
 
 

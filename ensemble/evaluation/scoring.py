@@ -71,6 +71,10 @@ class ScoreTable:
             if self._per_image:
                 self.images.append(ImageScore(name, frame.id, frame.scene, known if pixels else None, repeat))
 
+    def mean(self, name: str, metric: str) -> float:
+        """Of a row over the frames so far."""
+        return self._sums[name, 0].compute()[metric]
+
     def rows(self, described: Mapping[str, Description]) -> list[ScoreRow]:
         """One row per name, in the order in which they were added; repeats are averaged.
 

@@ -20,7 +20,8 @@ from ensemble.evaluation.results.details import (
 )
 from ensemble.metrics.protocols import EvalProtocol, enlarged, prepare
 from ensemble.metrics.uncertainty import Calibration, Reliability, ReliabilityBin, Sparsification, sparsification_curves
-from ensemble.stacking.stack import Fused, Stack
+from ensemble.stacking.stack import Stack
+from meta.weighing import Fused
 
 DEPTH_EDGES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 """Metres between the ranges of true depth; wider ones where ``data.max_depth`` is beyond the last."""
@@ -168,7 +169,7 @@ class StackStatistics:
             raw: The truth.
             fused: What the stack makes of it, at the working size.
         """
-        parts = [fused.depth, disagreement_of(self.stack, fused), fused.maps[:, : fused.learners.shape[1]]]
+        parts = [fused.depth, disagreement_of(fused), fused.maps[:, : fused.learners.shape[1]]]
         whole = enlarged(torch.cat(parts, dim=1), raw.depth.shape)
         target, known = (torch.from_numpy(array)[None, None] for array in (raw.depth, raw.valid))
         predicted, truth, valid, _ = prepare(whole[:, :1], target, known, protocol=self.protocol)

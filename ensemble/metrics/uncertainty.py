@@ -44,6 +44,18 @@ def disagreement(
     return (weights * (depths - fused).square()).sum(dim=1, keepdim=True).sqrt()
 
 
+def _interpolated(
+    values: Float64[Tensor, "*any"], knots: Float64[Tensor, " n"], at_knots: Float64[Tensor, " n"]
+) -> Float64[Tensor, "*any"]:
+    """As ``numpy.interp``: linear between ascending knots, held beyond the first and the last; NaN stays NaN."""
+    if len(knots) == 1:
+        return torch.where(values.isnan(), values, at_knots[0])
+    held = values.clamp(knots[0], knots[-1])
+    after = torch.searchsorted(knots, held.contiguous()).clamp(1, len(knots) - 1)
+    slope = at_knots.diff() / knots.diff()
+    return slope[after - 1] * (held - knots[after - 1]) + at_knots[after - 1]
+
+
 @dataclass(frozen=True)
 class Calibration:
     """From disagreement to the root mean squared error that such pixels had: never falling, linear between knots.
@@ -70,8 +82,11 @@ class Calibration:
 
         Pixels of one plateau come out equal although their disagreement differs: rank by the disagreement itself.
         """
-        variance = np.interp(disagreement.double().numpy(force=True), self.disagreement, self.squared_error)
-        return torch.from_numpy(np.sqrt(variance)).to(disagreement)
+        knots, errors = (
+            torch.tensor(values, dtype=torch.float64, device=disagreement.device)
+            for values in (self.disagreement, self.squared_error)
+        )
+        return _interpolated(disagreement.double(), knots, errors).sqrt().to(disagreement)
 
     def to_plain(self) -> dict[str, Any]:
         """Lists of numbers, ready for JSON."""

@@ -1,10 +1,10 @@
 """Predictions of trained learners over whole frames, written to the cache and read back."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ensemble.console import messages, progress
 from ensemble.data.division import Experiment, Role, open_experiment
@@ -19,6 +19,7 @@ from ensemble.runs.claims import differing_sources
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs, model_options
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, TrainingSettings
+from ensemble.training.networks import predict_depth
 
 PREPROCESSING_VERSION = 1
 """Raised whenever the same settings begin to give the networks other images."""
@@ -30,21 +31,6 @@ IMPORT_VERSION = 1
 def device_of(settings: TrainingSettings) -> torch.device:
     """Where to predict."""
     return torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def flip_averaged(predict: Callable[[Tensor], Tensor], image: Tensor, *, enabled: bool) -> Tensor:
-    """The mean of a prediction and of the mirrored prediction of the mirrored image.
-
-    Args:
-        predict: Image [b c h w] -> map [b k h w].
-        image: Anything that can be mirrored together with what is predicted.
-        enabled: ``False`` predicts once.
-
-    Source: Godard et al. 2017, section 4 (post-processing); the plain mean is what AdaBins and BTS report.
-    """
-    if not enabled:
-        return predict(image)
-    return (predict(image) + predict(image.flip(-1)).flip(-1)) / 2
 
 
 def check_trained_frames(trained: Sequence[TrainedLearner], experiment: Experiment) -> None:
@@ -289,13 +275,3 @@ class _Predictor:
             yield from zip(batch["frame"], depth.numpy(), strict=True)
         if len(self._networks) > 1:
             network.cpu()
-
-
-def predict_depth(network: nn.Module, image: Tensor, settings: LearnerSettings) -> Tensor:
-    """Depth [b 1 h w] in metres, float32, of images [b 3 h w] at the working size."""
-    precision = settings.training.precision
-    kind = torch.float16 if precision == "16-mixed" else torch.bfloat16
-    with torch.autocast(image.device.type, dtype=kind, enabled=precision != "32-true"):
-        return flip_averaged(
-            lambda view: network(view).depth.float(), image, enabled=settings.evaluation.flip_averaging
-        )

@@ -18,7 +18,7 @@ from ensemble.metrics.statistics import Difference, paired_differences
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.fit import fit_meta
-from ensemble.stacking.stack import Stack, load_stack, stack_maps
+from ensemble.stacking.stack import Stack, load_stack, stacked
 from ensemble.stacking.training_rows import scores_of, training_protocol, training_rows
 from meta.fusion import COMBINERS
 
@@ -110,7 +110,7 @@ def cross_validate(
             continue
         stacks = fitted[division.folds.fold_of[row.frame.scene]]
         with torch.inference_mode():
-            fused = [stack.network.fuse(stack_maps(stack, row.image, row.depths), row.depths) for stack in stacks]
+            fused = [stacked(stack, row.image, row.depths).depth for stack in stacks]
             maps = torch.cat([*fused, COMBINERS["mean"](row.depths)], dim=1)
         scored = scores_of(maps, row, protocol)
         table = np.stack([scored[metric] for metric in TABLE_METRICS], axis=1)

@@ -1,10 +1,12 @@
-"""Networks of the learners and of the meta-learner: built from settings, filled with the weights of a run."""
+"""Networks of learners and meta-learner: built from settings, filled with the weights of a run, asked for depth."""
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from base_learners import LEARNERS
 from ensemble.runs.paths import Run
@@ -83,3 +85,34 @@ def load_network(network: nn.Module, run: Run, prefix: str = "") -> nn.Module:
     except RuntimeError as error:
         raise ValueError(f"{run.best}: the weights do not belong to the network of {run.settings}: {error}") from error
     return network.eval()
+
+
+def flip_averaged(predict: Callable[[Tensor], Tensor], image: Tensor, *, enabled: bool) -> Tensor:
+    """The mean of a prediction and of the mirrored prediction of the mirrored image.
+
+    Args:
+        predict: Image [b c h w] -> map [b k h w].
+        image: Anything that can be mirrored together with what is predicted.
+        enabled: ``False`` predicts once.
+
+    Source: Godard et al. 2017, section 4 (post-processing); the plain mean is what AdaBins and BTS report.
+    """
+    if not enabled:
+        return predict(image)
+    return (predict(image) + predict(image.flip(-1)).flip(-1)) / 2
+
+
+def predict_depth(network: nn.Module, image: Tensor, settings: LearnerSettings, *, flip: bool | None = None) -> Tensor:
+    """Depth [b 1 h w] in metres, float32, of images [b 3 h w] at the working size.
+
+    Args:
+        network: Of a learner.
+        image: RGB in [0, 1].
+        settings: What it was trained with.
+        flip: Average with the mirrored image; as in the settings where absent.
+    """
+    precision = settings.training.precision
+    kind = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    flip = settings.evaluation.flip_averaging if flip is None else flip
+    with torch.autocast(image.device.type, dtype=kind, enabled=precision != "32-true"):
+        return flip_averaged(lambda view: network(view).depth.float(), image, enabled=flip)

@@ -4,8 +4,12 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
-from command_lines import done
+import numpy as np
+import pytest
+from command_lines import Job, done
+from PIL import Image
 from test_cli import COMMANDS, SINGLE_COMMANDS, typed
 
 README = Path(__file__).parents[2] / "README.md"
@@ -51,6 +55,17 @@ def test_the_commands_for_nyu_do_the_whole_job(tiny: Path, tmp_path: Path):
     assert "± of 3" in ours
     scores = json.loads((tmp_path / "cache/runs/tiny/meta-rgb+d/scores.json").read_text(encoding="utf-8"))
     assert {row["name"] for row in scores["rows"]} >= {"adabins", "bts", "ldrn", "mean", "meta-rgb+d"}
+
+
+def test_the_lines_of_python_predict_a_photograph(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    done("meta", "save", "meta-rgb+d", tmp_path / "kitchen.stack", "--cache-dir", job.cache)
+    Image.fromarray(np.zeros((90, 60, 3), np.uint8)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["found"].depth.shape == names["found"].error.shape == (90, 60)
+    assert names["found"].weights.shape == (3, 90, 60)
 
 
 def test_every_command_of_the_table_exists():

@@ -1,6 +1,7 @@
 """Reads RGB and depth images and refuses everything that would silently be read as something else."""
 
 import io
+import math
 import re
 import struct
 import warnings
@@ -13,8 +14,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ensemble.runs.refusals import refuse_unreadable
 
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error)
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error)
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _FORMATS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
 _TAIL_BYTES = 4096
@@ -28,7 +29,7 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         ValueError: The file cannot be read, is cut short, or is not RGB with 8 bits per channel.
     """
-    return decode_rgb(_content(path), str(path))
+    return decode_rgb(file_content(path), str(path))
 
 
 def read_depth_mm(path: Path) -> UInt16[np.ndarray, "h w"]:
@@ -38,7 +39,7 @@ def read_depth_mm(path: Path) -> UInt16[np.ndarray, "h w"]:
         ValueError: The file cannot be read, is cut short, is not a 16-bit image with one channel, or holds values that
             cannot be millimetres.
     """
-    return decode_depth_mm(_content(path), str(path))
+    return decode_depth_mm(file_content(path), str(path))
 
 
 def read_depth_8bit(path: Path) -> UInt8[np.ndarray, "h w"]:
@@ -48,7 +49,7 @@ def read_depth_8bit(path: Path) -> UInt8[np.ndarray, "h w"]:
         ValueError: The file cannot be read, is cut short, is not an 8-bit image with one channel, or holds values that
             cannot be such steps.
     """
-    image = _decoded(_content(path), str(path))
+    image = decoded(file_content(path), str(path))
     if image.mode != "L":
         raise ValueError(
             f"{path}: expected an 8-bit image with one channel (depth in 255 steps over 10 m), "
@@ -70,7 +71,7 @@ def decode_rgb(content: bytes, where: str) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         ValueError: It is cut short, or not RGB with 8 bits per channel.
     """
-    image = _decoded(content, where)
+    image = decoded(content, where)
     if image.mode != "RGB":
         raise ValueError(
             f"{where}: expected an RGB image (8 bits, 3 channels), found mode {image.mode!r}; convert it to RGB"
@@ -84,7 +85,7 @@ def decode_depth_mm(content: bytes, where: str) -> UInt16[np.ndarray, "h w"]:
     Raises:
         ValueError: It is cut short, not a 16-bit image with one channel, or holds values that cannot be millimetres.
     """
-    image = _decoded(content, where)
+    image = decoded(content, where)
     if image.mode != "I;16":
         raise ValueError(
             f"{where}: expected a 16-bit PNG with one channel (depth in millimetres), found mode {image.mode!r}; "
@@ -118,7 +119,7 @@ def check_end(path: Path) -> None:
     kind = _kind_of(head)
     if kind is None:
         raise _no_image(head, size, str(path))
-    if _END_MARKS[kind] not in tail and not has_end(_content(path), kind):
+    if _END_MARKS[kind] not in tail and not has_end(file_content(path), kind):
         raise ValueError(f"{path}: damaged or cut short at {size} bytes (its end mark is missing); fetch it again")
 
 
@@ -148,7 +149,8 @@ def has_end(content: bytes, kind: str) -> bool:
     return False
 
 
-def _content(path: Path) -> bytes:
+def file_content(path: Path) -> bytes:
+    """All of a file; what the system refuses is told apart from damage."""
     try:
         return path.read_bytes()
     except (OSError, MemoryError) as error:
@@ -168,12 +170,26 @@ def _no_image(head: bytes, size: int, where: str) -> ValueError:
     )
 
 
-def _decoded(content: bytes, where: str) -> Image.Image:
-    """The image, fully decoded: opening alone would accept a file that is cut short."""
+def decoded(content: bytes, where: str, *, most_pixels: int | None = None, wanted: int | None = None) -> Image.Image:
+    """The image, fully decoded: opening alone would accept a file that is cut short.
+
+    Args:
+        content: Of the file.
+        where: Names it in errors.
+        most_pixels: It may have; ``Image.MAX_IMAGE_PIXELS`` where absent.
+        wanted: Of them; a JPEG of many more is decoded at a half, a quarter or an eighth of its scale.
+
+    Raises:
+        ValueError: It is damaged, no image, or larger than that.
+    """
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most_pixels or Image.MAX_IMAGE_PIXELS
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)  # 89 million pixels
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(content))
+        if wanted is not None:
+            factor = (wanted / (image.width * image.height)) ** 0.5
+            image.draft("RGB", (math.ceil(factor * image.width), math.ceil(factor * image.height)))
         image.load()
     except _BOMBS as error:
         raise ValueError(
@@ -186,6 +202,8 @@ def _decoded(content: bytes, where: str) -> Image.Image:
         raise ValueError(
             f"{where}: damaged or cut short at {len(content)} bytes ({error}); expected a whole image, fetch it again"
         ) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
     kind = _kind_of(content[:8])
     if kind is not None and not has_end(content, kind):
         raise ValueError(f"{where}: cut short at {len(content)} bytes (its end mark is missing); fetch it again")

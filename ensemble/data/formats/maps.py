@@ -5,6 +5,7 @@ A folder holds one file per frame, called by the frame's id: ``group_031/rgb_004
 Nothing is repaired here, and nothing outside of a file is read.
 """
 
+import io
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -19,7 +20,9 @@ from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats.hdf5 import LARGEST_MEMBER_BYTES, member, member_names, opened, read_all
 from ensemble.data.formats.images import read_depth_mm
+from ensemble.runs.files import write_bytes
 from ensemble.runs.refusals import refuse_unreadable
+from ensemble.settings.schema import Alignment, DataSettings
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = (".png", ".npy", ".npz", *HDF5_SUFFIXES)
@@ -44,6 +47,13 @@ class DepthFile:
 
     def __str__(self) -> str:
         return str(self.path) if self.dataset is None else f"{self.path}, dataset {self.dataset}"
+
+
+def save_npy(path: Path, values: Shaped[np.ndarray, "*any"]) -> None:
+    """Write an array as float32, all of it or nothing."""
+    buffer = io.BytesIO()
+    np.save(buffer, values.astype(np.float32), allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
 
 
 @contextmanager
@@ -77,7 +87,7 @@ def find_depth_maps(
     wanted, known = set(frame_ids), {*frame_ids, *others}
     found: dict[str, list[DepthFile]] = {}
     unknown: list[DepthFile] = []
-    for name, file in _named_files(place):
+    for name, file in depth_files(place):
         frame_id = name if name in known else name.replace("__", "/")
         if frame_id in wanted:
             found.setdefault(frame_id, []).append(file)
@@ -135,6 +145,15 @@ def as_metres(numbers: Shaped[np.ndarray, "h w"], unit: Literal["m", "mm"] | Non
     return (numbers.astype(np.float64) / (1000 if millimetres else 1)).astype(np.float32)
 
 
+def aligned(
+    metres: Float32[np.ndarray, "h w"], alignment: Alignment, data: DataSettings
+) -> tuple[Float32[np.ndarray, "h w"], int]:
+    """Depth by scale and shift, held in the depth range; and how many pixels were held."""
+    free = alignment.scale * metres.astype(np.float64) + alignment.shift
+    held = np.clip(free, data.min_depth, data.max_depth).astype(np.float32)
+    return held, int(np.count_nonzero(held != free.astype(np.float32)))
+
+
 def _from_numpy(path: Path) -> np.ndarray:
     if path.suffix.lower() == ".npy":
         return np.lib.format.open_memmap(path, mode="r")  # a map cannot claim more than the file holds
@@ -155,7 +174,7 @@ def _check_kind(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
         raise ValueError(f"{where}: expected depth of 16 bits or more, found {dtype}: 8 bits have lost the scale")
 
 
-def _named_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
+def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
     """Every depth map with the name that it goes by.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from base_learners import LEARNERS
 from ensemble.console import messages, progress
 from ensemble.data.division import Division, Experiment, open_experiment
-from ensemble.data.formats.maps import DepthFile, as_metres, find_depth_maps, mended_by, read_numbers
+from ensemble.data.formats.maps import DepthFile, aligned, as_metres, find_depth_maps, mended_by, read_numbers
 from ensemble.data.source import Frame
 from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest, check_maps, model_of, resized
 from ensemble.predictions.foreign.record import ImportedRole, read_roles, write_roles
@@ -176,9 +176,8 @@ def _store(
             with mended_by(request.command(outputs)):
                 metres = as_metres(read_numbers(files[frame.id]), settings.unit)
             if alignment is not None:
-                aligned = alignment.scale * metres.astype(np.float64) + alignment.shift
-                metres = np.clip(aligned, data.min_depth, data.max_depth).astype(np.float32)
-                clipped += int(np.count_nonzero(metres != aligned.astype(np.float32)))
+                metres, held = aligned(metres, alignment, data)
+                clipped += held
             writer.append(frame.id, resized(metres, data.size))
     there = len(frames) - len(missing)
     messages.print(

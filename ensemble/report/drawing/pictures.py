@@ -29,11 +29,11 @@ from ensemble.runs.files import write_bytes
 __all__ = [
     "GridRow",
     "depth_colours",
+    "draw_prediction",
     "error_colours",
     "learning_rate_curve",
     "picture_grid",
     "save_depth_png",
-    "save_prediction",
     "weight_colours",
 ]
 
@@ -49,60 +49,44 @@ def save_depth_png(path: Path, depth: Float[np.ndarray, "h w"]) -> None:
     write_bytes(path, _png(_millimetres(depth, path)))
 
 
-def save_prediction(
-    out_dir: Path,
-    name: str,
+def draw_prediction(
+    place: Path,
     image: UInt8[np.ndarray, "h w 3"],
     depth: Float[np.ndarray, "h w"],
     weights: Float[np.ndarray, "k h w"],
     learners: Sequence[str],
-    *,
-    uncertainty: Float[np.ndarray, "h w"] | None = None,
+    error: Float[np.ndarray, "h w"] | None,
 ) -> tuple[Path, ...]:
-    """Everything that is known of one image: metres twice, two pictures, and the expected error where it is given.
+    """``PLACE_depth_colour.png`` (image, depth and its scale) and ``PLACE_weights.png`` (a panel per learner).
 
-    Writes ``NAME_depth_mm.png`` (16-bit millimetres), ``NAME_depth.npy`` (float32 metres), ``NAME_depth_colour.png``
-    (image, depth and its scale) and ``NAME_weights.png`` (a panel per learner); with the expected error in metres also
-    ``NAME_uncertainty.npy`` and ``NAME_uncertainty_colour.png``.
-
-    Returns:
-        The paths in this order.
+    With the expected error in metres ``PLACE_uncertainty_colour.png`` as well; of one learner alone no weights.
 
     Raises:
-        ValueError: ``name`` is not a plain file name, other learners than named, or a depth beyond 16 bits.
+        ValueError: Other learners than named.
     """
-    if name != Path(name).name or not name:
-        raise ValueError(f"prediction: found the name {name!r}, expected a plain file name without folders")
     if len(learners) != len(weights):
-        raise ValueError(f"prediction {name}: found {len(weights)} weight maps for the learners {', '.join(learners)}")
-    millimetres, metres, colour, maps = (
-        out_dir / f"{name}{end}" for end in ("_depth_mm.png", "_depth.npy", "_depth_colour.png", "_weights.png")
+        raise ValueError(f"{place.name}: found {len(weights)} weight maps for the learners {', '.join(learners)}")
+    colour, maps, doubt = (
+        place.with_name(f"{place.name}_{kind}.png") for kind in ("depth_colour", "weights", "uncertainty_colour")
     )
-    save_depth_png(millimetres, depth)
-    _save_array(metres, depth)
     near, far = depth_limits(depth)
     scale = depth_scale(near, far)
     _write_panels(colour, (image, depth_colours(depth, near, far)), ("image", "depth"), scale, "metres", bar_from=1)
-    spread = weight_spread(weights)
-    panels = tuple(weight_colours(weight, len(learners), spread) for weight in weights)
-    titles = tuple(f"{learner}, mean {weight.mean():.2f}" for learner, weight in zip(learners, weights, strict=True))
-    _write_panels(maps, panels, titles, weight_scale(len(learners), spread), weight_unit(len(learners)))
-    written = (millimetres, metres, colour, maps)
-    if uncertainty is None:
-        return written
-    array, picture = (out_dir / f"{name}{end}" for end in ("_uncertainty.npy", "_uncertainty_colour.png"))
-    _save_array(array, uncertainty)
-    largest = max(float(np.quantile(uncertainty, 0.99)), 1e-3)
-    nothing = np.zeros_like(uncertainty)
-    shown = error_colours(uncertainty, nothing, np.isfinite(uncertainty), largest=largest)
-    _write_panels(picture, (image, shown), ("image", "expected error"), error_scale(largest), "metres", bar_from=1)
-    return *written, array, picture
-
-
-def _save_array(path: Path, values: Float[np.ndarray, "h w"]) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, values.astype(np.float32), allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
+    drawn = [colour]
+    if len(learners) > 1:
+        spread = weight_spread(weights)
+        panels = tuple(weight_colours(weight, len(learners), spread) for weight in weights)
+        titles = tuple(
+            f"{learner}, mean {weight.mean():.2f}" for learner, weight in zip(learners, weights, strict=True)
+        )
+        _write_panels(maps, panels, titles, weight_scale(len(learners), spread), weight_unit(len(learners)))
+        drawn.append(maps)
+    if error is not None:
+        largest = max(float(np.quantile(error, 0.99)), 1e-3)
+        shown = error_colours(error, np.zeros_like(error), np.isfinite(error), largest=largest)
+        _write_panels(doubt, (image, shown), ("image", "expected error"), error_scale(largest), "metres", bar_from=1)
+        drawn.append(doubt)
+    return tuple(drawn)
 
 
 def learning_rate_curve(path: Path, rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> None:

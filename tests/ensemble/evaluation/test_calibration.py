@@ -22,7 +22,7 @@ from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import RawFrame
 from ensemble.data.transforms import bring_to_size
 from ensemble.evaluation import calibration as judging
-from ensemble.evaluation.calibration import calibration_of, disagreement_of, shares_of
+from ensemble.evaluation.calibration import calibration_of, disagreement_of
 from ensemble.evaluation.results.details import read_details
 from ensemble.evaluation.results.gallery import read_galleries
 from ensemble.evaluation.stack_statistics import StackStatistics
@@ -30,9 +30,11 @@ from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.uncertainty import FRACTIONS, Calibration, calibrate
 from ensemble.predictions.level_zero import open_rows
 from ensemble.runs.paths import Outputs
-from ensemble.stacking.stack import Fused, Stack, load_stack, stack_maps
+from ensemble.stacking.stack import Stack, load_stack, stacked
 from ensemble.stacking.training_rows import training_rows
 from ensemble.training.networks import weights_fingerprint
+from meta.fusion import shares
+from meta.weighing import Fused
 
 EDGES = np.logspace(-3, 1, 41)
 
@@ -76,7 +78,7 @@ def frames_seen_by(job: Job, name: str) -> list[Scored]:
         depths = np.stack([each.read(frame.id) for each in rows])
         image = bring_to_size(raw, stack.settings.data.size)["image"][None]
         with torch.inference_mode():
-            maps = stack_maps(stack, image, torch.from_numpy(depths)[None])[0].numpy()
+            maps = stacked(stack, image, torch.from_numpy(depths)[None]).maps[0].numpy()
         found.append(Scored(frame.id, *(array.astype(np.float64) for array in (raw.depth, depths, maps))))
     return found
 
@@ -88,7 +90,7 @@ def test_the_calibration_is_that_of_out_of_fold_rows(job: Job, tmp_path: Path):
     found, squared = [], []
     for row in training_rows(stack.learners, where, stack.settings, "oof"):
         with torch.inference_mode():
-            weights = stack_maps(stack, row.image, row.depths).double()
+            weights = stacked(stack, row.image, row.depths).maps.double()
         depths, target = row.depths.double(), row.target.double()
         fused = (weights * depths).sum(dim=1, keepdim=True)
         found.append((weights * (depths - fused) ** 2).sum(dim=1).sqrt().flatten().numpy())
@@ -242,14 +244,19 @@ def maps_of(*weights: Sequence[float]) -> Tensor:
     return torch.tensor(weights).T[None, :, None].contiguous()
 
 
+def fused_from(stack: Stack, maps: Tensor, depths: Tensor) -> Fused:
+    own = shares(maps[:, : len(stack.learners)], stack.network.weights)
+    return Fused(stack.network.fuse(maps, depths), maps, depths, own)
+
+
 def test_free_weights_count_by_their_size(job: Job):
     stack = free_stack(job.cache)
     maps = maps_of((-1.0, 2.0, 0.5), (0.2, 0.2, 0.6), (0.0, 0.0, 0.0))
-    shares = shares_of(stack, maps)
+    parts = shares(maps[:, : len(stack.learners)], stack.network.weights)
     expected = maps_of((1 / 3.5, 2 / 3.5, 0.5 / 3.5), (0.2, 0.2, 0.6), (1 / 3, 1 / 3, 1 / 3))
-    torch.testing.assert_close(shares, expected)
+    torch.testing.assert_close(parts, expected)
     depths = maps_of((1.0, 2.0, 4.0), (3.0, 3.0, 3.0), (1.0, 1.0, 1.0))
-    found = disagreement_of(stack, Fused(stack.network.fuse(maps, depths), maps, depths)).flatten()
+    found = disagreement_of(fused_from(stack, maps, depths)).flatten()
     fused = -1 * 1 + 2 * 2 + 0.5 * 4
     by_hand = ((1 * (1 - fused) ** 2 + 2 * (2 - fused) ** 2 + 0.5 * (4 - fused) ** 2) / 3.5) ** 0.5
     assert found.tolist() == pytest.approx([by_hand, 0.0, 1.0], abs=1e-6)
@@ -266,7 +273,7 @@ def test_free_weights_beyond_shares_are_counted_as_such(job: Job):
     valid = np.zeros((48, 64), dtype=np.bool_)
     valid[:10] = True
     image = np.zeros((48, 64, 3), dtype=np.uint8)
-    fused = Fused(stack.network.fuse(maps, depths), maps, depths)
+    fused = fused_from(stack, maps, depths)
     statistics.add(RawFrame(image, truth, valid), fused)
     statistics.add(RawFrame(image, truth, np.zeros_like(valid)), fused)
     details = statistics.details()

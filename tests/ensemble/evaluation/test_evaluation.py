@@ -22,7 +22,7 @@ from ensemble.evaluation.evaluate import evaluate_stacks
 from ensemble.evaluation.results.gallery import read_galleries
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
-from ensemble.stacking.stack import load_stack, stack_maps
+from ensemble.stacking.stack import load_stack, stacked
 from ensemble.training.networks import build_stack
 from meta.unet import MetaUNet
 
@@ -56,8 +56,8 @@ def test_weights_are_shares(job: Job):
     image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
     depths = 1 + torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        weights = stack_maps(stack, image, depths)
-        mirrored = stack_maps(stack, image.flip(-1), depths.flip(-1)).flip(-1)
+        weights = stacked(stack, image, depths).maps
+        mirrored = stacked(stack, image.flip(-1), depths.flip(-1)).maps.flip(-1)
     assert float(weights.min()) >= 0
     torch.testing.assert_close(weights.sum(1), torch.ones(1, 48, 64), atol=1e-6, rtol=0)
     torch.testing.assert_close(mirrored, weights, atol=1e-6, rtol=0)

@@ -21,7 +21,7 @@ from ensemble.evaluation.constant import MeanLogDepth
 from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import Choice, learner_settings
-from ensemble.stacking.stack import Stack, load_stack, stack_maps
+from ensemble.stacking.stack import Stack, load_stack, stacked
 from ensemble.stacking.training_rows import training_rows
 
 LEARNERS = ("colour", "grey", "flat")
@@ -131,9 +131,9 @@ def log_error(depth: Tensor, target: Tensor) -> float:
     return float((depth.log() - target.log()).square().mean().sqrt())
 
 
-def stacked(stack: Stack, image: Tensor, depths: Tensor) -> Tensor:
+def stacked_depth(stack: Stack, image: Tensor, depths: Tensor) -> Tensor:
     with torch.inference_mode():
-        return stack.network.fuse(stack_maps(stack, image, depths), depths)
+        return stacked(stack, image, depths).depth
 
 
 def stack_of(noise: Noise, name: str) -> Stack:
@@ -152,7 +152,7 @@ def training_errors(noise: Noise, name: str, role: Role) -> tuple[float, float]:
     constant = constant_of(stack)
     learners = [level_zero(where, "noise", each, rows=role, level0="full") for each in LEARNERS]
     rows = list(training_rows(learners, where, stack.settings, role))
-    own = [log_error(stacked(stack, row.image, row.depths), row.target) for row in rows]
+    own = [log_error(stacked_depth(stack, row.image, row.depths), row.target) for row in rows]
     return float(np.mean(own)), float(np.mean([log_error(constant, row.target) for row in rows]))
 
 
@@ -168,7 +168,7 @@ def held_out_errors(noise: Noise, name: str) -> tuple[np.ndarray, np.ndarray]:
         sample = bring_to_size(source.read(frame), stack.settings.data.size)
         depths = torch.stack([torch.from_numpy(each.read(frame.id)) for each in rows])[None]
         target = sample["depth"][None]
-        errors.append(log_error(stacked(stack, sample["image"][None], depths), target))
+        errors.append(log_error(stacked_depth(stack, sample["image"][None], depths), target))
         logs.append(float(target.log().mean()))
     return np.array(errors), np.abs(logs - np.median(logs))
 

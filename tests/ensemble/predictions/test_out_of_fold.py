@@ -31,12 +31,13 @@ from ensemble.evaluation.method_info import title_of
 from ensemble.predictions import predict
 from ensemble.predictions.learners import TrainedLearner, load_learner, trained_learner
 from ensemble.predictions.level_zero import level_zero, open_rows
-from ensemble.predictions.predict import identity_of, predict_depth
+from ensemble.predictions.predict import identity_of
 from ensemble.predictions.store import PredictionWriter
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking import fit as stacking_fit
 from ensemble.stacking.stack import load_stack
+from ensemble.training.networks import predict_depth
 
 QUANTUM = 10 / 65535
 """Metres between two depths that a cached row can hold."""

@@ -9,11 +9,11 @@ from ensemble.report.drawing.picture_grid import relative_error
 from ensemble.report.drawing.pictures import (
     GridRow,
     depth_colours,
+    draw_prediction,
     error_colours,
     learning_rate_curve,
     picture_grid,
     save_depth_png,
-    save_prediction,
     weight_colours,
 )
 
@@ -113,46 +113,26 @@ def test_depth_that_does_not_fit_into_millimetres_is_refused_and_nothing_is_writ
     assert list(tmp_path.iterdir()) == []
 
 
-def test_prediction_files(tmp_path):
-    row = grid_row()
-    paths = save_prediction(tmp_path / "new", "kitchen.1", row.image, row.stack, row.weights, LEARNERS)
-    names = ["kitchen.1_depth_mm.png", "kitchen.1_depth.npy", "kitchen.1_depth_colour.png", "kitchen.1_weights.png"]
-    assert [path.name for path in paths] == names
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
-    metres = np.load(paths[1], allow_pickle=False)
-    assert metres.dtype == np.float32
-    assert np.array_equal(metres, row.stack)
-    with Image.open(paths[0]) as picture:
-        assert picture.size == (32, 24)
-        assert np.abs(np.asarray(picture) / 1000 - row.stack).max() <= 0.0005 + 1e-6
-    with Image.open(paths[2]) as two, Image.open(paths[3]) as three:
-        assert three.width / two.width == pytest.approx(1.5, rel=0.02)
-        assert three.height == two.height
-
-
-def test_expected_errors_are_written_beside_the_depth(tmp_path):
+def test_pictures_of_a_prediction(tmp_path):
     row = grid_row()
     expected = np.linspace(0.1, 0.9, row.stack.size, dtype=np.float32).reshape(row.stack.shape)
-    paths = save_prediction(tmp_path, "hall", row.image, row.stack, row.weights, LEARNERS, uncertainty=expected)
-    assert [path.name for path in paths[4:]] == ["hall_uncertainty.npy", "hall_uncertainty_colour.png"]
-    assert np.array_equal(np.load(paths[4], allow_pickle=False), expected)
-    with Image.open(paths[5]) as picture, Image.open(paths[2]) as depth:
-        assert picture.size == depth.size
-        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 50
-
-
-@pytest.mark.parametrize("name", ["", "a/b", "../a"])
-def test_prediction_names_stay_in_their_folder(tmp_path, name):
-    row = grid_row()
-    with pytest.raises(ValueError, match="plain file name"):
-        save_prediction(tmp_path / "out", name, row.image, row.stack, row.weights, LEARNERS)
-    assert list(tmp_path.iterdir()) == []
+    place = tmp_path / "new" / "kitchen.1"
+    assert len(draw_prediction(place, row.image, row.stack, row.weights, LEARNERS, None)) == 2
+    paths = draw_prediction(place, row.image, row.stack, row.weights, LEARNERS, expected)
+    names = ["kitchen.1_depth_colour.png", "kitchen.1_weights.png", "kitchen.1_uncertainty_colour.png"]
+    assert [path.name for path in paths] == names
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
+    with Image.open(paths[0]) as two, Image.open(paths[1]) as three, Image.open(paths[2]) as error:
+        assert three.width / two.width == pytest.approx(1.5, rel=0.02)
+        assert three.height == two.height
+        assert error.size == two.size
+        assert len(np.unique(np.asarray(error.convert("RGB")).reshape(-1, 3), axis=0)) > 50
 
 
 def test_prediction_names_every_learner(tmp_path):
     row = grid_row()
     with pytest.raises(ValueError, match="found 3 weight maps for the learners adabins, bts"):
-        save_prediction(tmp_path, "a", row.image, row.stack, row.weights, LEARNERS[:2])
+        draw_prediction(tmp_path / "a", row.image, row.stack, row.weights, LEARNERS[:2], None)
 
 
 def test_relative_error_reads_valid_pixels_only():

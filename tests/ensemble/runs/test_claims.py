@@ -13,13 +13,14 @@ from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.predictions import predict
 from ensemble.predictions.learners import trained_learner
-from ensemble.predictions.predict import cache_predictions, flip_averaged
+from ensemble.predictions.predict import cache_predictions
 from ensemble.predictions.store import PredictionWriter
 from ensemble.runs import claims
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.training import learners
+from ensemble.training.networks import flip_averaged
 
 
 @pytest.fixture(scope="module")

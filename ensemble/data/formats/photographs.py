@@ -1,0 +1,96 @@
+"""Photographs of any make: upright, as RGB with 8 bits, and no larger than they are wanted."""
+
+import importlib
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from ensemble.data.formats.images import decoded, file_content
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif")
+HEIF_SUFFIXES = (".heic", ".heif")
+MOST_PIXELS = 250_000_000
+"""Of a file; more are refused before they are decoded."""
+
+
+class Photograph(NamedTuple):
+    """A photograph, ready for a network.
+
+    Attributes:
+        pixels: RGB.
+        converted: The kind of file that it was made of where that was no RGB with 8 bits; else empty.
+    """
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    converted: str
+
+
+def find_photographs(places: list[Path]) -> dict[str, Path]:
+    """Every photograph by the name of its results: of files their stems, of folders the paths within them.
+
+    Raises:
+        ValueError: Two have one name, so that their results would collide.
+    """
+    named: dict[str, list[Path]] = {}
+    for place in places:
+        if place.is_dir():
+            for path in sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES):
+                named.setdefault(path.relative_to(place).with_suffix("").as_posix(), []).append(path)
+        else:
+            named.setdefault(place.stem, []).append(place)
+    doubled = {name: paths for name, paths in named.items() if len(paths) > 1}
+    if doubled:
+        first, *_ = doubled
+        raise ValueError(
+            f"{len(doubled)} file names stand twice (first: {first}: {', '.join(map(str, doubled[first]))}); their "
+            "results would collide"
+        )
+    return {name: path for name, (path,) in named.items()}
+
+
+def read_photograph(path: Path, *, pixels: int | None = None) -> Photograph:
+    """A photograph, upright as its EXIF data say.
+
+    Grey, palette, CMYK and 16-bit images are converted, and what is transparent lies on white.
+
+    Args:
+        path: What Pillow reads; HEIC where ``pillow-heif`` is installed.
+        pixels: About how many are wanted at most; a larger file is read at a reduced scale.
+
+    Raises:
+        ValueError: The file cannot be read, is damaged, is no image, or has more pixels than ``MOST_PIXELS``.
+    """
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        _with_heif(path)
+    image = decoded(file_content(path), str(path), most_pixels=MOST_PIXELS, wanted=pixels)
+    kind = "" if image.mode == "RGB" else image.mode
+    image = ImageOps.exif_transpose(image)
+    if pixels is not None and image.width * image.height > pixels:
+        factor = math.sqrt(pixels / (image.width * image.height))
+        size = max(1, int(factor * image.width)), max(1, int(factor * image.height))
+        image = _as_rgb(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3)
+    return Photograph(np.array(_as_rgb(image)), kind)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith(("I", "F")):  # Pillow would cut 16 bits off at 255 instead of dividing them
+        values = np.asarray(image, dtype=np.float64)
+        largest = 65535 if image.mode.startswith("I") else max(float(values.max(initial=0)), 1.0)
+        image = Image.fromarray((values.clip(0, largest) * (255 / largest)).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _with_heif(path: Path) -> None:
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        raise ValueError(f"{path}: HEIC is read by pillow-heif; Run: pip install 'stackdepth[heic]'") from None

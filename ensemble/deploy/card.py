@@ -1,0 +1,69 @@
+"""The model card of a saved stack: what it is, how it scored, what it was trained on, and where it ends."""
+
+from ensemble.deploy.saved import Header
+from ensemble.metrics.formulas import METRICS, TABLE_METRICS
+
+_CARD = """---
+library_name: stackdepth
+pipeline_tag: depth-estimation
+license: apache-2.0
+tags: [monocular-depth-estimation, {tags}]
+---
+
+# {name}
+
+Metres per pixel from one RGB image, with the error that is to be expected: {what}.
+
+```python
+import ensemble
+
+stack = ensemble.load("FOLDER")  # this folder, or the name of its repository: ensemble.DepthStack.from_pretrained
+found = stack(image)  # NumPy [h w 3], a Pillow image, or a batch [b 3 h w]
+found.depth, found.error, found.weights, found.learners
+```
+
+## Scores
+
+{scores}
+
+## Data
+
+{data}
+
+## Limits
+
+Depth is learnt for scenes, cameras and a range ({least:g} to {most:g} m) such as those of the training; of others it
+may be wrong by any factor, and the expected error, which is learnt from the learners' disagreement, does not know of
+errors that all learners share. The short side of an image is seen at {side} pixels.
+
+## Licence
+
+The code of the package is under Apache-2.0. Weights follow from the data that they were trained on, whose terms hold.
+"""
+
+
+def model_card(header: Header) -> str:
+    """Markdown, with the fields that model hubs read on top."""
+    settings = header.settings or next(iter(header.learners[0].models.values()))
+    data, titles = settings.data, [learner.title for learner in header.learners]
+    weighed = "" if header.settings is None else f", weighed per pixel by a U-Net that sees {header.settings.inputs}"
+    return _CARD.format(
+        name=header.name,
+        tags=", ".join(learner.name for learner in header.learners),
+        what=", ".join(titles) + weighed,
+        scores=_scores(header),
+        data=f"Trained on `{data.kind}` at {data.size[0]}x{data.size[1]}, test scenes: {data.test}.",
+        least=data.min_depth,
+        most=data.max_depth,
+        side=min(data.size),
+    )
+
+
+def _scores(header: Header) -> str:
+    if header.scores is None:
+        return "It was not scored before it was saved."
+    names = [METRICS[name].label for name in TABLE_METRICS]
+    values = [f"{header.scores['scores'][name]:.4f}" for name in TABLE_METRICS]
+    protocol = "; ".join(f"{key}: {value}" for key, value in header.scores["protocol"].items())
+    grid = [f"| {' | '.join(cells)} |" for cells in (names, ["---:"] * len(names), values)]
+    return "\n".join([*grid, "", f"{header.scores['images']} test images. {protocol}."])

@@ -1,0 +1,290 @@
+"""A fitted stack in a program of one's own: photographs or depth maps in, metres and expected error out."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar, overload
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from huggingface_hub import ModelHubMixin, snapshot_download
+from jaxtyping import Float, Shaped
+from PIL import Image
+from torch import Tensor
+
+from ensemble.data.formats.maps import aligned, as_metres
+from ensemble.data.transforms import resize_image
+from ensemble.deploy.card import model_card
+from ensemble.deploy.network import StackNetwork, StackOutput
+from ensemble.deploy.saved import Header, SavedLearner, read_saved, save_file, save_folder
+from ensemble.settings.schema import StackSettings
+from meta.fusion import check_depths
+from meta.inputs import INPUTS
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+STRIDE = 32
+"""Pixels that the deepest map of an encoder has one for: images of other shapes are padded to whole multiples."""
+
+Picture = Shaped[np.ndarray, "h w 3"] | Image.Image
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Prediction(Generic[Array]):
+    """What a stack says of an image, float32, at its size; of a batch every array has that axis first.
+
+    Attributes:
+        depth: Metres, [h w].
+        error: Root mean squared error to be expected, metres, [h w]; ``None`` of a learner alone.
+        weights: Of the learners, [k h w].
+        learners: Every learner's own depth, metres, [h w], by name in the order of the weights.
+    """
+
+    depth: Array
+    error: Array | None
+    weights: Array
+    learners: Mapping[str, Array]
+
+
+class DepthStack(ModelHubMixin):
+    """Learners, meta-learner and calibration, ready to predict; ``ensemble.load`` makes one.
+
+    ``save_pretrained``, ``push_to_hub`` and ``from_pretrained`` are those of ``huggingface_hub``.
+
+    Args:
+        network: From image to depth, at the working size.
+        header: What is known of it.
+    """
+
+    def __init__(self, network: StackNetwork, header: Header) -> None:
+        self.network, self.header = network, header
+
+    @classmethod
+    def open(cls, place: Path | str) -> Self:
+        """What was saved as a file or folder.
+
+        Raises:
+            ValueError: It is no saved stack, or damaged.
+        """
+        header, weights = read_saved(Path(place))
+        return cls(header.network(weights), header)
+
+    @property
+    def learners(self) -> tuple[str, ...]:
+        """Names, in the order of the weights."""
+        return self.network.names
+
+    @property
+    def trained_size(self) -> Size:
+        """Height and width of the images that it was trained with."""
+        return self.network.settings.data.size
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.network.parameters()).device
+
+    def to(self, device: str | torch.device) -> Self:
+        """Compute there."""
+        self.network.to(device)
+        return self
+
+    def save(self, place: Path | str) -> None:
+        """Write what ``ensemble.load`` reads: a file, or a folder with a model card where the name has no ending."""
+        path = Path(place)
+        if path.suffix:
+            save_file(path, self.header, self.network)
+        else:
+            self._save_pretrained(path)
+
+    def halved(self) -> Self:
+        """The same with weights rounded to the 16 bits that a saved file then keeps; it computes in 32."""
+        weights = {
+            name: value.half().to(value.dtype) if value.is_floating_point() else value
+            for name, value in self.network.state_dict().items()
+        }
+        header = self.header.model_copy(update={"half": True})
+        return type(self)(header.network(weights).to(self.device), header)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_folder(save_directory, self.header, self.network, model_card(self.header))
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **model_kwargs: Any,
+    ) -> Self:
+        if Path(model_id).is_dir():
+            return cls.open(model_id)
+        folder = snapshot_download(
+            model_id,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        return cls.open(folder)
+
+    @overload
+    def __call__(self, image: Picture, *, size: Size | None = None) -> Prediction[np.ndarray]: ...
+
+    @overload
+    def __call__(self, image: Tensor, *, size: Size | None = None) -> Prediction[Tensor]: ...
+
+    @torch.inference_mode()
+    def __call__(self, image: Picture | Tensor, *, size: Size | None = None) -> Prediction[Any]:
+        """Depth, expected error and weights of an image, at its size.
+
+        Args:
+            image: RGB: [h w 3] in 8 bits or as floats in [0, 1], a Pillow image, or a batch [b 3 h w] of floats.
+            size: Height and width that the networks see. Where absent the image keeps its shape: its short side becomes
+                that of ``trained_size``, and the long one is padded to what encoders can halve.
+
+        Raises:
+            ValueError: It is no such image, or a learner was imported and has no network.
+            FloatingPointError: Depth is not finite.
+        """
+        if isinstance(image, Tensor):
+            return self._predict(_checked_batch(image), size)
+        return _first(self._predict(_pixels(image), size))
+
+    def stream(self, frames: Iterable[Picture], *, size: Size | None = None) -> Iterator[Prediction[np.ndarray]]:
+        """The prediction of every frame of a video, as soon as the frame is there."""
+        for frame in frames:
+            yield self(frame, size=size)
+
+    @torch.inference_mode()
+    def fuse(
+        self, maps: Mapping[str, Shaped[np.ndarray, "_ _"]], image: Picture | None = None
+    ) -> Prediction[np.ndarray]:
+        """Depth, expected error and weights from depth maps of the learners, at the size of the image or the first map.
+
+        Args:
+            maps: By learner, each of any size: of an imported one as its files hold them, to which unit, scale and
+                shift of the import are applied; of a network of ours in metres, and not needed where there is an image.
+            image: That they were predicted of; a stack that sees depth alone needs none.
+
+        Raises:
+            ValueError: A learner has no map, a map belongs to no learner or is not finite, or the image is missing.
+        """
+        self._check_maps(maps, image)
+        if image is None:
+            pixels, whole = torch.zeros(1, 3, *self.trained_size), np.shape(next(iter(maps.values())))
+        else:
+            pixels = _pixels(image)
+            whole = pixels.shape[-2:]
+        seen = _seen(pixels, self.trained_size).to(self.device)
+        depths = [
+            self._metres(learner, maps[learner.name]) if learner.name in maps else member(seen)
+            for learner, member in zip(self.header.learners, self.network.members, strict=True)
+        ]
+        together = torch.cat(depths, dim=1)
+        check_depths(together, self.learners)
+        return _first(self._answer(self.network.fuse(seen, together), whole))
+
+    def _predict(self, pixels: Tensor, size: Size | None) -> Prediction[Tensor]:
+        whole = pixels.shape[-2:]
+        working = self.keeping_shape(*whole) if size is None else size
+        seen = _seen(pixels, working).to(self.device)
+        if working != self.trained_size and size is None:
+            seen = F.pad(seen, (0, -working[1] % STRIDE, 0, -working[0] % STRIDE), mode="replicate")
+        return self._answer(self.network(seen), whole, working)
+
+    def keeping_shape(self, height: int, width: int) -> Size:
+        """The size that networks see of an image: its own shape, with the short side of ``trained_size``."""
+        factor = min(self.trained_size) / min(height, width)
+        trained = self.trained_size
+        if max(abs(factor * height - trained[0]), abs(factor * width - trained[1])) < 1:
+            return trained
+        return max(1, round(factor * height)), max(1, round(factor * width))
+
+    def _check_maps(self, maps: Mapping[str, Any], image: Picture | None) -> None:
+        optional = set() if image is None else set(self.learners) - set(self.network.imported)
+        if not maps or not set(self.learners) - optional <= set(maps) <= set(self.learners):
+            raise ValueError(
+                f"{self.header.name}: found maps of {', '.join(maps) or 'nobody'}, expected those of "
+                f"{', '.join(self.learners)}"
+                + (f" ({', '.join(sorted(optional))} may be left out)" if optional else "")
+            )
+        settings = self.network.settings
+        if image is None and isinstance(settings, StackSettings) and INPUTS[settings.inputs].image:
+            raise ValueError(f"{self.header.name}: this stack sees the image as well ({settings.inputs}), expected one")
+
+    def _metres(self, learner: SavedLearner, numbers: np.ndarray) -> Tensor:
+        own = learner.imported
+        metres = as_metres(np.asarray(numbers), "m" if own is None else own.unit)
+        if own is not None and own.alignment is not None:
+            metres, _ = aligned(metres, own.alignment, own.data)
+        return _enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)
+
+    def _answer(self, said: StackOutput, size: Sequence[int], inside: Size | None = None) -> Prediction[Tensor]:
+        """What the network said, at a size; ``inside`` leaves out what was padded."""
+        parts = [said.depth, said.weights, said.learners, *([] if said.error is None else [said.error])]
+        maps = torch.cat(parts, dim=1)
+        if not maps.isfinite().all():
+            raise FloatingPointError(f"{self.header.name}: depth is NaN or infinite; nothing is repaired here")
+        height, width = inside or maps.shape[-2:]
+        sizes = [part.shape[1] for part in parts]
+        depth, weights, learners, *error = _enlarged(maps[..., :height, :width], size).split(sizes, dim=1)
+        by_name = dict(zip(self.learners, learners.unbind(1), strict=True))
+        return Prediction(depth[:, 0], error[0][:, 0] if error else None, weights, by_name)
+
+
+def _pixels(image: Picture) -> Float[Tensor, "1 3 h w"] | Shaped[Tensor, "1 3 h w"]:
+    """A picture as 8 bits, or as floats in [0, 1].
+
+    Raises:
+        ValueError: It is something else.
+    """
+    array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise ValueError(f"expected an RGB image of height x width x 3, found an array of shape {array.shape}")
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.require(array, requirements=("C", "W"))).permute(2, 0, 1)[None]
+    if array.dtype.kind != "f":
+        raise ValueError(f"expected an image of 8 bits or of floats in [0, 1], found {array.dtype}")
+    return _checked_batch(torch.from_numpy(np.ascontiguousarray(array, np.float32)).permute(2, 0, 1)[None])
+
+
+def _checked_batch(images: Tensor) -> Float[Tensor, "b 3 h w"]:
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point() or not images.numel():
+        raise ValueError(f"expected images [b 3 h w] of floats in [0, 1], found {tuple(images.shape)} {images.dtype}")
+    if not bool(((images >= 0) & (images <= 1)).all()):  # neither holds for NaN
+        raise ValueError(f"expected floats in [0, 1], found {float(images.min()):g} .. {float(images.max()):g}")
+    return images.float()
+
+
+def _seen(pixels: Tensor, size: Size) -> Float[Tensor, "b 3 h w"]:
+    """Images as floats at the size that networks see, resized as in training."""
+    if pixels.dtype == torch.uint8:
+        return resize_image(pixels[0].permute(1, 2, 0).numpy(), size)[None]
+    if pixels.shape[-2:] == tuple(size):
+        return pixels
+    return F.interpolate(pixels, tuple(size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+    if maps.shape[-2:] == tuple(size):
+        return maps
+    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
+
+
+def _first(found: Prediction[Tensor]) -> Prediction[np.ndarray]:
+    """The one image of a batch, as arrays."""
+
+    def plain(values: Tensor) -> np.ndarray:
+        return values[0].cpu().numpy()
+
+    error = None if found.error is None else plain(found.error)
+    learners = {name: plain(depth) for name, depth in found.learners.items()}
+    return Prediction(plain(found.depth), error, plain(found.weights), learners)

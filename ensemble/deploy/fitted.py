@@ -1,0 +1,112 @@
+"""What was fitted, taken out of its runs with what is known of it: a stack or a learner, ready to predict or save."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from torch import nn
+
+from ensemble.deploy.door import DepthStack
+from ensemble.deploy.network import LearnerNetwork, StackNetwork
+from ensemble.deploy.saved import Header, SavedLearner, package_versions
+from ensemble.evaluation.calibration import calibration_of
+from ensemble.evaluation.results.scores import read_scores
+from ensemble.predictions.learners import TrainedLearner, load_learner
+from ensemble.predictions.level_zero import LevelZero
+from ensemble.runs.claims import FOLDS, FRAMES
+from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.schema import ImportSettings, LearnerSettings, StackSettings
+from ensemble.stacking.stack import Stack
+from ensemble.training.networks import unloaded
+
+AnySettings = TypeVar("AnySettings", LearnerSettings, ImportSettings, StackSettings)
+
+
+def fitted_stack(stack: Stack, outputs: Outputs) -> DepthStack:
+    """A stack of a run, with its learners.
+
+    Args:
+        stack: Loaded.
+        outputs: Where the rows are that its expected error is calibrated on, if that was not done before.
+    """
+    calibration = calibration_of(stack, outputs)
+    header = Header(
+        name=stack.name,
+        learners=tuple(_saved(learner) for learner in stack.learners),
+        settings=_without_places(stack.settings),
+        calibration={name: list(values) for name, values in calibration.to_plain().items()},
+        sources=_sources(stack.run, stack.learners),
+        scores=_scores(stack.name, stack.run, Run(outputs.report(stack.settings.experiment))),
+        versions=package_versions(),
+    )
+    members = [_member(learner) for learner in stack.learners]
+    names = [learner.name for learner in stack.learners]
+    network = StackNetwork(names, members, stack.settings, stack.network, calibration)
+    return DepthStack(network, header)
+
+
+def fitted_learner(learner: TrainedLearner) -> DepthStack:
+    """One model of a learner, by itself.
+
+    Raises:
+        ValueError: It was imported and has no network.
+    """
+    level = LevelZero((learner,))
+    header = Header(
+        name=learner.name,
+        learners=(_saved(level),),
+        settings=None,
+        calibration=None,
+        sources=_sources(learner.run, ()),
+        scores=_scores(learner.name, learner.run),
+        versions=package_versions(),
+    )
+    member = LearnerNetwork([load_learner(learner)], [learner.network_settings])
+    return DepthStack(StackNetwork([learner.name], [member], learner.network_settings), header)
+
+
+def _member(learner: LevelZero) -> LearnerNetwork | None:
+    if any(model.is_import for model in learner.tested):
+        return None
+    networks: list[nn.Module] = [load_learner(model) for model in learner.tested]
+    return LearnerNetwork(networks, [model.network_settings for model in learner.tested])
+
+
+def _saved(learner: LevelZero) -> SavedLearner:
+    own = {model.model: model.settings for model in learner.tested}
+    models = {
+        name: _without_places(settings) for name, settings in own.items() if isinstance(settings, LearnerSettings)
+    }
+    imported = next((_without_places(each) for each in own.values() if isinstance(each, ImportSettings)), None)
+    return SavedLearner(name=learner.name, title=learner.title, models=models, imported=imported)
+
+
+def _without_places(settings: AnySettings) -> AnySettings:
+    """Settings of the same network that name no folder of this machine."""
+    changes: dict[str, Any] = {"data": settings.data.model_copy(update={"root": None})}
+    if not isinstance(settings, ImportSettings):
+        changes["encoder"] = unloaded(settings).encoder
+    if isinstance(settings, StackSettings):
+        changes["members"] = {name: _without_places(own) for name, own in settings.members.items()}
+    return settings.model_copy(update=changes)
+
+
+def _sources(run: Run, learners: Iterable[LevelZero]) -> dict[str, str]:
+    """Fingerprints of frames, folds and weights that a run rests on, and its learners."""
+    found = dict(json.loads(run.sources.read_text("utf-8")))
+    for model in (model for learner in learners for model in learner.tested):
+        if not model.is_import:
+            own = json.loads(model.run.sources.read_text("utf-8"))
+            found |= {f"{name} of {model.name}/{model.model}": own[name] for name in (FRAMES, FOLDS) if name in own}
+    return found
+
+
+def _scores(name: str, *places: Run) -> dict[str, Any] | None:
+    """Scores on the test frames and their protocol, from the first evaluation that has any."""
+    for place in places:
+        if place.scores.is_file():
+            found = read_scores(place.scores)
+            row = next((row for row in found.rows if row.name == name), None)
+            if row is not None:
+                return {"protocol": found.protocol, "scores": row.scores, "images": row.images, "repeats": row.repeats}
+    return None

@@ -1,0 +1,117 @@
+"""One module from image to depth: learners, meta-learner and calibration of a fitted stack, and nothing of its runs.
+
+Inside is what ``evaluate`` computes from cached rows, so the same image gets the same depth; nothing here reads a file.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ensemble.metrics.uncertainty import Calibration, disagreement
+from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.training.networks import predict_depth
+from meta.unet import MetaUNet
+from meta.weighing import fused_by
+
+
+class StackOutput(NamedTuple):
+    """What a stack says of a batch of images, at their size.
+
+    Attributes:
+        depth: Metres, [b 1 h w].
+        error: Root mean squared error to be expected, metres, [b 1 h w]; ``None`` of a learner alone.
+        weights: Of the learners, [b k h w].
+        learners: Their own depth, metres, [b k h w].
+    """
+
+    depth: Tensor
+    error: Tensor | None
+    weights: Tensor
+    learners: Tensor
+
+
+class LearnerNetwork(nn.Module):
+    """A learner as a stack meets it: the mean of its models, each as it was trained.
+
+    Args:
+        models: Networks from image to ``DepthPrediction``.
+        settings: Of each.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], settings: Sequence[LearnerSettings]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+        self.settings = tuple(settings)
+        self.flip: bool | None = None
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Depth in metres of images in [0, 1]."""
+        depths = [
+            predict_depth(model, image, settings, flip=self.flip)
+            for model, settings in zip(self.models, self.settings, strict=True)
+        ]
+        return torch.stack(depths).mean(dim=0)
+
+
+class StackNetwork(nn.Module):
+    """Image in, depth out: the learners' depths, weighed by the meta-learner, with the error that is to be expected.
+
+    Args:
+        names: Of the learners, in the order of their weights.
+        members: Their networks, in this order; ``None`` for one whose depth maps were imported.
+        settings: Of the stack; of the learner where there is one alone.
+        meta: The meta-learner, unless there is one learner alone.
+        calibration: Of the learners' disagreement, likewise.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        members: Sequence[LearnerNetwork | None],
+        settings: LearnerSettings | StackSettings,
+        meta: MetaUNet | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        super().__init__()
+        self.names, self.settings = tuple(names), settings
+        self.imported = tuple(name for name, member in zip(names, members, strict=True) if member is None)
+        self.members = nn.ModuleList([nn.Identity() if member is None else member for member in members])
+        self.meta = meta
+        self.flip = settings.evaluation.flip_averaging
+        self.calibration = calibration
+        self.eval()
+
+    def flip_averaging(self, enabled: bool) -> Self:
+        """Average learners and weights with those of the mirrored image, or do not, whatever they were scored with."""
+        self.flip = enabled
+        for member in self.members:
+            if isinstance(member, LearnerNetwork):
+                member.flip = enabled
+        return self
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> StackOutput:
+        """Depth of images in [0, 1] whose sides the encoders can halve.
+
+        Raises:
+            ValueError: The depth of a learner was imported: there is no network of it, and ``fuse`` wants its maps.
+        """
+        if self.imported:
+            raise ValueError(
+                f"{', '.join(self.imported)} was imported as depth maps: there is no network of it to predict an image "
+                "with; fuse maps of it, or fit a stack without it (--learners)"
+            )
+        return self.fuse(image, torch.cat([member(image) for member in self.members], dim=1))
+
+    def fuse(self, image: Float[Tensor, "b 3 h w"], depths: Float[Tensor, "b k h w"]) -> StackOutput:
+        """The same from the learners' depths in metres."""
+        settings, meta = self.settings, self.meta
+        if meta is None or not isinstance(settings, StackSettings):
+            return StackOutput(depths, None, torch.ones_like(depths), depths)
+
+        fused = fused_by(meta, image, depths, inputs=settings.inputs, max_depth=settings.data.max_depth, flip=self.flip)
+        unsure = disagreement(fused.shares, depths, fused.depth)
+        error = None if self.calibration is None else self.calibration.apply(unsure)
+        return StackOutput(fused.depth, error, fused.maps[:, : len(self.names)], depths)

@@ -1,0 +1,162 @@
+"""A fitted stack, or a learner, as one file or one folder: everything that predicting needs, and what was known of it.
+
+A file is safetensors: the weights by part, and a header in JSON. A folder holds the same as ``config.json`` and
+``model.safetensors``, with a model card, as ``huggingface_hub`` keeps models. Neither needs data, a cache, or runs.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as as_safetensors
+from torch import Tensor
+
+from ensemble.deploy.network import LearnerNetwork, StackNetwork
+from ensemble.metrics.uncertainty import Calibration
+from ensemble.runs.files import write_bytes, write_text
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.settings.schema import ImportSettings, LearnerSettings, Settings, StackSettings
+from ensemble.training.networks import build_learner, build_stack, unloaded
+
+FORMAT = "stackdepth/1"
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+_HEADER = "stackdepth"
+_PACKAGES = ("stackdepth", "torch", "timm")
+
+
+class SavedLearner(Settings):
+    """One learner of what was saved.
+
+    Attributes:
+        name: Key in ``LEARNERS``, or the name that its depth maps were imported under.
+        title: The name for people.
+        models: Settings of the models whose mean is its depth, by model; empty where it was imported.
+        imported: How its depth maps became metres; ``None`` for a network of ours.
+    """
+
+    name: str
+    title: str
+    models: dict[str, LearnerSettings]
+    imported: ImportSettings | None = None
+
+
+class Header(Settings):
+    """What is saved beside the weights.
+
+    Attributes:
+        format: Of the file.
+        name: Of the run.
+        learners: In the order of their weights.
+        settings: Of the stack; ``None`` where a learner was saved alone.
+        calibration: Of the learners' disagreement, in metres and square metres; of a stack.
+        sources: Fingerprints of the frames, folds and weights that it rests on.
+        scores: On test frames, with their protocol, where it was evaluated.
+        versions: Of the packages that saved it.
+        half: Whether weights are kept in 16 bits.
+        checksum: SHA-256 of the weights and of everything above.
+    """
+
+    format: Literal["stackdepth/1"] = FORMAT
+    name: str
+    learners: tuple[SavedLearner, ...]
+    settings: StackSettings | None
+    calibration: dict[str, list[float]] | None
+    sources: dict[str, str]
+    scores: dict[str, Any] | None
+    versions: dict[str, str]
+    half: bool = False
+    checksum: str = ""
+
+    def network(self, weights: Mapping[str, Tensor]) -> StackNetwork:
+        """The module that the weights belong to.
+
+        Raises:
+            RuntimeError: The weights do not fit.
+        """
+        members = [
+            LearnerNetwork(
+                [build_learner(unloaded(own)) for own in learner.models.values()], [*learner.models.values()]
+            )
+            if learner.models
+            else None
+            for learner in self.learners
+        ]
+        names = [learner.name for learner in self.learners]
+        if self.settings is None or self.calibration is None:
+            network = StackNetwork(names, members, next(iter(self.learners[0].models.values())))
+        else:
+            calibration = Calibration.from_plain(self.calibration)
+            network = StackNetwork(names, members, self.settings, build_stack(unloaded(self.settings)), calibration)
+        network.load_state_dict(weights)
+        return network
+
+
+def package_versions() -> dict[str, str]:
+    """Of what a saved network depends on."""
+    return {name: version(name) for name in _PACKAGES}
+
+
+def save_file(path: Path, header: Header, network: StackNetwork) -> None:
+    """Write one file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    weights = _weights(network, half=header.half)
+    write_bytes(path, as_safetensors(weights, {_HEADER: _sealed(header, weights).model_dump_json()}))
+
+
+def save_folder(folder: Path, header: Header, network: StackNetwork, card: str) -> None:
+    """Write a folder as ``huggingface_hub`` keeps models: settings, weights and a model card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = _weights(network, half=header.half)
+    write_bytes(folder / WEIGHTS, as_safetensors(weights, {"format": "pt"}))
+    write_text(folder / CONFIG, _sealed(header, weights).model_dump_json(indent=2) + "\n")
+    write_text(folder / CARD, card)
+
+
+def read_saved(place: Path) -> tuple[Header, dict[str, Tensor]]:
+    """Header and weights of a file or folder; nothing in it is executed.
+
+    Raises:
+        ValueError: It is no saved stack, of another format, or not as it was written.
+    """
+    weights_file = place / WEIGHTS if place.is_dir() else place
+    try:
+        with safe_open(weights_file, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
+            text = (place / CONFIG).read_text("utf-8") if place.is_dir() else (file.metadata() or {}).get(_HEADER, "")
+        header = Header.model_validate_json(text)
+    except (OSError, SafetensorError, ValidationError, UnicodeDecodeError) as error:
+        refuse_unreadable(weights_file, error)
+        raise ValueError(
+            f"{place}: expected what `python -m ensemble.meta save` or `python -m ensemble.base save` writes, found "
+            f"something else ({_first_line(error)})"
+        ) from error
+    if _sealed(header, weights).checksum != header.checksum:
+        raise ValueError(f"{place}: damaged since it was written (its checksum does not fit); save or fetch it again")
+    return header, weights
+
+
+def _weights(network: StackNetwork, *, half: bool) -> dict[str, Tensor]:
+    return {
+        name: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+
+
+def _sealed(header: Header, weights: Mapping[str, Tensor]) -> Header:
+    digest = hashlib.sha256(json.dumps(header.model_dump(mode="json", exclude={"checksum"}), sort_keys=True).encode())
+    for name in sorted(weights):
+        digest.update(f"{name} {weights[name].dtype} {tuple(weights[name].shape)}\n".encode())
+        digest.update(weights[name].numpy().tobytes())
+    return header.model_copy(update={"checksum": digest.hexdigest()})
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,162 @@
+"""Images of every kind and shape, depth maps of foreign learners, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_lines import Job, done
+from foreign_maps import noisy_maps, save_npy, source_of
+from PIL import Image
+
+import ensemble
+from ensemble.data.division import open_experiment
+from ensemble.data.held_out import test_frames as frames_to_score
+from ensemble.deploy.door import DepthStack
+from ensemble.predictions.level_zero import open_rows
+from ensemble.runs.paths import Outputs
+from ensemble.stacking.stack import load_stack, stacked
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def stack(job: Job) -> DepthStack:
+    return ensemble.load("meta-rgb+d", device="cpu", cache_dir=job.cache)
+
+
+def test_images_of_every_kind_give_the_same_depth(stack: DepthStack):
+    expected = stack(PIXELS)
+    assert expected.error is not None
+    assert (expected.depth.shape, expected.error.shape, expected.weights.shape) == ((48, 64), (48, 64), (3, 48, 64))
+    assert {values.dtype for values in (expected.depth, expected.error, expected.weights)} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(expected.weights.sum(axis=0), 1, atol=1e-5)
+    for image in (Image.fromarray(PIXELS), PIXELS / 255, (PIXELS / 255).astype(np.float32)):
+        np.testing.assert_allclose(stack(image).depth, expected.depth, rtol=1e-5)
+    batch = torch.from_numpy(PIXELS / 255).float().permute(2, 0, 1).expand(2, 3, 48, 64)
+    found = stack(batch)
+    assert found.depth.shape == (2, 48, 64)
+    assert found.weights.shape == (2, 3, 48, 64)
+    np.testing.assert_allclose(found.depth[1].numpy(), expected.depth, rtol=1e-3)  # batches round otherwise
+    streamed = [each.depth for each in stack.stream([PIXELS, PIXELS])]
+    np.testing.assert_array_equal(streamed, [expected.depth] * 2)
+
+
+@pytest.mark.parametrize("shape", [(100, 40), (40, 100), (64, 48), (33, 47), (480, 640), (5, 300)])
+def test_images_of_every_shape_keep_it(stack: DepthStack, shape: tuple[int, int]):
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    seen: list[tuple[int, ...]] = []
+    hook = stack.network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
+    found = stack(image)
+    hook.remove()
+    assert found.depth.shape == shape
+    (height, width), factor = seen[0], 48 / min(shape)
+    assert (height, width) == (48, 64) if shape == (480, 640) else height % 32 == width % 32 == 0
+    assert all(-0.5 <= there - factor * side < 32 for there, side in zip((height, width), shape, strict=True))
+
+
+def test_a_wide_image_is_not_squeezed(stack: DepthStack):
+    """Of two equal halves each looks about as the half alone."""
+    wide = stack(np.concatenate([PIXELS] * 2, axis=1)).depth
+    assert wide.shape == (48, 128)
+    assert abs(np.median(wide) / np.median(stack(PIXELS).depth) - 1) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((48, 64), np.uint8), r"an RGB image of height x width x 3, found an array of shape \(48, 64\)"),
+        (np.zeros((48, 64, 4), np.uint8), r"shape \(48, 64, 4\)"),
+        (np.zeros((48, 64, 3), np.uint16), r"of 8 bits or of floats in \[0, 1\], found uint16"),
+        (np.full((48, 64, 3), 255.0), r"floats in \[0, 1\], found 255 \.\. 255"),
+        (np.full((48, 64, 3), np.nan), r"floats in \[0, 1\]"),
+        (torch.zeros(3, 48, 64), r"images \[b 3 h w\]"),
+        (torch.zeros(1, 3, 48, 64, dtype=torch.uint8), r"found .* torch.uint8"),
+        (np.zeros((0, 64, 3), np.uint8), "shape"),
+    ],
+)
+def test_what_is_no_image_is_refused(stack: DepthStack, image: object, message: str):
+    with pytest.raises(ValueError, match=message):
+        stack(image)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def test_nan_is_named_and_not_repaired(job: Job):
+    broken = ensemble.load("meta-d", device="cpu", cache_dir=job.cache)
+    with torch.no_grad():
+        next(broken.network.members[0].parameters()).fill_(torch.nan)
+    with pytest.raises((FloatingPointError, ValueError), match="NaN"):
+        broken(PIXELS)
+
+
+@pytest.fixture(scope="module")
+def mixed(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A cache with stacks of a network and of imported maps without a scale, and the folder of these maps."""
+    folder = tmp_path_factory.mktemp("mixed")
+    cache, given = job.copy_to(folder), ("--config", job.config)
+    for split, roles in (("train", ("oof", "validation")), ("test", ("test",))):
+        maps = noisy_maps(source_of(job.config), split, noise=0.05, seed=1)
+        place = save_npy(folder / split, {name: (metres - 0.25) / 40 for name, metres in maps.items()})
+        for role in roles:
+            words = ("base", "import", "other", place, "--role", role, "--align-on", "fit")
+            done(*words, *given, "--cache-dir", cache)
+    for inputs in ("d", "rgb+d"):
+        words = ("meta", "fit", "--inputs", inputs, "--learners", "adabins,other", "--name", f"mixed-{inputs}")
+        done(*words, *given, "--cache-dir", cache)
+    done("meta", "evaluate", "mixed-d", "--cache-dir", cache)
+    return cache, folder / "test"
+
+
+def test_new_maps_of_foreign_learners_are_fused_as_their_rows_are(mixed: tuple[Path, Path], tmp_path: Path):
+    cache, maps = mixed
+    outputs = Outputs(cache)
+    loaded = load_stack(outputs.find_run("mixed-d"), outputs)
+    done("meta", "save", "mixed-d", tmp_path / "mixed.stack", "--cache-dir", cache)
+    stack = ensemble.load(tmp_path / "mixed.stack", device="cpu")
+    experiment = open_experiment(outputs, loaded.settings)
+    frames = frames_to_score(experiment.source, loaded.settings.data)
+    rows = [open_rows(learner, experiment, frames, "test") for learner in loaded.learners]
+    for frame in frames:
+        cached = [own.read(frame.id) for own in rows]
+        image = experiment.source.read_image(frame)
+        pixels = torch.from_numpy(image / 255).float().permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            expected = stacked(loaded, pixels, torch.from_numpy(np.stack(cached))[None]).depth[0, 0].numpy()
+        foreign = np.load(maps / f"{frame.id}.npy")
+        by_maps = stack.fuse({"adabins": cached[0], "other": foreign})
+        np.testing.assert_allclose(by_maps.depth, expected, rtol=1e-4)  # rows are kept in steps
+        np.testing.assert_allclose(by_maps.learners["other"], cached[1], rtol=1e-4)
+        np.testing.assert_allclose(stack.fuse({"other": foreign}, image).depth, expected, rtol=1e-3)
+
+
+def test_what_cannot_be_fused_is_refused(mixed: tuple[Path, Path]):
+    stack = ensemble.load("mixed-rgb+d", device="cpu", cache_dir=mixed[0])
+    ones = np.ones((48, 64), np.float32)
+    for maps, image, message in (
+        ({}, None, "found maps of nobody, expected those of adabins, other"),
+        ({"adabins": ones}, PIXELS, r"expected those of adabins, other \(adabins may be left out\)"),
+        ({"adabins": ones, "othr": ones}, PIXELS, "found maps of adabins, othr"),
+        ({"adabins": ones, "other": ones}, None, r"sees the image as well \(rgb\+d\)"),
+        ({"adabins": ones * np.nan, "other": ones}, PIXELS, "depths of learner adabins: 3072 of 3072"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stack.fuse(maps, image)
+    with pytest.raises(ValueError, match="other was imported as depth maps: there is no network of it"):
+        stack(PIXELS)
+
+
+def test_folders_of_maps_are_fused(mixed: tuple[Path, Path], tmp_path: Path, job: Job):
+    cache, maps = mixed
+    source = source_of(job.config)
+    frames = [frame for frame in source.frames if frame.split == "test"]
+    for frame in frames:
+        path = tmp_path / "rgb" / f"{frame.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(source.read_image(frame)).save(path)
+    words = ("meta", "fuse", "mixed-rgb+d", "--maps", f"other={maps}", "--images", tmp_path / "rgb")
+    done(*words, "--out", tmp_path / "out", "--cache-dir", cache)
+    stack = ensemble.load("mixed-rgb+d", device="cpu", cache_dir=cache)
+    for frame in frames:
+        expected = stack.fuse({"other": np.load(maps / f"{frame.id}.npy")}, source.read_image(frame))
+        assert expected.error is not None
+        for kind, values in (("depth", expected.depth), ("error", expected.error), ("weights", expected.weights)):
+            np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{frame.id}_{kind}.npy"), values)

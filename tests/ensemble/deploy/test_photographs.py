@@ -1,0 +1,152 @@
+"""Photographs of every make become files; those that cannot be read are named, and the others are done."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_lines import Job, call, done
+from PIL import Image
+
+import ensemble
+from ensemble.data.formats import photographs
+from ensemble.data.formats.photographs import find_photographs, read_photograph
+
+GREY = np.linspace(0, 255, 60 * 80).reshape(60, 80).round().astype(np.uint8)
+RGB = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
+
+
+def test_every_make_becomes_rgb(tmp_path: Path):
+    rgb = Image.fromarray(RGB)
+    sixteen = Image.fromarray(GREY.astype(np.uint16) * 257)
+    alpha = Image.fromarray(np.dstack([RGB, np.where(GREY > 127, 255, 0).astype(np.uint8)]))
+    grey = np.repeat(GREY[..., None], 3, axis=2)
+    cases = {
+        "grey.png": (Image.fromarray(GREY), grey, 0),
+        "sixteen.png": (sixteen, grey, 0),
+        "alpha.png": (alpha, np.where(GREY[..., None] > 127, RGB, 255), 0),
+        "grey_alpha.png": (Image.fromarray(GREY).convert("LA"), grey, 0),
+        "palette.png": (rgb.quantize(256), RGB, 30),
+        "cmyk.jpg": (rgb.convert("CMYK"), RGB, 60),
+        "rgb.webp": (rgb, RGB, 60),
+        "rgb.tif": (rgb, RGB, 0),
+    }
+    for name, (image, expected, tolerance) in cases.items():
+        image.save(tmp_path / name)
+        found = read_photograph(tmp_path / name)
+        assert found.pixels.dtype == np.uint8, name
+        assert np.abs(found.pixels.astype(int) - expected).max() <= tolerance, name
+        assert bool(found.converted) == (not name.startswith("rgb")), name
+
+
+def test_large_ones_are_read_at_a_reduced_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    large = Image.fromarray(RGB).resize((1600, 1200), Image.Resampling.BICUBIC)
+    for name in ("large.jpg", "large.png"):
+        large.save(tmp_path / name, quality=95)
+        found = read_photograph(tmp_path / name, pixels=60 * 80).pixels
+        assert found.shape == (60, 80, 3)
+        assert np.abs(found[2:-2, 2:-2].astype(int) - RGB[2:-2, 2:-2]).mean() < 6
+        assert read_photograph(tmp_path / name).pixels.shape == (1200, 1600, 3)
+    monkeypatch.setattr(photographs, "MOST_PIXELS", 1_000_000)
+    with pytest.raises(ValueError, match=r"large\.jpg: is larger than the limit of 1000000 pixels"):
+        read_photograph(tmp_path / "large.jpg", pixels=4800)
+
+
+def test_phones_that_were_turned(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned a quarter to the right
+    Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_photograph(tmp_path / "turned.png").pixels, np.rot90(RGB, -1))
+
+
+def test_folders_keep_their_places_and_names_must_differ(tmp_path: Path):
+    for name in ("a/x.png", "b/x.jpg", "b/c/y.png", "b/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [*find_photographs([tmp_path])] == ["a/x", "b/c/y", "b/x"]
+    assert [*find_photographs([tmp_path / "a", tmp_path / "b" / "c" / "y.png"])] == ["x", "y"]
+    with pytest.raises(ValueError, match=r"1 file names stand twice \(first: x: "):
+        find_photographs([tmp_path / "a", tmp_path / "b"])
+
+
+def test_bad_files_are_named_and_the_others_done(job: Job, tmp_path: Path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(GREY).save(photos / "good.png")
+    Image.fromarray(GREY[:, :50]).save(photos / "tall.png")
+    (photos / "text.png").write_bytes(b"text")
+    whole = (photos / "good.png").read_bytes()
+    (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
+    answer = call("meta", "predict", "meta-d", photos, "--out", tmp_path / "o", "--cache-dir", job.cache)
+    assert answer.status == 1
+    assert answer.err.endswith(f"error: 2 of 4 predicted, files in {tmp_path / 'o'}\n")
+    lines = answer.err.splitlines()
+    assert sum(line.startswith("error: ") for line in lines) == 3
+    assert any("text.png: is no image" in line for line in lines)
+    assert any("cut.png: damaged or cut short" in line for line in lines)
+    assert sum("became RGB with 8 bits" in line for line in lines) == 1
+    assert np.load(tmp_path / "o" / "tall_depth.npy").shape == (60, 50)
+    assert not list((tmp_path / "o").glob("cut*"))
+
+
+def test_a_learner_alone_predicts_photographs(job: Job, tmp_path: Path):
+    Image.fromarray(RGB).save(tmp_path / "p.png")
+    words = ("base", "predict", "tiny/bts", tmp_path / "p.png", "--out", tmp_path / "o", "--cache-dir", job.cache)
+    assert done(*words).err == f"1 of 1 predicted, files in {tmp_path / 'o'}\n"
+    expected = ensemble.load("tiny/bts", device="cpu", cache_dir=job.cache)(RGB).depth
+    np.testing.assert_array_equal(np.load(tmp_path / "o" / "p_depth.npy"), expected)
+    names = {path.name for path in (tmp_path / "o").iterdir()}
+    assert names == {"p_depth.npy", "p_depth_mm.png", "p_depth_colour.png"}
+
+
+def test_what_is_written_can_be_chosen(job: Job, tmp_path: Path):
+    Image.fromarray(RGB).save(tmp_path / "p.png")
+    given = ("meta", "predict", "meta-rgb", tmp_path / "p.png", "--cache-dir", job.cache)
+    done(*given, "--out", tmp_path / "all", "--only", "depth,error,weights", "--format", "npy,npz,tiff")
+    expected = ensemble.load("meta-rgb", device="cpu", cache_dir=job.cache)(RGB)
+    assert expected.error is not None
+    for name, values in (("depth", expected.depth), ("uncertainty", expected.error), ("weights", expected.weights)):
+        np.testing.assert_array_equal(np.load(tmp_path / "all" / f"p_{name}.npy"), values)
+        np.testing.assert_array_equal(np.load(tmp_path / "all" / f"p_{name}.npz")["arr_0"], values)
+        with Image.open(tmp_path / "all" / f"p_{name}.tiff") as pages:
+            for page, each in enumerate(values.reshape(-1, 60, 80)):
+                pages.seek(page)
+                np.testing.assert_array_equal(np.asarray(pages), each)
+    assert len([*(tmp_path / "all").iterdir()]) == 9
+    done(*given, "--out", tmp_path / "small", "--only", "depth", "--size", "working", "--no-flip")
+    assert {path.name for path in (tmp_path / "small").iterdir()} == {"p_depth.npy", "p_depth_mm.png"}
+    small = np.load(tmp_path / "small" / "p_depth.npy")
+    assert small.shape == (48, 64)
+    unflipped = ensemble.load("meta-rgb", device="cpu", flip=False, cache_dir=job.cache)
+    assert np.abs(np.median(small / unflipped(RGB, size=(48, 64)).depth.mean()) - 1) < 0.2
+    for words, message in (
+        (("--only", "dept"), "unknown kind of file 'dept'; did you mean 'depth'"),
+        (("--format", "bmp"), "unknown format 'bmp'"),
+        (("--size", "large"), "unknown size 'large'"),
+        (("--device", "gpu"), "unknown device 'gpu'"),
+    ):
+        answer = call(*given, "--out", tmp_path / "none", *words)
+        assert answer.status == 2
+        assert message in answer.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_photograph_of_a_phone_takes_little_room(job: Job, tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((4000, 3000), Image.Resampling.BILINEAR).save(tmp_path / "p.jpg")
+    done("meta", "predict", "meta-rgb+d", tmp_path / "p.jpg", "--out", tmp_path / "o", "--cache-dir", job.cache)
+    files = {path.name: path.stat().st_size for path in (tmp_path / "o").iterdir()}
+    assert sum(files.values()) < 15e6
+    height, width = np.load(tmp_path / "o" / "p_depth.npy").shape
+    assert (height / width, height * width) == (pytest.approx(0.75, abs=0.002), pytest.approx(1e6, rel=0.01))
+
+
+def test_depth_that_a_png_cannot_hold_is_left_out(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch):
+    from ensemble.report.drawing import pictures
+
+    Image.fromarray(RGB).save(tmp_path / "p.png")
+    monkeypatch.setattr(pictures, "LARGEST_DEPTH_MM", 1)
+    words = ("--out", tmp_path / "o", "--only", "depth", "--cache-dir", job.cache)
+    told = done("meta", "predict", "meta-rgb", tmp_path / "p.png", *words).err
+    assert "left out: " in told
+    assert "cannot be 16-bit millimetres" in told
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"p_depth.npy"}

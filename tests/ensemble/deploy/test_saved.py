@@ -1,0 +1,157 @@
+"""A saved stack is one file or folder that predicts by itself, as its run did, and is refused where it is damaged."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from command_lines import Job, call, done
+from PIL import Image
+from safetensors import safe_open
+
+import ensemble
+from ensemble.data import division
+from ensemble.deploy.door import DepthStack
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def saved(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file, a folder, the same in 16 bits, and a learner."""
+    folder = tmp_path_factory.mktemp("saved")
+    given = ("--cache-dir", job.cache)
+    for out in ("own.stack", "own"):
+        done("meta", "save", "meta-rgb+d", folder / out, *given)
+    told = done("meta", "save", "meta-rgb+d", folder / "half.stack", "--half", *given).err
+    (folder / "told.txt").write_text(told)
+    done("base", "save", "bts", folder / "bts.stack", "--experiment", "tiny", *given)
+    return folder
+
+
+@pytest.fixture
+def nothing_but(saved: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy, while no data can be opened."""
+    with mock.patch.object(division, "open_source", side_effect=AssertionError("data were opened")):
+        yield Path(shutil.copytree(saved, tmp_path / "elsewhere"))
+
+
+def test_files_and_folders_predict_as_the_run_does(job: Job, nothing_but: Path):
+    expected = ensemble.load("tiny/meta-rgb+d", device="cpu", cache_dir=job.cache)(IMAGE)
+    assert expected.error is not None
+    for name in ("own.stack", "own"):
+        stack = ensemble.load(nothing_but / name, device="cpu")
+        assert stack.learners == ("adabins", "bts", "ldrn")
+        found = stack(IMAGE)
+        assert found.error is not None
+        np.testing.assert_array_equal(found.depth, expected.depth)
+        np.testing.assert_array_equal(found.error, expected.error)
+        np.testing.assert_array_equal(found.weights, expected.weights)
+        assert [*found.learners] == ["adabins", "bts", "ldrn"]
+    learner = ensemble.load(nothing_but / "bts.stack", device="cpu")(IMAGE)
+    np.testing.assert_allclose(learner.depth, expected.learners["bts"], rtol=1e-6)
+
+
+def test_the_header_tells_scores_sources_and_no_place(job: Job, saved: Path):
+    header = ensemble.load(saved / "own.stack").header
+    rows = {row["name"]: row for row in job.scores["rows"]}
+    assert header.scores is not None
+    assert header.scores["scores"] == rows["meta-rgb+d"]["scores"]
+    assert header.scores["protocol"]["split"] == "test"
+    assert "folds" in header.sources
+    assert "weights of bts/full" in header.sources
+    assert "frames of bts/full" in header.sources
+    assert str(job.cache) not in header.model_dump_json()
+    assert header.versions.keys() == {"stackdepth", "torch", "timm"}
+
+
+def test_sixteen_bits_halve_the_file_and_say_what_they_cost(saved: Path):
+    whole, half = ((saved / name).stat().st_size for name in ("own.stack", "half.stack"))
+    assert half < 0.75 * whole
+    with safe_open(saved / "half.stack", "np") as file:
+        assert {str(file.get_tensor(name).dtype) for name in file.keys()} == {"float16", "int64"}  # noqa: SIM118
+    told = (saved / "told.txt").read_text().splitlines()[-1]
+    assert told.startswith("REL on the test frames: ")
+    rel = [float(word) for word in told.split() if word.startswith("0.")]
+    assert abs(rel[0] - rel[1]) <= 0.0005
+    near, own = (ensemble.load(saved / name)(IMAGE).depth for name in ("half.stack", "own.stack"))
+    assert 0 < np.median(np.abs(near / own - 1)) < 0.01
+
+
+def test_folders_are_those_of_huggingface_hub(saved: Path, tmp_path: Path):
+    assert {path.name for path in (saved / "own").iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    card = (saved / "own" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: stackdepth\n")
+    assert all(word in card for word in ("AdaBins, BTS, LDRN", "## Scores", "## Limits", "## Licence", "rooms"))
+    stack = DepthStack.from_pretrained(saved / "own")
+    stack.save_pretrained(tmp_path / "again")
+    for name in ("README.md", "config.json", "model.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (saved / "own" / name).read_bytes()
+
+
+def test_a_flipped_bit_is_never_believed(saved: Path, tmp_path: Path):
+    expected, generator = ensemble.load(saved / "own.stack", device="cpu")(IMAGE).depth, random.Random(0)
+    whole = (saved / "own.stack").read_bytes()
+    refused = 0
+    for place in [*range(64), *(generator.randrange(len(whole)) for _ in range(60))]:
+        content = bytearray(whole)
+        content[place] ^= 1 << generator.randrange(8)
+        (tmp_path / "own.stack").write_bytes(content)
+        told, stack = "", None
+        try:
+            stack = ensemble.load(tmp_path / "own.stack", device="cpu")
+        except ValueError as error:
+            told = str(error)
+        refused += str(tmp_path / "own.stack") in told
+        assert stack is None or np.array_equal(stack(IMAGE).depth, expected)
+    assert refused >= 120
+
+
+def test_what_is_no_saved_stack_is_refused_by_name(job: Job, tmp_path: Path):
+    (tmp_path / "text.stack").write_text("nothing")
+    best = job.cache / "runs" / "tiny" / "bts" / "full" / "best.safetensors"
+    for place in (tmp_path / "text.stack", best):
+        with pytest.raises(ValueError, match=r"expected what `python -m ensemble\.meta save`"):
+            ensemble.load(place)
+    with pytest.raises(ValueError, match=r"no-such: there is no such file, and as a run"):
+        ensemble.load("no-such", cache_dir=job.cache)
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    words = ("--out", tmp_path / "o", "--cache-dir", job.cache)
+    answer = call("meta", "predict", tmp_path / "text.stack", tmp_path / "photo.png", *words)
+    assert answer.status == 1
+    assert "text.stack: expected what" in answer.err
+
+
+def test_loading_imports_neither_trainer_nor_store(saved: Path, tmp_path: Path):
+    program = (
+        "import json, sys, numpy, ensemble\n"
+        "stack = ensemble.load(sys.argv[1], device='cpu')\n"
+        "print(json.dumps([float(stack(numpy.zeros((48, 64, 3), numpy.uint8)).depth.mean()), sorted(sys.modules)]))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(saved / "own.stack")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+        env={"PYTHONPATH": str(Path(ensemble.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+    )
+    depth, modules = json.loads(ran.stdout)
+    assert depth > 0
+    heavy = {"lightning", "torchmetrics", "matplotlib", "optuna", "sklearn", "cv2", "scipy"}
+    assert not heavy & set(modules)
+
+
+def test_photographs_by_a_saved_stack(job: Job, saved: Path, tmp_path: Path):
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    for stack, out in ((saved / "own.stack", "saved"), ("meta-rgb+d", "run")):
+        done("meta", "predict", stack, tmp_path / "photo.png", "--out", tmp_path / out, "--cache-dir", job.cache)
+    files = {out: {path.name: path.read_bytes() for path in (tmp_path / out).iterdir()} for out in ("saved", "run")}
+    assert len(files["run"]) == 6
+    assert files["saved"] == files["run"]
