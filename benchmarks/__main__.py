@@ -2,14 +2,15 @@
 
 import typer
 
-from benchmarks import allocator, caching, growth, loading, networks, startup, studies
+from benchmarks import allocator, caching, evaluate, growth, loading, networks, startup, studies
 from benchmarks.tables import only_show
 
 
 def main() -> None:
     """Runs every benchmark shortly and shows the tables; docs/benchmarks.md holds those of the long runs."""
     only_show()
-    startup.main(repeats=1)
+    startup.main(before=None, repeats=1)
+    evaluate.main(before=None, cache=None, stacks="meta-d", repeats=1)
     loading.main(root=None, scenes=4, repeats=3)
     caching.main(predictions=None, frames=12, network_frames=1, repeats=2)
     growth.main(small=200, large=2000, repeats=1)

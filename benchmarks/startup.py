@@ -1,4 +1,4 @@
-"""How long a person waits: for ``--help``, for the first training step on rooms, and for the rooms themselves."""
+"""How long a person waits: for ``--help``, for small commands, for the first step of training, for rooms."""
 
 import itertools
 import statistics
@@ -6,26 +6,36 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 
-from benchmarks.tables import Target, in_turn, write_section
-from ensemble.data.rooms.source import RoomsSource
+from benchmarks.spent import LEGACY, REPOSITORY, Spent, checkouts_of, spent_in_turn, unpack_experiment
+from benchmarks.tables import Table, Target, in_turn, write_section
+from ensemble.data.rooms.source import RoomsSource, write_rooms
 from ensemble.settings.schema import RoomsSettings
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+TORCH = "import torch"
+WITH_TORCH = ("meta predict", "base import")
+"""Small commands that need torch; the others do not."""
 
 
-def main(repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 3) -> None:
+def main(
+    before: Annotated[Path | None, typer.Option(help="Checkout of an earlier commit, to run in turn.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 3,
+) -> None:
     """Measures the start of commands and writes its section."""
     commands = ("base", "meta", "study", "data", "report")
     helps = in_turn({name: _running(f"ensemble.{name}", "--help") for name in commands}, repeats=repeats)
     with tempfile.TemporaryDirectory() as folder:
         first = statistics.median(_seconds_to_first_step(Path(folder) / str(number)) for number in range(repeats))
+    with tempfile.TemporaryDirectory() as folder:
+        checkouts = checkouts_of(before)
+        small = spent_in_turn(_small_commands(Path(folder)), checkouts, repeats=repeats)
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "ensemble.base", "--help"],
         cwd=REPOSITORY, capture_output=True, text=True, check=True,
@@ -40,9 +50,55 @@ def main(repeats: Annotated[int, typer.Option(min=1, help="Of everything that is
             Target("the same without importing torch", "yes", "no" if has_torch else "yes", not has_torch),
             Target("`train bts` on rooms to its first step", "< 15 s", f"{first:.1f} s", first < 15),
             Target("rooms of 96x128, one core", ">= 30 frames/s", f"{rooms:.0f} frames/s", rooms >= 30),
+            *_small_targets(small),
         ],
-        parts=["`--help` of the others: " + ", ".join(f"{name} {value:.2f} s" for name, value in helps.items())],
+        parts=[
+            "`--help` of the others: " + ", ".join(f"{name} {value:.2f} s" for name, value in helps.items()),
+            "Small commands to their end, processor time and most memory:",
+            Table(
+                ("command", "commit", "processor, s", "peak MB"),
+                [(*key, f"{each.seconds:.2f}", f"{each.megabytes:.0f}") for key, each in small.items()],
+            ),
+        ],
     )
+
+
+def _small_targets(small: Mapping[tuple[str, str], Spent]) -> list[Target]:
+    found = []
+    for command in dict.fromkeys(command for command, _ in small if command != TORCH):
+        seconds, limit = small[command, "now"].seconds, 3.5 if command in WITH_TORCH else 1.0
+        why = "timm imports torchvision, and that torch._dynamo" if command == "meta predict" else ""
+        why = why if seconds > limit else ""
+        what = f"processor time of a small `{command}`"
+        found.append(Target(what, f"<= {limit} s", f"{seconds:.2f} s", seconds <= limit, why))
+    if ("base import", "before") in small:
+        most = small["base import", "before"].megabytes
+        share, least = (small[command, "now"].megabytes / most for command in ("base import", TORCH))
+        why = f"`import torch` alone takes {least:.0%}" if share > 0.6 else ""
+        found.append(Target("peak memory of `base import`", "<= 60 % of before", f"{share:.0%}", share <= 0.6, why))
+    return found
+
+
+def _small_commands(folder: Path) -> dict[str, Sequence[str]]:
+    """Commands of a few frames, and what they read."""
+    unpack_experiment(folder)
+    source = RoomsSource(RoomsSettings(scenes=5, test_scenes=2, frames=2), (32, 48))
+    for frame in source.frames:
+        path = folder / "maps" / f"{frame.id}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, source.read(frame).depth)
+    write_rooms(folder / "rooms", RoomsSettings(scenes=2, test_scenes=1, frames=1), (48, 64))
+    cache = ("--cache-dir", str(folder / "cache"))
+    given = ("--role", "validation", "--rebuild", "--config", str(LEGACY / "legacy.yaml"), *cache)
+    photograph = (str(folder / "expected/small.png"), "--out", str(folder / "photographs"))
+    return {
+        TORCH: ("-c", "import torch"),
+        "meta predict": ("-m", "ensemble.meta", "predict", "meta-d", *photograph, *cache),
+        "base import": ("-m", "ensemble.base", "import", "mine", str(folder / "maps"), *given),
+        "base verify": ("-m", "ensemble.base", "verify", *cache),
+        "report": ("-m", "ensemble.report", "legacy/meta-d", "--out", str(folder / "report"), *cache),
+        "data doctor": ("-m", "ensemble.data", "doctor", str(folder / "rooms")),
+    }
 
 
 def _rooms_per_second(repeats: int) -> float:

@@ -2,20 +2,29 @@
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from command_lines import LEARNER_NAMES, Job, call, done
+from torch import Tensor
 
 from ensemble.data import open_source
+from ensemble.data.division import open_experiment
+from ensemble.data.held_out import test_frames as scored_frames
+from ensemble.data.rooms.source import RoomsSource
+from ensemble.data.source import Frame, RawFrame
 from ensemble.data.splits import training_frames
 from ensemble.evaluation.constant import MeanLogDepth
-from ensemble.runs.paths import Outputs
+from ensemble.evaluation.evaluate import evaluate_stacks
+from ensemble.evaluation.results.gallery import read_galleries
+from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
 from ensemble.stacking.stack import load_stack, stacked
 from ensemble.training.networks import build_stack
+from meta.unet import MetaUNet
 
 
 @pytest.mark.parametrize("inputs", ["d", "rgb", "rgb+d"])
@@ -62,6 +71,38 @@ def test_the_constant_is_the_mean_log_depth_of_training_frames(job: Job):
     found = MeanLogDepth(frames, settings.data).depth(source)
     assert found.shape == (1, 1, 48, 64)
     np.testing.assert_allclose(found[0, 0].numpy(), np.exp(np.mean(depths, axis=0)), rtol=1e-5)
+
+
+def test_frames_are_decoded_once_and_fused_once_by_every_fit(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """But for the best, the median and the worst frame of a stack, which are known when all are scored."""
+    cache = job.copy_to(tmp_path)
+    where = Outputs(cache)
+    stacks = [load_stack(where.find_run(f"tiny/meta-{inputs}"), where) for inputs in ("d", "rgb+d")]
+    for stack in stacks:
+        stack.run.uncertainty.unlink(missing_ok=True)
+    fused: Counter[str] = Counter()
+    decoded: Counter[str] = Counter()
+    fuse, read = MetaUNet.fuse, RoomsSource.read
+
+    def counted_fuse(network: MetaUNet, maps: Tensor, depths: Tensor) -> Tensor:
+        fused.update({stack.name: len(maps) for stack in stacks if stack.network is network})
+        return fuse(network, maps, depths)
+
+    def counted_read(source: RoomsSource, frame: Frame) -> RawFrame:
+        decoded[frame.id] += 1
+        return read(source, frame)
+
+    monkeypatch.setattr(MetaUNet, "fuse", counted_fuse)
+    monkeypatch.setattr(RoomsSource, "read", counted_read)
+    evaluate_stacks(stacks, where, tmp_path / "report")
+    settings = stacks[0].settings
+    frames = open_experiment(where, settings).division.frames.fit
+    tested = scored_frames(open_source(settings.data), settings.data)
+    shown = read_galleries(Run(tmp_path / "report").gallery)
+    ranked = [image.row.frame for gallery in shown for image in gallery.images]
+    assert len(ranked) == 3 * len(stacks)
+    assert fused == {stack.name: len(frames) + len(tested) + 3 for stack in stacks}
+    assert decoded == {frame.id: 1 for frame in frames} | {frame.id: 1 + (frame.id in ranked) for frame in tested}
 
 
 def test_scores_per_image_average_to_the_table(job: Job):
