@@ -21,21 +21,14 @@ from ensemble.training.networks import build_learner, load_network, unloaded, we
 
 @dataclass(frozen=True)
 class TrainedLearner:
-    """One model of a learner: a finished run, or depth maps that were imported.
+    """One model of a learner: a finished run, or depth maps that were imported."""
 
-    Attributes:
-        settings: What it was trained or imported with.
-        run: Its files.
-        weights: Fingerprint of its best weights and of how its network is built; of an import, of unit and alignment.
-        imported: What was imported, by role; empty for a network of ours.
-        prefix: Of its weights' names, where the run is that of a stack that it was trained with.
-    """
-
-    settings: LearnerSettings | ImportSettings
+    settings: LearnerSettings | ImportSettings  # what it was trained or imported with
     run: Run
-    weights: str
+    weights: str  # fingerprint of its best weights and of how its network is built; of an import, of unit and alignment
     imported: Mapping[str, ImportedRole] = field(default_factory=dict)
-    prefix: str = ""
+    """What was imported, by role; empty for a network of ours."""
+    prefix: str = ""  # of its weights' names, where the run is that of a stack that it was trained with
 
     @property
     def name(self) -> str:

@@ -24,15 +24,11 @@ from ensemble.training.networks import weights_fingerprint
 
 @dataclass(frozen=True)
 class LevelZero:
-    """One learner as a stack meets it.
+    """One learner as a stack meets it."""
 
-    Attributes:
-        tested: Models whose mean predicts validation, test and new images.
-        folds: Models that predict the frames to fit that they never saw, fold by fold; empty where rows are in-sample.
-    """
-
-    tested: tuple[TrainedLearner, ...]
+    tested: tuple[TrainedLearner, ...]  # models whose mean predicts validation, test and new images
     folds: tuple[TrainedLearner, ...] = ()
+    """Models that predict the frames to fit that they never saw, fold by fold; empty where rows are in-sample."""
 
     @property
     def name(self) -> str:

@@ -17,19 +17,12 @@ from ensemble.runs.paths import Outputs, Run
 
 @dataclass(frozen=True)
 class Written:
-    """What a report said, and where it is.
-
-    Attributes:
-        folder: Holds all files.
-        names: Of the files.
-        summary: Sentences.
-        json: Everything as text for other programs.
-    """
+    """What a report said, and where it is."""
 
     folder: Path
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the files
     summary: tuple[str, ...]
-    json: str
+    json: str  # everything as text for other programs
 
 
 def write_report(

@@ -19,24 +19,19 @@ Metres = Annotated[float, Field(gt=0)]
 
 
 class KindFacts(BaseModel):
-    """What is known of all data of a kind.
-
-    Attributes:
-        title: Name for people.
-        variable: Environment variable that names the folder where no setting does; none where nothing is on disk.
-        frame: Height and width of its frames, or of the frame that ``data.border`` counts the pixels of; the default of
-            ``data.size``.
-        max_depth: Metres; the default of ``data.max_depth``.
-        likely_depth: Metres between which the median depth of a frame lies; outside of them a unit is in doubt.
-    """
+    """What is known of all data of a kind."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    title: str
+    title: str  # name for people
     variable: str | None = None
+    """Environment variable that names the folder where no setting does; none where nothing is on disk."""
     frame: tuple[Side, Side]
-    max_depth: Metres
+    """Height and width of its frames, or of the frame that ``data.border`` counts the pixels of; the default of
+    ``data.size``."""
+    max_depth: Metres  # metres; the default of ``data.max_depth``
     likely_depth: tuple[Metres, Metres]
+    """Metres between which the median depth of a frame lies; outside of them a unit is in doubt."""
 
     @model_validator(mode="after")
     def _range_ascends(self) -> Self:

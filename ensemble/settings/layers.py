@@ -51,19 +51,13 @@ def known_inputs() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person chose settings by; everything else follows from files.
-
-    Attributes:
-        kind: Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``.
-        root: Folder of the data.
-        config: An experiment file.
-        assignments: ``section.key=value``, as given with ``--set``.
-    """
+    """What a person chose settings by; everything else follows from files."""
 
     kind: str | None = None
-    root: Path | None = None
+    """Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``."""
+    root: Path | None = None  # folder of the data
     config: Path | None = None
-    assignments: Sequence[str] = ()
+    assignments: Sequence[str] = ()  # ``section.key=value``, as given with ``--set``
 
     @property
     def words(self) -> list[str]:

@@ -22,19 +22,12 @@ CHOSEN_BY = "abs_rel"
 
 @dataclass(frozen=True)
 class Baselines:
-    """What was learnt from rows of training.
+    """What was learnt from rows of training."""
 
-    Attributes:
-        rows: ``oof``, or ``validation`` where the models of folds are not there: never what learners were trained on.
-        best: The best single learner.
-        scores: Mean of ``CHOSEN_BY`` over the rows, by learner.
-        combiners: Fitted weights, by the name in the tables.
-    """
-
-    rows: str
-    best: str
-    scores: Mapping[str, float]
-    combiners: Mapping[str, Combiner]
+    rows: str  # ``oof``, or ``validation`` where the models of folds are not there: never what learners were trained on
+    best: str  # the best single learner
+    scores: Mapping[str, float]  # mean of ``CHOSEN_BY`` over the rows, by learner
+    combiners: Mapping[str, Combiner]  # fitted weights, by the name in the tables
 
 
 def fit_baselines(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Baselines:

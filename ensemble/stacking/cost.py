@@ -15,13 +15,9 @@ from meta.inputs import channel_count
 
 @dataclass
 class Costs:
-    """Measures networks once per process and sums them up.
+    """Measures networks once per process and sums them up."""
 
-    Attributes:
-        outputs: Where the learners' runs are.
-    """
-
-    outputs: Outputs
+    outputs: Outputs  # where the learners' runs are
     _measured: dict[str, Profile] = field(default_factory=dict)
 
     def of(self, settings: StackSettings) -> dict[str, float]:

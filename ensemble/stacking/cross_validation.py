@@ -30,23 +30,14 @@ NEVER = 1_000_000
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """A stack beside the plain mean, on out-of-fold rows.
+    """A stack beside the plain mean, on out-of-fold rows."""
 
-    Attributes:
-        name: Of the stack.
-        frames: Number of frames that were scored.
-        scenes: Number of their scenes.
-        repeats: Fits per fold, from different seeds; their scores are averaged per frame.
-        scores: Row -> metric -> mean over frames.
-        differences: Stack minus mean, metric by metric.
-    """
-
-    name: str
-    frames: int
-    scenes: int
-    repeats: int
-    scores: Mapping[str, Mapping[str, float]]
-    differences: tuple[Difference, ...]
+    name: str  # of the stack
+    frames: int  # number of frames that were scored
+    scenes: int  # number of their scenes
+    repeats: int  # fits per fold, from different seeds; their scores are averaged per frame
+    scores: Mapping[str, Mapping[str, float]]  # row -> metric -> mean over frames
+    differences: tuple[Difference, ...]  # stack minus mean, metric by metric
 
     @property
     def gain(self) -> float:

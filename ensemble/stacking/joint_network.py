@@ -22,17 +22,11 @@ Weigh = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class LiveAnswer:
-    """What a live stack returns.
+    """What a live stack returns."""
 
-    Attributes:
-        predictions: Of every learner.
-        depths: Metres, [b k h w], as the meta-learner has seen them.
-        depth: Fused depth in metres, [b 1 h w].
-    """
-
-    predictions: Mapping[str, DepthPrediction]
-    depths: Tensor
-    depth: Tensor
+    predictions: Mapping[str, DepthPrediction]  # of every learner
+    depths: Tensor  # metres, [b k h w], as the meta-learner has seen them
+    depth: Tensor  # fused depth in metres, [b 1 h w]
 
 
 class LiveStack(nn.Module):
@@ -134,15 +128,10 @@ def live_losses(
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates of a part.
+    """Learning rates of a part."""
 
-    Attributes:
-        lr: Largest learning rate.
-        encoder_lr_factor: That of its encoder as a multiple of ``lr``.
-    """
-
-    lr: float
-    encoder_lr_factor: float = 1.0
+    lr: float  # largest learning rate
+    encoder_lr_factor: float = 1.0  # that of its encoder as a multiple of ``lr``
 
 
 def live_groups(network: nn.Module, *, rates: Mapping[str, Rates]) -> list[ParameterGroup]:

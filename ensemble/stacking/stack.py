@@ -20,21 +20,13 @@ from meta.unet import MetaUNet
 
 @dataclass(frozen=True)
 class Stack:
-    """A fitted meta-learner.
+    """A fitted meta-learner."""
 
-    Attributes:
-        name: Of its run.
-        settings: What it was fitted with.
-        run: Its files.
-        learners: What it weighs, in order.
-        network: Ready to predict.
-    """
-
-    name: str
-    settings: StackSettings
+    name: str  # of its run
+    settings: StackSettings  # what it was fitted with
     run: Run
-    learners: tuple[LevelZero, ...]
-    network: MetaUNet
+    learners: tuple[LevelZero, ...]  # what it weighs, in order
+    network: MetaUNet  # ready to predict
 
 
 def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack:

@@ -17,21 +17,13 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Every pair of rows on the eight metrics, and how it was resampled.
+    """Every pair of rows on the eight metrics, and how it was resampled."""
 
-    Attributes:
-        differences: Pairs in the order of the rows, metrics in the order of the table.
-        by: What was drawn.
-        resamples: How often; 0 where there is a single scene and so nothing to draw.
-        images: Images that were compared.
-        scenes: Scenes that they come from.
-    """
-
-    differences: tuple[Difference, ...]
-    by: Resampling
-    resamples: int
-    images: int
-    scenes: int
+    differences: tuple[Difference, ...]  # pairs in the order of the rows, metrics in the order of the table
+    by: Resampling  # what was drawn
+    resamples: int  # how often; 0 where there is a single scene and so nothing to draw
+    images: int  # images that were compared
+    scenes: int  # scenes that they come from
 
     def of(self, row: str, reference: str, metric: str) -> Difference | None:
         """``row`` minus ``reference``, whichever way round it was compared; absent where it was not."""

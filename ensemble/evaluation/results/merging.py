@@ -15,19 +15,12 @@ AGREEMENT = 1e-6
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is known of the rows of one evaluation, or of several merged ones.
-
-    Attributes:
-        scores: The table.
-        images: Scores per row, repeat and image.
-        details: By name of the stack.
-        galleries: By name of the stack.
-    """
+    """All that is known of the rows of one evaluation, or of several merged ones."""
 
     scores: Scores
-    images: tuple[ImageScore, ...]
-    details: Mapping[str, StackDetails]
-    galleries: Mapping[str, Gallery]
+    images: tuple[ImageScore, ...]  # scores per row, repeat and image
+    details: Mapping[str, StackDetails]  # by name of the stack
+    galleries: Mapping[str, Gallery]  # by name of the stack
 
 
 def read_evaluation(run: Run) -> Evaluation:

@@ -14,34 +14,22 @@ SCHEMA = 1
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class ProtocolScores:
-    """All rows under one protocol.
+    """All rows under one protocol."""
 
-    Attributes:
-        scores: The table, with the protocol as it was applied.
-        source: Where the protocol is published; empty for ours.
-        remembered: What of it is from memory and not read there.
-        departures: In what these scores are made otherwise than there.
-        other_flip: Whether it is published with flip averaging and these rows were made without, or the reverse.
-    """
-
-    scores: Scores
-    source: str = ""
-    remembered: str = ""
-    departures: tuple[str, ...] = ()
+    scores: Scores  # the table, with the protocol as it was applied
+    source: str = ""  # where the protocol is published; empty for ours
+    remembered: str = ""  # what of it is from memory and not read there
+    departures: tuple[str, ...] = ()  # in what these scores are made otherwise than there
     other_flip: bool = False
+    """Whether it is published with flip averaging and these rows were made without, or the reverse."""
 
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class ProtocolComparison:
-    """The same cached rows under several protocols, ours first.
+    """The same cached rows under several protocols, ours first."""
 
-    Attributes:
-        schema: Version of this layout.
-        protocols: By name.
-    """
-
-    schema: int
-    protocols: dict[str, ProtocolScores]
+    schema: int  # version of this layout
+    protocols: dict[str, ProtocolScores]  # by name
 
     def __post_init__(self) -> None:
         """Refuses protocols that were not applied to the same rows."""

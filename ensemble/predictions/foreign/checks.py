@@ -29,25 +29,15 @@ ALIGNED_FRAMES, ALIGNED_PIXELS = 1000, 500
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """An import as it was asked for.
+    """An import as it was asked for."""
 
-    Attributes:
-        settings: Of the learner; its alignment is decided by the rows.
-        place: Folder of depth maps, or one HDF5 file.
-        role: What the frames are.
-        align: Fit a scale and a shift, or use those that were fitted to rows of training before.
-        relative: The user says that the maps have no scale.
-        rebuild: Throw the rows of this role away first.
-        options: Of the command line that chose data and experiment file, for commands in messages.
-    """
-
-    settings: ImportSettings
-    place: Path
-    role: Role
-    align: bool = False
-    relative: bool = False
-    rebuild: bool = False
-    options: tuple[str, ...] = ()
+    settings: ImportSettings  # of the learner; its alignment is decided by the rows
+    place: Path  # folder of depth maps, or one HDF5 file
+    role: Role  # what the frames are
+    align: bool = False  # fit a scale and a shift, or use those that were fitted to rows of training before
+    relative: bool = False  # the user says that the maps have no scale
+    rebuild: bool = False  # throw the rows of this role away first
+    options: tuple[str, ...] = ()  # of the command line that chose data and experiment file, for commands in messages
 
     def command(self, outputs: Outputs, *, align: bool = False) -> str:
         """This import as a command line.
@@ -69,21 +59,13 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class CheckedMaps:
-    """What all maps of a role say before one of them is stored.
+    """What all maps of a role say before one of them is stored."""
 
-    Attributes:
-        content: Fingerprint of the maps, by model.
-        median: Of the depth of every frame, as read.
-        depths: Sampled pixels with a truth; empty where no truth may be read.
-        truth: Metres at these pixels.
-        frames: Number of frames that were sampled.
-    """
-
-    content: Mapping[str, str]
-    median: Mapping[str, float]
-    depths: Float64[np.ndarray, " n"]
-    truth: Float64[np.ndarray, " n"]
-    frames: int
+    content: Mapping[str, str]  # fingerprint of the maps, by model
+    median: Mapping[str, float]  # of the depth of every frame, as read
+    depths: Float64[np.ndarray, " n"]  # sampled pixels with a truth; empty where no truth may be read
+    truth: Float64[np.ndarray, " n"]  # metres at these pixels
+    frames: int  # number of frames that were sampled
 
 
 def model_of(fold: int | None) -> str:

@@ -16,19 +16,12 @@ PLACEHOLDER = "DIR"
 
 
 class ImportedRole(Settings):
-    """The depth maps of one role.
+    """The depth maps of one role."""
 
-    Attributes:
-        folder: Where they lay.
-        content: Fingerprint of all maps as they were read, with their frames.
-        frames: How many.
-        median: Metres, over a sample of the pixels.
-    """
-
-    folder: str
-    content: str
+    folder: str  # where they lay
+    content: str  # fingerprint of all maps as they were read, with their frames
     frames: int
-    median: float
+    median: float  # metres, over a sample of the pixels
 
 
 class _Record(Settings):

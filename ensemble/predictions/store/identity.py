@@ -41,25 +41,15 @@ class DamagedCacheError(CacheError):
 
 @dataclass(frozen=True)
 class CacheIdentity:
-    """What the rows of one store were made from.
+    """What the rows of one store were made from."""
 
-    Attributes:
-        learner: Name in ``LEARNERS``, or of a learner from elsewhere.
-        role: Which frames, seen from the learner: ``fit`` it was trained on, ``oof`` its fold never saw.
-        fold: The fold whose model predicted; ``None`` for the model of the full fit.
-        weights: Hexadecimal fingerprint of the weights.
-        preprocessing: Hexadecimal fingerprint of everything between file and network, and back.
-        frames: Hexadecimal fingerprint of the file list.
-        folds: Hexadecimal fingerprint of how the scenes to fit are divided into folds.
-    """
-
-    learner: str
-    role: Role
-    fold: int | None
-    weights: str
-    preprocessing: str
-    frames: str
-    folds: str
+    learner: str  # name in ``LEARNERS``, or of a learner from elsewhere
+    role: Role  # which frames, seen from the learner: ``fit`` it was trained on, ``oof`` its fold never saw
+    fold: int | None  # the fold whose model predicted; ``None`` for the model of the full fit
+    weights: str  # hexadecimal fingerprint of the weights
+    preprocessing: str  # hexadecimal fingerprint of everything between file and network, and back
+    frames: str  # hexadecimal fingerprint of the file list
+    folds: str  # hexadecimal fingerprint of how the scenes to fit are divided into folds
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.+-]{1,128}", self.learner):

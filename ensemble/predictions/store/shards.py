@@ -48,21 +48,13 @@ PARSE_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryEr
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What is known of a shard after it was looked through, without its depth.
-
-    Attributes:
-        path: The file.
-        description: What it says it was made from.
-        frames: Frame ids in the order of the rows.
-        crc32: Checksum of every row.
-        offsets: Where in the file each row begins; empty where rows are compressed.
-    """
+    """What is known of a shard after it was looked through, without its depth."""
 
     path: Path
-    description: Description
-    frames: tuple[str, ...]
-    crc32: UInt32[np.ndarray, " n"]
-    offsets: tuple[int, ...]
+    description: Description  # what it says it was made from
+    frames: tuple[str, ...]  # frame ids in the order of the rows
+    crc32: UInt32[np.ndarray, " n"]  # checksum of every row
+    offsets: tuple[int, ...]  # where in the file each row begins; empty where rows are compressed
 
 
 def shard_paths(directory: Path) -> list[Path]:

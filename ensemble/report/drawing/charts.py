@@ -14,17 +14,11 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart.
+    """One line of a chart."""
 
-    Attributes:
-        label: What the legend says.
-        parts: Points in order; where a part ends the line is interrupted.
-        style: Number of its colour and dashes.
-    """
-
-    label: str
-    parts: tuple[tuple[Point, ...], ...]
-    style: int
+    label: str  # what the legend says
+    parts: tuple[tuple[Point, ...], ...]  # points in order; where a part ends the line is interrupted
+    style: int  # number of its colour and dashes
 
     @property
     def points(self) -> Iterable[Point]:
@@ -34,19 +28,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart and what belongs around it.
+    """A drawn chart and what belongs around it."""
 
-    Attributes:
-        title: Stands above it.
-        svg: The drawing.
-        lines: For the legend.
-        note: Stands below it.
-    """
-
-    title: str
+    title: str  # stands above it
     svg: Markup
     lines: tuple[Line, ...]
-    note: str = ""
+    note: str = ""  # stands below it
 
 
 def line_chart(

@@ -63,19 +63,12 @@ class ColourBar:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All strips of one stack; a kind of panel has one scale in all of them.
+    """All strips of one stack; a kind of panel has one scale in all of them."""
 
-    Attributes:
-        stack: Its name for people.
-        columns: Panels side by side where there is room, so that a learner's weights stand below its depth.
-        strips: One per frame.
-        bars: One per kind of panel.
-    """
-
-    stack: str
-    columns: int
-    strips: tuple[Strip, ...]
-    bars: tuple[ColourBar, ...]
+    stack: str  # its name for people
+    columns: int  # panels side by side where there is room, so that a learner's weights stand below its depth
+    strips: tuple[Strip, ...]  # one per frame
+    bars: tuple[ColourBar, ...]  # one per kind of panel
 
 
 def draw_gallery(gallery: Gallery, title: str) -> Pictures:

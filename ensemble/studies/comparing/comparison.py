@@ -29,37 +29,21 @@ from ensemble.studies.storage.records import Trial, begun_trials, best_of
 
 @dataclass(frozen=True)
 class ArmResult:
-    """The best setting of one arm.
-
-    Attributes:
-        study: Name of its study.
-        arm: Which arm.
-        best: Its best trial; ``None`` where none is complete.
-        value: Mean over validation frames of the metric: of that trial, or of its repeats.
-        low: Lower end of the 95 % interval over scenes; absent where there are fewer than two scenes.
-        high: Upper end.
-        deviation: Over repeats.
-        repeats: Fits that ``value`` is the mean of.
-        failed_repeats: Seed -> why its fit failed; these are left out of ``value``.
-        plain_mean: The same metric of the plain mean of its learners' cached depth; frozen arms have it.
-        learners_seconds: Training time of the learners that it rests on; none for joint training.
-        trials: All of its trials.
-        numbers: Tuned setting -> value of the best trial.
-    """
+    """The best setting of one arm."""
 
     study: str
     arm: Arm
-    best: Trial | None
-    value: float | None
-    low: float | None
-    high: float | None
-    deviation: float | None
-    repeats: int
-    failed_repeats: Mapping[int, str]
-    plain_mean: float | None
-    learners_seconds: float
+    best: Trial | None  # its best trial; ``None`` where none is complete
+    value: float | None  # mean over validation frames of the metric: of that trial, or of its repeats
+    low: float | None  # lower end of the 95 % interval over scenes; absent where there are fewer than two scenes
+    high: float | None  # upper end
+    deviation: float | None  # over repeats
+    repeats: int  # fits that ``value`` is the mean of
+    failed_repeats: Mapping[int, str]  # seed -> why its fit failed; these are left out of ``value``
+    plain_mean: float | None  # the same metric of the plain mean of its learners' cached depth; frozen arms have it
+    learners_seconds: float  # training time of the learners that it rests on; none for joint training
     trials: tuple[Trial, ...]
-    numbers: Mapping[str, Any]
+    numbers: Mapping[str, Any]  # tuned setting -> value of the best trial
 
     @property
     def name(self) -> str:
@@ -84,29 +68,17 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that the pages tell.
-
-    Attributes:
-        studies: What was compared.
-        metric: Objective on the validation scenes.
-        arms: Every arm.
-        differences: Every pair of arms; empty where there are fewer than two scenes.
-        scenes: Number of validation scenes.
-        frames: Number of validation frames.
-        pools: Study -> its trials as they are looked at together.
-        budget: Of a trial, and of the repeats where there are any, in words.
-        seeds: Of the repeats.
-    """
+    """Everything that the pages tell."""
 
     studies: tuple[StudySettings, ...]
-    metric: str
+    metric: str  # objective on the validation scenes
     arms: tuple[ArmResult, ...]
-    differences: tuple[Difference, ...]
-    scenes: int
-    frames: int
-    pools: Mapping[str, tuple[Pool, ...]]
-    budget: str
-    seeds: tuple[int, ...]
+    differences: tuple[Difference, ...]  # every pair of arms; empty where there are fewer than two scenes
+    scenes: int  # number of validation scenes
+    frames: int  # number of validation frames
+    pools: Mapping[str, tuple[Pool, ...]]  # study -> its trials as they are looked at together
+    budget: str  # of a trial, and of the repeats where there are any, in words
+    seeds: tuple[int, ...]  # of the repeats
 
 
 @dataclass

@@ -20,15 +20,10 @@ CHOSEN = ("inputs", "learners")
 
 @dataclass(frozen=True)
 class Arm:
-    """One combination of answers.
+    """One combination of answers."""
 
-    Attributes:
-        name: Of its folder and of its part of the storage.
-        answers: Question -> answer.
-    """
-
-    name: str
-    answers: Mapping[str, Any] = field(hash=False)
+    name: str  # of its folder and of its part of the storage
+    answers: Mapping[str, Any] = field(hash=False)  # question -> answer
 
     @property
     def title(self) -> str:

@@ -24,19 +24,13 @@ WRITTEN = ("encoder", "network", "loss", "training", "rows", "level0", "mode", "
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial and what it was fitted with.
+    """The best trial and what it was fitted with."""
 
-    Attributes:
-        trial: As the storage knows it.
-        settings: Of its fit.
-        told: Its values in words.
-        assignments: Of frames, which a fit takes from its learners and not from a file, so that they must be repeated.
-    """
-
-    trial: Trial
-    settings: StackSettings
-    told: str
+    trial: Trial  # as the storage knows it
+    settings: StackSettings  # of its fit
+    told: str  # its values in words
     assignments: tuple[str, ...]
+    """Of frames, which a fit takes from its learners and not from a file, so that they must be repeated."""
 
 
 def write_best(study: StudySettings, trials: Sequence[Trial], outputs: Outputs, file: Path, *, arm: str | None) -> Best:

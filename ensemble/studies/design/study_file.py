@@ -28,25 +28,17 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 
 
 class NumberSettings(Settings):
-    """One tuned setting: a range, or a list of choices.
-
-    Attributes:
-        low: Smallest value.
-        high: Largest value.
-        log: Whether values are drawn evenly in their logarithm.
-        whole: Whether only whole numbers are meant.
-        step: Distance of neighbouring values.
-        choices: Values instead of a range; lists are allowed, for example widths of a decoder.
-        only: Arms in which it is tuned: question -> answers; every arm where absent.
-    """
+    """One tuned setting: a range, or a list of choices."""
 
     low: float | None = None
     high: float | None = None
-    log: bool = False
-    whole: bool = False
-    step: PositiveNumber | None = None
+    log: bool = False  # whether values are drawn evenly in their logarithm
+    whole: bool = False  # whether only whole numbers are meant
+    step: PositiveNumber | None = None  # distance of neighbouring values
     choices: Annotated[tuple[Any, ...], Field(min_length=2)] | None = None
+    """Values instead of a range; lists are allowed, for example widths of a decoder."""
     only: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Arms in which it is tuned: question -> answers; every arm where absent."""
 
     @model_validator(mode="after")
     def _range_or_choices(self) -> Self:
@@ -62,17 +54,11 @@ class NumberSettings(Settings):
 
 
 class BudgetSettings(Settings):
-    """What every trial may spend, the same in every arm; exactly one of the three.
+    """What every trial may spend, the same in every arm; exactly one of the three."""
 
-    Attributes:
-        steps: Optimiser steps.
-        seconds: Seconds of training.
-        gpu_seconds: Seconds of training on one GPU; arms are refused where there is none.
-    """
-
-    steps: Positive | None = None
-    seconds: PositiveNumber | None = None
-    gpu_seconds: PositiveNumber | None = None
+    steps: Positive | None = None  # optimiser steps
+    seconds: PositiveNumber | None = None  # seconds of training
+    gpu_seconds: PositiveNumber | None = None  # seconds of training on one GPU; arms are refused where there is none
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -100,47 +86,30 @@ class BudgetSettings(Settings):
 
 
 class SamplerSettings(Settings):
-    """How numbers are drawn within an arm.
+    """How numbers are drawn within an arm."""
 
-    Attributes:
-        kind: ``tpe`` learns from the trials of the arm, ``random`` does not.
-        seed: Of the draws; the n-th draw of an arm follows from it alone where one worker runs.
-        startup: Random trials of an arm before TPE begins.
-    """
-
-    kind: Literal["tpe", "random"] = "tpe"
+    kind: Literal["tpe", "random"] = "tpe"  # ``tpe`` learns from the trials of the arm, ``random`` does not
     seed: Annotated[int, Field(ge=0)] = 0
-    startup: Annotated[int, Field(ge=1)] = 5
+    """Of the draws; the n-th draw of an arm follows from it alone where one worker runs."""
+    startup: Annotated[int, Field(ge=1)] = 5  # random trials of an arm before TPE begins
 
 
 class PrunerSettings(Settings):
-    """Which trials are stopped early, judged against trials of their own arm at the same share of the budget.
-
-    Attributes:
-        kind: ``median`` stops what is worse than the median, ``hyperband`` halves again and again.
-        startup: Finished trials of an arm before the median counts.
-        warmup: Percent of the budget that every trial may spend.
-        reduction: Of hyperband: one in so many goes on.
-    """
+    """Which trials are stopped early, judged against trials of their own arm at the same share of the budget."""
 
     kind: Literal["none", "median", "hyperband"] = "none"
-    startup: Annotated[int, Field(ge=1)] = 4
-    warmup: Percent = 30
-    reduction: Annotated[int, Field(ge=2)] = 3
+    """``median`` stops what is worse than the median, ``hyperband`` halves again and again."""
+    startup: Annotated[int, Field(ge=1)] = 4  # finished trials of an arm before the median counts
+    warmup: Percent = 30  # percent of the budget that every trial may spend
+    reduction: Annotated[int, Field(ge=2)] = 3  # of hyperband: one in so many goes on
 
 
 class ConstraintSettings(Settings):
-    """Limits on the cost of a whole stack: learners and meta-learner on one frame of the working size.
+    """Limits on the cost of a whole stack: learners and meta-learner on one frame of the working size."""
 
-    Attributes:
-        parameters: Most parameters.
-        mul_adds: Most multiply-adds.
-        milliseconds: Longest time for one frame on the device of training.
-    """
-
-    parameters: PositiveNumber | None = None
-    mul_adds: PositiveNumber | None = None
-    milliseconds: PositiveNumber | None = None
+    parameters: PositiveNumber | None = None  # most parameters
+    mul_adds: PositiveNumber | None = None  # most multiply-adds
+    milliseconds: PositiveNumber | None = None  # longest time for one frame on the device of training
 
     @property
     def limits(self) -> dict[str, float]:
@@ -149,19 +118,12 @@ class ConstraintSettings(Settings):
 
 
 class StorageSettings(Settings):
-    """How long workers wait for the storage and for each other.
+    """How long workers wait for the storage and for each other."""
 
-    Attributes:
-        timeout: Seconds that a worker waits for a storage that is down before it gives up.
-        heartbeat: Seconds between two signs of life of a running trial (SQLite and PostgreSQL).
-        grace: Seconds without a sign of life after which a trial counts as dead.
-        max_retry: How often a dead trial is run again.
-    """
-
-    timeout: PositiveNumber = 300.0
-    heartbeat: Positive = 15
-    grace: Positive = 60
-    max_retry: Annotated[int, Field(ge=0)] = 3
+    timeout: PositiveNumber = 300.0  # seconds that a worker waits for a storage that is down before it gives up
+    heartbeat: Positive = 15  # seconds between two signs of life of a running trial (SQLite and PostgreSQL)
+    grace: Positive = 60  # seconds without a sign of life after which a trial counts as dead
+    max_retry: Annotated[int, Field(ge=0)] = 3  # how often a dead trial is run again
 
     @model_validator(mode="after")
     def _grace_is_longer(self) -> Self:
@@ -171,54 +133,35 @@ class StorageSettings(Settings):
 
 
 class PreparedSettings(Settings):
-    """Learners that are trained before the first trial where they are missing.
+    """Learners that are trained before the first trial where they are missing."""
 
-    Attributes:
-        experiment: Under which name; that of the study's experiment file where absent.
-        set: Settings of all its learners, as with ``--set``.
-        learners: Settings of single learners on top: learner -> settings.
-    """
-
-    experiment: Name | None = None
-    set: dict[str, Any] = Field(default_factory=dict)
+    experiment: Name | None = None  # under which name; that of the study's experiment file where absent
+    set: dict[str, Any] = Field(default_factory=dict)  # settings of all its learners, as with ``--set``
     learners: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of single learners on top: learner -> settings."""
 
 
 class StudySettings(Settings):
-    """A whole study.
+    """A whole study."""
 
-    Attributes:
-        name: Of the study and of its folder.
-        about: What it asks, in one sentence.
-        config: Experiment file, relative to the study file.
-        set: Settings of every trial, as with ``--set``.
-        questions: Setting -> answers; every combination of answers is an arm.
-        numbers: Settings that are tuned within every arm.
-        objective: A metric on the validation scenes, or a list of metrics and costs. The first metric chooses the
-            weights that all are measured with, and the best trial.
-        budget: Of a trial.
-        trials: Trials of every arm.
-        sampler: How numbers are drawn.
-        pruner: Which trials are stopped early.
-        constraints: Limits on cost.
-        storage: Patience.
-        prepare: Experiments whose learners are trained first where they are missing; none where absent.
-    """
-
-    name: Name
-    about: str = ""
-    config: Path | None = None
-    set: dict[str, Any] = Field(default_factory=dict)
+    name: Name  # of the study and of its folder
+    about: str = ""  # what it asks, in one sentence
+    config: Path | None = None  # experiment file, relative to the study file
+    set: dict[str, Any] = Field(default_factory=dict)  # settings of every trial, as with ``--set``
     questions: Annotated[dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]
-    numbers: dict[str, NumberSettings] = Field(default_factory=dict)
+    """Setting -> answers; every combination of answers is an arm."""
+    numbers: dict[str, NumberSettings] = Field(default_factory=dict)  # settings that are tuned within every arm
     objective: str | tuple[str, ...] = "abs_rel"
-    budget: BudgetSettings
-    trials: Positive = 12
+    """A metric on the validation scenes, or a list of metrics and costs. The first metric chooses the weights that all
+    are measured with, and the best trial."""
+    budget: BudgetSettings  # of a trial
+    trials: Positive = 12  # trials of every arm
     sampler: SamplerSettings = SamplerSettings()
-    pruner: PrunerSettings = PrunerSettings()
+    pruner: PrunerSettings = PrunerSettings()  # which trials are stopped early
     constraints: ConstraintSettings = ConstraintSettings()
     storage: StorageSettings = StorageSettings()
     prepare: tuple[PreparedSettings, ...] = ()
+    """Experiments whose learners are trained first where they are missing; none where absent."""
 
     @model_validator(mode="after")
     def _objectives(self) -> Self:

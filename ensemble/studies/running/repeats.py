@@ -24,15 +24,10 @@ DIVERGED = (FloatingPointError, MemoryError, torch.OutOfMemoryError)
 
 @dataclass(frozen=True)
 class Repeats:
-    """Fits of one setting.
+    """Fits of one setting."""
 
-    Attributes:
-        runs: Those that were fitted to their end.
-        failed: Seed -> why its fit failed.
-    """
-
-    runs: tuple[Run, ...]
-    failed: Mapping[int, str]
+    runs: tuple[Run, ...]  # those that were fitted to their end
+    failed: Mapping[int, str]  # seed -> why its fit failed
 
 
 def repeat_best(

@@ -50,25 +50,15 @@ class TrialFailedError(Exception):
 
 @dataclass
 class WorkerContext:
-    """What the trials of one worker share.
-
-    Attributes:
-        study: The study.
-        outputs: Where runs and predictions are.
-        url: Of the storage.
-        root: Where the copy of NYU Depth v2 is now.
-        wandb: Track every trial with Weights & Biases as well.
-        frames: Decoded once per worker.
-        gave_up: Why the worker stops, where the storage stayed down.
-    """
+    """What the trials of one worker share."""
 
     study: StudySettings
-    outputs: Outputs
-    url: str
-    root: Path | None = None
-    wandb: bool = False
-    frames: KeptFrames = field(default_factory=dict)
-    gave_up: StorageDownError | None = None
+    outputs: Outputs  # where runs and predictions are
+    url: str  # of the storage
+    root: Path | None = None  # where the copy of NYU Depth v2 is now
+    wandb: bool = False  # track every trial with Weights & Biases as well
+    frames: KeptFrames = field(default_factory=dict)  # decoded once per worker
+    gave_up: StorageDownError | None = None  # why the worker stops, where the storage stayed down
 
     @property
     def folder(self) -> StudyFolder:

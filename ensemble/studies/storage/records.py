@@ -31,35 +31,20 @@ State = Literal["waiting", "running", "complete", "pruned", "failed", "lost"]
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial.
-
-    Attributes:
-        arm: Name of its arm.
-        number: Within the arm.
-        state: ``failed`` has a reason of its own; ``lost`` was killed from outside and does not count.
-        values: Of the objectives, where it is complete.
-        numbers: Tuned setting -> value.
-        reason: Why it was pruned or failed.
-        spent: Of the budget.
-        seconds: Wall time.
-        feasible: Whether it keeps to all constraints.
-        folder: Of its run, relative to the trials of its arm.
-        ended: Seconds since the epoch.
-        frozen: As Optuna keeps it.
-    """
+    """One trial."""
 
     arm: str
-    number: int
-    state: State
-    values: tuple[float, ...]
-    numbers: Mapping[str, Any]
-    reason: str
-    spent: float
-    seconds: float
-    feasible: bool
-    folder: str
-    ended: float | None
-    frozen: FrozenTrial = field(repr=False)
+    number: int  # within the arm
+    state: State  # ``failed`` has a reason of its own; ``lost`` was killed from outside and does not count
+    values: tuple[float, ...]  # of the objectives, where it is complete
+    numbers: Mapping[str, Any]  # tuned setting -> value
+    reason: str  # why it was pruned or failed
+    spent: float  # of the budget
+    seconds: float  # wall time
+    feasible: bool  # whether it keeps to all constraints
+    folder: str  # of its run, relative to the trials of its arm
+    ended: float | None  # seconds since the epoch
+    frozen: FrozenTrial = field(repr=False)  # as Optuna keeps it
 
     @property
     def finished(self) -> bool:
