@@ -93,13 +93,8 @@ def trained_learner(
 ) -> TrainedLearner:
     """The finished run of one model of a learner.
 
-    Args:
-        outputs: Where runs are.
-        experiment: Which experiment.
-        learner: Name of a learner.
-        model: Which of its models.
-        root: Where the copy of NYU Depth v2 is now; where it was in training if absent.
-        options: Of the command line that trains it as the others were.
+    ``root`` is where the data are now; where they were in training if absent. ``options`` are those of the command line
+    that trains it as the others were, for messages.
 
     Raises:
         ValueError: The learner was not trained, or not to its end; the message holds the command that does it.

@@ -54,12 +54,7 @@ class LevelZero:
 
 
 class OutOfFoldRows:
-    """Every frame's row by the one model that never saw its scene.
-
-    Args:
-        readers: By fold.
-        fold_of: Frame id -> fold.
-    """
+    """Every frame's row by the one model that never saw its scene: readers by fold, and the fold of every frame id."""
 
     def __init__(self, readers: Mapping[int, PredictionReader], fold_of: Mapping[str, int]) -> None:
         self._readers, self._fold_of = dict(readers), dict(fold_of)
@@ -92,14 +87,8 @@ def level_zero(
 ) -> LevelZero:
     """The models of a learner that a stack needs.
 
-    Args:
-        outputs: Where runs are.
-        experiment: Which experiment.
-        learner: Name of a learner.
-        rows: ``oof`` wants the models of all folds, ``fit`` the full fit.
-        level0: ``full`` tests with the full fit, ``folds`` with the mean of the folds' models.
-        root: Where the copy of NYU Depth v2 is now.
-        options: Of the command line that trains it as the others were.
+    Rows ``oof`` want the models of all folds, ``fit`` the full fit; ``level0`` ``full`` tests with the full fit,
+    ``folds`` with the mean of the folds' models. ``root`` and ``options`` are those of ``trained_learner``.
 
     Raises:
         ValueError: A model is not trained, or not to its end; the message holds the command that does it.
@@ -123,15 +112,9 @@ def with_all_folds(
     root: Path | None = None,
     options: Sequence[str] = (),
 ) -> tuple[LevelZero, ...]:
-    """Learners with the models of all folds.
+    """Learners with the models of all folds; ``folds`` counts where the experiment has not decided their number yet.
 
-    Args:
-        outputs: Where runs are.
-        experiment: Which experiment.
-        learners: Names.
-        folds: Number of folds to train where the experiment has not decided it yet.
-        root: Where the copy of NYU Depth v2 is now.
-        options: Of the command line that trains them as the others were.
+    ``root`` and ``options`` are those of ``trained_learner``.
 
     Raises:
         ValueError: Models are missing; the message names them all and holds the commands that train them.
@@ -219,17 +202,12 @@ def level_zero_of(
     rows: str | None = None,
     options: Sequence[str] = (),
 ) -> tuple[LevelZero, ...]:
-    """The learners that a stack weighs, with the models that it needs of each.
+    """The learners that a stack weighs, with the models that it needs of each; ``rows`` in place of the settings' own.
 
-    Args:
-        settings: Of the stack.
-        outputs: Where runs are.
-        run: Of the stack; where it trained learners of its own these are meant, without it those that they began from.
-        rows: In place of the settings' own.
-        options: Of the command line that trains a learner that is missing.
+    Where the stack's run trained learners of its own these are meant, without a run those that they began from.
 
     Raises:
-        ValueError: A model is not trained; the message holds the command that does it.
+        ValueError: A model is not trained; the message holds the command that does it, with ``options``.
     """
     if settings.mode != "frozen" and run is not None:
         members = {name: moved(own, settings.data.root) for name, own in settings.members.items()}

@@ -33,12 +33,9 @@ def device_of(settings: TrainingSettings) -> torch.device:
 
 
 def flip_averaged(predict: Callable[[Tensor], Tensor], image: Tensor, *, enabled: bool) -> Tensor:
-    """The mean of a prediction and of the mirrored prediction of the mirrored image.
+    """The mean of a prediction and of the mirrored prediction of the mirrored image; one prediction if not ``enabled``.
 
-    Args:
-        predict: Image [b c h w] -> map [b k h w].
-        image: Anything that can be mirrored together with what is predicted.
-        enabled: ``False`` predicts once.
+    ``predict`` maps an image [b c h w], or anything that can be mirrored together with what is predicted, to [b k h w].
 
     Source: Godard et al. 2017, section 4 (post-processing); the plain mean is what AdaBins and BTS report.
     """
@@ -114,22 +111,11 @@ def cache_predictions(
     codec: str = "none",
     workers: int = 0,
 ) -> int:
-    """Write every asked learner's depth of every frame of a role, in one pass over the images.
+    """Write every asked learner's depth of every frame of a role, in one pass over the images; returns how many frames.
 
     Rows that are there already, and were made from the same weights, preprocessing and files, are kept. Stores that are
-    complete are not locked, so any number of processes may ask for the same rows.
-
-    Args:
-        trained: Models of one experiment with the same frames; with role ``oof``, of one fold.
-        outputs: Where to write.
-        role: What the frames are to the learners.
-        frames: The frames; where absent, those that go by the role in training.
-        rebuild: Throw these learners' rows away first.
-        codec: How new rows are compressed, a key of ``ensemble.predictions.store.shards.CODECS``.
-        workers: Loader processes.
-
-    Returns:
-        How many frames were predicted; none where all rows were there.
+    complete are not locked, so any number of processes may ask for the same rows. Models are of one experiment with the
+    same frames; with role ``oof``, of one fold. Frames are those that go by the role in training where absent.
 
     Raises:
         ValueError: The role is none of training and no frames are given, the rows that are there were made from

@@ -38,13 +38,7 @@ LOWEST_BAR = -1.0
 
 
 def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bool) -> str:
-    """The whole page.
-
-    Args:
-        evaluation: Scores, and what there is of details and pictures.
-        comparisons: Of the same rows.
-        published: Show the published rows below ours.
-    """
+    """The whole page; ``published`` shows the published rows below ours."""
     scores = evaluation.scores
     titles = {row.name: row.title for row in scores.rows}
     leading = leading_stack(scores)

@@ -36,13 +36,7 @@ def write_report(
 ) -> Written:
     """Read evaluations, compare their rows, and write ``report.md``, ``.tex``, ``.csv``, ``.html`` and all pairs.
 
-    Args:
-        runs: Folders with scores; of one protocol.
-        where: Where the reports of experiments are.
-        out: Folder to write to; that of a single run or else of the first experiment where absent.
-        by: What is drawn by the bootstrap.
-        resamples: How often.
-        published: Show the published rows below ours.
+    Without ``out`` they stand in the folder of a single run, else in that of the first experiment's reports.
 
     Raises:
         ValueError: Files are damaged or missing, or the evaluations do not fit together.

@@ -15,11 +15,7 @@ _QUOTED = re.compile("'([^']*)'")
 def complaints(error: ValidationError, kind: type[BaseModel], *, key: str = "setting", whole: str = "") -> list[str]:
     """One line for every problem of a tree that is not what a class asks for.
 
-    Args:
-        error: Pydantic's.
-        kind: The class.
-        key: What a name in the tree is called.
-        whole: What the tree is called, for problems of all of it.
+    ``key`` is what a name in the tree is called, ``whole`` the tree itself, for problems of all of it.
     """
     own = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]  # follows
     return [_explain(kind, problem, key, whole) for problem in own]

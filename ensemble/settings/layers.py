@@ -77,10 +77,6 @@ NOTHING = Choice()
 def learner_settings(learner: str, choice: Choice = NOTHING) -> LearnerSettings:
     """The settings of one learner's run.
 
-    Args:
-        learner: Name of a learner.
-        choice: By what else they are chosen.
-
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
@@ -103,13 +99,8 @@ def stack_settings(
 ) -> StackSettings:
     """The settings of one fit of the meta-learner.
 
-    Args:
-        inputs: ``rgb``, ``d`` or ``rgb+d``.
-        choice: By what else they are chosen.
-        learners: Whose predictions are weighed.
-        inherited: The sections ``data`` and ``evaluation`` of the learners' runs; they win over files, and
-            ``assignments`` win over them.
-        imported: Names of further learners, whose depth came from elsewhere.
+    ``inherited`` are the sections ``data`` and ``evaluation`` of the learners' runs; they win over files, and
+    assignments win over them. ``imported`` names further learners, whose depth came from elsewhere.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.

@@ -31,14 +31,9 @@ class Baselines:
 
 
 def fit_baselines(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Baselines:
-    """Choose the best single learner and fit the combiners.
+    """Choose the best of two or more single learners and fit the combiners.
 
     Out-of-fold rows are used where every learner has models of all folds, validation rows otherwise.
-
-    Args:
-        learners: At least two.
-        outputs: Where rows are.
-        settings: Data and protocol.
     """
     role: Role = "oof" if all(learner.folds for learner in learners) else "validation"
     rng = np.random.default_rng(0)

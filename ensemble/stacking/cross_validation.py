@@ -69,14 +69,10 @@ class CrossValidation:
 def cross_validate(
     settings: StackSettings, name: str, outputs: Outputs, *, seeds: Sequence[int], fresh: bool = False
 ) -> CrossValidation:
-    """Fit a stack to the rows of all folds but one, for every fold, and judge it on the one.
+    """Fit a stack to the rows of all folds but one, for every fold and seed, and judge it on the one.
 
-    Args:
-        settings: Of the stack.
-        name: Its runs are called ``<name>-without-fold-<k>``.
-        outputs: Where rows are and runs go.
-        seeds: One fit per fold and seed.
-        fresh: Throw away what earlier runs of these names have written.
+    Its runs are called ``<name>-without-fold-<k>``; ``fresh`` throws away what earlier ones of these names have
+    written.
 
     Raises:
         ValueError: The stack is not fitted to out-of-fold rows, rows are missing, or a run was begun with other

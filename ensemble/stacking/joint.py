@@ -36,11 +36,6 @@ def with_members(
     ``finetune`` takes them from the learners' finished runs. ``joint`` takes them from the files and assignments that
     would train the learners by themselves; of the assignments, those of the encoder hold for learners as well.
 
-    Args:
-        settings: Of the stack.
-        outputs: Where the learners' runs are.
-        choice: What the settings of the stack were chosen by.
-
     Raises:
         ValueError: A learner to go on with is not trained.
     """
@@ -69,12 +64,7 @@ def live_task(
 ) -> DepthTask:
     """Learners and meta-learner as one network that minimises the stack's loss and the weighted losses of the learners.
 
-    Args:
-        settings: With the settings of every learner among ``members``.
-        networks: By learner, in the order in which they are weighed.
-        meta: The meta-learner.
-        steps: Length of the cycle.
-        protocol: How validation frames are scored.
+    Networks are in the order in which they are weighed; ``steps`` is the length of the cycle.
     """
     live = settings.live
 

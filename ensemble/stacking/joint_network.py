@@ -103,10 +103,7 @@ def live_losses(
 ) -> Losses:
     """The stack's loss as term ``stack``, plus every learner's own terms as ``<learner>/<term>``.
 
-    Args:
-        stack: Loss of the fused depth.
-        learners: Own losses by learner.
-        loss_weights: Factors of the learners' terms, one where absent; a learner of factor zero has no terms.
+    Factors of the learners' terms are one where absent; a learner of factor zero has no terms.
 
     Raises:
         ValueError: A factor is for a learner that has no losses here.
@@ -135,11 +132,7 @@ class Rates:
 
 
 def live_groups(network: nn.Module, *, rates: Mapping[str, Rates]) -> list[ParameterGroup]:
-    """Encoder and decoder of every part that is trained, the meta-learner last.
-
-    Args:
-        network: A ``LiveStack``.
-        rates: By name of a learner, and ``meta``.
+    """Encoder and decoder of every trained part of a ``LiveStack``, the meta-learner last, at the rates by its name.
 
     Raises:
         ValueError: The network is something else, or the rates are not those of its parts.

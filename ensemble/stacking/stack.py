@@ -30,12 +30,7 @@ class Stack:
 
 
 def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack:
-    """The fitted meta-learner of a run, with the learners that it was fitted to.
-
-    Args:
-        run: Files of the fit.
-        outputs: Where the learners' runs are.
-        root: Where the copy of NYU Depth v2 is now; where it was at the time of the fit if absent.
+    """The fitted meta-learner of a run, with its learners; ``root`` is where the data are now if they were moved.
 
     Raises:
         ValueError: The run is not complete, or a learner was trained anew since.

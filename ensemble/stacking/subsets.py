@@ -119,11 +119,6 @@ class Comparison:
 def compare_subsets(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Comparison:
     """Score all subsets of learners under all cheap combiners, and ask of each learner whether it is missed.
 
-    Args:
-        learners: Two or more, each with the models of all folds.
-        outputs: Where rows are.
-        settings: Data and protocol.
-
     Raises:
         ValueError: Fewer than two learners, or rows are missing; the message holds the command that mends it.
     """

@@ -45,13 +45,9 @@ class Comparisons:
 def compare(
     scores: Scores, images: Iterable[ImageScore], *, by: Resampling = "scene", resamples: int = 10_000
 ) -> Comparisons:
-    """Compare every pair of rows; repeats of a fit are averaged per image first.
+    """Compare every pair of rows by their scores per image; repeats of a fit are averaged per image first.
 
-    Args:
-        scores: Which rows there are.
-        images: Their scores per image; each row must have every image.
-        by: What is drawn; single images only where a person asks for it.
-        resamples: How often.
+    Scenes are drawn ``resamples`` times; single images only where a person asks for it.
 
     Raises:
         ValueError: A row lacks images that another one has, or the means over images are not those of ``scores``.

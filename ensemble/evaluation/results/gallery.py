@@ -88,12 +88,7 @@ def ranked_frames(images: Iterable[ImageScore], row: str) -> tuple[RankedFrame, 
 
 
 def write_galleries(galleries: Sequence[Gallery], path: Path, *, half: bool = True) -> None:
-    """Writes plain arrays.
-
-    Args:
-        galleries: One of every stack.
-        path: File to write.
-        half: Keep metres and weights in half precision, which is enough for looking at them.
+    """Writes plain arrays; ``half`` keeps metres and weights in half precision, which is enough for looking at them.
 
     Raises:
         ValueError: A gallery has images of other learners than it names, or a stack comes twice.

@@ -36,10 +36,7 @@ def read_evaluation(run: Run) -> Evaluation:
 
 
 def merged(found: Sequence[tuple[str, Evaluation]]) -> Evaluation:
-    """Several evaluations as one; rows that stand in more than one of them are kept once.
-
-    Args:
-        found: Where each comes from, for messages; at least one.
+    """One evaluation or more as one, by where each comes from; rows that stand in more than one are kept once.
 
     Raises:
         ValueError: Protocols or test images differ, or a row differs between two of them.

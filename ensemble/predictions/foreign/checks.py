@@ -40,12 +40,7 @@ class ImportRequest:
     options: tuple[str, ...] = ()  # of the command line that chose data and experiment file, for commands in messages
 
     def command(self, outputs: Outputs, *, align: bool = False) -> str:
-        """This import as a command line.
-
-        Args:
-            outputs: Where rows are.
-            align: Ask for scale and shift even if this import does not.
-        """
+        """This import as a command line; ``align`` asks for scale and shift even if this import does not."""
         return import_command(
             outputs,
             self.settings,

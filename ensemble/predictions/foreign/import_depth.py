@@ -47,10 +47,7 @@ def check_free_name(name: str) -> None:
 def import_depth(request: ImportRequest, outputs: Outputs, frames: Sequence[Frame] | None = None) -> None:
     """Check all depth maps of a role, then put them into the cache as rows of a learner; goes on where it stopped.
 
-    Args:
-        request: What to import.
-        outputs: Where to write.
-        frames: To test on; ``None`` for roles of training, whose frames follow from the settings.
+    Frames are given for those to test on; those of training follow from the settings.
 
     Raises:
         ValueError: A map is missing, doubled, damaged or of another size, depth is not in metres or has no scale, or

@@ -64,12 +64,7 @@ class CacheIdentity:
                 raise ValueError(f"{name}: expected a fingerprint of 8 to 128 hexadecimal digits, found {value!r}")
 
     def description(self, *, size: tuple[int, int], max_depth: float) -> Description:
-        """Everything a shard says about itself.
-
-        Args:
-            size: Height and width of the rows.
-            max_depth: Metres; the largest depth that can be stored.
-        """
+        """Everything a shard says about itself: rows of ``size`` (height, width), up to ``max_depth`` metres."""
         return {
             "schema": SCHEMA,
             "learner": self.learner,

@@ -39,17 +39,11 @@ class _Row(NamedTuple):
 
 
 class PredictionReader:
-    """The rows of one store, each frame exactly once.
+    """The rows of one store, each of the frames that it must hold exactly once.
 
-    A reader can be pickled and used after a fork: every process opens the files for itself when it first reads.
-
-    Attributes:
-        directory: Folder of the store.
-        identity: What the rows must have been made from.
-        frame_ids: Every frame that the store must hold, and no other.
-        size: Height and width of a row.
-        max_depth: Metres; the largest depth that could be stored.
-        mend: The command that fills the store; it ends every complaint, with ``--rebuild`` where that is needed.
+    A reader can be pickled and used after a fork: every process opens the files for itself when it first reads. Rows
+    are of ``size`` (height, width) up to ``max_depth`` metres. The command ``mend`` fills the store; it ends every
+    complaint, with ``--rebuild`` where that is needed.
     """
 
     def __init__(

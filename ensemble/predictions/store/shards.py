@@ -65,11 +65,9 @@ def shard_paths(directory: Path) -> list[Path]:
 
 
 def quantise(depth: Float[np.ndarray, "h w"], *, max_depth: float) -> UInt16[np.ndarray, "h w"]:
-    """Fixed point over 0 .. ``max_depth``, rounded to the nearest of 65,536 levels.
+    """Fixed point over 0 .. ``max_depth`` metres, rounded to the nearest of 65,536 levels.
 
-    Args:
-        depth: Metres, finite; up to one level outside of the range counts as its end.
-        max_depth: Metres.
+    Depth is finite; up to one level outside of the range counts as its end.
     """
     levels = np.rint(depth.astype(np.float64) * (LEVELS / max_depth))
     return np.clip(levels, 0, LEVELS).astype("<u2")
@@ -132,12 +130,7 @@ def is_intact(path: Path) -> bool:
 
 
 def read_index(path: Path, *, expected: Description, mend: str) -> ShardIndex:
-    """Look through a shard without reading depth.
-
-    Args:
-        path: The file.
-        expected: What it should say about itself; the rows of a shard that says otherwise are not looked at.
-        mend: The command that fills the store.
+    """Look through a shard without reading depth; rows of one that does not say ``expected`` are not looked at.
 
     Raises:
         UnreadableError: The system refuses to read it.

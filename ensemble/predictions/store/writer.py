@@ -31,19 +31,12 @@ from ensemble.runs.locks import StoreLock
 class PredictionWriter:
     """Fills one store, a folder of shards, from wherever an earlier writer stopped; use it in a ``with`` block.
 
-    Rows gather in memory until a shard is full or the block ends without an error. Then the shard is written under
-    another name, flushed to disk and renamed, and only then do its rows count as stored.
+    Rows gather in memory until a shard of ``shard_frames`` is full or the block ends without an error. Then the shard
+    is written under another name, flushed to disk and renamed, and only then do its rows count as stored.
 
-    Attributes:
-        directory: Folder of the store.
-        identity: What the rows are made from.
-        frame_ids: Every frame that the store is to hold, in order.
-        size: Height and width of a row.
-        max_depth: Metres; the largest depth that can be stored.
-        shard_frames: Rows of a full shard.
-        codec: How new rows are compressed, a key of ``CODECS``.
-        rebuild: Remove the shards that are there, whatever they were made from.
-        mend: The command line that fills this store, for messages.
+    Rows are of ``size`` (height, width) up to ``max_depth`` metres, compressed by ``codec``, a key of ``CODECS``.
+    ``rebuild`` removes the shards that are there, whatever they were made from; ``mend`` is the command line that fills
+    this store, for messages.
     """
 
     def __init__(
@@ -132,11 +125,7 @@ class PredictionWriter:
         ]
 
     def append(self, frame_id: str, depth: Float[np.ndarray, "h w"]) -> None:
-        """Add one row; the shard is committed when this row fills it.
-
-        Args:
-            frame_id: One of ``missing()``.
-            depth: Float32 metres.
+        """Add the float32 metres of one frame of ``missing()``; the shard is committed when this row fills it.
 
         Raises:
             CacheError: The frame is unknown or doubled, or its depth is not what a row can hold.

@@ -39,15 +39,9 @@ class Chart:
 def line_chart(
     title: str, lines: Sequence[Line], *, x_label: str, y_label: str, note: str = "", dots: bool = False
 ) -> Chart:
-    """Lines over axes that begin at 0 where nothing is below it.
+    """Lines over axes that begin at 0 where nothing is below it, with a dot at every point where asked for.
 
-    Args:
-        title: Stands above it, and names the drawing for who cannot see it.
-        lines: What is drawn; a chart without points is empty.
-        x_label: Below the axis.
-        y_label: Along the axis.
-        note: Stands below it.
-        dots: Whether every point gets a dot.
+    The title names the drawing for who cannot see it; a chart without points is empty.
     """
     x_axis, y_axis = (_Axis.of([point[index] for line in lines for point in line.points]) for index in (0, 1))
     right, lower = WIDTH - RIGHT, HEIGHT - BOTTOM

@@ -72,12 +72,7 @@ class Pictures:
 
 
 def draw_gallery(gallery: Gallery, title: str) -> Pictures:
-    """Image, truth, learners, stack, signed relative error, uncertainty and weights of every frame.
-
-    Args:
-        gallery: At least one image.
-        title: The stack's name for people.
-    """
+    """Image, truth, learners, stack, signed relative error, uncertainty and weights of one frame or more."""
     rows = [image.row for image in gallery.images]
     depths = [*(row.stack.ravel() for row in rows), *(row.truth[row.valid] for row in rows)]
     near, far = depth_limits(np.concatenate(depths))

@@ -34,12 +34,7 @@ def relative_error(row: GridRow, predicted: Float[np.ndarray, "h w"]) -> float:
 def picture_grid(rows: Sequence[GridRow], path: Path, learners: Sequence[str]) -> None:
     """One line of panels per frame: image, truth, learners, weights, stack, errors of plain mean and stack.
 
-    All panels of a kind share one colour scale, drawn below them.
-
-    Args:
-        rows: At least one frame; all of one size.
-        path: PNG to write.
-        learners: Names in the order of ``depths`` and ``weights``.
+    All panels of a kind share one colour scale, drawn below them. Learners are named in the order of ``depths``.
 
     Raises:
         ValueError: No row, rows of several sizes, or other learners than named.

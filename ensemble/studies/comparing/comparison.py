@@ -93,10 +93,8 @@ class _Scored:
 def compare_studies(contexts: Sequence[WorkerContext], *, seeds: Sequence[int], budget: str | None) -> Comparison:
     """Compare all arms of some studies.
 
-    Args:
-        contexts: The studies.
-        seeds: Fit the best setting of every arm from each of them first; the trials themselves count where absent.
-        budget: Of these repeats, ``500steps`` or ``300seconds``.
+    With ``seeds`` the best setting of every arm is fitted from each of them first, at ``budget`` (``500steps`` or
+    ``300seconds``); without, the trials themselves count.
 
     Raises:
         SettingsError: Metrics differ, no trial of a study is finished, or the arms were scored on different frames.

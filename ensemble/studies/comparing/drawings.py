@@ -29,13 +29,7 @@ BACKEND = "agg"
 
 
 def best_over_budget(arm: ArmResult, at: int, *, higher: bool) -> list[tuple[float, float]]:
-    """Budget that an arm had spent after each of its trials, and its best value then.
-
-    Args:
-        arm: With its trials.
-        at: Which objective.
-        higher: Whether more is better.
-    """
+    """Budget that an arm had spent after each of its trials, and its best value then in objective number ``at``."""
     best = None
     points: list[tuple[float, float]] = []
     for trial, spent in arm.in_order:

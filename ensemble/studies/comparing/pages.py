@@ -30,12 +30,7 @@ CAPTIONS = {
 
 
 def arm_table(found: Comparison, *, apart: bool = False) -> Table:
-    """The arms, best first.
-
-    Args:
-        found: What to show.
-        apart: Give pruned and failed trials columns of their own; 80 letters are too few for that.
-    """
+    """The arms, best first; ``apart`` gives pruned and failed trials columns of their own, too many for 80 letters."""
     metric = METRICS[found.metric]
     units = {study.budget.unit.replace("_", " ") for study in found.studies}
     trials = ["trials", "pruned", "failed"] if apart else ["trials (pruned, failed)"]

@@ -90,13 +90,7 @@ def settings_of(
 ) -> StackSettings:
     """The settings of one trial; frames are those of the learners' runs where there are any.
 
-    Args:
-        study: The study.
-        arm: One of its arms.
-        numbers: Tuned setting -> value.
-        outputs: Where the learners' runs are.
-        root: Where the copy of NYU Depth v2 is now.
-        seed: In place of the study's own.
+    Where given, ``root`` is where the data are now, and ``seed`` takes the place of the study's own.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.

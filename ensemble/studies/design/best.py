@@ -34,14 +34,7 @@ class Best:
 
 
 def write_best(study: StudySettings, trials: Sequence[Trial], outputs: Outputs, file: Path, *, arm: str | None) -> Best:
-    """Write the settings of the best trial.
-
-    Args:
-        study: The study.
-        trials: Of all arms.
-        outputs: Where its runs are.
-        file: To write.
-        arm: Only of this arm.
+    """Write the settings of the best trial, of one arm where it is named.
 
     Raises:
         SettingsError: There is no such arm, or no trial of it is complete.

@@ -208,13 +208,7 @@ def read_study(
     assignments: Mapping[str, Any] | None = None,
     trials: int | None = None,
 ) -> StudySettings:
-    """The study in a YAML file.
-
-    Args:
-        path: The file.
-        config: Experiment file that takes the place of that of the study.
-        assignments: Settings on top of those of the study.
-        trials: Trials of every arm, in place of those of the file.
+    """The study in a YAML file; ``config`` and ``trials`` replace those of the file, ``assignments`` win over ``set``.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.

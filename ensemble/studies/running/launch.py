@@ -60,10 +60,7 @@ def begin_study(context: WorkerContext) -> BaseStorage:
 def run_study(context: WorkerContext, *, workers: int, timeout: float | None = None) -> int:
     """Run the trials that are still to be run; returns the exit status.
 
-    Args:
-        context: The study and what its trials share.
-        workers: Processes; 0 runs them in this one, without a table.
-        timeout: Seconds after which no trial is begun.
+    No workers run them in this process, without a table; after ``timeout`` seconds no trial is begun.
     """
     study = context.study
     storage = begin_study(context)

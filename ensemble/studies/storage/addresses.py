@@ -36,11 +36,7 @@ EXPECTED = f"postgresql://USER@HOST/DATABASE, sqlite:///FILE or {JOURNAL}FILE"
 
 
 def storage_url(asked: str | None, folder: StudyFolder) -> str:
-    """The address of a study's storage: what was asked for, else what it was started with, else a SQLite file.
-
-    Args:
-        asked: ``--storage``.
-        folder: Of the study.
+    """The address of a study's storage: ``--storage``, else what it was started with, else a SQLite file.
 
     Raises:
         SettingsError: It is of a kind that is not known, or cannot be read.

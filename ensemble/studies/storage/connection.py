@@ -55,11 +55,7 @@ class PatientStorage(RDBStorage):
 
 
 def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
-    """The storage at an address; made where it is a file that is not there.
-
-    Args:
-        url: As ``storage_url`` returns it.
-        settings: Signs of life and retries.
+    """The storage at an address of ``storage_url``; made where it is a file that is not there.
 
     Raises:
         StorageDownError: It does not answer.
@@ -159,17 +155,10 @@ def answers(storage: BaseStorage) -> bool:
 def patiently(
     action: Callable[[], Answer], url: str, *, timeout: float, pause: float = 1.0, kept: str = "nothing is lost"
 ) -> Answer:
-    """Do something with a storage; while it is down, wait and do it again.
-
-    Args:
-        action: May be done again.
-        url: Of the storage.
-        timeout: Seconds to wait.
-        pause: Seconds between two attempts.
-        kept: What is safe, for the message.
+    """Do something with a storage; while it is down, do it again every ``pause`` seconds, for ``timeout`` seconds.
 
     Raises:
-        StorageDownError: It stayed down.
+        StorageDownError: It stayed down; the message says what is ``kept``.
     """
     give_up = time.monotonic() + timeout
     told = False
@@ -187,11 +176,7 @@ def patiently(
 
 
 def refuse_full(url: str, error: BaseException) -> None:
-    """Stop where the file of a storage cannot be written; return where something else is the matter.
-
-    Args:
-        url: Of the storage.
-        error: What Optuna raised.
+    """Stop where the file of a storage cannot be written; return where Optuna's error says something else.
 
     Raises:
         OSError: Names the file, the cause and what to do; to wait would mend nothing.
