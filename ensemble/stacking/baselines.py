@@ -22,18 +22,30 @@ CHOSEN_BY = "abs_rel"
 
 @dataclass(frozen=True)
 class Baselines:
-    """What was learnt from rows of training."""
+    """What was learnt from rows of training.
 
-    rows: str  # ``oof``, or ``validation`` where the models of folds are not there: never what learners were trained on
-    best: str  # the best single learner
-    scores: Mapping[str, float]  # mean of ``CHOSEN_BY`` over the rows, by learner
-    combiners: Mapping[str, Combiner]  # fitted weights, by the name in the tables
+    Attributes:
+        rows: ``oof``, or ``validation`` where the models of folds are not there: never what learners were trained on.
+        best: The best single learner.
+        scores: Mean of ``CHOSEN_BY`` over the rows, by learner.
+        combiners: Fitted weights, by the name in the tables.
+    """
+
+    rows: str
+    best: str
+    scores: Mapping[str, float]
+    combiners: Mapping[str, Combiner]
 
 
 def fit_baselines(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Baselines:
-    """Choose the best of two or more single learners and fit the combiners.
+    """Choose the best single learner and fit the combiners.
 
     Out-of-fold rows are used where every learner has models of all folds, validation rows otherwise.
+
+    Args:
+        learners: At least two.
+        outputs: Where rows are.
+        settings: Data and protocol.
     """
     role: Role = "oof" if all(learner.folds for learner in learners) else "validation"
     rng = np.random.default_rng(0)

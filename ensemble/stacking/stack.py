@@ -20,17 +20,30 @@ from meta.unet import MetaUNet
 
 @dataclass(frozen=True)
 class Stack:
-    """A fitted meta-learner."""
+    """A fitted meta-learner.
 
-    name: str  # of its run
-    settings: StackSettings  # what it was fitted with
+    Attributes:
+        name: Of its run.
+        settings: What it was fitted with.
+        run: Its files.
+        learners: What it weighs, in order.
+        network: Ready to predict.
+    """
+
+    name: str
+    settings: StackSettings
     run: Run
-    learners: tuple[LevelZero, ...]  # what it weighs, in order
-    network: MetaUNet  # ready to predict
+    learners: tuple[LevelZero, ...]
+    network: MetaUNet
 
 
 def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack:
-    """The fitted meta-learner of a run, with its learners; ``root`` is where the data are now if they were moved.
+    """The fitted meta-learner of a run, with the learners that it was fitted to.
+
+    Args:
+        run: Files of the fit.
+        outputs: Where the learners' runs are.
+        root: Where the copy of NYU Depth v2 is now; where it was at the time of the fit if absent.
 
     Raises:
         ValueError: The run is not complete, or a learner was trained anew since.
