@@ -1,7 +1,6 @@
 """Options that several command lines share, how they show tables, and how their errors end."""
 
 import ctypes
-import json
 import os
 import re
 import sys
@@ -17,7 +16,7 @@ from ensemble.runs.stopping import Stopped, stoppable
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
 from ensemble.settings.layers import Choice
 from ensemble.settings.places import at_home
-from ensemble.settings.trees import SettingsError, check_name
+from ensemble.settings.trees import SettingsError, assignments_of, check_name
 from ensemble.tables import Table
 from ensemble.tables.terminal import TerminalTable
 
@@ -141,7 +140,7 @@ def choice(
     experiment: str | None,
 ) -> Choice:
     """What the shared options choose; ``--experiment`` is one of the ``--set`` values."""
-    named = [f"experiment={json.dumps(experiment)}"] if experiment is not None else []
+    named = [] if experiment is None else assignments_of({"experiment": experiment})
     return Choice(data, root, config, (*(assignments or ()), *named))
 
 

@@ -1,6 +1,5 @@
 """The best setting of a study as an experiment file of its own."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
-from ensemble.settings.trees import SettingsError, check_name
+from ensemble.settings.trees import SettingsError, assignments_of, check_name
 from ensemble.studies.design.arms import arms_of, assigned, numbers_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.trials import spelt
@@ -66,8 +65,8 @@ def write_best(study: StudySettings, trials: Sequence[Trial], outputs: Outputs, 
     found = next(each for each in arms_of(study) if each.name == trial.arm)
     numbers = {key: spelt(number, trial.numbers[key]) for key, number in numbers_of(study, found).items()}
     given = assigned(study, found, numbers).items()
-    repeated = [f"{key}={json.dumps(value)}" for key, value in given if key.startswith(("data.", "evaluation."))]
-    return Best(trial, settings, told, tuple(repeated))
+    repeated = {key: value for key, value in given if key.startswith(("data.", "evaluation."))}
+    return Best(trial, settings, told, tuple(assignments_of(repeated)))
 
 
 def best_command(found: Best, outputs: Outputs, file: Path) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from ensemble.settings.complaints import complaints
 from ensemble.settings.places import at_home
-from ensemble.settings.schema import Name, Positive, Settings, TrainingSettings
+from ensemble.settings.schema import Name, Settings, TrainingSettings
 from ensemble.settings.trees import SettingsError, nearest, read_yaml
 
 METRICS = get_args(TrainingSettings.model_fields["select"].annotation)
@@ -24,7 +24,6 @@ ALIASES = {"training": "mode", "weights": "network.weights"}
 """Questions that have a shorter name than their setting."""
 
 Percent = Annotated[int, Field(ge=1, le=99)]
-PositiveNumber = Annotated[float, Field(gt=0)]
 
 
 class NumberSettings(Settings):
@@ -34,7 +33,7 @@ class NumberSettings(Settings):
     high: float | None = None
     log: bool = False  # whether values are drawn evenly in their logarithm
     whole: bool = False  # whether only whole numbers are meant
-    step: PositiveNumber | None = None  # distance of neighbouring values
+    step: PositiveFloat | None = None  # distance of neighbouring values
     choices: Annotated[tuple[Any, ...], Field(min_length=2)] | None = None
     """Values instead of a range; lists are allowed, for example widths of a decoder."""
     only: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
@@ -56,9 +55,9 @@ class NumberSettings(Settings):
 class BudgetSettings(Settings):
     """What every trial may spend, the same in every arm; exactly one of the three."""
 
-    steps: Positive | None = None  # optimiser steps
-    seconds: PositiveNumber | None = None  # seconds of training
-    gpu_seconds: PositiveNumber | None = None  # seconds of training on one GPU; arms are refused where there is none
+    steps: PositiveInt | None = None  # optimiser steps
+    seconds: PositiveFloat | None = None  # seconds of training
+    gpu_seconds: PositiveFloat | None = None  # seconds of training on one GPU; arms are refused where there is none
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -89,9 +88,9 @@ class SamplerSettings(Settings):
     """How numbers are drawn within an arm."""
 
     kind: Literal["tpe", "random"] = "tpe"  # ``tpe`` learns from the trials of the arm, ``random`` does not
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: NonNegativeInt = 0
     """Of the draws; the n-th draw of an arm follows from it alone where one worker runs."""
-    startup: Annotated[int, Field(ge=1)] = 5  # random trials of an arm before TPE begins
+    startup: PositiveInt = 5  # random trials of an arm before TPE begins
 
 
 class PrunerSettings(Settings):
@@ -99,7 +98,7 @@ class PrunerSettings(Settings):
 
     kind: Literal["none", "median", "hyperband"] = "none"
     """``median`` stops what is worse than the median, ``hyperband`` halves again and again."""
-    startup: Annotated[int, Field(ge=1)] = 4  # finished trials of an arm before the median counts
+    startup: PositiveInt = 4  # finished trials of an arm before the median counts
     warmup: Percent = 30  # percent of the budget that every trial may spend
     reduction: Annotated[int, Field(ge=2)] = 3  # of hyperband: one in so many goes on
 
@@ -107,9 +106,9 @@ class PrunerSettings(Settings):
 class ConstraintSettings(Settings):
     """Limits on the cost of a whole stack: learners and meta-learner on one frame of the working size."""
 
-    parameters: PositiveNumber | None = None  # most parameters
-    mul_adds: PositiveNumber | None = None  # most multiply-adds
-    milliseconds: PositiveNumber | None = None  # longest time for one frame on the device of training
+    parameters: PositiveFloat | None = None  # most parameters
+    mul_adds: PositiveFloat | None = None  # most multiply-adds
+    milliseconds: PositiveFloat | None = None  # longest time for one frame on the device of training
 
     @property
     def limits(self) -> dict[str, float]:
@@ -120,10 +119,10 @@ class ConstraintSettings(Settings):
 class StorageSettings(Settings):
     """How long workers wait for the storage and for each other."""
 
-    timeout: PositiveNumber = 300.0  # seconds that a worker waits for a storage that is down before it gives up
-    heartbeat: Positive = 15  # seconds between two signs of life of a running trial (SQLite and PostgreSQL)
-    grace: Positive = 60  # seconds without a sign of life after which a trial counts as dead
-    max_retry: Annotated[int, Field(ge=0)] = 3  # how often a dead trial is run again
+    timeout: PositiveFloat = 300.0  # seconds that a worker waits for a storage that is down before it gives up
+    heartbeat: PositiveInt = 15  # seconds between two signs of life of a running trial (SQLite and PostgreSQL)
+    grace: PositiveInt = 60  # seconds without a sign of life after which a trial counts as dead
+    max_retry: NonNegativeInt = 3  # how often a dead trial is run again
 
     @model_validator(mode="after")
     def _grace_is_longer(self) -> Self:
@@ -155,7 +154,7 @@ class StudySettings(Settings):
     """A metric on the validation scenes, or a list of metrics and costs. The first metric chooses the weights that all
     are measured with, and the best trial."""
     budget: BudgetSettings  # of a trial
-    trials: Positive = 12  # trials of every arm
+    trials: PositiveInt = 12  # trials of every arm
     sampler: SamplerSettings = SamplerSettings()
     pruner: PrunerSettings = PrunerSettings()  # which trials are stopped early
     constraints: ConstraintSettings = ConstraintSettings()
@@ -186,7 +185,7 @@ class StudySettings(Settings):
         for key, number in self.numbers.items():
             for question, answers in number.only.items():
                 for answer in answers:
-                    if _listed(answer) not in [_listed(known) for known in self.questions.get(question, ())]:
+                    if listed(answer) not in [listed(known) for known in self.questions.get(question, ())]:
                         raise ValueError(f"numbers.{key}.only: no arm answers {question} with {answer!r}")
         return self
 
@@ -229,12 +228,8 @@ def read_study(
         raise SettingsError("\n".join(f"{path}: {line}" for line in told)) from error
 
 
-def study_tree(study: StudySettings) -> dict[str, Any]:
-    """The study as plain data."""
-    return study.model_dump(mode="json")
-
-
-def _listed(answer: Any) -> Any:
+def listed(answer: Any) -> Any:
+    """An answer as YAML has it: a list where it holds several values."""
     return list(answer) if isinstance(answer, tuple) else answer
 
 

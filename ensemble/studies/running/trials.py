@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import Choice
 from ensemble.settings.schema import StackSettings
+from ensemble.settings.trees import assignments_of
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.fit import fit_meta
 from ensemble.stacking.joint import with_members
@@ -65,13 +67,10 @@ class WorkerContext:
         """Of the study."""
         return study_folder(self.outputs, self.study.name)
 
-    @property
+    @cached_property
     def costs(self) -> Costs:
         """Measures every network once."""
-        return self._costs
-
-    def __post_init__(self) -> None:
-        self._costs = Costs(self.outputs)
+        return Costs(self.outputs)
 
 
 def run_trial(context: WorkerContext, arm: Arm, trial: optuna.Trial) -> tuple[float, ...]:
@@ -110,11 +109,10 @@ def study_settings(
     """
     study, outputs, root = context.study, context.outputs, context.root
     settings = settings_of(study, arm, numbers, outputs, root=root, seed=seed)
-    given = [f"{key}={json.dumps(value)}" for key, value in assigned(study, arm, numbers).items()]
-    kind = settings.data.kind
+    choice = Choice(settings.data.kind, root, study.config, assignments_of(assigned(study, arm, numbers)))
     if "data.preload" not in study.set:
         settings = sharing_frames(settings, outputs, context.frames)
-    return with_members(settings, outputs, Choice(kind, root, study.config, given))
+    return with_members(settings, outputs, choice)
 
 
 def tell_attributes(trial: optuna.Trial, found: Mapping[str, Any]) -> None:

@@ -16,18 +16,9 @@ from ensemble.studies.storage.folders import StudyFolder
 JOURNAL = "journal:"
 OPEN = frozenset(
     (
-        *(
-            "application_name",
-            "client_encoding",
-            "connect_timeout",
-            "host",
-            "hostaddr",
-            "keepalives",
-            "port",
-            "service",
-        ),
-        *("keepalives_count", "keepalives_idle", "keepalives_interval", "sslcert", "sslcrl", "sslkey"),
-        *("sslmode", "sslrootcert", "target_session_attrs", "user"),
+        *("application_name", "client_encoding", "connect_timeout", "host", "hostaddr", "keepalives"),
+        *("keepalives_count", "keepalives_idle", "keepalives_interval", "port", "service", "sslcert", "sslcrl"),
+        *("sslkey", "sslmode", "sslrootcert", "target_session_attrs", "user"),
     )
 )
 """Parameters behind the ``?`` of an address that hold no secret; all others are neither shown nor kept."""

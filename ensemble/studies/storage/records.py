@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ensemble.metrics.formulas import METRICS
 from ensemble.settings.trees import SettingsError, read_yaml
 from ensemble.studies.design.arms import Arm, arms_of
-from ensemble.studies.design.study_file import COSTS, StudySettings, study_tree
+from ensemble.studies.design.study_file import COSTS, StudySettings
 from ensemble.studies.storage.addresses import EXPECTED, shown_url
 from ensemble.studies.storage.connection import existing_storage
 
@@ -93,7 +93,7 @@ def open_part(study: StudySettings, arm: Arm, storage: BaseStorage) -> optuna.St
 
 def defined(study: StudySettings) -> dict[str, Any]:
     """What must not change while a study has trials; of the experiment file that is its content, not its place."""
-    tree = {key: value for key, value in study_tree(study).items() if key not in MAY_CHANGE}
+    tree = {key: value for key, value in study.model_dump(mode="json").items() if key not in MAY_CHANGE}
     if study.config is not None:
         content = json.dumps(read_yaml(study.config), sort_keys=True, default=str)
         tree["config"] = hashlib.sha256(content.encode()).hexdigest()[:16]
