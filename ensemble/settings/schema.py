@@ -6,7 +6,17 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from ensemble.settings.kinds import KindFacts, facts_of
 from ensemble.settings.places import at_home
@@ -18,16 +28,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Factor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-ImageSize = tuple[Positive, Positive]
+Factor = tuple[PositiveFloat, PositiveFloat]
+ImageSize = tuple[PositiveInt, PositiveInt]
 SMALLEST_SIDE = 32
 """Pixels: the deepest map of an encoder has one for 32 by 32 of these."""
 
 Side = Annotated[int, Field(ge=SMALLEST_SIDE)]
-Deviation = Annotated[float, Field(gt=0)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 
@@ -40,10 +48,10 @@ def _known_kind(kind: str) -> str:
 class RoomsSettings(Settings):
     """Generated indoor scenes."""
 
-    scenes: Positive = 40  # number of training scenes
-    test_scenes: Positive = 10  # number of test scenes, generated from other seeds than the training scenes
-    frames: Positive = 6  # camera poses per scene
-    seed: Annotated[int, Field(ge=0)] = 0  # everything follows from it
+    scenes: PositiveInt = 40  # number of training scenes
+    test_scenes: PositiveInt = 10  # number of test scenes, generated from other seeds than the training scenes
+    frames: PositiveInt = 6  # camera poses per scene
+    seed: NonNegativeInt = 0  # everything follows from it
     holes: bool = False  # drop depth where a Kinect would: at edges, on dark and grazing surfaces
     noise: bool = False  # depth noise that grows with the square of the distance, as a Kinect's does
 
@@ -82,20 +90,20 @@ class DataSettings(Settings):
     """Rows and columns (top, left, bottom, right, in pixels of the kind's frame) that training crops stay in."""
     crop: ImageSize | None = None
     """Height and width of a training crop, in pixels of ``size``; the whole frame where absent."""
-    min_depth: Annotated[float, Field(gt=0)] = 1e-3  # metres; nearer measurements are invalid
-    max_depth: Annotated[float, Field(gt=0)] = Field(default_factory=lambda data: facts_of(data["kind"]).max_depth)
+    min_depth: PositiveFloat = 1e-3  # metres; nearer measurements are invalid
+    max_depth: PositiveFloat = Field(default_factory=lambda data: facts_of(data["kind"]).max_depth)
     """Metres; farther measurements are invalid, and networks predict up to here."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training scenes that selects checkpoints and is never trained on."""
     test: Literal["official", "held-out"] = "official"
     """``official`` scores on the data's own test split; ``held-out`` on scenes taken out of its training split."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of scenes taken out with ``held-out``
-    split_seed: Annotated[int, Field(ge=0)] = 0  # shuffles scenes before they are divided
+    split_seed: NonNegativeInt = 0  # shuffles scenes before they are divided
     folds: Annotated[int, Field(ge=2)] = 5  # parts that the scenes to fit are divided into for out-of-fold predictions
     rooms: RoomsSettings = RoomsSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     preload: bool = False  # keep decoded frames of the training split in memory
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: NonNegativeInt = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -141,36 +149,35 @@ class EncoderSettings(Settings):
     arguments: dict[str, Any] = {}  # further arguments of timm's ``create_model``
     mean: tuple[float, float, float] | None = None
     """Channel means that images are normalised with; timm's own where absent."""
-    std: tuple[Deviation, Deviation, Deviation] | None = None  # channel standard deviations, likewise
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None  # channel standard deviations, likewise
 
 
 class TrainingSettings(Settings):
     """The optimiser, its one cycle, and when things are written."""
 
-    epochs: Positive = 25  # passes over the training frames
-    max_steps: Positive | None = None
+    epochs: PositiveInt = 25  # passes over the training frames
+    max_steps: PositiveInt | None = None
     """Stop after so many optimiser steps (and shape the cycle to them); ``None`` leaves it to ``epochs``."""
-    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    max_seconds: PositiveFloat | None = None
     """Stop after so many seconds of training (and shape the cycle to them), looks at the validation scenes not counted;
     how far a run gets then depends on the machine."""
-    batch_size: Positive = 32  # frames per optimiser step over all processes and accumulated batches
-    accumulate: Positive = 1  # batches whose gradients are added up for one step
-    lr: Annotated[float, Field(gt=0)] = 5e-4  # largest learning rate, reached at the end of the warm-up
-    encoder_lr_factor: Annotated[float, Field(ge=0)] = 1.0  # the encoder's learning rate as a multiple of ``lr``
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4  # of AdamW
+    batch_size: PositiveInt = 32  # frames per optimiser step over all processes and accumulated batches
+    accumulate: PositiveInt = 1  # batches whose gradients are added up for one step
+    lr: PositiveFloat = 5e-4  # largest learning rate, reached at the end of the warm-up
+    encoder_lr_factor: NonNegativeFloat = 1.0  # the encoder's learning rate as a multiple of ``lr``
+    weight_decay: NonNegativeFloat = 1e-4  # of AdamW
     warmup_fraction: Fraction = 0.3  # share of the steps in which the learning rate climbs linearly
     start_divisor: Annotated[float, Field(ge=1)] = 25.0  # the first learning rate is ``lr / start_divisor``
     end_divisor: Annotated[float, Field(ge=1)] = 100.0
     """The last learning rate is ``lr / end_divisor``, reached along a cosine."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = 0.1
-    """Gradients are scaled down to this norm; ``None`` leaves them."""
+    clip_norm: PositiveFloat | None = 0.1  # gradients are scaled down to this norm; ``None`` leaves them
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Of the network; losses are always computed in float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"  # ``auto`` takes a GPU where there is one
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     """``channels_last`` stores the channels of a pixel side by side, which many devices compute faster."""
-    validate_every: Positive = 1  # epochs between two looks at the validation scenes
-    checkpoint_every: Positive | None = None
+    validate_every: PositiveInt = 1  # epochs between two looks at the validation scenes
+    checkpoint_every: PositiveInt | None = None
     """Optimiser steps between two checkpoints; one is written after every epoch in any case."""
     select: Literal["d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog_x100"] = "abs_rel"
     """Metric on the validation scenes that chooses the best checkpoint."""
@@ -194,7 +201,7 @@ class EvaluationSettings(Settings):
     crop: Literal["eigen", "none"] = "eigen"
     """What of a frame is scored: all of it with ``none``, else a crop of ``ensemble.metrics.protocols.CROPS``."""
     flip_averaging: bool = True  # average with the prediction of the mirrored image
-    batch_size: Positive = 8  # frames per forward pass
+    batch_size: PositiveInt = 8  # frames per forward pass
 
 
 class LearnerSettings(Settings):
@@ -202,9 +209,8 @@ class LearnerSettings(Settings):
 
     experiment: Name  # names the folders below ``cache/`` that belong together
     learner: str  # key in ``LEARNERS``
-    seed: Annotated[int, Field(ge=0)] = 0  # initial weights, order of frames and augmentation follow from it
-    fold: Annotated[int, Field(ge=0)] | None = None
-    """Leave the scenes of this fold out of training; ``None`` fits to all of them."""
+    seed: NonNegativeInt = 0  # initial weights, order of frames and augmentation follow from it
+    fold: NonNegativeInt | None = None  # leave the scenes of this fold out of training; ``None`` fits to all of them
     data: DataSettings
     encoder: EncoderSettings = EncoderSettings()  # pyramid of features
     network: dict[str, Any] = {}  # keyword arguments of the network; ``configs/base/<learner>.yaml`` lists them
@@ -216,12 +222,11 @@ class LearnerSettings(Settings):
 class Alignment(Settings):
     """How scale-free depth became metres: ``scale`` times the depth, plus ``shift``."""
 
-    scale: Annotated[float, Field(gt=0)]
-    """Metres per unit of the files, after ``unit``; never negative, which would be inverse depth."""
+    scale: PositiveFloat  # metres per unit of the files, after ``unit``; never negative, which would be inverse depth
     shift: float  # metres
     role: Literal["fit", "oof"]  # whose rows it was fitted to
-    pixels: Positive  # valid pixels it was fitted to, of that many frames
-    frames: Positive  # of training; no test frame is ever among them
+    pixels: PositiveInt  # valid pixels it was fitted to, of that many frames
+    frames: PositiveInt  # of training; no test frame is ever among them
 
 
 class ImportSettings(Settings):
@@ -229,8 +234,7 @@ class ImportSettings(Settings):
 
     experiment: Name  # names the folders below ``cache/`` that belong together
     learner: Name  # its name; neither that of a network of ours nor that of a combiner
-    fold: Annotated[int, Field(ge=0)] | None = None
-    """The fold whose frames these rows predict; ``None`` for everything else."""
+    fold: NonNegativeInt | None = None  # the fold whose frames these rows predict; ``None`` for everything else
     data: DataSettings  # frames and splits; its ``size`` is what maps are resized to
     evaluation: EvaluationSettings = EvaluationSettings()  # how the learner is scored; those of the networks beside it
     unit: Literal["m", "mm"] | None = None
@@ -241,11 +245,11 @@ class ImportSettings(Settings):
 class LiveSettings(Settings):
     """How learners are trained together with the meta-learner; ``frozen`` stacks read none of it."""
 
-    lr_factor: Annotated[float, Field(gt=0)] | None = None
+    lr_factor: PositiveFloat | None = None
     """Learning rates of the learners as multiples of their own; where absent 0.1 for ``finetune``, which goes on from
     their finished runs, and 1 for ``joint``."""
-    lr_factors: dict[str, Annotated[float, Field(gt=0)]] = {}  # the same for single learners, by name
-    loss_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    lr_factors: dict[str, PositiveFloat] = {}  # the same for single learners, by name
+    loss_weights: dict[str, NonNegativeFloat] = {}
     """Factors of the learners' own losses beside that of the stack, by name; 1 where absent."""
     clip: Literal["whole", "parts"] = "parts"
     """``parts`` holds the gradient of every learner to ``training.clip_norm`` by itself, so that one that is far off
@@ -271,9 +275,9 @@ class StackSettings(Settings):
     that were trained on them (in-sample, as in the published study)."""
     level0: Literal["full", "folds"] = "full"
     """What predicts at test time: the learners' ``full`` fits, or the mean of the models of their ``folds``."""
-    fold: Annotated[int, Field(ge=0)] | None = None
+    fold: NonNegativeInt | None = None
     """Fold whose out-of-fold rows judge the fit in place of the validation scenes; it is fitted to the others."""
-    seed: Annotated[int, Field(ge=0)] = 0  # initial weights, order of frames and augmentation follow from it
+    seed: NonNegativeInt = 0  # initial weights, order of frames and augmentation follow from it
     data: DataSettings
     encoder: EncoderSettings = EncoderSettings()  # pyramid of features
     network: dict[str, Any] = {}  # keyword arguments of ``MetaUNet``; ``configs/meta/<inputs>.yaml`` lists them

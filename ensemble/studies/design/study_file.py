@@ -88,8 +88,7 @@ class SamplerSettings(Settings):
     """How numbers are drawn within an arm."""
 
     kind: Literal["tpe", "random"] = "tpe"  # ``tpe`` learns from the trials of the arm, ``random`` does not
-    seed: NonNegativeInt = 0
-    """Of the draws; the n-th draw of an arm follows from it alone where one worker runs."""
+    seed: NonNegativeInt = 0  # of the draws; the n-th draw of an arm follows from it alone where one worker runs
     startup: PositiveInt = 5  # random trials of an arm before TPE begins
 
 
