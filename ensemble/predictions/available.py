@@ -37,6 +37,5 @@ def settings_beside(outputs: Outputs, experiment: str) -> LearnerSettings | Impo
 
 def learner_settings_of(run: Run) -> LearnerSettings | ImportSettings:
     """The settings of one model of a learner, whether a network of ours or imported."""
-    if run.folder.parent.name in known_learners():
-        return stored_settings(LearnerSettings, run.settings)
-    return stored_settings(ImportSettings, run.settings)
+    kind = LearnerSettings if run.folder.parent.name in known_learners() else ImportSettings
+    return stored_settings(kind, run.settings)

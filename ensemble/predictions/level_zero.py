@@ -53,26 +53,27 @@ class LevelZero:
         return tested | {model.key: model.made_from("oof", "validation") for model in self.folds}
 
 
+@dataclass(frozen=True)
 class OutOfFoldRows:
-    """Every frame's row by the one model that never saw its scene: readers by fold, and the fold of every frame id."""
+    """Every frame's row by the one model that never saw its scene."""
 
-    def __init__(self, readers: Mapping[int, PredictionReader], fold_of: Mapping[str, int]) -> None:
-        self._readers, self._fold_of = dict(readers), dict(fold_of)
+    readers: Mapping[int, DepthRows]  # by fold
+    fold_of: Mapping[str, int]  # frame id -> fold
 
     def read(self, frame_id: str) -> np.ndarray:
         """Depth [h w] in metres."""
-        return self._readers[self._fold_of[frame_id]].read(frame_id)
+        return self.readers[self.fold_of[frame_id]].read(frame_id)
 
 
+@dataclass(frozen=True)
 class MeanRows:
     """The mean of several models' rows."""
 
-    def __init__(self, readers: Sequence[DepthRows]) -> None:
-        self._readers = tuple(readers)
+    readers: Sequence[DepthRows]
 
     def read(self, frame_id: str) -> np.ndarray:
         """Depth [h w] in metres."""
-        return np.stack([reader.read(frame_id) for reader in self._readers]).mean(axis=0, dtype=np.float32)
+        return np.stack([reader.read(frame_id) for reader in self.readers]).mean(axis=0, dtype=np.float32)
 
 
 def level_zero(

@@ -1,12 +1,12 @@
 """What is known of a stack beyond its scores: whom it trusts, where, and how sure it can be (``details.json``)."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from ensemble.evaluation.results.scores import CHECKED, SCHEMA, first_mistake
+from ensemble.evaluation.results.scores import CHECKED, SCHEMA, read_checked
 from ensemble.runs.files import write_text
 
 BINS = 20
@@ -15,7 +15,7 @@ BINS = 20
 JudgedMetric = Literal["rmse", "abs_rel"]
 """Metrics that an uncertainty is judged by."""
 
-Counts = tuple[Annotated[int, Field(ge=0)], ...]
+Counts = tuple[NonNegativeInt, ...]
 
 
 @checked_dataclass(frozen=True, config=CHECKED)
@@ -118,12 +118,5 @@ def write_details(details: Details, path: Path) -> None:
 
 
 def read_details(path: Path) -> Details:
-    """Reads what ``write_details`` wrote.
-
-    Raises:
-        ValueError: The file is not such a file; the message names it and what is wrong.
-    """
-    try:
-        return _DETAILS.validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error
+    """Reads what ``write_details`` wrote; errors as in ``read_checked``."""
+    return read_checked(_DETAILS, path)

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -13,6 +13,8 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.runs.files import write_text
 from ensemble.runs.names import BEST_SINGLE, MEAN, ORACLE, SEED_MEAN
+
+Content = TypeVar("Content")
 
 SCHEMA = 2
 
@@ -143,22 +145,22 @@ def write_scores(scores: Scores, path: Path) -> None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Reads what ``write_scores`` wrote.
+    """Reads what ``write_scores`` wrote; errors as in ``read_checked``."""
+    return read_checked(_SCORES, path)
+
+
+def read_checked(kind: TypeAdapter[Content], path: Path) -> Content:
+    """Reads a JSON file of an evaluation.
 
     Raises:
         ValueError: The file is not such a file; the message names it and what is wrong.
     """
     try:
-        return _SCORES.validate_json(path.read_text(encoding="utf-8"))
+        return kind.validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error
-
-
-def first_mistake(error: ValidationError) -> str:
-    """Where a file of an evaluation is not as expected, and how."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the file"
-    return f"{place}: {first['msg']}"
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(f"{path}: {place}: {first['msg']}. Evaluate again to rewrite it.") from error
 
 
 def write_per_image(image_scores: Iterable[ImageScore], path: Path) -> None:

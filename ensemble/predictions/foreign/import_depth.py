@@ -20,8 +20,7 @@ from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest, chec
 from ensemble.predictions.foreign.record import ImportedRole, read_roles, write_roles
 from ensemble.predictions.foreign.scale import Stored, alignment_of
 from ensemble.predictions.learners import frame_settings, imported_model
-from ensemble.predictions.predict import identity_of
-from ensemble.predictions.store import PredictionWriter
+from ensemble.predictions.predict import writer_of
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.files import write_text
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
@@ -106,11 +105,7 @@ def _stored(request: ImportRequest, outputs: Outputs) -> dict[str, tuple[ImportS
     return stored
 
 
-def _record(
-    settings: ImportSettings,
-    experiment: Experiment,
-    stored: Stored,
-) -> None:
+def _record(settings: ImportSettings, experiment: Experiment, stored: Stored) -> None:
     """Put the learner on record, and a new alignment on all its models: rows made with another one are stale then."""
     if FULL not in stored:
         _begin(settings.model_copy(update={"fold": None}), experiment, {})
@@ -120,11 +115,7 @@ def _record(
             _write(run.settings, old.model_copy(update={"alignment": settings.alignment}))
 
 
-def _begin(
-    settings: ImportSettings,
-    experiment: Experiment,
-    roles: Mapping[str, ImportedRole],
-) -> None:
+def _begin(settings: ImportSettings, experiment: Experiment, roles: Mapping[str, ImportedRole]) -> None:
     run = experiment.outputs.learner_run(settings.experiment, settings.learner, model_of(settings.fold))
     write_text(run.sources, json.dumps(experiment.sources(settings.fold), indent=2) + "\n")
     write_roles(run, roles)
@@ -158,19 +149,12 @@ def _store(
     roles = {**roles, request.role: entry}
     learner = imported_model(settings, run, roles)
     clipped = 0
-    with PredictionWriter(
-        outputs.predictions(settings.experiment, settings.learner, request.role, model),
-        identity_of(learner, experiment, frames, request.role),
-        [frame.id for frame in frames],
-        size=data.size,
-        max_depth=data.max_depth,
-        rebuild=request.rebuild,
-        mend=request.command(outputs),
-    ) as writer:
+    mend = request.command(outputs)
+    with writer_of(learner, experiment, frames, request.role, rebuild=request.rebuild, mend=mend) as writer:
         _begin(settings, experiment, roles)
         missing = set(writer.missing())
         for frame in progress([frame for frame in frames if frame.id in missing], "importing"):
-            with mended_by(request.command(outputs)):
+            with mended_by(mend):
                 metres = as_metres(read_numbers(files[frame.id]), settings.unit)
             if alignment is not None:
                 aligned = alignment.scale * metres.astype(np.float64) + alignment.shift

@@ -80,23 +80,14 @@ class CacheIdentity:
         }
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One thing in which a store differs from what is asked for."""
-
-    what: str
-    stored: str | int | float
-    expected: str | int | float
-
-    def __str__(self) -> str:
-        return f"{self.what} changed: stored {self.stored}, expected {self.expected}"
-
-
-def differences_between(stored: Description, expected: Description) -> list[Difference]:
+def differences_between(stored: Description, expected: Description) -> list[str]:
     """What ``stored`` says otherwise than ``expected``; a foreign schema is told alone, the rest means nothing then."""
-    if stored["schema"] != expected["schema"]:
-        return [Difference(TITLES["schema"], stored["schema"], expected["schema"])]
-    return [Difference(TITLES[key], stored[key], expected[key]) for key in TITLES if stored[key] != expected[key]]
+    told = ("schema",) if stored["schema"] != expected["schema"] else TITLES
+    return [
+        f"{TITLES[key]} changed: stored {stored[key]}, expected {expected[key]}"
+        for key in told
+        if stored[key] != expected[key]
+    ]
 
 
 def without_rebuild(command: str) -> str:

@@ -108,7 +108,7 @@ def shard_bytes(
             file.attrs[key] = np.bytes_(value.encode("utf-8")) if isinstance(value, str) else value
         file.flush()
         content = file.id.get_file_image()
-    return _user_block(content) + content
+    return _user_block(hashlib.sha256(content).hexdigest()) + content
 
 
 def is_intact(path: Path) -> bool:
@@ -126,7 +126,7 @@ def is_intact(path: Path) -> bool:
     except (OSError, MemoryError) as error:
         refuse_unreadable(path, error)
         raise
-    return head == _user_block_of(digest)
+    return head == _user_block(digest)
 
 
 def read_index(path: Path, *, expected: Description, mend: str) -> ShardIndex:
@@ -186,7 +186,7 @@ def refuse_stale(index: ShardIndex, expected: Description, *, mend: str) -> None
     """
     differences = differences_between(index.description, expected)
     if differences:
-        raise StaleCacheError(f"{index.path}: stale: {'; '.join(map(str, differences))}.\nRun: {mend} --rebuild")
+        raise StaleCacheError(f"{index.path}: stale: {'; '.join(differences)}.\nRun: {mend} --rebuild")
 
 
 def damaged(path: Path, reason: str, *, mend: str) -> DamagedCacheError:
@@ -201,11 +201,7 @@ def _is_plain_file(path: Path) -> bool:
     return stat.S_ISREG(path.lstat().st_mode)
 
 
-def _user_block(content: bytes) -> bytes:
-    return _user_block_of(hashlib.sha256(content).hexdigest())
-
-
-def _user_block_of(digest: str) -> bytes:
+def _user_block(digest: str) -> bytes:
     return (_USER_BLOCK_START + digest.encode("ascii") + b"\n").ljust(_USER_BLOCK_BYTES, b"\0")
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from ensemble.evaluation.results.gallery import Gallery, GalleryImage
 from ensemble.report.drawing.colours import (
-    INVALID,
     Rgb,
+    coloured,
     depth_colours,
     depth_limits,
     depth_scale,
@@ -95,7 +95,7 @@ def relative_error_colours(
     """Blue where the prediction is too near, red where too far, white where right, grey where there is no truth."""
     usable = valid & (truth > 0)
     error = np.where(usable, predicted - truth, 0) / np.where(usable, truth, 1)
-    return _coloured(error, usable, _error_scale())
+    return coloured(error, usable, _error_scale())
 
 
 def data_uri(picture: Rgb, *, photograph: bool = False) -> str:
@@ -119,7 +119,7 @@ def _strip(
     maps += [("error of the stack", relative_error_colours(row.stack, row.truth, row.valid))]
     if sure is not None and image.uncertainty is not None:
         finite = np.isfinite(image.uncertainty)
-        maps += [("uncertainty", _coloured(image.uncertainty, finite, sure))]
+        maps += [("uncertainty", coloured(image.uncertainty, finite, sure))]
     maps += [
         (f"weight of {name}, mean {weight.mean():.2f}", weight_colours(weight, len(learners), spread))
         for name, weight in zip(learners, row.weights, strict=True)
@@ -148,8 +148,3 @@ def _error_scale() -> ScalarMappable:
 
 def _uncertainty_scale(largest: float) -> ScalarMappable:
     return ScalarMappable(Normalize(0, max(0.05, largest), clip=True), colormaps["cividis"])
-
-
-def _coloured(values: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"], scale: ScalarMappable) -> Rgb:
-    colours = scale.to_rgba(np.where(shown, values, 0), bytes=True)[..., :3]
-    return np.where(shown[..., None], colours, np.array(INVALID, dtype=np.uint8))

@@ -10,7 +10,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ensemble.evaluation.results.gallery import GridRow
 from ensemble.report.drawing.colours import (
     Rgb,
     depth_colours,
@@ -23,19 +22,7 @@ from ensemble.report.drawing.colours import (
     weight_spread,
 )
 from ensemble.report.drawing.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
-from ensemble.report.drawing.picture_grid import picture_grid
 from ensemble.runs.files import write_bytes
-
-__all__ = [
-    "GridRow",
-    "depth_colours",
-    "error_colours",
-    "learning_rate_curve",
-    "picture_grid",
-    "save_depth_png",
-    "save_prediction",
-    "weight_colours",
-]
 
 LARGEST_DEPTH_MM = 65535
 

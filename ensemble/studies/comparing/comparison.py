@@ -20,10 +20,10 @@ from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.comparing.merging import Pool, pools_of
-from ensemble.studies.design.arms import Arm, arms_of, numbers_of
+from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.repeats import Repeats, read_scores, repeat_best
-from ensemble.studies.running.trials import WorkerContext, spelt
+from ensemble.studies.running.trials import WorkerContext, tuned_numbers
 from ensemble.studies.storage.records import Trial, begun_trials, best_of
 
 
@@ -141,15 +141,7 @@ def _arm(
 ) -> _Scored:
     study = context.study
     best = best_of(study, trials)
-    numbers = (
-        {}
-        if best is None
-        else {
-            key: spelt(number, best.numbers[key])
-            for key, number in numbers_of(study, arm).items()
-            if key in best.numbers
-        }
-    )
+    numbers = {} if best is None else tuned_numbers(study, arm, best)
     empty = ArmResult(study.name, arm, best, None, None, None, None, 0, {}, None, 0.0, trials, numbers)
     if best is None:
         return _Scored(empty)

@@ -11,9 +11,9 @@ from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, check_name
-from ensemble.studies.design.arms import arms_of, assigned, numbers_of
+from ensemble.studies.design.arms import arms_of, assigned
 from ensemble.studies.design.study_file import StudySettings
-from ensemble.studies.running.trials import spelt
+from ensemble.studies.running.trials import tuned_numbers
 from ensemble.studies.storage.folders import study_folder
 from ensemble.studies.storage.records import Trial, best_of
 
@@ -63,8 +63,7 @@ def write_best(study: StudySettings, trials: Sequence[Trial], outputs: Outputs, 
     head = f"# {study.name}: trial {trial.number} of {trial.arm}, {told} on the validation scenes.\n"
     write_text(file, head + yaml.safe_dump(content, sort_keys=False))
     found = next(each for each in arms_of(study) if each.name == trial.arm)
-    numbers = {key: spelt(number, trial.numbers[key]) for key, number in numbers_of(study, found).items()}
-    given = assigned(study, found, numbers).items()
+    given = assigned(study, found, tuned_numbers(study, found, trial)).items()
     repeated = {key: value for key, value in given if key.startswith(("data.", "evaluation."))}
     return Best(trial, settings, told, tuple(assignments_of(repeated)))
 

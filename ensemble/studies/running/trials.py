@@ -33,7 +33,7 @@ from ensemble.studies.running.tracked import finish_trackers, start_tracker
 from ensemble.studies.running.watching import KeepScores, ReportValues
 from ensemble.studies.storage.connection import StorageDownError, patiently, quiet
 from ensemble.studies.storage.folders import StudyFolder, outcome_file, scores_file, study_folder
-from ensemble.studies.storage.records import FOLDER, OVER_QUOTA, REASON, SECONDS, SPENT, records
+from ensemble.studies.storage.records import FOLDER, OVER_QUOTA, REASON, SECONDS, SPENT, Trial, records
 
 WORKER = "worker"
 """Name of the trial's note of who runs it."""
@@ -139,6 +139,12 @@ def spelt(number: NumberSettings, value: Any) -> Any:
     if number.choices is None:
         return plain_number(value)
     return next(choice for choice in number.choices if _plain(choice) == value)
+
+
+def tuned_numbers(study: StudySettings, arm: Arm, trial: Trial) -> dict[str, Any]:
+    """What was drawn for a trial, by tuned setting."""
+    numbers = numbers_of(study, arm).items()
+    return {key: spelt(number, trial.numbers[key]) for key, number in numbers if key in trial.numbers}
 
 
 def _drawn(trial: optuna.Trial, key: str, number: NumberSettings) -> Any:
