@@ -348,11 +348,7 @@ def _import_settings(
     fold: int | None,
     choice: Choice,
 ) -> ImportSettings:
-    """Settings of an import; frames are those of the learners that the experiment has.
-
-    Raises:
-        SettingsError: The name cannot be that of a learner, or is taken.
-    """
+    """Settings of an import, with the frames of the learners beside it; refused where its name is taken."""
     chosen = experiment_name(choice)
     if not re.fullmatch(NAME, name) or name in known_learners():
         raise SettingsError(
@@ -374,11 +370,7 @@ def _with_folds(folds: int | None) -> list[str]:
 
 
 def _settings_of(where: Outputs, name: str, learner: str) -> tuple[str, LearnerSettings]:
-    """The model and the settings of a run that is to go on.
-
-    Raises:
-        SettingsError: It is the run of another learner, or of another folder for outputs.
-    """
+    """The model and the settings of a run that is to go on; refused where it is another's, or lies elsewhere."""
     run = where.find_run(name)
     settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:
@@ -392,11 +384,7 @@ def _settings_of(where: Outputs, name: str, learner: str) -> tuple[str, LearnerS
 
 
 def _say_data(settings: LearnerSettings) -> None:
-    """Say what is trained on.
-
-    Raises:
-        SettingsError: Its folder is not there.
-    """
+    """Say what is trained on; refused where its folder is not there."""
     place, facts, copy = settings.data.root, settings.data.facts, facts_of(COPY)
     if facts.variable is None:
         way = f"name a copy of {copy.title} with --root or {copy.variable} to train on it"

@@ -84,11 +84,7 @@ def _stored(run: Run, root: Path | None) -> tuple[Run, StackSettings]:
 
 
 def _fit_called(where: Outputs, name: str) -> Run:
-    """The fit of the meta-learner that a person means.
-
-    Raises:
-        SettingsError: No run goes by this name, or it is that of a learner.
-    """
+    """The fit of the meta-learner that a person means; refused where there is none, or where it is a learner's run."""
     run = where.find_run(name)
     try:
         found = learner_settings_of(run)

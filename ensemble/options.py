@@ -75,11 +75,7 @@ class KnownCommands(TyperGroup):
     """Commands of a command line; an unknown name is answered with the known ones."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first word names.
-
-        Raises:
-            SettingsError: There is no such command.
-        """
+        """The command that the first word names; a ``SettingsError`` where there is none."""
         if not ctx.resilient_parsing and not args[0].startswith("-"):
             check_name(args[0], self.list_commands(ctx), "command")
         return super().resolve_command(ctx, args)

@@ -193,11 +193,7 @@ def compare(
 
 
 def _found(file: Path) -> Path:
-    """The study file that a person means: a file, or the name of a ready one.
-
-    Raises:
-        SettingsError: A bare name is neither.
-    """
+    """The study file that a person means: a file, or the name of a ready one; refused where it is neither."""
     if file.is_file() or file.parent != Path():
         return file
     ready = _ready()

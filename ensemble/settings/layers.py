@@ -120,11 +120,7 @@ def stack_settings(
 
 
 def _assigned(choice: Choice, named: str, chosen_by: str) -> Tree:
-    """The tree of all ``--set``, without the one setting that something else chooses.
-
-    Raises:
-        SettingsError: It is among them, where it would go unheard.
-    """
+    """The tree of all ``--set``; refused with the one setting that something else chooses, as it would go unheard."""
     assigned = parse_assignments(choice.assignments)
     if named in assigned:
         raise SettingsError(f"--set {named}=...: is chosen by {chosen_by}; leave the --set out")

@@ -82,11 +82,7 @@ def _frames_by_model(
 
 
 def _stored(request: ImportRequest, outputs: Outputs) -> dict[str, tuple[ImportSettings, dict[str, ImportedRole]]]:
-    """Settings and roles of every model that was imported under this name.
-
-    Raises:
-        SettingsError: It was imported with other settings, or some rows with and some without an alignment.
-    """
+    """Settings and roles of every model imported under this name; refused where settings or alignment were others."""
     settings = request.settings
     folder = outputs.learner_run(settings.experiment, settings.learner).folder.parent
     runs = [Run(path.parent) for path in sorted(folder.glob("*/settings.json"))]

@@ -105,10 +105,7 @@ class PredictionReader:
         return {**self.__dict__, "_handles": OrderedDict()}
 
     def _read_plain(self, path: Path, offset: int) -> None:
-        """A row that lies in the file as it is in memory; opening HDF5 for it would cost more than reading it.
-
-        The checksum decides whether it still is that row.
-        """
+        """A row that lies in the file as in memory, where opening HDF5 would cost more; its checksum is not looked at."""
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             count = os.preadv(descriptor, [self._levels.data], offset)

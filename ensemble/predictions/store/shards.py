@@ -251,11 +251,7 @@ def _check_depth(depth: h5d.DatasetID, *, rows: int, size: tuple[str | int | flo
 
 
 def _offsets(depth: h5d.DatasetID) -> tuple[int, ...]:
-    """Where each row begins in the file, for rows that lie there as they are in memory.
-
-    Raises:
-        CacheError: A row was never written.
-    """
+    """Where each row begins in the file, for rows that lie there as in memory; refused where one was never written."""
     if depth.get_create_plist().get_nfilters():
         return ()
     found = [depth.get_chunk_info_by_coord((row, 0, 0)).byte_offset for row in range(depth.shape[0])]

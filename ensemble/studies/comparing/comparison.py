@@ -122,11 +122,7 @@ def compare_studies(contexts: Sequence[WorkerContext], *, seeds: Sequence[int], 
 
 
 def _finished_trials(context: WorkerContext) -> list[Trial]:
-    """All trials of a study; refused where there is nothing to compare yet.
-
-    Raises:
-        SettingsError: None is finished.
-    """
+    """All trials of a study; refused where none is finished, so that there is nothing to compare yet."""
     trials = begun_trials(context.study, context.url)
     if not any(trial.finished for trial in trials):
         raise SettingsError(

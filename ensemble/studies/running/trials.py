@@ -164,11 +164,7 @@ def _plain(choice: Any) -> Any:
 
 
 def _claim(study: StudySettings, arm: Arm, trial: optuna.Trial) -> None:
-    """Say who runs the trial.
-
-    Raises:
-        OverQuotaError: As many as were asked for were begun before it.
-    """
+    """Say who runs the trial, unless as many as were asked for were begun before it (``OverQuotaError``)."""
     ahead = [each for each in records(arm, trial.study) if each.number < trial.number and each.state != "lost"]
     if len(ahead) >= study.trials:
         trial.set_user_attr(OVER_QUOTA, True)

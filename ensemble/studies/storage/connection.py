@@ -253,11 +253,7 @@ def _refused(error: Exception) -> bool:
 
 
 def _connecting(url: str) -> dict[str, int]:
-    """How long a connection may take, in seconds.
-
-    Raises:
-        SettingsError: What it needs is not installed.
-    """
+    """How long a connection may take, in seconds; refused where the driver is not installed."""
     if _file(url) is not None:
         return {"timeout": 60}
     if importlib.util.find_spec("psycopg") is None:
