@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -18,12 +18,8 @@ from ensemble.settings.trees import SettingsError, check_name
 
 app = options.application("Base learners: adabins, bts, ldrn.")
 
-ROLES: dict[str, Literal["fit", "validation", "test", "oof"]] = {
-    "fit": "fit",
-    "validation": "validation",
-    "test": "test",
-    "oof": "oof",
-}
+Role = Literal["fit", "validation", "test", "oof"]
+ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 Learner = Annotated[str, typer.Argument(help="adabins, bts or ldrn.", metavar="LEARNER")]
 Folds = Annotated[
@@ -341,13 +337,7 @@ def profile(
     options.show(profile_table(rows), plain=profile_json(rows), as_json=as_json)
 
 
-def _import_settings(
-    where: Outputs,
-    name: str,
-    unit: str | None,
-    fold: int | None,
-    choice: Choice,
-) -> ImportSettings:
+def _import_settings(where: Outputs, name: str, unit: str | None, fold: int | None, choice: Choice) -> ImportSettings:
     """Settings of an import, with the frames of the learners beside it; refused where its name is taken."""
     chosen = experiment_name(choice)
     if not re.fullmatch(NAME, name) or name in known_learners():

@@ -26,11 +26,7 @@ LR_FACTORS = {"finetune": 0.1, "joint": 1.0}
 """Learning rates of learners as multiples of their own, where the settings say nothing."""
 
 
-def with_members(
-    settings: StackSettings,
-    outputs: Outputs,
-    choice: Choice,
-) -> StackSettings:
+def with_members(settings: StackSettings, outputs: Outputs, choice: Choice) -> StackSettings:
     """The settings of a stack with those of the learners that are trained with it; a frozen stack stays as it is.
 
     ``finetune`` takes them from the learners' finished runs. ``joint`` takes them from the files and assignments that

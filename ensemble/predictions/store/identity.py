@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import get_args
 
 from ensemble.data.division import Role
@@ -12,19 +12,22 @@ SCHEMA = 2
 
 Description = Mapping[str, str | int | float]
 
-TITLES = {
-    "schema": "schema",
-    "learner": "learner",
-    "role": "role",
-    "fold": "fold",
-    "weights": "weights",
-    "preprocessing": "preprocessing",
-    "frames": "file list",
-    "folds": "folds",
-    "height": "height",
-    "width": "width",
-    "max_depth": "largest depth",
-}
+KEYS = (
+    "schema",
+    "learner",
+    "role",
+    "fold",
+    "weights",
+    "preprocessing",
+    "frames",
+    "folds",
+    "height",
+    "width",
+    "max_depth",
+)
+"""What a shard says about itself, and in this order what is told first where it differs."""
+
+TITLES = {key: key for key in KEYS} | {"frames": "file list", "max_depth": "largest depth"}
 
 
 class CacheError(ValueError):
@@ -67,13 +70,8 @@ class CacheIdentity:
         """Everything a shard says about itself: rows of ``size`` (height, width), up to ``max_depth`` metres."""
         return {
             "schema": SCHEMA,
-            "learner": self.learner,
-            "role": self.role,
+            **asdict(self),
             "fold": -1 if self.fold is None else self.fold,
-            "weights": self.weights,
-            "preprocessing": self.preprocessing,
-            "frames": self.frames,
-            "folds": self.folds,
             "height": size[0],
             "width": size[1],
             "max_depth": float(max_depth),

@@ -105,7 +105,7 @@ class PredictionReader:
         return {**self.__dict__, "_handles": OrderedDict()}
 
     def _read_plain(self, path: Path, offset: int) -> None:
-        """A row that lies in the file as in memory, where opening HDF5 would cost more; its checksum is not looked at."""
+        """A row that lies in the file as in memory, where opening HDF5 would cost more; not checked yet."""
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             count = os.preadv(descriptor, [self._levels.data], offset)

@@ -7,12 +7,7 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Float, UInt16
 
-from ensemble.predictions.store.identity import (
-    CacheError,
-    CacheIdentity,
-    check_frames,
-    without_rebuild,
-)
+from ensemble.predictions.store.identity import CacheError, CacheIdentity, check_frames, without_rebuild
 from ensemble.predictions.store.shards import (
     CODECS,
     LEVELS,

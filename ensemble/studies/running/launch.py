@@ -130,12 +130,7 @@ def _hand_over(stream: IO[str] | None, given: dict[str, object]) -> None:
             stream.write(json.dumps(given))
 
 
-def _watch(
-    context: WorkerContext,
-    storage: BaseStorage,
-    begun: Sequence[Worker],
-    before: Sequence[Trial],
-) -> list[int]:
+def _watch(context: WorkerContext, storage: BaseStorage, begun: Sequence[Worker], before: Sequence[Trial]) -> list[int]:
     """Show how far the study is until all workers have ended; returns their exit statuses."""
     study = context.study
     told = {(trial.arm, trial.number) for trial in before if trial.finished}
