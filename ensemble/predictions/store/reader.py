@@ -3,6 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,43 +39,38 @@ class _Row(NamedTuple):
     checksum: int
 
 
+@dataclass(eq=False, repr=False)
 class PredictionReader:
     """The rows of one store, each of the frames that it must hold exactly once.
 
-    A reader can be pickled and used after a fork: every process opens the files for itself when it first reads. Rows
-    are of ``size`` (height, width) up to ``max_depth`` metres. The command ``mend`` fills the store; it ends every
-    complaint, with ``--rebuild`` where that is needed.
+    A reader can be pickled and used after a fork: every process opens the files for itself when it first reads.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        identity: CacheIdentity,
-        frame_ids: Sequence[str],
-        *,
-        size: tuple[int, int],
-        max_depth: float,
-        mend: str,
-    ) -> None:
+    directory: Path
+    identity: CacheIdentity
+    frame_ids: Sequence[str]  # every frame that the store must hold, and no other
+    _: KW_ONLY
+    size: tuple[int, int]  # height and width of a row
+    max_depth: float  # metres; the largest depth that could be stored
+    mend: str  # the command that fills the store; it ends every complaint, with ``--rebuild`` where that is needed
+
+    def __post_init__(self) -> None:
         """Look through all shards without reading depth.
 
         Raises:
             StaleCacheError: A shard was made from something else; both sides of every difference are named.
             CacheError: Rows are missing, doubled or foreign, or a shard cannot be read or points outside of itself.
         """
-        check_frames(frame_ids, where=str(directory))
-        self.directory = directory
-        self.identity = identity
-        self.frame_ids = tuple(frame_ids)
-        self.size = (size[0], size[1])
-        self.max_depth = max_depth
-        self.mend = without_rebuild(mend)
+        check_frames(self.frame_ids, where=str(self.directory))
+        self.frame_ids, self.size = tuple(self.frame_ids), (self.size[0], self.size[1])
+        self.mend = without_rebuild(self.mend)
         self._rows: dict[str, _Row] = {}
         self._handles: OrderedDict[Path, tuple[h5py.File, h5py.Dataset]] = OrderedDict()
         self._handles_pid = os.getpid()
         self._levels = np.empty(self.size, "<u2")
-        expected, known = identity.description(size=size, max_depth=max_depth), frozenset(self.frame_ids)
-        for path in shard_paths(directory):
+        expected = self.identity.description(size=self.size, max_depth=self.max_depth)
+        known = frozenset(self.frame_ids)
+        for path in shard_paths(self.directory):
             index = read_index(path, expected=expected, mend=self.mend)
             refuse_stale(index, expected, mend=self.mend)
             self._add(index, known)
