@@ -183,13 +183,9 @@ class TrainingSettings(Settings):
     """Metric on the validation scenes that chooses the best checkpoint."""
 
     @model_validator(mode="after")
-    def _one_budget(self) -> Self:
+    def _one_budget_of_whole_steps(self) -> Self:
         if self.max_steps is not None and self.max_seconds is not None:
             raise ValueError("max_steps and max_seconds are two budgets for one run; give one of them")
-        return self
-
-    @model_validator(mode="after")
-    def _accumulation_divides(self) -> Self:
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         return self
@@ -286,13 +282,9 @@ class StackSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()  # how the stack is scored
 
     @model_validator(mode="after")
-    def _learners_differ(self) -> Self:
+    def _learners_differ_and_are_its_own(self) -> Self:
         if len(set(self.learners)) != len(self.learners):
             raise ValueError(f"learners must differ, found {', '.join(self.learners)}")
-        return self
-
-    @model_validator(mode="after")
-    def _live_learners_are_its_own(self) -> Self:
         named = {**self.live.lr_factors, **self.live.loss_weights}
         if unknown := sorted(set(named) - set(self.learners)):
             raise ValueError(f"live: {', '.join(unknown)} is none of the learners {', '.join(self.learners)}")

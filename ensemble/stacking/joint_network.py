@@ -30,17 +30,12 @@ class LiveAnswer:
 
 
 class LiveStack(nn.Module):
-    """Learners whose depths a meta-learner fuses.
+    """Learners, networks from image to ``DepthPrediction``, whose depths a meta-learner fuses in their order.
 
-    Args:
-        learners: Networks from image to ``DepthPrediction``, in the order in which they are weighed.
-        meta: The meta-learner.
-        weigh: Makes the fused depth.
-        statistics: ``frozen`` keeps the running means and variances of the learners' batch norms, and normalises with
-            them: right for learners that go on from finished runs with small batches. ``live`` lets them move. Scales
-            and shifts of batch norms are trained in both cases; the meta-learner's own statistics always move.
-        detach: Whether the loss of the stack ends at the learners' depths, so that they learn from their own losses
-            alone.
+    Statistics ``frozen`` keep the running means and variances of the learners' batch norms, and normalise with them:
+    right for learners that go on from finished runs with small batches. ``live`` lets them move. Scales and shifts of
+    batch norms are trained in both cases; the meta-learner's own statistics always move. With ``detach`` the loss of
+    the stack ends at the learners' depths, so that they learn from their own losses alone.
 
     Raises:
         ValueError: Fewer than two learners, or one called ``meta``.

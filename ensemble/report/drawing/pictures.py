@@ -33,7 +33,9 @@ def save_depth_png(path: Path, depth: Float[np.ndarray, "h w"]) -> None:
     Raises:
         ValueError: A depth that 16 bits of millimetres cannot hold: negative, not finite or above 65.535 m.
     """
-    write_bytes(path, _png(_millimetres(depth, path)))
+    buffer = io.BytesIO()
+    Image.fromarray(_millimetres(depth, path)).save(buffer, format="PNG")
+    write_bytes(path, buffer.getvalue())
 
 
 def save_prediction(
@@ -162,9 +164,3 @@ def _millimetres(depth: Float[np.ndarray, "h w"], path: Path) -> UInt16[np.ndarr
             f"{depth[beyond][0]} m), expected 0 .. 65.535 m; save the metres as .npy instead"
         )
     return millimetres.astype(np.uint16)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
