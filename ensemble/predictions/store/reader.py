@@ -17,7 +17,6 @@ from ensemble.predictions.store.shards import (
     PARSE_ERRORS,
     ShardIndex,
     damaged,
-    is_intact,
     metres,
     open_shard,
     read_index,
@@ -157,8 +156,3 @@ class PredictionReader:
                 f"{self.directory}: {len(missing)} of {len(self.frame_ids)} {self.identity.role} frames have no "
                 f"prediction (first: {missing[0]}).\nRun: {self.mend}"
             )
-
-
-def damaged_shards(directory: Path) -> list[Path]:
-    """The shards of a store that are not byte for byte as they were written."""
-    return [path for path in shard_paths(directory) if not is_intact(path)]

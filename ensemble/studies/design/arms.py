@@ -24,11 +24,6 @@ class Arm:
     name: str  # of its folder and of its part of the storage
     answers: Mapping[str, Any] = field(hash=False)  # question -> answer
 
-    @property
-    def title(self) -> str:
-        """For people."""
-        return ", ".join(f"{question} {_shown(answer)}" for question, answer in self.answers.items())
-
 
 def arms_of(study: StudySettings) -> tuple[Arm, ...]:
     """All arms, in the order of questions and answers.

@@ -141,10 +141,8 @@ def retry(settings: StorageSettings) -> RunAgain:
         return RunAgain(max_retry=settings.max_retry)
 
 
-def patiently(
-    action: Callable[[], Answer], url: str, *, timeout: float, pause: float = 1.0, kept: str = "nothing is lost"
-) -> Answer:
-    """Do something with a storage; while it is down, do it again every ``pause`` seconds, for ``timeout`` seconds.
+def patiently(action: Callable[[], Answer], url: str, *, timeout: float, kept: str = "nothing is lost") -> Answer:
+    """Do something with a storage; while it is down, do it again every second, for ``timeout`` seconds.
 
     Raises:
         StorageDownError: It stayed down; the message says what is ``kept``.
@@ -161,7 +159,7 @@ def patiently(
             if not told:
                 messages.print(f"{shown_url(url)}: the storage does not answer; waiting up to {timeout:g} s")
                 told = True
-            time.sleep(pause)
+            time.sleep(1)
 
 
 def refuse_full(url: str, error: BaseException) -> None:
