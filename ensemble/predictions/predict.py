@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -225,18 +226,9 @@ def _blocks(
     size = min(batch_size, most)
     images = ImageDataset(source, frames, data)
     loaded = loader(images, OrderedBatches(len(frames), size), workers=affordable_workers(workers))
-    batches: list[Batch] = []
-    for batch in progress(loaded, "predicting"):
-        batches.append(batch)
-        if size * (len(batches) + 1) > most:
-            yield _frames_of(batches), batches
-            batches = []
-    if batches:
-        yield _frames_of(batches), batches
-
-
-def _frames_of(batches: Sequence[Batch]) -> list[str]:
-    return [frame for batch in batches for frame in batch["frame"]]
+    batches = iter(progress(loaded, "predicting"))
+    while block := list(islice(batches, most // size)):
+        yield [frame for batch in block for frame in batch["frame"]], block
 
 
 class _Predictor:

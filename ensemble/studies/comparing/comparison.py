@@ -170,9 +170,7 @@ def _with_intervals(
 ) -> tuple[tuple[ArmResult, ...], tuple[Difference, ...], int, int]:
     """The arms with intervals, and every pair of them."""
     there = [each for each in scored if each.result.value is not None]
-    if not there:
-        return tuple(each.result for each in scored), (), 0, 0
-    frames = sorted(there[0].scores)
+    frames = sorted(there[0].scores) if there else []
     for each in there:
         if sorted(each.scores) != frames:
             raise SettingsError(
@@ -180,23 +178,16 @@ def _with_intervals(
                 "compare studies of the same data"
             )
     groups = [there[0].scene_of[frame] for frame in frames]
-    table = np.array([[each.scores[frame] for frame in frames] for each in there])[..., None]
-    if len(set(groups)) < 2:
-        return tuple(each.result for each in scored), (), len(set(groups)), len(frames)
-    means = resampled_means(table, groups)[..., 0]
-    ends = dict(zip([each.result.name for each in there], np.percentile(means, (2.5, 97.5), axis=0).T, strict=True))
-    arms = tuple(
-        replace(each.result, low=float(ends[each.result.name][0]), high=float(ends[each.result.name][1]))
-        if each.result.name in ends
-        else each.result
-        for each in scored
-    )
     differences: list[Difference] = []
-    if len(there) > 1:
-        names = [each.result.name for each in there]
-        better = {metric: METRICS[metric].higher_is_better}
-        differences = paired_differences(table, groups, rows=names, metrics=better)
-    return arms, tuple(differences), len(set(groups)), len(frames)
+    if len(set(groups)) > 1:
+        table = np.array([[each.scores[frame] for frame in frames] for each in there])[..., None]
+        ends = np.percentile(resampled_means(table, groups)[..., 0], (2.5, 97.5), axis=0).T.tolist()
+        for each, (low, high) in zip(there, ends, strict=True):
+            each.result = replace(each.result, low=low, high=high)
+        if len(there) > 1:
+            names, better = [each.result.name for each in there], {metric: METRICS[metric].higher_is_better}
+            differences = paired_differences(table, groups, rows=names, metrics=better)
+    return tuple(each.result for each in scored), tuple(differences), len(set(groups)), len(frames)
 
 
 def _plain_mean(settings: StackSettings, outputs: Outputs, metric: str) -> float:

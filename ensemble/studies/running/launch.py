@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -135,7 +135,8 @@ def _watch(context: WorkerContext, storage: BaseStorage, begun: Sequence[Worker]
     study = context.study
     told = {(trial.arm, trial.number) for trial in before if trial.finished}
     ended: dict[int, int] = {}
-    with _screen() as live:
+    screen = Live(console=messages, transient=True, auto_refresh=False) if messages.is_terminal else nullcontext()
+    with screen as live:  # the table is drawn again and again where there is a terminal
         while len(ended) < len(begun):
             time.sleep(LOOK_SECONDS)
             trials = patiently(lambda: trials_of(study, storage), context.url, timeout=study.storage.timeout + 60)
@@ -151,16 +152,6 @@ def _watch(context: WorkerContext, storage: BaseStorage, begun: Sequence[Worker]
                     if status:
                         messages.print(_last_words(status, log))
     return list(ended.values())
-
-
-@contextmanager
-def _screen() -> Iterator[Live | None]:
-    """A place for the table that is drawn again and again; none where there is no terminal."""
-    if not messages.is_terminal:
-        yield None
-        return
-    with Live(console=messages, transient=True, auto_refresh=False) as live:
-        yield live
 
 
 def _last_words(status: int, log: Path) -> str:
