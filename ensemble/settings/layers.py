@@ -5,7 +5,6 @@ then the file given with ``--config``, then every ``--set``. The file may hold a
 for one learner, and a section ``meta`` with what differs for the meta-learner.
 """
 
-import json
 import math
 import os
 import re
@@ -17,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ensemble.settings.complaints import complaints
+from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings, Settings, StackSettings
@@ -209,7 +208,7 @@ def _finished(kind: type[SomeSettings], tree: Tree, own: Tree, named: Tree) -> S
     tree = {"experiment": _mapping(tree["data"], "data")["kind"], **tree, **named}
     for section in ("network", "loss"):
         tree[section] = _checked_arguments(tree.get(section, {}), own.get(section, {}), section)
-    return _validated(kind, tree)
+    return validated(kind, tree)
 
 
 def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
@@ -304,11 +303,3 @@ def _like(value: Any, default: Any, where: str) -> Any:
     if where in CHOICES:
         check_name(str(value), CHOICES[where], where)
     return value
-
-
-def _validated(kind: type[SomeSettings], tree: Tree) -> SomeSettings:
-    """Settings out of a tree; as JSON because pydantic is strict there in the sense of YAML: lists stand for tuples."""
-    try:
-        return kind.model_validate_json(json.dumps(tree, default=str), strict=True)
-    except ValidationError as error:
-        raise SettingsError("\n".join(complaints(error, kind))) from error

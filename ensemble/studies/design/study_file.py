@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from ensemble.settings.complaints import complaints
+from ensemble.settings.complaints import validated
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import Name, Settings, TrainingSettings
-from ensemble.settings.trees import SettingsError, nearest, read_yaml
+from ensemble.settings.trees import nearest, read_yaml
 
 METRICS = get_args(TrainingSettings.model_fields["select"].annotation)
 """Scores on the validation scenes that can be an objective."""
@@ -220,11 +220,7 @@ def read_study(
         tree["trials"] = trials
     if assignments and isinstance(tree.get("set", {}), dict):
         tree["set"] = {**tree.get("set", {}), **assignments}
-    try:
-        return StudySettings.model_validate_json(json.dumps(tree, default=str), strict=True)
-    except ValidationError as error:
-        told = complaints(error, StudySettings, key="key", whole="the study")
-        raise SettingsError("\n".join(f"{path}: {line}" for line in told)) from error
+    return validated(StudySettings, tree, key="key", whole="the study", where=f"{path}: ")
 
 
 def listed(answer: Any) -> Any:

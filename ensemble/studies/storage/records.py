@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics.formulas import METRICS
+from ensemble.runs.claims import differing_keys
 from ensemble.settings.trees import SettingsError, read_yaml
 from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import COSTS, StudySettings
@@ -80,7 +81,7 @@ def open_part(study: StudySettings, arm: Arm, storage: BaseStorage) -> optuna.St
     if part.user_attrs.get(DEFINITION) == asked:
         return part
     if DEFINITION in part.user_attrs and part.get_trials(deepcopy=False):
-        differing = _differing(part.user_attrs[DEFINITION], asked)
+        differing = differing_keys(part.user_attrs[DEFINITION], asked)
         raise SettingsError(
             f"{study.name}: the study file was changed after trials exist ({'; '.join(differing)}). "
             "Change it back, or give the study another name"
@@ -165,14 +166,3 @@ def _record(arm: str, trial: FrozenTrial) -> Trial:
         ended=None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
         frozen=trial,
     )
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Sequence[str]:
-    found: list[str] = []
-    for key in sorted({*before, *now}):
-        left, right = before.get(key), now.get(key)
-        if isinstance(left, dict) and isinstance(right, dict):
-            found += _differing(left, right, f"{prefix}{key}.")
-        elif left != right:
-            found.append(f"{prefix}{key}: {left!r} against {right!r}")
-    return found
