@@ -13,7 +13,6 @@ from typing import Any
 
 import optuna
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 
 from ensemble.data.loaders import KeptFrames
@@ -218,7 +217,8 @@ def _fitted(
     study, started = context.study, time.monotonic()
     prune = study.pruner.kind != "none"
     report = ReportValues(trial, study.metric, prune=prune)
-    trackers = _trackers(context, arm, trial, run, numbers)
+    told = {"arm": arm.name, **assigned(study, arm, numbers)}
+    trackers = start_tracker(study.name, f"{arm.name}-{trial.number}", run, told) if context.wandb else []
     found: dict[str, Any] = {"state": "failed", "values": [], "reason": "", "constraints": {}, "number": trial.number}
     spent = 0.0
     try:
@@ -272,15 +272,6 @@ def _further_metrics(study: StudySettings, run: Run) -> dict[str, float]:
         return {}
     frames = json.loads(scores_file(run).read_text(encoding="utf-8")).values()
     return {name: sum(scores[name] for scores in frames) / len(frames) for name in names}
-
-
-def _trackers(
-    context: WorkerContext, arm: Arm, trial: optuna.Trial, run: Run, numbers: Mapping[str, Any]
-) -> list[WandbLogger]:
-    if not context.wandb:
-        return []
-    told = {"arm": arm.name, **assigned(context.study, arm, numbers)}
-    return start_tracker(context.study.name, f"{arm.name}-{trial.number}", run, told)
 
 
 def read_outcome(run: Run) -> dict[str, Any] | None:
