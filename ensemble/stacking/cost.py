@@ -42,8 +42,10 @@ class Costs:
 
     def _profile(self, key: str, settings: LearnerSettings | StackSettings, channels: int) -> Profile:
         if key not in self._measured:
-            bare, device = unloaded(settings), device_of(settings.training)
-            network = build_stack(bare) if isinstance(bare, StackSettings) else build_learner(bare)
-            size = settings.data.size
+            if isinstance(settings, StackSettings):
+                network = build_stack(unloaded(settings))
+            else:
+                network = build_learner(unloaded(settings))
+            size, device = settings.data.size, device_of(settings.training)
             self._measured[key] = profile_network(network, size, device=device, channels=channels, repeats=5)
         return self._measured[key]
