@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -19,12 +19,8 @@ from ensemble.settings.units import PER_METRE, ROTATED, known_unit
 
 app = options.application("Base learners: adabins, bts, ldrn.")
 
-ROLES: dict[str, Literal["fit", "validation", "test", "oof"]] = {
-    "fit": "fit",
-    "validation": "validation",
-    "test": "test",
-    "oof": "oof",
-}
+Role = Literal["fit", "validation", "test", "oof"]
+ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 Learner = Annotated[str, typer.Argument(help="adabins, bts or ldrn.", metavar="LEARNER")]
 Folds = Annotated[
@@ -397,18 +393,8 @@ def profile(
     options.show(profile_table(rows), plain=profile_json(rows), as_json=as_json)
 
 
-def _import_settings(
-    where: Outputs,
-    name: str,
-    unit: str | None,
-    fold: int | None,
-    choice: Choice,
-) -> ImportSettings:
-    """Settings of an import; frames are those of the learners that the experiment has.
-
-    Raises:
-        SettingsError: The name cannot be that of a learner, or is taken.
-    """
+def _import_settings(where: Outputs, name: str, unit: str | None, fold: int | None, choice: Choice) -> ImportSettings:
+    """Settings of an import, with the frames of the learners beside it; refused where its name is taken."""
     chosen = experiment_name(choice)
     if not re.fullmatch(NAME, name) or name in known_learners():
         raise SettingsError(
@@ -430,11 +416,7 @@ def _with_folds(folds: int | None) -> list[str]:
 
 
 def _settings_of(where: Outputs, name: str, learner: str) -> tuple[str, LearnerSettings]:
-    """The model and the settings of a run that is to go on.
-
-    Raises:
-        SettingsError: It is the run of another learner, or of another folder for outputs.
-    """
+    """The model and the settings of a run that is to go on; refused where it is another's, or lies elsewhere."""
     run = where.find_run(name)
     settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:
@@ -448,11 +430,7 @@ def _settings_of(where: Outputs, name: str, learner: str) -> tuple[str, LearnerS
 
 
 def _say_data(settings: LearnerSettings) -> None:
-    """Say what is trained on.
-
-    Raises:
-        SettingsError: Its folder is not there.
-    """
+    """Say what is trained on; refused where its folder is not there."""
     place, facts, copy = settings.data.root, settings.data.facts, facts_of(COPY)
     if facts.variable is None:
         way = f"name a copy of {copy.title} with --root or {copy.variable} to train on it"

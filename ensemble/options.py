@@ -1,7 +1,6 @@
 """Options that several command lines share, how they show tables, and how their errors end."""
 
 import ctypes
-import json
 import os
 import re
 import sys
@@ -21,7 +20,7 @@ from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
 from ensemble.settings.layers import Choice
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import LARGEST_SIDE
-from ensemble.settings.trees import SettingsError, check_name
+from ensemble.settings.trees import SettingsError, assignments_of, check_name
 from ensemble.tables import Table
 from ensemble.tables.terminal import TerminalTable
 
@@ -116,11 +115,7 @@ class KnownCommands(TyperGroup):
     """Commands of a command line; an unknown name is answered with the known ones."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first word names.
-
-        Raises:
-            SettingsError: There is no such command.
-        """
+        """The command that the first word names; a ``SettingsError`` where there is none."""
         if not ctx.resilient_parsing and not args[0].startswith("-"):
             check_name(args[0], self.list_commands(ctx), "command")
         return super().resolve_command(ctx, args)
@@ -183,7 +178,7 @@ def choice(
     experiment: str | None,
 ) -> Choice:
     """What the shared options choose; ``--experiment`` is one of the ``--set`` values."""
-    named = [f"experiment={json.dumps(experiment)}"] if experiment is not None else []
+    named = [] if experiment is None else assignments_of({"experiment": experiment})
     return Choice(data, root, config, (*(assignments or ()), *named))
 
 

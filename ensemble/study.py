@@ -12,7 +12,7 @@ from ensemble.console import messages, print_json, results
 from ensemble.runs.paths import outputs
 from ensemble.settings.layers import config_folder
 from ensemble.settings.schema import MOST, MOST_PROCESSES
-from ensemble.settings.trees import SettingsError, nearest, parse_assignments
+from ensemble.settings.trees import SettingsError, flat, nearest, parse_assignments
 from ensemble.studies.design.arms import arms_of, experiment_of, lowest_numbers, settings_of
 from ensemble.studies.design.study_file import read_study
 from ensemble.studies.storage.folders import known_studies, started_study, study_folder
@@ -72,7 +72,7 @@ def run(
 ) -> None:
     """Run the trials of a study that are still to be run; again after a stop, or beside others on other machines."""
     where = outputs(cache_dir)
-    given = _flat(parse_assignments(options.choice(None, root, config, assignments, experiment).assignments))
+    given = flat(parse_assignments(options.choice(None, root, config, assignments, experiment).assignments))
     study = read_study(_found(file), config=config, assignments=given, trials=trials)
     for arm in arms_of(study):  # a mistake is told before anything heavy is imported
         settings_of(study, arm, lowest_numbers(study, arm), where, root=root)
@@ -200,11 +200,7 @@ def compare(
 
 
 def _found(file: Path) -> Path:
-    """The study file that a person means: a file, or the name of a ready one.
-
-    Raises:
-        SettingsError: A bare name is neither.
-    """
+    """The study file that a person means: a file, or the name of a ready one; refused where it is neither."""
     if file.is_file() or file.parent != Path():
         return file
     ready = _ready()
@@ -218,13 +214,6 @@ def _found(file: Path) -> Path:
 def _ready() -> dict[str, Path]:
     """Name -> file of the ready studies."""
     return {path.stem: path for path in sorted((config_folder() / "study").glob("*.yaml"))}
-
-
-def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in tree.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 if __name__ == "__main__":

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from ensemble import options
 from ensemble.console import print_json, results
-from ensemble.settings.complaints import complaints
+from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import GENERATED
 from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
-from ensemble.settings.trees import SettingsError
 from ensemble.tables import Table, plain_table
 from ensemble.tables.terminal import TerminalTable
 
@@ -64,12 +62,8 @@ def rooms(
     from ensemble.data.rooms.source import write_rooms
 
     pixels = options.parse_size(size)
-    try:
-        settings = RoomsSettings(
-            scenes=scenes, test_scenes=test_scenes, frames=frames, seed=seed, holes=holes, noise=noise
-        )
-    except ValidationError as error:
-        raise SettingsError("\n".join(complaints(error, RoomsSettings))) from error
+    tree = {"scenes": scenes, "test_scenes": test_scenes, "frames": frames, "seed": seed, "holes": holes}
+    settings = validated(RoomsSettings, {**tree, "noise": noise})
     with _progress(f"writing {out}") as progress:
         count = write_rooms(out, settings, pixels, _counted(progress, "frames"))
     typer.echo(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes")

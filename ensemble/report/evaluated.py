@@ -11,14 +11,9 @@ from ensemble.tables import Table
 
 
 def draw_evaluation(out: Run, *, published: bool = False) -> list[Table]:
-    """Put the tables, and the pictures where stacks were scored, beside the numbers that an evaluation wrote.
+    """Put tables, and pictures where stacks were scored, beside the numbers of an evaluation; returns those to show.
 
-    Args:
-        out: The evaluation.
-        published: Add the rows of the published study to what is handed back; files go without them.
-
-    Returns:
-        What a terminal is to show.
+    ``published`` adds the rows of the published study to what is handed back; files go without them.
 
     Raises:
         ValueError: A file of the evaluation is missing, damaged, or of another version.

@@ -17,19 +17,12 @@ from ensemble.runs.paths import Outputs, Run
 
 @dataclass(frozen=True)
 class Written:
-    """What a report said, and where it is.
-
-    Attributes:
-        folder: Holds all files.
-        names: Of the files.
-        summary: Sentences.
-        json: Everything as text for other programs.
-    """
+    """What a report said, and where it is."""
 
     folder: Path
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the files
     summary: tuple[str, ...]
-    json: str
+    json: str  # everything as text for other programs
 
 
 def write_report(
@@ -43,13 +36,7 @@ def write_report(
 ) -> Written:
     """Read evaluations, compare their rows, and write ``report.md``, ``.tex``, ``.csv``, ``.html`` and all pairs.
 
-    Args:
-        runs: Folders with scores; of one protocol.
-        where: Where the reports of experiments are.
-        out: Folder to write to; that of a single run or else of the first experiment where absent.
-        by: What is drawn by the bootstrap.
-        resamples: How often.
-        published: Show the published rows below ours.
+    Without ``out`` they stand in the folder of a single run, else in that of the first experiment's reports.
 
     Raises:
         ValueError: Files are damaged or missing, or the evaluations do not fit together.

@@ -5,7 +5,6 @@ then the file given with ``--config``, then every ``--set``. The file may hold a
 for one learner, and a section ``meta`` with what differs for the meta-learner.
 """
 
-import json
 import math
 import os
 import re
@@ -17,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ensemble.settings.complaints import complaints
+from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import MOST, NAME, ImportSettings, LearnerSettings, Settings, StackSettings
@@ -54,19 +53,13 @@ def known_inputs() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person chose settings by; everything else follows from files.
-
-    Attributes:
-        kind: Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``.
-        root: Folder of the data.
-        config: An experiment file.
-        assignments: ``section.key=value``, as given with ``--set``.
-    """
+    """What a person chose settings by; everything else follows from files."""
 
     kind: str | None = None
-    root: Path | None = None
+    """Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``."""
+    root: Path | None = None  # folder of the data
     config: Path | None = None
-    assignments: Sequence[str] = ()
+    assignments: Sequence[str] = ()  # ``section.key=value``, as given with ``--set``
 
     @property
     def words(self) -> list[str]:
@@ -85,10 +78,6 @@ NOTHING = Choice()
 
 def learner_settings(learner: str, choice: Choice = NOTHING) -> LearnerSettings:
     """The settings of one learner's run.
-
-    Args:
-        learner: Name of a learner.
-        choice: By what else they are chosen.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
@@ -112,13 +101,8 @@ def stack_settings(
 ) -> StackSettings:
     """The settings of one fit of the meta-learner.
 
-    Args:
-        inputs: ``rgb``, ``d`` or ``rgb+d``.
-        choice: By what else they are chosen.
-        learners: Whose predictions are weighed.
-        inherited: The sections ``data`` and ``evaluation`` of the learners' runs; they win over files, and
-            ``assignments`` win over them.
-        imported: Names of further learners, whose depth came from elsewhere.
+    ``inherited`` are the sections ``data`` and ``evaluation`` of the learners' runs; they win over files, and
+    assignments win over them. ``imported`` names further learners, whose depth came from elsewhere.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
@@ -138,11 +122,7 @@ def stack_settings(
 
 
 def _assigned(choice: Choice, named: str, chosen_by: str) -> Tree:
-    """The tree of all ``--set``, without the one setting that something else chooses.
-
-    Raises:
-        SettingsError: It is among them, where it would go unheard.
-    """
+    """The tree of all ``--set``; refused with the one setting that something else chooses, as it would go unheard."""
     assigned = parse_assignments(choice.assignments)
     if named in assigned:
         raise SettingsError(f"--set {named}=...: is chosen by {chosen_by}; leave the --set out")
@@ -231,7 +211,7 @@ def _finished(kind: type[SomeSettings], tree: Tree, own: Tree, named: Tree) -> S
     tree = {"experiment": _mapping(tree["data"], "data")["kind"], **tree, **named}
     for section in ("network", "loss"):
         tree[section] = _checked_arguments(tree.get(section, {}), own.get(section, {}), section)
-    return _validated(kind, tree)
+    return validated(kind, tree)
 
 
 def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
@@ -330,11 +310,3 @@ def _like(value: Any, default: Any, where: str) -> Any:
     if where in CHOICES:
         check_name(str(value), CHOICES[where], where)
     return value
-
-
-def _validated(kind: type[SomeSettings], tree: Tree) -> SomeSettings:
-    """Settings out of a tree; as JSON because pydantic is strict there in the sense of YAML: lists stand for tuples."""
-    try:
-        return kind.model_validate_json(json.dumps(tree, default=str), strict=True)
-    except ValidationError as error:
-        raise SettingsError("\n".join(complaints(error, kind))) from error

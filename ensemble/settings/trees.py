@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import json
 import re
 import stat
 import typing
@@ -201,3 +202,16 @@ def parse_assignments(assignments: Sequence[str]) -> Tree:
             value = {part: value}
         tree = merged(tree, value)
     return tree
+
+
+def assignments_of(values: Mapping[str, Any]) -> list[str]:
+    """The ``--set section.key=value`` arguments that stand for values by ``section.key``."""
+    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+def flat(tree: Tree, prefix: str = "") -> Tree:
+    """The values of a tree by ``section.key``."""
+    values: Tree = {}
+    for key, value in tree.items():
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return values

@@ -53,15 +53,8 @@ def fit_meta(
     Rows that are missing are cached first: out-of-fold ones, or in-sample ones where the settings ask for them. With
     mode ``finetune`` or ``joint`` nothing is cached: the learners are trained together with the meta-learner.
 
-    Args:
-        settings: Everything that decides the result.
-        run: Files to write.
-        outputs: Where the learners' runs and predictions are.
-        fresh: Throw away what an earlier run with the same name has written.
-        wandb: Track with Weights & Biases beside the log.
-        loggers: Further trackers.
-        callbacks: Further ones, for example to stop a fit early.
-        kept: Decoded frames that the fits of one process share.
+    ``fresh`` throws away what an earlier run with the same name has written. Loggers and callbacks are further ones,
+    for example to stop a fit early; ``kept`` holds decoded frames that the fits of one process share.
 
     Raises:
         ValueError: Learners are not trained, rows are stale, or the run was begun with other settings.

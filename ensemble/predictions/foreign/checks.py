@@ -34,33 +34,18 @@ ALIGNED_FRAMES, ALIGNED_PIXELS = 1000, 500
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """An import as it was asked for.
+    """An import as it was asked for."""
 
-    Attributes:
-        settings: Of the learner; its alignment is decided by the rows.
-        place: Folder of depth maps, or one HDF5 file.
-        role: What the frames are.
-        align: Fit a scale and a shift, or use those that were fitted to rows of training before.
-        relative: The user says that the maps have no scale.
-        rebuild: Throw the rows of this role away first.
-        options: Of the command line that chose data and experiment file, for commands in messages.
-    """
-
-    settings: ImportSettings
-    place: Path
-    role: Role
-    align: bool = False
-    relative: bool = False
-    rebuild: bool = False
-    options: tuple[str, ...] = ()
+    settings: ImportSettings  # of the learner; its alignment is decided by the rows
+    place: Path  # folder of depth maps, or one HDF5 file
+    role: Role  # what the frames are
+    align: bool = False  # fit a scale and a shift, or use those that were fitted to rows of training before
+    relative: bool = False  # the user says that the maps have no scale
+    rebuild: bool = False  # throw the rows of this role away first
+    options: tuple[str, ...] = ()  # of the command line that chose data and experiment file, for commands in messages
 
     def command(self, outputs: Outputs, *, align: bool = False) -> str:
-        """This import as a command line.
-
-        Args:
-            outputs: Where rows are.
-            align: Ask for scale and shift even if this import does not.
-        """
+        """This import as a command line; ``align`` asks for scale and shift even if this import does not."""
         return import_command(
             outputs,
             self.settings,
@@ -89,19 +74,12 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class CheckedMaps:
-    """What all maps of a role say before one of them is stored.
+    """What all maps of a role say before one of them is stored."""
 
-    Attributes:
-        content: Fingerprint of the maps, by model.
-        median: Of the depth of every frame, as read.
-        samples: Valid pixels of some frames; none where no truth may be read.
-        unit: That they were read in.
-    """
-
-    content: Mapping[str, str]
-    median: Mapping[str, float]
-    samples: tuple[Sample, ...]
-    unit: str
+    content: Mapping[str, str]  # fingerprint of the maps, by model
+    median: Mapping[str, float]  # of the depth of every frame, as read
+    samples: tuple[Sample, ...]  # valid pixels of some frames; none where no truth may be read
+    unit: str  # that they were read in
 
     @property
     def depths(self) -> Float64[np.ndarray, " n"]:

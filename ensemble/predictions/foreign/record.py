@@ -16,19 +16,12 @@ PLACEHOLDER = "DIR"
 
 
 class ImportedRole(Settings):
-    """The depth maps of one role.
+    """The depth maps of one role."""
 
-    Attributes:
-        folder: Where they lay.
-        content: Fingerprint of all maps as they were read, with their frames.
-        frames: How many.
-        median: Metres, over a sample of the pixels.
-    """
-
-    folder: str
-    content: str
+    folder: str  # where they lay
+    content: str  # fingerprint of all maps as they were read, with their frames
     frames: int
-    median: float
+    median: float  # metres, over a sample of the pixels
 
 
 class _Record(Settings):
@@ -69,14 +62,8 @@ def import_command(
 ) -> str:
     """The command line that imports the maps of a role again, from the folder that they came from.
 
-    Args:
-        outputs: Where rows are.
-        settings: Of the learner.
-        role: Which frames.
-        model: Whose rows; the full fit stands for all folds at once where the role is ``oof``.
-        folder: Where the maps lie; a placeholder where nobody has said.
-        align: Whether scale and shift are asked for; in any case they are where the settings hold them.
-        options: Of the command line that choose data and experiment file.
+    The full fit stands for all folds at once where the role is ``oof``; a placeholder for a folder that nobody has
+    said. Scale and shift are asked for with ``align``, and in any case where the settings hold them.
     """
     words = [settings.learner, str(folder or PLACEHOLDER), "--role", role]
     words += ["--unit", settings.unit] if settings.unit is not None else []

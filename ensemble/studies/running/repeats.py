@@ -24,15 +24,10 @@ DIVERGED = (FloatingPointError, MemoryError, torch.OutOfMemoryError)
 
 @dataclass(frozen=True)
 class Repeats:
-    """Fits of one setting.
+    """Fits of one setting."""
 
-    Attributes:
-        runs: Those that were fitted to their end.
-        failed: Seed -> why its fit failed.
-    """
-
-    runs: tuple[Run, ...]
-    failed: Mapping[int, str]
+    runs: tuple[Run, ...]  # those that were fitted to their end
+    failed: Mapping[int, str]  # seed -> why its fit failed
 
 
 def repeat_best(
@@ -46,13 +41,7 @@ def repeat_best(
 ) -> Repeats:
     """Fit the best setting of an arm once from every seed; what was fitted before is taken as it is.
 
-    Args:
-        context: The study.
-        arm: One of its arms.
-        best: The trial that found the setting.
-        numbers: Tuned setting -> value.
-        seeds: Of the fits.
-        budget: ``500steps`` or ``300seconds``; that of a trial where absent.
+    The budget, ``500steps`` or ``300seconds``, is that of a trial where absent.
     """
     asked = context.study.budget if budget is None else _budget(budget)
     context = replace(context, study=context.study.model_copy(update={"budget": asked}))

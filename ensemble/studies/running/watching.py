@@ -21,14 +21,9 @@ BUCKET = 5
 
 
 class ReportValues(lightning.Callback):
-    """Tells the storage what the validation scenes say, and ends a trial that the pruner gives up.
+    """Tells the storage what the validation scenes say, and ends a trial that the pruner gives up, if it may.
 
     A storage that is down stops no training: what it misses is left out.
-
-    Args:
-        trial: The trial.
-        metric: Which score.
-        prune: Whether the pruner may end it.
     """
 
     def __init__(self, trial: optuna.Trial, metric: str, *, prune: bool) -> None:
@@ -61,11 +56,7 @@ class ReportValues(lightning.Callback):
 
 
 class KeepScores(lightning.Callback):
-    """Writes the scores of every validation frame whenever a run is best so far.
-
-    Args:
-        run: Files to write.
-    """
+    """Writes the scores of every validation frame whenever a run is best so far."""
 
     def __init__(self, run: Run) -> None:
         self._run = run

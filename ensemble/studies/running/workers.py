@@ -61,12 +61,7 @@ DOWN_STATUS = 3
 
 
 def work(context: WorkerContext, *, index: int = 0, deadline: float | None = None) -> None:
-    """Run trials until every arm has enough, or the time is over.
-
-    Args:
-        context: The study and what its trials share.
-        index: Number of this worker, so that no two draw the same numbers.
-        deadline: Seconds since the epoch after which no trial is begun.
+    """Run trials until every arm has enough, or the time is over: after ``deadline``, in seconds since the epoch.
 
     Raises:
         StorageDownError: The storage stayed down for longer than the study's patience.

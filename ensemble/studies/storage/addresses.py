@@ -16,18 +16,9 @@ from ensemble.studies.storage.folders import StudyFolder
 JOURNAL = "journal:"
 OPEN = frozenset(
     (
-        *(
-            "application_name",
-            "client_encoding",
-            "connect_timeout",
-            "host",
-            "hostaddr",
-            "keepalives",
-            "port",
-            "service",
-        ),
-        *("keepalives_count", "keepalives_idle", "keepalives_interval", "sslcert", "sslcrl", "sslkey"),
-        *("sslmode", "sslrootcert", "target_session_attrs", "user"),
+        *("application_name", "client_encoding", "connect_timeout", "host", "hostaddr", "keepalives"),
+        *("keepalives_count", "keepalives_idle", "keepalives_interval", "port", "service", "sslcert", "sslcrl"),
+        *("sslkey", "sslmode", "sslrootcert", "target_session_attrs", "user"),
     )
 )
 """Parameters behind the ``?`` of an address that hold no secret; all others are neither shown nor kept."""
@@ -36,11 +27,7 @@ EXPECTED = f"postgresql://USER@HOST/DATABASE, sqlite:///FILE or {JOURNAL}FILE"
 
 
 def storage_url(asked: str | None, folder: StudyFolder) -> str:
-    """The address of a study's storage: what was asked for, else what it was started with, else a SQLite file.
-
-    Args:
-        asked: ``--storage``.
-        folder: Of the study.
+    """The address of a study's storage: ``--storage``, else what it was started with, else a SQLite file.
 
     Raises:
         SettingsError: It is of a kind that is not known, or cannot be read.

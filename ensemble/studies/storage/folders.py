@@ -10,13 +10,9 @@ from ensemble.studies.design.study_file import StudySettings
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Everything that a study writes.
+    """Everything that a study writes."""
 
-    Attributes:
-        folder: ``cache/studies/<name>``.
-    """
-
-    folder: Path
+    folder: Path  # ``cache/studies/<name>``
 
     @property
     def settings(self) -> Path:

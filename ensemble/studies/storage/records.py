@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,9 +11,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics.formulas import METRICS
+from ensemble.runs.claims import differing_keys
 from ensemble.settings.trees import SettingsError, read_yaml
 from ensemble.studies.design.arms import Arm, arms_of
-from ensemble.studies.design.study_file import COSTS, StudySettings, study_tree
+from ensemble.studies.design.study_file import COSTS, StudySettings
 from ensemble.studies.storage.addresses import EXPECTED, shown_url
 from ensemble.studies.storage.connection import existing_storage
 
@@ -31,35 +32,20 @@ State = Literal["waiting", "running", "complete", "pruned", "failed", "lost"]
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial.
-
-    Attributes:
-        arm: Name of its arm.
-        number: Within the arm.
-        state: ``failed`` has a reason of its own; ``lost`` was killed from outside and does not count.
-        values: Of the objectives, where it is complete.
-        numbers: Tuned setting -> value.
-        reason: Why it was pruned or failed.
-        spent: Of the budget.
-        seconds: Wall time.
-        feasible: Whether it keeps to all constraints.
-        folder: Of its run, relative to the trials of its arm.
-        ended: Seconds since the epoch.
-        frozen: As Optuna keeps it.
-    """
+    """One trial."""
 
     arm: str
-    number: int
-    state: State
-    values: tuple[float, ...]
-    numbers: Mapping[str, Any]
-    reason: str
-    spent: float
-    seconds: float
-    feasible: bool
-    folder: str
-    ended: float | None
-    frozen: FrozenTrial = field(repr=False)
+    number: int  # within the arm
+    state: State  # ``failed`` has a reason of its own; ``lost`` was killed from outside and does not count
+    values: tuple[float, ...]  # of the objectives, where it is complete
+    numbers: Mapping[str, Any]  # tuned setting -> value
+    reason: str  # why it was pruned or failed
+    spent: float  # of the budget
+    seconds: float  # wall time
+    feasible: bool  # whether it keeps to all constraints
+    folder: str  # of its run, relative to the trials of its arm
+    ended: float | None  # seconds since the epoch
+    frozen: FrozenTrial = field(repr=False)  # as Optuna keeps it
 
     @property
     def finished(self) -> bool:
@@ -95,7 +81,7 @@ def open_part(study: StudySettings, arm: Arm, storage: BaseStorage) -> optuna.St
     if part.user_attrs.get(DEFINITION) == asked:
         return part
     if DEFINITION in part.user_attrs and part.get_trials(deepcopy=False):
-        differing = _differing(part.user_attrs[DEFINITION], asked)
+        differing = differing_keys(part.user_attrs[DEFINITION], asked)
         raise SettingsError(
             f"{study.name}: the study file was changed after trials exist ({'; '.join(differing)}). "
             "Change it back, or give the study another name"
@@ -108,7 +94,7 @@ def open_part(study: StudySettings, arm: Arm, storage: BaseStorage) -> optuna.St
 
 def defined(study: StudySettings) -> dict[str, Any]:
     """What must not change while a study has trials; of the experiment file that is its content, not its place."""
-    tree = {key: value for key, value in study_tree(study).items() if key not in MAY_CHANGE}
+    tree = {key: value for key, value in study.model_dump(mode="json").items() if key not in MAY_CHANGE}
     if study.config is not None:
         content = json.dumps(read_yaml(study.config), sort_keys=True, default=str)
         tree["config"] = hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -180,14 +166,3 @@ def _record(arm: str, trial: FrozenTrial) -> Trial:
         ended=None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
         frozen=trial,
     )
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Sequence[str]:
-    found: list[str] = []
-    for key in sorted({*before, *now}):
-        left, right = before.get(key), now.get(key)
-        if isinstance(left, dict) and isinstance(right, dict):
-            found += _differing(left, right, f"{prefix}{key}.")
-        elif left != right:
-            found.append(f"{prefix}{key}: {left!r} against {right!r}")
-    return found
