@@ -11,8 +11,9 @@ from ensemble.console import messages, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
-from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved, stored_settings
+from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved
 from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.model_selection import GroupKFold
 
 from ensemble.data.source import Frame
-from ensemble.runs.files import write_text
+from ensemble.runs.seals import DamagedError, read_text, write_checked
 
 SCHEMA = 1
 
@@ -95,7 +95,7 @@ def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Fold
     """
     if not path.is_file():
         folds = divide_into_folds(frames, count)
-        write_text(path, folds.text)
+        write_checked(path, folds.text.encode())
         return folds
     folds = read_folds(path)
     scenes = {frame.scene for frame in frames}
@@ -136,7 +136,9 @@ def read_folds(path: Path, *, decide: str = "python -m ensemble.base train LEARN
         )
     mend = "remove it, and train every run of this experiment again"
     try:
-        content = _Content.model_validate_json(path.read_text(encoding="utf-8"))
+        content = _Content.model_validate_json(read_text(path))
+    except DamagedError:
+        raise
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise ValueError(f"{path}: expected scenes and their folds, found something else ({error}); {mend}") from error
     if content.schema_ != SCHEMA:

@@ -13,8 +13,8 @@ from ensemble.metrics.uncertainty import (
     calibrate,
     disagreement,
 )
-from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs
+from ensemble.runs.seals import DamagedError, read_text, write_sealed
 from ensemble.stacking.stack import Stack, stack_maps
 from ensemble.stacking.training_rows import PIXELS_PER_FRAME, training_rows
 from ensemble.training.networks import weights_fingerprint
@@ -56,7 +56,9 @@ def calibration_of(stack: Stack, outputs: Outputs) -> Calibration:
     belongs_to = weights_fingerprint(stack.settings, stack.run)
     if path.is_file():
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = json.loads(read_text(path))
+        except DamagedError:
+            raise
         except ValueError as error:
             raise ValueError(
                 f"{path}: expected a calibration as JSON, found something else ({error}); remove it"
@@ -65,7 +67,7 @@ def calibration_of(stack: Stack, outputs: Outputs) -> Calibration:
             return Calibration.from_plain(kept["calibration"])
     found = _calibrated(stack, outputs, role)
     content = {"schema": SCHEMA, "rows": role, "weights": belongs_to, "calibration": found.to_plain()}
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_sealed(path, (json.dumps(content, indent=1) + "\n").encode())
     return found
 
 

@@ -1,7 +1,9 @@
 """Which learners an experiment has, networks of ours and imported ones; read without importing a network."""
 
 from ensemble.runs.paths import FULL, Outputs, Run
-from ensemble.settings.layers import known_learners, stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.runs.seals import DamagedError
+from ensemble.settings.layers import known_learners
 from ensemble.settings.schema import ImportSettings, LearnerSettings
 
 
@@ -16,6 +18,8 @@ def is_import(outputs: Outputs, experiment: str, name: str) -> bool:
     """Whether the record of an imported learner goes by this name."""
     try:
         stored_settings(ImportSettings, outputs.learner_run(experiment, name).settings)
+    except DamagedError:
+        raise
     except ValueError:
         return False
     return True

@@ -10,8 +10,8 @@ from ensemble.metrics.statistics import Resampling
 from ensemble.report.documents import csv_report, json_report, latex_report, markdown_report, pairs_report
 from ensemble.report.page import html_page
 from ensemble.report.sentences import summary
-from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run
+from ensemble.runs.seals import write_sealed
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,6 @@ def write_report(
     )
     files = Run(folder).reports
     for path, text in zip(files, texts, strict=True):
-        write_text(path, text)
+        write_sealed(path, text.encode())
     names = tuple(path.name for path in files)
     return Written(folder, names, tuple(summary(scores, comparisons)), json_report(scores, comparisons))

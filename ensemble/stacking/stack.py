@@ -11,7 +11,8 @@ from ensemble.predictions.level_zero import LevelZero, check_same_frames, level_
 from ensemble.predictions.predict import device_of, flip_averaged
 from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
-from ensemble.settings.layers import moved, stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.settings.layers import moved
 from ensemble.settings.schema import StackSettings
 from ensemble.training.networks import build_stack, load_network, unloaded
 from meta.inputs import assemble

@@ -17,8 +17,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from ensemble.metrics.formulas import METRICS
-from ensemble.runs.files import write_bytes
 from ensemble.runs.paths import Run
+from ensemble.runs.seals import DamagedError, read_bytes, write_checked
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget
 
@@ -47,7 +47,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint that is either whole or not there."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_bytes(Path(path), buffer.getvalue())
+        write_checked(Path(path), buffer.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint without executing anything in it.
@@ -65,9 +65,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: The file is missing, damaged, or holds objects other than tensors and plain data.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(io.BytesIO(read_bytes(path)), map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no checkpoint") from error
+    except DamagedError:
+        raise
     except _DAMAGED as error:
         raise _refused(path, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("global_step"), int):
@@ -85,17 +87,17 @@ def _refused(path: Path, found: str) -> ValueError:
 def save_weights(network: nn.Module, path: Path, record: Mapping[str, Any]) -> None:
     """Write a network's weights and a record of where they come from (safetensors)."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_bytes(path, save_tensors(tensors, {"record": json.dumps(dict(record))}))
+    write_checked(path, save_tensors(tensors, {"record": json.dumps(dict(record))}))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The weights of a network by name.
 
     Raises:
-        ValueError: The file is missing or is not in the safetensors format.
+        ValueError: The file is missing, damaged, or not in the safetensors format.
     """
     try:
-        return load_tensors(path.read_bytes())
+        return load_tensors(read_bytes(path))
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path}: expected weights in the safetensors format ({error})") from error
 

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from torch import nn
 
 from base_learners import LEARNERS
 from base_learners.encoders.build import build_encoder
 from ensemble.runs.paths import Run
+from ensemble.runs.seals import check_weights, read_bytes
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.checkpoints import read_weights
 from meta.inputs import channel_count, normalisation
@@ -54,11 +56,37 @@ def build_stack(settings: StackSettings) -> MetaUNet:
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:
-    """Fingerprint of everything that turns an image into depth: the best weights and how the network is built."""
+    """Fingerprint of everything that turns an image into depth: the best weights and how the network is built.
+
+    Raises:
+        DamagedError: The weights are not those that were written.
+    """
     built = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
     built["encoder"].pop("weights")  # where training started from does not matter to what it ended with
+    content = run.best.read_bytes()
+    found = _fingerprint(built, content)
+    check_weights(run.best, content, found)
+    return found
+
+
+def sealed_weights(run: Run) -> str | None:
+    """The same of weights that were written just now, by the settings on disk; ``None`` where there are none.
+
+    Raises:
+        DamagedError: The weights are not those that were written.
+    """
+    content = read_bytes(run.best)
+    if not run.settings.is_file():
+        return None
+    settings = json.loads(read_bytes(run.settings))
+    built = {key: settings[key] for key in ("learner", "network", "encoder") if key in settings}
+    built["encoder"].pop("weights")
+    return _fingerprint(built, content)
+
+
+def _fingerprint(built: Mapping[str, Any], content: bytes) -> str:
     digest = hashlib.sha256(json.dumps(built, sort_keys=True).encode())
-    digest.update(run.best.read_bytes())
+    digest.update(content)
     return digest.hexdigest()
 
 

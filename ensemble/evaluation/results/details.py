@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ensemble.evaluation.results.scores import CHECKED, SCHEMA, first_mistake
-from ensemble.runs.files import write_text
+from ensemble.runs.seals import read_bytes, write_sealed
 
 BINS = 20
 """Of a histogram of weights, over 0 to 1."""
@@ -147,7 +147,7 @@ _DETAILS = TypeAdapter(Details)
 
 def write_details(details: Details, path: Path) -> None:
     """Writes ``details`` at once: a reader sees the old file or the new one."""
-    write_text(path, _DETAILS.dump_json(details, indent=2).decode() + "\n")
+    write_sealed(path, _DETAILS.dump_json(details, indent=2) + b"\n")
 
 
 def read_details(path: Path) -> Details:
@@ -157,6 +157,6 @@ def read_details(path: Path) -> Details:
         ValueError: The file is not such a file; the message names it and what is wrong.
     """
     try:
-        return _DETAILS.validate_json(path.read_text(encoding="utf-8"))
+        return _DETAILS.validate_json(read_bytes(path))
     except ValidationError as error:
         raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ensemble.evaluation.results.scores import CHECKED, Scores, first_mistake
 from ensemble.metrics.published import OURS
-from ensemble.runs.files import write_text
+from ensemble.runs.seals import read_bytes, write_sealed
 
 SCHEMA = 1
 
@@ -62,7 +62,7 @@ def protocols_json(comparison: ProtocolComparison) -> str:
 
 def write_protocols(comparison: ProtocolComparison, path: Path) -> None:
     """Writes at once: a reader sees the old file or the new one."""
-    write_text(path, protocols_json(comparison))
+    write_sealed(path, protocols_json(comparison).encode())
 
 
 def read_protocols(path: Path) -> ProtocolComparison:
@@ -72,6 +72,6 @@ def read_protocols(path: Path) -> ProtocolComparison:
         ValueError: The file is not such a file; the message names it and what is wrong.
     """
     try:
-        return _COMPARISON.validate_json(path.read_text(encoding="utf-8"))
+        return _COMPARISON.validate_json(read_bytes(path))
     except ValidationError as error:
         raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
-from ensemble.runs.files import write_text
 from ensemble.runs.names import BEST_SINGLE, MEAN, ORACLE, SEED_MEAN
+from ensemble.runs.seals import read_bytes, write_sealed
 
 SCHEMA = 2
 
@@ -161,7 +161,7 @@ def scores_json(scores: Scores) -> str:
 
 def write_scores(scores: Scores, path: Path) -> None:
     """Writes ``scores`` at once: a reader sees the old file or the new one."""
-    write_text(path, scores_json(scores))
+    write_sealed(path, scores_json(scores).encode())
 
 
 def read_scores(path: Path) -> Scores:
@@ -171,7 +171,7 @@ def read_scores(path: Path) -> Scores:
         ValueError: The file is not such a file; the message names it and what is wrong.
     """
     try:
-        return _SCORES.validate_json(path.read_text(encoding="utf-8"))
+        return _SCORES.validate_json(read_bytes(path))
     except ValidationError as error:
         raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error
 
@@ -192,7 +192,7 @@ def write_per_image(image_scores: Iterable[ImageScore], path: Path) -> None:
         found = image.scores
         values = ["" if found is None else repr(float(found[metric])) for metric in METRIC_NAMES]
         writer.writerow((image.row, image.frame, image.scene, image.repeat, *values))
-    write_text(path, lines.getvalue())
+    write_sealed(path, lines.getvalue().encode())
 
 
 def read_per_image(path: Path) -> tuple[ImageScore, ...]:

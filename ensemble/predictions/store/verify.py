@@ -10,7 +10,8 @@ from ensemble.predictions.foreign.record import PLACEHOLDER, import_command, rea
 from ensemble.predictions.store import SCHEMA, CacheError
 from ensemble.predictions.store.shards import damaged, is_intact, read_index, shard_paths
 from ensemble.runs.paths import Outputs, model_options
-from ensemble.settings.layers import known_learners, stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.settings.layers import known_learners
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.trees import check_name
 

@@ -16,7 +16,7 @@ from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
 from ensemble.predictions.level_zero import level_zero_of, open_rows
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.comparing.merging import Pool, pools_of

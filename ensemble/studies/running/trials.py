@@ -16,9 +16,9 @@ from lightning.pytorch.loggers import WandbLogger
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 
 from ensemble.data.loaders import KeptFrames
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
+from ensemble.runs.seals import read_text, write_checked
 from ensemble.settings.layers import Choice
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.cost import Costs
@@ -266,7 +266,7 @@ def _fitted(
         FOLDER: run.folder.name,
         **({REASON: found["reason"]} if found["reason"] else {}),
     }
-    write_text(outcome_file(run), json.dumps(found, indent=2) + "\n")
+    write_checked(outcome_file(run), (json.dumps(found, indent=2) + "\n").encode())
     return found
 
 
@@ -280,7 +280,7 @@ def _further_metrics(study: StudySettings, run: Run) -> dict[str, float]:
     names = [name for name in study.objectives if name not in COSTS and name != study.metric]
     if not names:
         return {}
-    frames = json.loads(scores_file(run).read_text(encoding="utf-8")).values()
+    frames = json.loads(read_text(scores_file(run))).values()
     return {name: sum(scores[name] for scores in frames) / len(frames) for name in names}
 
 
@@ -297,4 +297,4 @@ def read_outcome(run: Run) -> dict[str, Any] | None:
     """What an earlier attempt at the same trial has found and could not tell."""
     if not outcome_file(run).is_file():
         return None
-    return json.loads(outcome_file(run).read_text(encoding="utf-8"))
+    return json.loads(read_text(outcome_file(run)))

@@ -13,7 +13,7 @@ from study_actors import write_study
 
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.runs.paths import Outputs, Run
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.studies.design.arms import arms_of
 from ensemble.studies.design.study_file import read_study

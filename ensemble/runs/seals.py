@@ -1,0 +1,196 @@
+"""Checksums of what a run is made of: written with every file, held against its bytes whenever it is read.
+
+Files that a run needs while it goes on have their SHA-256 beside them (``last.ckpt.sha256``). ``result.json`` seals a
+run that is complete: it holds the checksums of all files, of those that an evaluation adds too, and one of itself.
+A checksum is written before its file and names the former content as well, so a kill between the two leaves a pair
+that fits. A file without a checksum is not sealed: runs that were begun before there were any go on as they are.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ensemble.runs import files
+
+SUFFIX = ".sha256"
+RESULT = "result.json"
+_SEAL, _FILES, _WEIGHTS, _ITSELF = "seal", "files", "weights", "itself"
+_MARKS = (f'"{_SEAL}"'.encode(), f'"{_ITSELF}"'.encode())
+"""Either says that a result was sealed: one flipped bit cannot make it look like one that never was."""
+_BLANK = "0" * 64
+_GENERATIONS = 8
+"""Contents that a checksum may stand for; every kill between it and its file adds one."""
+_BESIDE = re.compile(r"(?P<now>[0-9a-f]{64})  (?P<name>[^\n]+)\n(?P<before>(# or [0-9a-f]{64}\n)*)")
+
+
+class DamagedError(ValueError):
+    """A file whose bytes are not those that were written."""
+
+
+def checksum_file(path: Path) -> Path:
+    """Where the checksum of a file stands."""
+    return path.with_name(path.name + SUFFIX)
+
+
+def write_checked(path: Path, content: bytes) -> None:
+    """Put ``content`` under ``path``, all of it or nothing, with its checksum beside it."""
+    beside = checksum_file(path)
+    before = _read_beside(path) if beside.is_file() else [_digest(path.read_bytes())] if path.is_file() else []
+    now, *older = _generations(content, before)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(beside, f"{now}  {path.name}\n" + "".join(f"# or {each}\n" for each in older))
+    files.write_bytes(path, content)
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Put ``content`` under ``path``; where that is in the folder of a sealed run, the seal knows of it."""
+    result = path.with_name(RESULT)
+    if result.is_file():
+        with _alone(path.parent):
+            record = read_result(result)
+            if _SEAL in record:
+                known = record[_SEAL][_FILES]
+                known[path.name] = _generations(content, known.get(path.name, []))
+                files.write_text(result, _with_itself(record))
+    files.write_bytes(path, content)
+
+
+def write_result(path: Path, record: Mapping[str, Any], covered: Iterable[Path], *, weights: str | None) -> None:
+    """Put the record of a complete run on disk, with the checksums of its files and of itself.
+
+    Args:
+        path: The file.
+        record: What the run found.
+        covered: Files that the run has written; those that are missing are left out.
+        weights: Fingerprint of the best weights, which readers compute anyway.
+    """
+    known = {file.name: [_file_digest(file)] for file in covered if file.is_file() and file != path}
+    files.write_text(path, _with_itself({**record, _SEAL: {_FILES: known, _WEIGHTS: weights}}))
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The record of a complete run.
+
+    Raises:
+        DamagedError: It is not as it was written.
+        OSError: It cannot be read.
+    """
+    content = path.read_bytes()
+    try:
+        record = json.loads(content)
+        if not any(mark in content for mark in _MARKS):
+            return record
+        itself = record[_SEAL][_ITSELF]
+        if _digest(content.replace(itself.encode(), _BLANK.encode())) == itself:
+            return record
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(path, f"it is no record of a run ({error})") from error
+    raise _damaged(path, "its bytes do not fit the checksum in it")
+
+
+def seal_of(folder: Path) -> dict[str, Any] | None:
+    """The seal of a run; ``None`` where it is not complete, or was completed without one."""
+    try:
+        return read_result(folder / RESULT).get(_SEAL)
+    except FileNotFoundError:
+        return None
+
+
+def sealed_files(folder: Path) -> dict[str, list[str]]:
+    """Name -> checksums of the files in a run's seal; empty where it has none."""
+    return (seal_of(folder) or {}).get(_FILES, {})
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        DamagedError: It does not fit a checksum that was written with it.
+        OSError: It cannot be read.
+    """
+    content = path.read_bytes()
+    check(path, content)
+    return content
+
+
+def read_text(path: Path) -> str:
+    """The same as UTF-8."""
+    return read_bytes(path).decode("utf-8")
+
+
+def check(path: Path, content: bytes) -> bool:
+    """Hold a file's content against the checksum beside it and that in the seal of its run; whether it has any.
+
+    Raises:
+        DamagedError: It does not fit.
+    """
+    checksums = {}
+    if checksum_file(path).is_file():
+        checksums[checksum_file(path).name] = _read_beside(path)
+    if path.name != RESULT and path.name in (sealed := sealed_files(path.parent)):
+        checksums[RESULT] = sealed[path.name]
+    if checksums:
+        found = _digest(content)
+        for where, known in checksums.items():
+            if found not in known:
+                told = f"SHA-256 {found[:12]} found, {known[0][:12]} expected by {where}"
+                raise _damaged(path, told)
+    return bool(checksums)
+
+
+def check_weights(path: Path, content: bytes, fingerprint: str) -> None:
+    """As ``check``, without another pass over the bytes where their fingerprint is that of the seal."""
+    seal = seal_of(path.parent)
+    if seal is None or seal[_WEIGHTS] != fingerprint:
+        check(path, content)
+
+
+def _damaged(path: Path, found: str) -> DamagedError:
+    return DamagedError(
+        f"{path}: damaged since it was written ({found}). Bring this file back from a copy; "
+        "python -m ensemble.base verify --repair says what to run where there is none"
+    )
+
+
+def _read_beside(path: Path) -> list[str]:
+    beside = checksum_file(path)
+    found = _BESIDE.fullmatch(beside.read_text(encoding="utf-8", errors="replace"))
+    if found is None or found["name"] != path.name:
+        raise _damaged(beside, f"expected the checksum of {path.name}")
+    return [found["now"], *re.findall(r"[0-9a-f]{64}", found["before"])]
+
+
+def _generations(content: bytes, before: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([_digest(content), *before]))[:_GENERATIONS]
+
+
+def _with_itself(record: Mapping[str, Any]) -> str:
+    text = json.dumps({**record, _SEAL: {**record[_SEAL], _ITSELF: _BLANK}}, indent=2) + "\n"
+    return text.replace(_BLANK, _digest(text.encode()))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time changes a seal; where the file system has no locks, whoever comes last has the word."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
