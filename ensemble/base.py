@@ -265,24 +265,47 @@ def verify(
     experiments: Annotated[
         list[str] | None, typer.Argument(help="All experiments where absent.", metavar="[EXPERIMENT]...")
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Print the commands that mend what is damaged, in order; runs none.")
+    ] = False,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Read every byte of the cached predictions; exit status 1 where a shard is not as it was written."""
+    """Read every byte of predictions, runs and studies; exit status 1 where something is not as it was written."""
     where = outputs(cache_dir)
 
     from ensemble.predictions.store.verify import verify_stores
-    from ensemble.report.tables.verification import stores_table
+    from ensemble.report.tables.verification import runs_table, stores_table
+    from ensemble.runs.verify import repairs, run_folders, verify_run
+    from ensemble.studies.storage.folders import known_studies
 
     stores = verify_stores(where, experiments or [])
-    options.show(stores_table(stores), plain=[store.to_plain() for store in stores], as_json=as_json)
+    roots = [where.root / kind for kind in ("runs", "studies")]
+    roots = [root / name for root in roots for name in experiments] if experiments else roots
+    runs = [verify_run(folder, where) for root in roots for folder in run_folders(root)]
+    asked = [name for name in known_studies(where) if not experiments or name in experiments]
+    values: list[str] = []
+    if asked:
+        from ensemble.studies.storage.verify import verify_study
+
+        values = [complaint for name in asked for complaint in verify_study(name, where)]
+    sealed = [run for run in runs if run.sealed or run.complaints]
+    plain = [*(store.to_plain() for store in stores), *(run.to_plain() for run in sealed)]
+    options.show(stores_table(stores), *([runs_table(runs)] if runs else []), plain=plain, as_json=as_json)
     complaints = [shard.complaint for store in stores for shard in store.damaged]
+    complaints += [complaint.told for run in runs for complaint in run.complaints] + values
     for complaint in complaints:
         messages.print(f"error: {complaint}", style="red")
+    if repair:
+        for line in (*repairs(runs, where), *(shard.mend for store in stores for shard in store.damaged)):
+            results.print(line, soft_wrap=True, markup=False, highlight=False)
+    if len(sealed) < len(runs):
+        many = f"{len(runs) - len(sealed)} of {len(runs)}"
+        messages.print(f"{many} runs are not sealed: they were begun before checksums were kept")
     if complaints:
         raise typer.Exit(1)
     shards = sum(len(store.shards) for store in stores)
-    messages.print(f"{shards} shards below {where.root}, all as they were written")
+    messages.print(f"{shards} shards and {len(sealed)} runs below {where.root}, all as they were written")
 
 
 @app.command()

@@ -124,8 +124,13 @@ def read_text(path: Path) -> str:
     return read_bytes(path).decode("utf-8")
 
 
-def check(path: Path, content: bytes) -> bool:
+def check(path: Path, content: bytes, sealed: Mapping[str, list[str]] | None = None) -> bool:
     """Hold a file's content against the checksum beside it and that in the seal of its run; whether it has any.
+
+    Args:
+        path: The file.
+        content: Of it.
+        sealed: Checksums in the seal, for a caller that has read it.
 
     Raises:
         DamagedError: It does not fit.
@@ -133,8 +138,9 @@ def check(path: Path, content: bytes) -> bool:
     checksums = {}
     if checksum_file(path).is_file():
         checksums[checksum_file(path).name] = _read_beside(path)
-    if path.name != RESULT and path.name in (sealed := sealed_files(path.parent)):
-        checksums[RESULT] = sealed[path.name]
+    if path.name != RESULT:
+        sealed = sealed_files(path.parent) if sealed is None else sealed
+        checksums |= {RESULT: sealed[path.name]} if path.name in sealed else {}
     if checksums:
         found = _digest(content)
         for where, known in checksums.items():

@@ -99,7 +99,9 @@ def assert_same_run(found: Path, expected: Path) -> None:
     assert ours == theirs
     assert read(found / "sources.json") == read(expected / "sources.json")
     assert_same(lines(found / "log.jsonl"), lines(expected / "log.jsonl"), TRAINED)
-    assert_same(read(found / "result.json"), read(expected / "result.json"), TRAINED)
+    result = read(found / "result.json")
+    assert {"best.safetensors", "settings.json"} <= result.pop("seal")["files"].keys()
+    assert_same(result, read(expected / "result.json"), TRAINED)
 
 
 def changed(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.runs.names import BEST_SINGLE, MEAN, ORACLE, SEED_MEAN
-from ensemble.runs.seals import read_bytes, write_sealed
+from ensemble.runs.seals import read_bytes, read_text, write_sealed
 
 SCHEMA = 2
 
@@ -201,11 +201,10 @@ def read_per_image(path: Path) -> tuple[ImageScore, ...]:
     Raises:
         ValueError: Other columns, a line of another length, or something that is not a number.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.reader(file)
-        if (found := next(lines, None)) != _COLUMNS:
-            raise ValueError(f"{path}: found the columns {found}, expected {_COLUMNS}. Evaluate again to rewrite it.")
-        return tuple(_image_score(line, where=f"{path}, line {lines.line_num}") for line in lines)
+    lines = csv.reader(io.StringIO(read_text(path), newline=""))
+    if (found := next(lines, None)) != _COLUMNS:
+        raise ValueError(f"{path}: found the columns {found}, expected {_COLUMNS}. Evaluate again to rewrite it.")
+    return tuple(_image_score(line, where=f"{path}, line {lines.line_num}") for line in lines)
 
 
 def _image_score(line: Sequence[str], *, where: str) -> ImageScore:

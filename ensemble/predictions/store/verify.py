@@ -32,6 +32,12 @@ class CheckedShard:
     frames: int = 0
     complaint: str = ""
 
+    @property
+    def mend(self) -> str:
+        """The commands that end the complaint; a remark where it has none."""
+        last = self.complaint.splitlines()[-1]
+        return last if last.startswith("rm ") else f"# {last}"
+
 
 @dataclass(frozen=True)
 class CheckedStore:
@@ -54,6 +60,7 @@ class CheckedStore:
         """Numbers, strings and lists, ready for JSON."""
         return {
             "store": self.name,
+            "kind": "predictions",
             "shards": len(self.shards),
             "frames": sum(shard.frames for shard in self.shards),
             "bytes": sum(shard.bytes for shard in self.shards),
@@ -69,12 +76,13 @@ def verify_stores(outputs: Outputs, experiments: Sequence[str] = ()) -> list[Che
         experiments: Names; all that have cached predictions where empty.
 
     Raises:
-        SettingsError: An experiment has no cached predictions.
+        SettingsError: There is no experiment, and no study, of a name.
     """
     root = outputs.predictions("any", "any", "any").parents[3]
     known = sorted(folder.name for folder in root.glob("*/"))
+    begun = {folder.name for kind in ("runs", "studies") for folder in outputs.root.glob(f"{kind}/*/")}
     for experiment in experiments:
-        check_name(experiment, known, "experiment")
+        check_name(experiment, sorted({*known, *begun}), "experiment")
     folders = [folder for each in dict.fromkeys(experiments or known) for folder in sorted(root.glob(f"{each}/*/*/*/"))]
     checked: dict[Path, list[CheckedShard]] = {}
     for path in progress([path for folder in folders for path in shard_paths(folder)], "verifying"):

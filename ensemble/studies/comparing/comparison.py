@@ -157,7 +157,7 @@ def _finished_trials(context: WorkerContext) -> list[Trial]:
     Raises:
         SettingsError: None is finished.
     """
-    trials = begun_trials(context.study, context.url)
+    trials = begun_trials(context.study, context.url, context.folder)
     if not any(trial.finished for trial in trials):
         raise SettingsError(
             f"{context.study.name}: {len(trials)} trials were begun and none is finished, so there is nothing to "

@@ -30,7 +30,7 @@ from ensemble.studies.running.decoding import sharing_frames
 from ensemble.studies.running.tracked import finish_trackers, start_tracker
 from ensemble.studies.running.watching import KeepScores, ReportValues
 from ensemble.studies.storage.connection import StorageDownError, patiently, quiet
-from ensemble.studies.storage.folders import StudyFolder, outcome_file, scores_file, study_folder
+from ensemble.studies.storage.folders import StudyFolder, outcome_file, read_outcome, scores_file, study_folder
 from ensemble.studies.storage.records import FOLDER, OVER_QUOTA, REASON, SECONDS, SPENT, records
 
 WORKER = "worker"
@@ -291,10 +291,3 @@ def _trackers(
         return []
     told = {"arm": arm.name, **assigned(context.study, arm, numbers)}
     return start_tracker(context.study.name, f"{arm.name}-{trial.number}", run, told)
-
-
-def read_outcome(run: Run) -> dict[str, Any] | None:
-    """What an earlier attempt at the same trial has found and could not tell."""
-    if not outcome_file(run).is_file():
-        return None
-    return json.loads(read_text(outcome_file(run)))

@@ -28,7 +28,6 @@ from ensemble.studies.running.trials import (
     TrialFailedError,
     WorkerContext,
     process_start,
-    read_outcome,
     run_trial,
     this_process,
 )
@@ -42,6 +41,7 @@ from ensemble.studies.storage.connection import (
     quiet,
     retry,
 )
+from ensemble.studies.storage.folders import read_outcome
 from ensemble.studies.storage.records import FOLDER, Trial, open_part, records
 
 HOPELESS = 3

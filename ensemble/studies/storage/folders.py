@@ -1,9 +1,12 @@
 """The name of every file of a study; the rest of the room asks here."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ensemble.runs.paths import Outputs, Run
+from ensemble.runs.seals import read_text
 from ensemble.settings.trees import SettingsError, nearest
 from ensemble.studies.design.study_file import StudySettings
 
@@ -55,6 +58,13 @@ class StudyFolder:
 def outcome_file(run: Run) -> Path:
     """What a trial found, written before the storage is told (JSON)."""
     return run.folder / "outcome.json"
+
+
+def read_outcome(run: Run) -> dict[str, Any] | None:
+    """What an earlier attempt at the same trial has found and could not tell."""
+    if not outcome_file(run).is_file():
+        return None
+    return json.loads(read_text(outcome_file(run)))
 
 
 def scores_file(run: Run) -> Path:

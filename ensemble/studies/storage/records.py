@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,11 +11,13 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics.formulas import METRICS
+from ensemble.runs.seals import DamagedError
 from ensemble.settings.trees import SettingsError, read_yaml
 from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import COSTS, StudySettings, study_tree
 from ensemble.studies.storage.addresses import EXPECTED, shown_url
 from ensemble.studies.storage.connection import existing_storage
+from ensemble.studies.storage.folders import StudyFolder, outcome_file, read_outcome
 
 OVER_QUOTA, REASON, SPENT, SECONDS, FOLDER = "surplus", "reason", "spent", "seconds", "folder"
 """Names of what trials tell beside their values."""
@@ -126,11 +128,12 @@ def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:
     return found
 
 
-def begun_trials(study: StudySettings, url: str) -> list[Trial]:
+def begun_trials(study: StudySettings, url: str, folder: StudyFolder) -> list[Trial]:
     """The trials at an address for those who only look at them: nothing is made there.
 
     Raises:
         SettingsError: The study has no trial there.
+        DamagedError: A trial's values are not those that its outcome in the folder of the study holds.
         StorageDownError: The storage does not answer.
     """
     storage = existing_storage(url, study.storage)
@@ -140,7 +143,24 @@ def begun_trials(study: StudySettings, url: str) -> list[Trial]:
             f"{shown_url(url)}: {study.name} has no trial there. Name the storage that its trials were run with "
             f"(--storage {EXPECTED}), or run them: python -m ensemble.study run FILE"
         )
+    for complaint in differing_values(found, folder):
+        raise DamagedError(complaint)
     return found
+
+
+def differing_values(trials: Iterable[Trial], folder: StudyFolder) -> Iterator[str]:
+    """What is wrong with trials whose values in the storage are not those of their outcome, which comes first."""
+    for trial in trials:
+        run = folder.trial(trial.arm, trial.folder)
+        found = read_outcome(run) if trial.state == "complete" else None
+        if found is not None and [*trial.values] != found["values"]:
+            yield (
+                f"{folder.database if folder.database.is_file() else folder.folder}: damaged since it was written "
+                f"(trial {trial.number} of {trial.arm}: {', '.join(map(str, trial.values))} found, "
+                f"{', '.join(map(str, found['values']))} expected by {outcome_file(run)}). "
+                "Bring the storage back from a copy; python -m ensemble.base verify --repair says what to run where "
+                "there is none"
+            )
 
 
 def records(arm: Arm, part: optuna.Study) -> list[Trial]:
