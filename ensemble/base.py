@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 import typer
 
 from ensemble import options
-from ensemble.console import messages, results
+from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved
-from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings
+from ensemble.settings.schema import NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 
 app = options.application("Base learners: adabins, bts, ldrn.")
@@ -140,7 +140,7 @@ def lr_range(
     picture = where.learner_run(settings.experiment, learner).lr_range
     learning_rate_curve(picture, rates, losses, suggestion)
     if as_json:
-        results.print_json(data={"learner": learner, "rates": rates, "losses": losses, "suggestion": suggestion})
+        print_json({"learner": learner, "rates": rates, "losses": losses, "suggestion": suggestion})
     elif suggestion is None:
         results.print(f"{learner}: the loss never fell; look at {picture}", soft_wrap=True)
     else:
@@ -210,7 +210,10 @@ def cache(
 def import_(
     name: Annotated[str, typer.Argument(help="What the learner is to be called.", metavar="NAME")],
     folder: Annotated[
-        Path, typer.Argument(help="Depth maps called by frame, or one HDF5 file with a dataset per frame.")
+        Path,
+        typer.Argument(
+            callback=options.place, help="Depth maps called by frame, or one HDF5 file with a dataset per frame."
+        ),
     ],
     role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold; fills all folds).")],
     unit: Annotated[
@@ -292,7 +295,7 @@ def verify(
     sealed = [run for run in runs if run.sealed or run.complaints]
     plain = [*(store.to_plain() for store in stores), *(run.to_plain() for run in sealed)]
     options.show(stores_table(stores), *([runs_table(runs)] if runs else []), plain=plain, as_json=as_json)
-    complaints = [shard.complaint for store in stores for shard in store.damaged]
+    complaints = [shard.complaint for store in stores for shard in (*store.damaged, *store.unreadable)]
     complaints += [complaint.told for run in runs for complaint in run.complaints] + values
     for complaint in complaints:
         messages.print(f"error: {complaint}", style="red")
@@ -353,7 +356,7 @@ def profile(
     if learner is not None:
         check_name(learner, known_learners(), "learner")
     check_name(device, ("cpu", "cuda"), "device")
-    pixels = options.parse_size(size)
+    pixels = options.parse_size(size, smallest=SMALLEST_SIDE)
 
     from ensemble.report.tables.costs import profile_table
     from ensemble.training.cost import profile_json, profile_rows

@@ -1,5 +1,6 @@
 """Where messages go: tables and JSON to standard output, everything else to standard error."""
 
+import json
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -10,6 +11,12 @@ Item = TypeVar("Item")
 
 messages = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 results = Console(highlight=False, markup=False)
+
+
+def print_json(plain: object) -> None:
+    """Data, or the text of a JSON document, for other programs: never coloured, never wrapped."""
+    tree = json.loads(plain) if isinstance(plain, str) else plain
+    results.out(json.dumps(tree, indent=2, ensure_ascii=False), highlight=False)
 
 
 def progress(items: Iterable[Item], title: str) -> Iterable[Item]:

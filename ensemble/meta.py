@@ -251,7 +251,7 @@ def compare(
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A fit of the meta-learner.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="RGB photographs of any size.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    out: Annotated[Path, typer.Option(callback=options.place, help="Folder to write to.")],
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""

@@ -11,29 +11,45 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ensemble.console import messages, results
+from ensemble.console import messages, print_json, results
 from ensemble.metrics.published import PROTOCOLS
+from ensemble.runs.stopping import Stopped, stoppable
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
 from ensemble.settings.layers import Choice
+from ensemble.settings.places import at_home
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.tables import Table
 from ensemble.tables.terminal import TerminalTable
 
 _VARIABLE = facts_of(COPY).variable
+
+
+def place(value: Path | None) -> Path | None:
+    """Callback of every option and argument that names a file or a folder."""
+    return None if value is None else at_home(value)
+
+
 Data = Annotated[
     str | None,
     typer.Option(
         help=f"{', '.join(known_kinds())}. Default: {COPY} where --root or {_VARIABLE} names a copy, else {GENERATED}."
     ),
 ]
-Root = Annotated[Path | None, typer.Option(help=f"Folder of the data. Default: of {COPY}, {_VARIABLE}.")]
-Config = Annotated[Path | None, typer.Option(help="Experiment file (YAML) that wins over the packaged defaults.")]
+Root = Annotated[
+    Path | None, typer.Option(callback=place, help=f"Folder of the data. Default: of {COPY}, {_VARIABLE}.")
+]
+Config = Annotated[
+    Path | None, typer.Option(callback=place, help="Experiment file (YAML) that wins over the packaged defaults.")
+]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as training.lr=3e-4.")
 ]
 Experiment = Annotated[str | None, typer.Option(help="Names the folders below the cache that belong together.")]
 CacheDir = Annotated[
-    Path | None, typer.Option("--cache-dir", help="Where everything is written. Default: STACKDEPTH_CACHE, else cache.")
+    Path | None,
+    typer.Option(
+        "--cache-dir", callback=place, help="Where everything is written. Default: STACKDEPTH_CACHE, else cache."
+    ),
 ]
 Seeds = Annotated[
     str | None,
@@ -86,10 +102,19 @@ def application(help_text: str) -> typer.Typer:
 def run(app: typer.Typer) -> None:
     """Run a command line; what a person can mend ends with a message and no traceback.
 
-    Exit status 2 stands for a mistake in what was asked, 1 for anything that went wrong while doing it.
-    ``STACKDEPTH_TRACEBACK=1`` shows where an error was raised.
+    Exit status 2 stands for a mistake in what was asked, 1 for anything that went wrong while doing it, 143 for an end
+    by SIGTERM and 130 for one by SIGINT. ``STACKDEPTH_TRACEBACK=1`` shows where an error was raised.
     """
     settle()
+    with stoppable():
+        try:
+            _run(app)
+        except Stopped as stop:
+            messages.print(str(stop))
+            sys.exit(stop.status)
+
+
+def _run(app: typer.Typer) -> None:
     try:
         app()
     except (ValueError, OSError, FloatingPointError) as error:
@@ -102,7 +127,7 @@ def run(app: typer.Typer) -> None:
 def show(*tables: Table, plain: object = None, as_json: bool = False) -> None:
     """Print what was asked for: tables as wide as the terminal allows, or the same as JSON, from data or from text."""
     if as_json:
-        results.print_json(plain if isinstance(plain, str) else json.dumps(plain))
+        print_json(plain)
         return
     for table in tables:
         results.print(TerminalTable(table))
@@ -173,7 +198,7 @@ def default_size(kind: str) -> str:
     return "{}x{}".format(*facts_of(kind).frame)
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, *, smallest: int = 1) -> tuple[int, int]:
     """Height and width out of ``HxW``.
 
     Raises:
@@ -182,6 +207,8 @@ def parse_size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)x(\d+)", text.strip())
     if match is None or not all(int(number) for number in match.groups()):
         raise SettingsError(f"--size {text!r}: expected HEIGHTxWIDTH, for example {default_size(COPY)}")
+    if min(int(number) for number in match.groups()) < smallest:
+        raise SettingsError(f"--size {text!r}: expected sides of at least {smallest} pixels")
     return int(match.group(1)), int(match.group(2))
 
 

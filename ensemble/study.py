@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble import options
-from ensemble.console import messages, results
+from ensemble.console import messages, print_json, results
 from ensemble.runs.paths import outputs
 from ensemble.settings.layers import config_folder
 from ensemble.settings.trees import SettingsError, nearest, parse_assignments
@@ -45,7 +45,12 @@ def storage_may_be_down() -> Iterator[None]:
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A study (YAML), or the name of one in configs/study.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", callback=options.place, help="A study (YAML), or the name of one in configs/study."
+        ),
+    ],
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of every arm, finished ones counted.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs the trials in this one.")] = 1,
     storage: Storage = None,
@@ -71,10 +76,11 @@ def run(
     from ensemble.studies.running.launch import begin_study, run_study
     from ensemble.studies.running.trials import WorkerContext
     from ensemble.studies.storage.addresses import has_password, storage_url
+    from ensemble.studies.storage.connection import disk_may_be_full
 
     url = storage_url(storage, study_folder(where, study.name))
     context = WorkerContext(study, where, url, root=root, wandb=wandb)
-    with storage_may_be_down():
+    with storage_may_be_down(), disk_may_be_full(url):
         if prepare_only:
             begin_study(context)
             messages.print(f"{study.name}: everything is there that its trials need")
@@ -110,7 +116,7 @@ def list_studies(cache_dir: options.CacheDir = None, as_json: options.Json = Fal
     where = outputs(cache_dir)
     asked = {name: started_study(where, name).about for name in known_studies(where)}
     if as_json:
-        results.print_json(data=[{"study": name, "about": about} for name, about in asked.items()])
+        print_json([{"study": name, "about": about} for name, about in asked.items()])
         return
     for name, about in asked.items():
         results.print(f"{name:<24} {about}", soft_wrap=True)
@@ -121,7 +127,9 @@ def list_studies(cache_dir: options.CacheDir = None, as_json: options.Json = Fal
 @app.command()
 def best(
     study: Study,
-    write: Annotated[Path, typer.Option(metavar="FILE", help="Experiment file (YAML) to write.")],
+    write: Annotated[
+        Path, typer.Option(metavar="FILE", callback=options.place, help="Experiment file (YAML) to write.")
+    ],
     arm: Annotated[str | None, typer.Option(help="Of this arm; of all where absent.")] = None,
     storage: Storage = None,
     cache_dir: options.CacheDir = None,
@@ -145,7 +153,9 @@ def best(
 @app.command()
 def compare(
     studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Studies that were started.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write to. Default: that of the first study.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=options.place, help="Folder to write to. Default: that of the first study.")
+    ] = None,
     seeds: Annotated[
         str, typer.Option(metavar="1,2,3|none", help="Fit the best of every arm again from these; none skips that.")
     ] = "1,2,3",

@@ -1,6 +1,8 @@
 """Weights of encoders from files, which may come from anywhere: nothing in them is executed, and every key must fit."""
 
+import os
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -56,6 +58,15 @@ def load_weights(
     features.load_state_dict(state)
 
 
+def without_advice(error: BaseException) -> str:
+    """What torch found in a file, in one line; its advice to execute what is in there is not passed on."""
+    text = str(error).strip()
+    if "weights_only" not in text:
+        return text.split("\n")[0]
+    named = re.search(r"GLOBAL ([\w.]+)", text)
+    return f"it holds {named.group(1)}, which is no tensor" if named else "it holds no tensors in torch's format"
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a safetensors or PyTorch file, by name; nothing in the file is executed.
 
@@ -69,7 +80,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, ValueError, OSError, EOFError) as error:
-        reason = str(error).strip().split("\n")[0]
+        if isinstance(error, OSError) and error.errno:
+            raise ValueError(f"{path}: cannot be read ({os.strerror(error.errno)}). {WAY_OUT}") from error
+        reason = without_advice(error)
         raise ValueError(f"{path}: refused, not a readable file of plain tensors ({reason}). {WAY_OUT}") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):

@@ -1,6 +1,5 @@
 """Command line of the data: ``python -m ensemble.data doctor ROOT``, ``pack ROOT OUT`` and ``rooms OUT``."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ensemble import options
-from ensemble.console import results
+from ensemble.console import print_json, results
 from ensemble.settings.kinds import GENERATED
 from ensemble.tables import Table, plain_table
 from ensemble.tables.terminal import TerminalTable
@@ -23,7 +22,7 @@ app = options.application("Copies of NYU Depth v2 and generated rooms.")
 
 @app.command()
 def doctor(
-    root: Annotated[Path, typer.Argument(help="Folder of the copy.")],
+    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one per core.")] = None,
@@ -42,7 +41,7 @@ def doctor(
             on_frame=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
-        typer.echo(json.dumps(diagnosis.summary(), indent=2))
+        print_json(diagnosis.summary())
     else:
         _show(diagnosis)
     if not diagnosis.trainable:
@@ -51,7 +50,7 @@ def doctor(
 
 @app.command()
 def rooms(
-    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    out: Annotated[Path, typer.Argument(callback=options.place, help="Folder to create.")],
     scenes: Annotated[int, typer.Option(min=1, help="Training scenes.")] = 40,
     frames: Annotated[int, typer.Option(min=1, help="Frames per scene.")] = 6,
     test_scenes: Annotated[int, typer.Option(min=1, help="Test scenes.")] = 10,
@@ -79,8 +78,8 @@ def rooms(
 
 @app.command()
 def pack(
-    root: Annotated[Path, typer.Argument(help="Folder of the copy.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the pack.")],
+    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
+    out: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the pack.")],
     sample: Annotated[bool, typer.Option("--sample", help="The doctor decodes a sample first, not all.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw away what is there and begin anew.")] = False,

@@ -16,15 +16,17 @@ from jaxtyping import Float32, UInt8
 from ensemble.data.nyu.camera import intrinsics_of
 from ensemble.data.source import Frame, RawFrame
 from ensemble.runs.fingerprints import lines_fingerprint
+from ensemble.runs.refusals import UnreadableError
 
 Place = TypeVar("Place", contravariant=True)
-ProblemKind = Literal["missing", "doubled", "damaged", "foreign", "layout"]
+ProblemKind = Literal["missing", "doubled", "damaged", "unreadable", "foreign", "layout"]
 
 _NAMED = 3
 _WORDS: dict[ProblemKind, tuple[str, str]] = {
     "missing": ("missing files", "complete the copy, or take their lines out of its list"),
     "doubled": ("doubled frames", "expected every frame once, remove one of the two"),
     "damaged": ("files that cannot be used", "training would stop there"),
+    "unreadable": ("files that the system does not hand out", "they may be whole; mend the cause, then look again"),
     "foreign": ("entries that lead out of the copy", "nothing outside of it is read, take the original files"),
 }
 
@@ -157,6 +159,11 @@ class Contents:
             text = "; ".join(tell(self.problems))
             raise ValueError(text if str(self.source.root) in text else f"{self.source.root}: {text}")
         return self.source
+
+
+def problem_of(error: ValueError) -> Problem:
+    """What an error says about a file: that it is damaged, or that the system does not hand it out."""
+    return Problem("unreadable" if isinstance(error, UnreadableError) else "damaged", str(error))
 
 
 def tell(problems: Sequence[Problem]) -> list[str]:

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.model_selection import GroupKFold
 
 from ensemble.data.source import Frame
-from ensemble.runs.seals import DamagedError, read_text, write_checked
+from ensemble.runs.files import leftovers
+from ensemble.runs.locks import PATIENCE, StoreLock
+from ensemble.runs.seals import read_text, write_checked
 
 SCHEMA = 1
 
@@ -93,10 +95,12 @@ def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Fold
     Raises:
         ValueError: The file is damaged, or divides other scenes or into another number of folds.
     """
-    if not path.is_file():
-        folds = divide_into_folds(frames, count)
-        write_checked(path, folds.text.encode())
-        return folds
+    if not path.is_file() or leftovers(path.parent):
+        with StoreLock(path.parent, patience=PATIENCE, keep=False):
+            if not path.is_file():
+                folds = divide_into_folds(frames, count)
+                write_checked(path, folds.text.encode())
+                return folds
     folds = read_folds(path)
     scenes = {frame.scene for frame in frames}
     if folds.count != min(count, len(scenes)):
@@ -137,9 +141,7 @@ def read_folds(path: Path, *, decide: str = "python -m ensemble.base train LEARN
     mend = "remove it, and train every run of this experiment again"
     try:
         content = _Content.model_validate_json(read_text(path))
-    except DamagedError:
-        raise
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
+    except (FileNotFoundError, UnicodeDecodeError, ValidationError) as error:
         raise ValueError(f"{path}: expected scenes and their folds, found something else ({error}); {mend}") from error
     if content.schema_ != SCHEMA:
         raise ValueError(f"{path}: schema {content.schema_} found, {SCHEMA} expected; {mend}")

@@ -5,8 +5,12 @@ trained on and gets exactly those that it would have got, whatever the number of
 """
 
 import multiprocessing
+import multiprocessing.context
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from ensemble.data.augmentation import changed, draw_change
 from ensemble.data.source import Frame, FrameSource, RowSource
 from ensemble.data.transforms import pixels_at_size, unit_image, valid_depth
+from ensemble.runs.stopping import SIGNALS, Stopped, stop_asked
 from ensemble.settings.schema import DataSettings
 
 Batch = dict[str, Any]
@@ -212,17 +217,64 @@ def affordable_workers(asked: int) -> int:
     return min(asked, os.cpu_count() or 1)
 
 
-def loader(dataset: FrameDataset, batches: Sampler[list[tuple[int, int | None]]], *, workers: int) -> DataLoader[Batch]:
+class LoaderDiedError(OSError):
+    """A loader process is gone, and with it the batches that it was to bring."""
+
+
+class BatchLoader(DataLoader[Batch]):
+    """A loader whose processes die with a message that says what to do."""
+
+    def __iter__(self) -> Any:
+        """The batches.
+
+        Raises:
+            LoaderDiedError: A loader process was killed.
+            Stopped: It was killed by a signal that this process has got as well.
+        """
+        batches = super().__iter__()  # begins to load
+        return _watched(batches, getattr(batches, "_workers", ()))
+
+
+def _watched(batches: Iterator[Batch], workers: Sequence[BaseProcess]) -> Iterator[Batch]:
+    try:
+        yield from batches
+    except (RuntimeError, OSError, EOFError) as error:
+        connection.wait([worker.sentinel for worker in workers], timeout=1.0)  # its pipes end before it counts as dead
+        dead = sum(not worker.is_alive() for worker in workers)
+        if not dead:
+            raise
+        if number := stop_asked():
+            raise Stopped(number) from error
+        raise LoaderDiedError(
+            f"{dead} of {len(workers)} loader processes died, most likely because the memory or /dev/shm was full. "
+            "The same command goes on; with --set data.workers=0 (base cache: --workers 0) no further process is needed"
+        ) from error
+
+
+def loader(dataset: FrameDataset, batches: Sampler[list[tuple[int, int | None]]], *, workers: int) -> BatchLoader:
     """A loader that fetches whole batches; ``workers`` processes change its speed and nothing else."""
-    context = multiprocessing.get_context("forkserver") if workers else None
-    if context is not None:
-        context.set_forkserver_preload([__name__])  # torch is imported once, not once a worker
-    return DataLoader(
+    return BatchLoader(
         dataset,
         sampler=batches,
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
-        multiprocessing_context=context,
+        multiprocessing_context=_deaf_processes() if workers else None,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def _deaf_processes() -> multiprocessing.context.ForkServerContext:
+    """Processes that signals to end pass by: a terminal, ``timeout`` or Slurm signals them together with this one.
+
+    They are needed until this process has come to a place where it can stop, and end when it does.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is imported once, not once a worker
+    resource_tracker.ensure_running()  # unblocks signals where it has to be started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        forkserver.ensure_running()  # it and its children inherit what is blocked
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context

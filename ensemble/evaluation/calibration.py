@@ -14,7 +14,8 @@ from ensemble.metrics.uncertainty import (
     disagreement,
 )
 from ensemble.runs.paths import Outputs
-from ensemble.runs.seals import DamagedError, read_text, write_sealed
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_text, write_sealed
 from ensemble.stacking.stack import Stack, stack_maps
 from ensemble.stacking.training_rows import PIXELS_PER_FRAME, training_rows
 from ensemble.training.networks import weights_fingerprint
@@ -57,9 +58,8 @@ def calibration_of(stack: Stack, outputs: Outputs) -> Calibration:
     if path.is_file():
         try:
             kept = json.loads(read_text(path))
-        except DamagedError:
-            raise
         except ValueError as error:
+            refuse_unreadable(path, error)
             raise ValueError(
                 f"{path}: expected a calibration as JSON, found something else ({error}); remove it"
             ) from error

@@ -2,7 +2,7 @@
 
 from ensemble.runs.paths import FULL, Outputs, Run
 from ensemble.runs.records import stored_settings
-from ensemble.runs.seals import DamagedError
+from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.layers import known_learners
 from ensemble.settings.schema import ImportSettings, LearnerSettings
 
@@ -16,11 +16,11 @@ def imported_learners(outputs: Outputs, experiment: str) -> tuple[str, ...]:
 
 def is_import(outputs: Outputs, experiment: str, name: str) -> bool:
     """Whether the record of an imported learner goes by this name."""
+    path = outputs.learner_run(experiment, name).settings
     try:
-        stored_settings(ImportSettings, outputs.learner_run(experiment, name).settings)
-    except DamagedError:
-        raise
-    except ValueError:
+        stored_settings(ImportSettings, path)
+    except ValueError as error:
+        refuse_unreadable(path, error)
         return False
     return True
 

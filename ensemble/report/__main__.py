@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ensemble import options
-from ensemble.console import messages, results
+from ensemble.console import messages, print_json, results
 from ensemble.report.finding import find_evaluation
 from ensemble.runs.paths import outputs
 from ensemble.settings.trees import check_name
@@ -21,7 +21,10 @@ def report(
         typer.Argument(metavar="RUN...", help="Evaluated runs, or folders with their scores; of one protocol."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to. Default: that of a single run, else of the experiment.")
+        Path | None,
+        typer.Option(
+            callback=options.place, help="Folder to write to. Default: that of a single run, else of the experiment."
+        ),
     ] = None,
     by: Annotated[
         str, typer.Option(help="What is resampled: scene, or image as if images were independent.")
@@ -43,7 +46,7 @@ def report(
         found, where, out=out, by="image" if by == "image" else "scene", resamples=resamples, published=published
     )
     if json:
-        results.print_json(written.json)
+        print_json(written.json)
     else:
         for sentence in written.summary:
             results.print(sentence, soft_wrap=True)

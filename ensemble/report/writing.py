@@ -10,6 +10,7 @@ from ensemble.metrics.statistics import Resampling
 from ensemble.report.documents import csv_report, json_report, latex_report, markdown_report, pairs_report
 from ensemble.report.page import html_page
 from ensemble.report.sentences import summary
+from ensemble.runs.locks import PATIENCE, StoreLock
 from ensemble.runs.paths import Outputs, Run
 from ensemble.runs.seals import write_sealed
 
@@ -66,7 +67,8 @@ def write_report(
         html_page(evaluation, comparisons, published=published),
     )
     files = Run(folder).reports
-    for path, text in zip(files, texts, strict=True):
-        write_sealed(path, text.encode())
+    with StoreLock(folder, patience=PATIENCE, keep=False):
+        for path, text in zip(files, texts, strict=True):
+            write_sealed(path, text.encode())
     names = tuple(path.name for path in files)
     return Written(folder, names, tuple(summary(scores, comparisons)), json_report(scores, comparisons))

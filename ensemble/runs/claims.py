@@ -9,7 +9,7 @@ from ensemble.console import messages
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.records import stored_settings
-from ensemble.runs.seals import DamagedError, read_text, write_checked
+from ensemble.runs.seals import read_text, write_checked
 from ensemble.settings.schema import Settings
 
 
@@ -37,9 +37,7 @@ def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
     """
     try:
         rests_on = json.loads(read_text(run.sources))
-    except DamagedError:
-        raise
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the run over") from error
     before = {name: value[:12] for name, value in rests_on.items() if name in sources}
     now = {name: value[:12] for name, value in sources.items()}

@@ -1,12 +1,16 @@
 """Files that are either whole or not there: written beside their target, flushed to disk, then renamed."""
 
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".partial"
+_WRITING_SECONDS = 600
+"""Longer than any file takes: the number of a dead process may be that of another one by then."""
 
 
 @contextmanager
@@ -43,13 +47,24 @@ def write_bytes(target: Path, content: bytes) -> None:
     Raises:
         OSError: It could not be written, for example because the disk is full; a former file is untouched.
     """
+    with told_when_full(target, len(content)), atomic_file(target) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def told_when_full(target: Path, size: int) -> Iterator[None]:
+    """End an error of the system with the file that could not be written, the cause, and what to do.
+
+    Args:
+        target: The file.
+        size: Bytes of it.
+    """
     try:
-        with atomic_file(target) as temporary:
-            temporary.write_bytes(content)
+        yield
     except OSError as error:
         raise OSError(
             error.errno,
-            f"{target}: {len(content)} bytes could not be written ({error.strerror or error}); "
+            f"{target}: {size} bytes could not be written ({error.strerror or error}); "
             "what was there before is untouched. Make room or rights, then run the same command again",
         ) from error
 
@@ -60,11 +75,40 @@ def write_text(target: Path, content: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove what killed writers left in ``folder``; only for a caller that knows that nobody is writing there."""
-    leftovers = sorted(folder.glob(f".*{TEMPORARY_SUFFIX}"))
-    for leftover in leftovers:
+    """Remove what killed writers left in ``folder``; only for a caller that has its lock.
+
+    What a process of this machine has touched just now is left to it: not everyone who adds a file takes the lock.
+    """
+    found = leftovers(folder)
+    for leftover in found:
         leftover.unlink(missing_ok=True)
-    return leftovers
+    return found
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What killed writers left in ``folder``, as far as that can be told."""
+    return [path for path in sorted(folder.glob(f".*{TEMPORARY_SUFFIX}")) if not _is_in_use(path)]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process on this machine."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_in_use(leftover: Path) -> bool:
+    match = re.search(r"\.([1-9]\d*)-[0-9a-f]{8}$", leftover.name.removesuffix(TEMPORARY_SUFFIX))
+    if match is None or int(match.group(1)) == os.getpid() or not is_alive(int(match.group(1))):
+        return False
+    try:
+        return time.time() - leftover.stat().st_mtime < _WRITING_SECONDS
+    except FileNotFoundError:
+        return True  # it was given its name just now
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.runs.seals import checksum_file, read_result
+from ensemble.settings.places import at_home
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, nearest
 
@@ -212,7 +213,7 @@ class Outputs:
 
 def outputs(folder: Path | None = None) -> Outputs:
     """Where to write: the folder asked for, else ``STACKDEPTH_CACHE``, else ``./cache``."""
-    return Outputs(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache"), named=folder is not None)
+    return Outputs(at_home(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache")), named=folder is not None)
 
 
 def stack_name(settings: StackSettings, *, repeat: bool = False) -> str:

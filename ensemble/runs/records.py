@@ -15,11 +15,11 @@ def stored_settings(kind: type[SomeSettings], path: Path) -> SomeSettings:
     """The settings that a run was begun with.
 
     Raises:
-        ValueError: The file is missing, damaged, or holds settings of something else.
+        ValueError: The file is missing, damaged, unreadable, or holds settings of something else.
     """
     try:
         return kind.model_validate_json(read_bytes(path))
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ValueError(f"{path}: the run's settings cannot be read ({error.strerror})") from error
     except ValidationError as error:
         problem = error.errors()[0]

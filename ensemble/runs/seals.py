@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.runs import files
+from ensemble.runs.refusals import DamagedError, refuse_unreadable
 
 SUFFIX = ".sha256"
 RESULT = "result.json"
@@ -29,10 +30,6 @@ _GENERATIONS = 8
 _BESIDE = re.compile(r"(?P<now>[0-9a-f]{64})  (?P<name>[^\n]+)\n(?P<before>(# or [0-9a-f]{64}\n)*)")
 
 
-class DamagedError(ValueError):
-    """A file whose bytes are not those that were written."""
-
-
 def checksum_file(path: Path) -> Path:
     """Where the checksum of a file stands."""
     return path.with_name(path.name + SUFFIX)
@@ -41,11 +38,16 @@ def checksum_file(path: Path) -> Path:
 def write_checked(path: Path, content: bytes) -> None:
     """Put ``content`` under ``path``, all of it or nothing, with its checksum beside it."""
     beside = checksum_file(path)
-    before = _read_beside(path) if beside.is_file() else [_digest(path.read_bytes())] if path.is_file() else []
+    before = _read_beside(path) if beside.is_file() else [_digest(_content(path))] if path.is_file() else []
     now, *older = _generations(content, before)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(beside, f"{now}  {path.name}\n" + "".join(f"# or {each}\n" for each in older))
-    files.write_bytes(path, content)
+    sums = f"{now}  {path.name}\n" + "".join(f"# or {each}\n" for each in older)
+    with (
+        files.told_when_full(path, len(content)),
+        files.atomic_file(path) as whole,
+        files.atomic_file(beside) as first,  # takes its name when both are on the disk, before the other one does
+    ):
+        whole.write_bytes(content)
+        first.write_text(sums, encoding="utf-8")
 
 
 def write_sealed(path: Path, content: bytes) -> None:
@@ -79,9 +81,9 @@ def read_result(path: Path) -> dict[str, Any]:
 
     Raises:
         DamagedError: It is not as it was written.
-        OSError: It cannot be read.
+        UnreadableError: The system refuses to read it.
     """
-    content = path.read_bytes()
+    content = _content(path)
     try:
         record = json.loads(content)
         if not any(mark in content for mark in _MARKS):
@@ -112,9 +114,10 @@ def read_bytes(path: Path) -> bytes:
 
     Raises:
         DamagedError: It does not fit a checksum that was written with it.
-        OSError: It cannot be read.
+        UnreadableError: The system refuses to read it.
+        FileNotFoundError: There is none.
     """
-    content = path.read_bytes()
+    content = _content(path)
     check(path, content)
     return content
 
@@ -164,9 +167,18 @@ def _damaged(path: Path, found: str) -> DamagedError:
     )
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, MemoryError) as error:
+        if not isinstance(error, FileNotFoundError):
+            refuse_unreadable(path, error)
+        raise
+
+
 def _read_beside(path: Path) -> list[str]:
     beside = checksum_file(path)
-    found = _BESIDE.fullmatch(beside.read_text(encoding="utf-8", errors="replace"))
+    found = _BESIDE.fullmatch(_content(beside).decode("utf-8", errors="replace"))
     if found is None or found["name"] != path.name:
         raise _damaged(beside, f"expected the checksum of {path.name}")
     return [found["now"], *re.findall(r"[0-9a-f]{64}", found["before"])]

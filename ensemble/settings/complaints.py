@@ -21,7 +21,8 @@ def complaints(error: ValidationError, kind: type[BaseModel], *, key: str = "set
         key: What a name in the tree is called.
         whole: What the tree is called, for problems of all of it.
     """
-    return [_explain(kind, problem, key, whole) for problem in error.errors()]
+    own = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]  # follows
+    return [_explain(kind, problem, key, whole) for problem in own]
 
 
 def _explain(kind: type[BaseModel], problem: Any, key: str, whole: str) -> str:

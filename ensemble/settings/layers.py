@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from ensemble.settings.complaints import complaints
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
+from ensemble.settings.places import at_home
 from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings, Settings, StackSettings
 from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
 
@@ -90,7 +91,7 @@ def learner_settings(learner: str, choice: Choice = NOTHING) -> LearnerSettings:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
     check_name(learner, known_learners(), "learner")
-    assigned = parse_assignments(choice.assignments)
+    assigned = _assigned(choice, "learner", f"the command's argument, here {learner}")
     layers = _layers(choice, assigned)
     settings = _learner(learner, layers, assigned)
     if choice.config is not None:
@@ -120,17 +121,29 @@ def stack_settings(
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
     check_name(inputs, known_inputs(), "inputs")
-    assigned, root = parse_assignments(choice.assignments), choice.root
+    assigned, root = _assigned(choice, "inputs", f"--inputs, here {inputs}"), choice.root
     layers = _layers(choice, assigned)
     if inherited is not None:
         layers.append(dict(inherited))
-        layers.append({"data": {"root": str(root.absolute())}} if root is not None else {})
+        layers.append({"data": {"root": str(at_home(root).absolute())}} if root is not None else {})
     settings = _stack(inputs, layers, assigned, learners)
     for learner in settings.learners:
         check_name(learner, (*known_learners(), *imported), "learner")
     if choice.config is not None:
         _check_file(choice.config, layers, assigned)
     return settings
+
+
+def _assigned(choice: Choice, named: str, chosen_by: str) -> Tree:
+    """The tree of all ``--set``, without the one setting that something else chooses.
+
+    Raises:
+        SettingsError: It is among them, where it would go unheard.
+    """
+    assigned = parse_assignments(choice.assignments)
+    if named in assigned:
+        raise SettingsError(f"--set {named}=...: is chosen by {chosen_by}; leave the --set out")
+    return assigned
 
 
 def experiment_name(choice: Choice = NOTHING) -> str:
@@ -162,7 +175,7 @@ def moved(settings: RunSettings, root: Path | None) -> RunSettings:
         raise SettingsError(
             f"--root {root}: this run uses data.kind {settings.data.kind}, expected {expected}; leave it out"
         )
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"root": root.absolute()})})
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"root": at_home(root).absolute()})})
 
 
 def _learner(learner: str, layers: Sequence[Tree], assigned: Tree) -> LearnerSettings:
@@ -209,7 +222,7 @@ def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
         )
     options: Tree = {"data": {"kind": kind}}
     if variable is not None and (place := place or os.environ.get(variable)):
-        options["data"]["root"] = str(Path(place).absolute()) if isinstance(place, str | Path) else place
+        options["data"]["root"] = str(at_home(Path(place)).absolute()) if isinstance(place, str | Path) else place
     return [_sections(config_folder() / "data" / f"{kind}.yaml"), chosen, options]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ensemble.settings.kinds import KindFacts, facts_of
+from ensemble.settings.places import at_home
 
 
 class Settings(BaseModel):
@@ -22,6 +23,11 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Factor = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 ImageSize = tuple[Positive, Positive]
+SMALLEST_SIDE = 32
+"""Pixels: the deepest map of an encoder has one for 32 by 32 of these."""
+
+Side = Annotated[int, Field(ge=SMALLEST_SIDE)]
+Deviation = Annotated[float, Field(gt=0)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 
@@ -103,9 +109,9 @@ class DataSettings(Settings):
     """
 
     kind: Annotated[str, AfterValidator(_known_kind)] = "rooms"
-    root: Path | None = None
+    root: Annotated[Path, AfterValidator(at_home)] | None = None
     infilled: bool = False
-    size: ImageSize = Field(default_factory=lambda data: facts_of(data["kind"]).frame)
+    size: tuple[Side, Side] = Field(default_factory=lambda data: facts_of(data["kind"]).frame)
     border: tuple[int, int, int, int] | None = None
     crop: ImageSize | None = None
     min_depth: Annotated[float, Field(gt=0)] = 1e-3
@@ -166,10 +172,10 @@ class EncoderSettings(Settings):
     """
 
     name: str = "ghostnet_100"
-    weights: str = "none"
+    weights: Annotated[str, AfterValidator(at_home)] = "none"
     arguments: dict[str, Any] = {}
     mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    std: tuple[Deviation, Deviation, Deviation] | None = None
 
 
 class TrainingSettings(Settings):

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import re
+import stat
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -41,8 +42,45 @@ def check_name(name: str, known: Iterable[str], what: str) -> None:
         raise SettingsError(f"unknown {what} {name!r}; {nearest(name, names)}")
 
 
+LARGEST_FILE, MOST_NODES, DEEPEST = 1 << 20, 10_000, 50
+"""Bytes of a file of settings, values in it with aliases written out, and how deep they may be nested."""
+
+LARGEST_NUMBER = (1 << 63) - 1
+"""Whole numbers beyond it fit into no seed and no count."""
+
+_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "map", "merge", "null", "seq", "str")}
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads ``1e-4`` as text, and lets a doubled name win silently; people who write settings mean neither."""
+    """YAML as people who write settings mean it, and no more of it than settings need.
+
+    YAML 1.1 reads ``1e-4`` as text and dates as dates, lets a doubled name win silently, and does not end with the
+    file: aliases multiply, sections nest.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node, unless there are too many or too deep ones."""
+        self._nodes += 1
+        self._depth += 1
+        if self._depth > DEEPEST or self._nodes > MOST_NODES:
+            what = f"{DEEPEST} sections within each other" if self._depth > DEEPEST else f"{MOST_NODES:,} values"
+            raise yaml.MarkedYAMLError(problem=f"expected at most {what}", problem_mark=self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number."""
+        value = super().construct_yaml_int(node)
+        if abs(value) > LARGEST_NUMBER:
+            raise yaml.MarkedYAMLError(
+                problem=f"expected whole numbers of at most {LARGEST_NUMBER:.0e}", problem_mark=node.start_mark
+            )
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[typing.Hashable, Any]:
         """A mapping whose keys are names that stand there once."""
@@ -58,6 +96,11 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [each for each in resolvers if each[0] in _TAGS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
 )
@@ -67,19 +110,68 @@ def read_yaml(path: Path) -> Tree:
     """The tree of settings in a YAML file.
 
     Raises:
-        SettingsError: The file is missing, is not YAML, or holds no mapping.
+        SettingsError: The file is missing, is no regular file of a size that settings have, is not YAML, asks for more
+            than settings need, or holds no mapping.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
+        kind = path.stat()
+        if not stat.S_ISREG(kind.st_mode):
+            raise SettingsError(f"{path}: expected a file of settings, found a folder, a device or a pipe")
+        if kind.st_size > LARGEST_FILE:
+            raise SettingsError(f"{path}: {kind.st_size:,} bytes, expected settings of at most {LARGEST_FILE:,}")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: there is no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read as text: {error}") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: is not valid YAML: {error}") from error
+    tree = _parsed(text, f"{path}: ")
     if not isinstance(tree, dict):
         raise SettingsError(f"{path}: expected a mapping of settings, found {type(tree).__name__}")
     return tree
+
+
+def _parsed(text: str, where: str, what: str = "valid YAML") -> Any:
+    """What YAML says, once it is sure that it ends and that no value is larger than settings have."""
+    try:
+        loader = _Loader(text)  # a SafeLoader
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _check_node(node, where)
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{where}is not {what}: {error}") from error
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        raise SettingsError(f"{where}holds a value that cannot be read ({error})") from error
+
+
+def _check_node(root: yaml.Node, where: str) -> None:
+    """Refuse a tree that is too large once its aliases are written out, that holds itself, or asks for another kind."""
+    sizes: dict[int, int] = {}
+    begun: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if node.tag not in _TAGS:
+            line, kind = node.start_mark.line + 1, node.tag.partition(",2002:")[2] or node.tag
+            raise SettingsError(f"{where}is not valid YAML of settings: line {line} asks for the kind {kind!r}")
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        if id(node) not in sizes:
+            if id(node) in begun:
+                raise SettingsError(f"{where}a section holds itself")
+            begun.add(id(node))
+            pairs = node.value if isinstance(node, yaml.MappingNode) else [(each,) for each in node.value]
+            sizes[id(node)] = 1 + sum(size(each) for pair in pairs for each in pair)
+        if sizes[id(node)] > MOST_NODES:
+            raise SettingsError(f"{where}expected at most {MOST_NODES:,} values once its aliases are written out")
+        return sizes[id(node)]
+
+    size(root)
 
 
 def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Tree:
@@ -102,10 +194,9 @@ def parse_assignments(assignments: Sequence[str]) -> Tree:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise SettingsError(f"--set {assignment!r}: expected key=value, for example training.lr=3e-4")
-        try:
-            value = yaml.load(text, Loader=_Loader)  # a SafeLoader
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--set {assignment!r}: {text!r} is not a valid value: {error}") from error
+        value = _parsed(text, f"--set {assignment!r}: {text!r} ", "a valid value")
+        if key.count(".") > DEEPEST:
+            raise SettingsError(f"--set {assignment!r}: expected at most {DEEPEST} sections within each other")
         for part in reversed(key.strip().split(".")):
             value = {part: value}
         tree = merged(tree, value)

@@ -82,6 +82,9 @@ class Budget(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Train nothing where a run that goes on has spent everything already; one may go on within an epoch."""
         trainer.should_stop |= self.is_spent(trainer.global_step)
+        if trainer.should_stop and trainer.fit_loop.epoch_loop.val_loop.restarted_mid_evaluation:
+            trainer.fit_loop.epoch_progress.increment_processed()  # its last validation is all that was cut off
+            trainer.fit_loop.epoch_progress.increment_completed()
         self._run()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

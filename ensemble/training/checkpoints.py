@@ -16,9 +16,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from base_learners.encoders.weights import without_advice
 from ensemble.metrics.formulas import METRICS
 from ensemble.runs.paths import Run
-from ensemble.runs.seals import DamagedError, read_bytes, write_checked
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget
 
@@ -68,10 +70,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(io.BytesIO(read_bytes(path)), map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no checkpoint") from error
-    except DamagedError:
-        raise
     except _DAMAGED as error:
-        raise _refused(path, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
+        refuse_unreadable(path, error)
+        raise _refused(path, f"{type(error).__name__}: {without_advice(error)}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("global_step"), int):
         raise _refused(path, "found no state of a training run in it")
     return checkpoint
@@ -98,7 +99,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         return load_tensors(read_bytes(path))
-    except (OSError, SafetensorError) as error:
+    except (FileNotFoundError, SafetensorError, MemoryError) as error:
+        if isinstance(error, MemoryError):
+            refuse_unreadable(path, error)
         raise ValueError(f"{path}: expected weights in the safetensors format ({error})") from error
 
 

@@ -17,16 +17,17 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
-from ensemble.runs.files import remove_leftovers
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.seals import write_result
+from ensemble.runs.stopping import held_back
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget, Now
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
 from ensemble.training.networks import sealed_weights
 from ensemble.training.range_test import RangeCurve, steepest_fall
 from ensemble.training.schedule import climb, cycle
+from ensemble.training.stopping import StopWhereSafe, as_stopped
 from ensemble.training.tasks import DepthTask
 from ensemble.training.trackers.log import EpochLines, JsonLinesLogger
 
@@ -66,12 +67,12 @@ def fit(
     Raises:
         ValueError: The batch does not fit the frames or the processes, the checkpoint is damaged, or another process
             is training this run.
+        Stopped: A signal has ended the training; its state is kept.
     """
     process, processes = _place()
     with ExitStack() as held:
         if process == 0:
             held.enter_context(StoreLock(run.folder))
-            remove_leftovers(run.folder)
         batches = _training_batches(training, settings, seed)
         steps_per_epoch = len(batches) // settings.accumulate
         budget = Budget(settings, steps_per_epoch, now=now)
@@ -85,7 +86,14 @@ def fit(
             run,
             max_epochs=budget.max_epochs,  # with max_steps, Lightning resumes wrongly after a whole epoch
             check_val_every_n_epoch=settings.validate_every,
-            callbacks=[budget, keep, EpochLines(task.name, settings.select), *callbacks, *_progress_bar()],
+            callbacks=[
+                budget,
+                keep,
+                EpochLines(task.name, settings.select),
+                *callbacks,
+                *_progress_bar(),
+                StopWhereSafe(run, settings, budget),
+            ],
             logger=[JsonLinesLogger(run.log, done), *loggers],
         )
         workers = affordable_workers(training.settings.workers)
@@ -95,7 +103,8 @@ def fit(
         validation_loader = loader(validation, order, workers=workers)
         with warnings.catch_warnings():
             _silence_expected()
-            trainer.fit(task, train_loader, validation_loader, ckpt_path=run.last if done else None)
+            with held_back(), as_stopped():
+                trainer.fit(task, train_loader, validation_loader, ckpt_path=run.last if done else None)
             if keep.validated_step != trainer.global_step:
                 trainer.validate(task, validation_loader, verbose=False)
             trainer.save_checkpoint(run.last)

@@ -1,5 +1,7 @@
 """The pyramid's taps, its weights from every kind of file, and files that must be refused."""
 
+import argparse
+import errno
 import os
 import pickle
 import subprocess
@@ -15,6 +17,7 @@ from safetensors.torch import save_file
 from base_learners.encoders import build as encoder_module
 from base_learners.encoders.build import FITTING, build_encoder
 from base_learners.encoders.pyramid import Pyramid
+from base_learners.encoders.weights import read_tensors
 
 MOBILENET = (
     Path(os.environ.get("STACKDEPTH_WEIGHTS", "../shared/data/weights")) / "mobilenetv2_100_imagenet.safetensors"
@@ -252,3 +255,29 @@ def test_mobilenet_weights_load_into_a_features_model():
         deepest = pyramid(noise(1, 3, 96, 128))[4]
     assert deepest.shape == (1, 320, 3, 4)
     assert 0.05 < deepest.std() < 20
+
+
+def test_advice_to_execute_what_is_in_a_file_is_not_passed_on(tmp_path):
+    class Command:
+        def __reduce__(self):
+            return os.system, ("true",)
+
+    for content in (Command(), {"weight": argparse.Namespace()}):
+        torch.save(content, tmp_path / "w.pth")
+        with pytest.raises(
+            ValueError, match=r"it holds (posix\.system|argparse\.Namespace), which is no tensor"
+        ) as caught:
+            read_tensors(tmp_path / "w.pth")
+        assert "weights_only" not in str(caught.value)
+        assert "torch.load" not in str(caught.value)
+
+
+def test_weights_that_the_system_does_not_hand_out_are_not_called_damaged(tmp_path, monkeypatch):
+    (tmp_path / "w.safetensors").write_bytes(b"x")
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("safetensors.torch.load_file", refused)
+    with pytest.raises(ValueError, match=r"w\.safetensors: cannot be read \(Input/output error\)"):
+        read_tensors(tmp_path / "w.safetensors")

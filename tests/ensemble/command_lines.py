@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -58,7 +59,7 @@ class Answer:
 
 
 def call(tool: str, *words: object, **environment: str) -> Answer:
-    app = importlib.import_module("ensemble.data.__main__" if tool == "data" else f"ensemble.{tool}").app
+    app = importlib.import_module(f"ensemble.{tool}.__main__" if tool in ("data", "report") else f"ensemble.{tool}").app
     kept = {name: value for name, value in os.environ.items() if name not in ("NYU_ROOT", "STACKDEPTH_CACHE")}
     out, err = io.StringIO(), io.StringIO()
     status = 0
@@ -80,6 +81,22 @@ def done(tool: str, *words: object, **environment: str) -> Answer:
     answer = call(tool, *words, **environment)
     assert answer.status == 0, answer.err
     return answer
+
+
+@contextlib.contextmanager
+def signalled(owner: object, name: str, number: int, *, call: int = 1) -> Iterator[None]:
+    """This process gets a signal at the start of call ``call`` of a function, once."""
+    original, calls = getattr(owner, name), [0]
+
+    def struck(*given: object, **named: object) -> object:
+        calls[0] += 1
+        if calls[0] == call:
+            os.kill(os.getpid(), number)
+        return original(*given, **named)
+
+    with mock.patch.object(owner, name, struck):
+        yield
+    assert calls[0] >= call, "there was nothing left to do before the signal"
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -250,3 +250,23 @@ def test_a_report_that_fills_the_disk_says_so_and_goes_on(full_disk: FullDisk, p
         assert not leftovers(folder)
     written = write_report([run], Outputs(tmp_path / "cache"), out=folder / "report", resamples=100)
     assert all(path.is_file() for path in Run(folder / "report").reports), written
+
+
+def test_rooms_that_fill_the_disk_say_so_and_begin_anew(full_disk: FullDisk, place, tmp_path: Path):
+    words = ("--scenes", 2, "--test-scenes", 1, "--frames", 2, "--size", "48x64")
+    size = PAGE if full_disk is short_files else 4 * PAGE
+    folder = place(size)
+    with full_disk(folder, size):
+        answer = call("data", "rooms", folder / "rooms", *words, "--size", "240x320")
+        assert answer.status == 1, answer
+        (line,) = (line for line in answer.err.splitlines() if line.startswith("error: "))
+        assert line.startswith(
+            f"error: [Errno {28 if full_disk is tiny_filesystem else 27}] {folder}/rooms/official_splits"
+        )
+        assert line.endswith("Make room or rights, then run the same command again")
+        assert not [path for path in folder.rglob("*") if path.is_file()]
+    done("data", "rooms", folder / "rooms", *words)
+    done("data", "rooms", tmp_path / "expected", *words)
+    written = [sorted(path.rglob("*.png")) for path in (folder / "rooms", tmp_path / "expected")]
+    assert len(written[0]) == 6
+    assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]

@@ -22,7 +22,7 @@ PLAUSIBLE_MEDIAN = (0.5, 6.0)
 CHANCE = 0.05
 """Share of a split's frames that may look like another unit or like 8 bits: of the real pairs 0.3 % and 0.1 % do."""
 
-COUNTED = ("missing", "damaged", "doubled", "foreign")
+COUNTED = ("missing", "damaged", "unreadable", "doubled", "foreign")
 """Kinds of problems that are counted; the others are told one by one."""
 
 _UNITS = {
@@ -159,7 +159,7 @@ def diagnose(
     measured: dict[Split, dict[Frame, Measurements]] = {"train": {}, "test": {}}
     for examined in examine_all(contents.source, tasks, workers=workers, on_frame=on_frame):
         if examined.problem:
-            problems.append(Problem("damaged", examined.problem))
+            problems.append(Problem("unreadable" if examined.unreadable else "damaged", examined.problem))
         if examined.measured:
             measured[examined.frame.split][examined.frame] = examined.measured
             digests[examined.frame] = examined.measured.digest
@@ -198,7 +198,7 @@ def _summary(frames: Sequence[Frame], measured: Sequence[Measurements], publishe
 
 
 def _judge_files(diagnosis: Diagnosis, problems: Sequence[Problem]) -> None:
-    """Files that are missing, damaged, doubled, or not of this copy."""
+    """Files that are missing, damaged, not to be read, doubled, or not of this copy."""
     for problem in problems:
         if problem.kind in diagnosis.files:
             diagnosis.files[problem.kind] += 1

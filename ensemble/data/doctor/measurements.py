@@ -15,6 +15,7 @@ import numpy as np
 
 from ensemble.data.copies import NyuSource
 from ensemble.data.source import Frame, RawFrame
+from ensemble.runs.refusals import UnreadableError
 
 Border = Literal["white", "black", "none"]
 
@@ -66,11 +67,13 @@ class Examined:
     Attributes:
         frame: Which one.
         problem: Why it cannot be used, if it cannot.
+        unreadable: Whether that is because the system does not hand it out, and nothing is known against it.
         measured: What decoding it gave, if it was decoded.
     """
 
     frame: Frame
     problem: str | None = None
+    unreadable: bool = False
     measured: Measurements | None = None
 
 
@@ -82,7 +85,7 @@ def examine(source: NyuSource, frame: Frame, *, decode: bool) -> Examined:
             return Examined(frame)
         return Examined(frame, measured=measure(source.read(frame)))
     except ValueError as error:
-        return Examined(frame, problem=str(error))
+        return Examined(frame, problem=str(error), unreadable=isinstance(error, UnreadableError))
 
 
 def measure(raw: RawFrame) -> Measurements:

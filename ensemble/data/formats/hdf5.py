@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 from h5py import h5d, h5g, h5l, h5o, h5r, h5z  # pyright: ignore[reportAttributeAccessIssue]
 
+from ensemble.runs.refusals import refuse_unreadable
+
 PARSE_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError)
 LARGEST_MEMBER_BYTES = 1 << 28
 _LZF, _BITSHUFFLE, _ZSTD = 32000, 32008, 32015
@@ -38,16 +40,18 @@ def opened(content: Path | bytes, where: str) -> Iterator[h5py.File]:
     What goes wrong inside the block with reading the file ends as a message that names it.
 
     Raises:
-        ValueError: It cannot be opened, is cut short, or what is read in the block is damaged or points outside.
+        UnreadableError: The system refuses to read it.
+        ValueError: It is cut short, or what is read in the block is damaged or points outside.
     """
     try:
-        # Locks are of no use to readers and fail on some network disks; no content at all would make a new file.
+        # Locks are of no use to readers and some network disks have none; no content at all would make a new file.
         file = (
-            h5py.File(content, "r", locking="best-effort")
+            h5py.File(content, "r", locking=False)
             if isinstance(content, Path)
             else h5py.File.in_memory(content or b"\0")
         )
     except PARSE_ERRORS as error:
+        refuse_unreadable(where, error)
         raise ValueError(f"{where}: damaged or cut short ({error}); expected an HDF5 file, fetch it again") from error
     try:
         with file:
@@ -55,6 +59,7 @@ def opened(content: Path | bytes, where: str) -> Iterator[h5py.File]:
     except ForeignError as error:
         raise ValueError(f"{where}: {error}; nothing outside of the file is read, take the original file") from error
     except PARSE_ERRORS as error:
+        refuse_unreadable(where, error)
         raise ValueError(f"{where}: damaged or not as expected ({error}); take the original file") from error
 
 

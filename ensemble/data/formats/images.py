@@ -1,6 +1,7 @@
 """Reads RGB and depth images and refuses everything that would silently be read as something else."""
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -8,13 +9,17 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError,
-           Image.DecompressionBombWarning)  # fmt: skip
+from ensemble.runs.refusals import refuse_unreadable
+
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error)
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _FORMATS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
 _TAIL_BYTES = 4096
+_NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+"""In a JPEG's picture data, where 0xff stands for itself before 0 and between restarts."""
 
 
 def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -108,18 +113,59 @@ def check_end(path: Path) -> None:
             file.seek(max(0, size - _TAIL_BYTES))
             tail = file.read()
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); expected an image file") from error
-    kind = next((kind for start, kind in _FORMATS.items() if head.startswith(start)), None)
-    if kind is None or _END_MARKS[kind] not in tail:
-        what = "no PNG or JPEG" if kind is None else "its end mark is missing"
-        raise ValueError(f"{path}: damaged or cut short at {size} bytes ({what}); fetch it again")
+        refuse_unreadable(path, error)
+        raise
+    kind = _kind_of(head)
+    if kind is None:
+        raise _no_image(head, size, str(path))
+    if _END_MARKS[kind] not in tail and not has_end(_content(path), kind):
+        raise ValueError(f"{path}: damaged or cut short at {size} bytes (its end mark is missing); fetch it again")
+
+
+def has_end(content: bytes, kind: str) -> bool:
+    """Whether an image ends as its format does; what follows, such as the video of a phone, is not looked at.
+
+    Args:
+        content: Of the file.
+        kind: ``JPEG`` or ``PNG``.
+
+    Source: PNG (third edition), section 5.3; ITU-T T.81, annex B.1.1.
+    """
+    place = 8 if kind == "PNG" else 2
+    while place + 4 <= len(content):
+        if kind == "PNG":
+            length, name = struct.unpack_from(">I4s", content.ljust(place + 8, b"\0"), place)
+            place += 12 + length
+            if name == b"IEND":
+                return place <= len(content)
+            continue
+        marker = _NEXT_MARKER.search(content, place)
+        if marker is None or marker.group(1) == b"\xd9":
+            return marker is not None
+        place = marker.end()
+        if marker.group(1) not in b"\x01\xd8":
+            place += int.from_bytes(content[place : place + 2], "big")
+    return False
 
 
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); expected an image file") from error
+    except (OSError, MemoryError) as error:
+        refuse_unreadable(path, error)
+        raise
+
+
+def _kind_of(head: bytes) -> str | None:
+    """Format of a file by its first bytes; what is cut short within them may be either."""
+    return next((kind for start, kind in _FORMATS.items() if head[: len(start)] == start[: len(head)]), None)
+
+
+def _no_image(head: bytes, size: int, where: str) -> ValueError:
+    return ValueError(
+        f"{where}: is no image, found {size} bytes that begin with {head[:8]!r}; expected a PNG or JPEG, take the "
+        "original file"
+    )
 
 
 def _decoded(content: bytes, where: str) -> Image.Image:
@@ -131,12 +177,19 @@ def _decoded(content: bytes, where: str) -> Image.Image:
         image.load()
         if image.format == "PNG":
             _check_chunks(content)
+    except _BOMBS as error:
+        raise ValueError(
+            f"{where}: is larger than the limit of {Image.MAX_IMAGE_PIXELS} pixels ({error}); make it smaller"
+        ) from error
     except _DAMAGE as error:
+        refuse_unreadable(where, error)
+        if isinstance(error, UnidentifiedImageError) and _kind_of(content[:8]) is None:
+            raise _no_image(content, len(content), where) from error
         raise ValueError(
             f"{where}: damaged or cut short at {len(content)} bytes ({error}); expected a whole image, fetch it again"
         ) from error
-    end_mark = _END_MARKS.get(image.format or "", b"")
-    if end_mark not in content[-_TAIL_BYTES:]:
+    kind = _kind_of(content[:8])
+    if kind is not None and not has_end(content, kind):
         raise ValueError(f"{where}: cut short at {len(content)} bytes (its end mark is missing); fetch it again")
     return image
 

@@ -19,6 +19,7 @@ from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats.hdf5 import LARGEST_MEMBER_BYTES, member, member_names, opened, read_all
 from ensemble.data.formats.images import read_depth_mm
+from ensemble.runs.refusals import refuse_unreadable
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = (".png", ".npy", ".npz", *HDF5_SUFFIXES)
@@ -122,6 +123,7 @@ def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
     try:
         array = _from_numpy(file.path)
     except _DAMAGE as error:
+        refuse_unreadable(file, error)
         raise ValueError(f"{file}: damaged or not as expected ({error}); expected one NumPy array") from error
     _check_kind(array.shape, array.dtype, str(file))
     return np.array(array)

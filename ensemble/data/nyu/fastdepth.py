@@ -19,6 +19,7 @@ from ensemble.data.formats.hdf5 import check_end, member, opened, read_all
 from ensemble.data.nyu.scenes import runs_of
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
+from ensemble.runs.refusals import refuse_unreadable
 
 FARTHEST = 100.0
 """Metres: no indoor depth; beyond, the unit is not metres."""
@@ -48,7 +49,8 @@ class H5Reader:
             with place.open("rb") as file:
                 check_end(file.read(64), place.stat().st_size, str(place))
         except OSError as error:
-            raise ValueError(f"{place}: cannot be read ({error.strerror}); expected an HDF5 file") from error
+            refuse_unreadable(place, error)
+            raise
 
     def stamp(self, place: Path) -> str:
         """The size of the file."""

@@ -20,11 +20,12 @@ from jaxtyping import Float32, Int64, UInt8
 from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 
-from ensemble.data.copies import Contents, Entry, NyuSource, Problem
+from ensemble.data.copies import Contents, Entry, NyuSource, Problem, problem_of
 from ensemble.data.formats.hdf5 import member, opened, read_all, read_row, referred
 from ensemble.data.nyu.fastdepth import plausible_metres
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
+from ensemble.runs.refusals import refuse_unreadable
 
 FILE, SPLIT_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
 _SPLIT_KEYS: dict[Split, str] = {"train": "trainNdxs", "test": "testNdxs"}
@@ -85,7 +86,7 @@ def contents(root: Path, *, infilled: bool = False) -> Contents:
         with opened(path, str(path)) as file:
             scenes = _scenes(file, depth_key)
     except ValueError as error:
-        problems.append(Problem("damaged", str(error)))
+        problems.append(problem_of(error))
         scenes = []
     if not split_path.is_file():
         problems.append(
@@ -95,7 +96,7 @@ def contents(root: Path, *, infilled: bool = False) -> Contents:
         try:
             entries = _entries(scenes, _split(split_path, len(scenes)))
         except ValueError as error:
-            problems.append(Problem("damaged", str(error)))
+            problems.append(problem_of(error))
     return Contents(NyuSource(root, MatReader(path, depth_key), tuple(entries)), tuple(problems))
 
 
@@ -140,6 +141,7 @@ def _split(path: Path, count: int) -> dict[Split, Int64[np.ndarray, " n"]]:
             split: np.asarray(found[key]).astype(np.int64).ravel() - 1 for split, key in _SPLIT_KEYS.items()
         }
     except _MAT_ERRORS as error:
+        refuse_unreadable(path, error)
         raise ValueError(
             f"{path}: damaged or cut short ({error}); expected {' and '.join(_SPLIT_KEYS.values())}"
         ) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from ensemble.data.copies import Contents, NyuSource
 from ensemble.data.nyu.files import LIST_FILES, find_list_file
 from ensemble.data.source import Split
+from ensemble.settings.places import at_home
 from ensemble.settings.schema import DataSettings
 
 _LABELED: Mapping[Split, tuple[int, ...]] = {"train": (795,), "test": (654,)}
@@ -113,7 +114,7 @@ def from_settings(settings: DataSettings) -> NyuSource:
             "data.kind=nyu: expected the folder of a copy of NYU Depth v2 in data.root (--root DIR) "
             "or in the environment variable NYU_ROOT, found neither"
         )
-    return open_nyu(Path(root), infilled=settings.infilled)
+    return open_nyu(at_home(Path(root)), infilled=settings.infilled)
 
 
 def _has(*patterns: str) -> Callable[[Path], bool]:

@@ -23,6 +23,7 @@ from ensemble.data.formats.hdf5 import check_end, opened
 from ensemble.data.nyu.fastdepth import depth_of, frame_of, official_scenes, rgb_of
 from ensemble.data.nyu.lists import leads_outside
 from ensemble.data.source import Split
+from ensemble.runs.refusals import refusal, refuse_unreadable
 
 _ARCHIVE = re.compile(r"(train|val)-(\d+)\.tar")
 _BLOCK = 512
@@ -110,8 +111,11 @@ def list_members(archive: Path) -> tuple[list[Place], list[Problem]]:
                 elif entry.name.endswith(".h5"):
                     places.append(Place(archive, entry.name, entry.offset_data, entry.size))
         _require_end(archive, end)
-    except (tarfile.TarError, OSError, ValueError) as error:
-        problems.append(Problem("damaged", f"{archive}: damaged or cut short ({error})"))
+    except (tarfile.TarError, OSError, ValueError, MemoryError) as error:
+        if reason := refusal(error):
+            problems.append(Problem("unreadable", f"{archive}: cannot be read ({reason})"))
+        else:
+            problems.append(Problem("damaged", f"{archive}: damaged or cut short ({error})"))
     return places, problems
 
 
@@ -125,8 +129,9 @@ def read_member(place: Place) -> bytes:
         with place.archive.open("rb") as file:
             file.seek(place.offset)
             content = file.read(place.size)
-    except OSError as error:
-        raise ValueError(f"{place.archive}: cannot be read ({error.strerror}); expected a tar archive") from error
+    except (OSError, MemoryError) as error:
+        refuse_unreadable(place.archive, error)
+        raise
     if len(content) < place.size:
         raise ValueError(f"{place.archive}, {place.member}: cut short; fetch the archive again")
     return content

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.copies import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.copies import Contents, Entry, NyuSource, Problem, problem_of, without_doubles
 from ensemble.data.formats.hdf5 import member, member_names, opened, read_all
 from ensemble.data.formats.images import decode_depth_mm, decode_rgb
 from ensemble.data.nyu.files import SPLITS, split_type_folders
@@ -78,7 +78,7 @@ def contents(root: Path) -> Contents:
                 entries.extend(found)
                 problems.extend(wrong)
     except ValueError as error:
-        problems.append(Problem("damaged", str(error)))
+        problems.append(problem_of(error))
     named = split_type_folders(without_doubles(entries, problems))
     return Contents(NyuSource(root, BlobReader(path), tuple(named)), tuple(problems))
 

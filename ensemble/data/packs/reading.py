@@ -27,6 +27,7 @@ from ensemble.data.copies import Contents, Entry, NyuSource, Problem
 from ensemble.data.formats.hdf5 import PARSE_ERRORS, ForeignError, member, read_all
 from ensemble.data.nyu.camera import intrinsics_of
 from ensemble.data.source import Frame, RawFrame
+from ensemble.runs.refusals import refuse_unreadable
 
 INDEX, BEGUN = "pack.json", "pack-begun.json"
 VERSION = 1
@@ -142,8 +143,11 @@ class PackReader:
         path = self.root / place.shard
         try:
             found = path.stat().st_size
+        except FileNotFoundError as error:
+            raise ValueError(f"{path}: is missing; pack again") from error
         except OSError as error:
-            raise ValueError(f"{path}: cannot be read ({error.strerror}); pack again") from error
+            refuse_unreadable(path, error)
+            raise
         if found != self.shard_bytes[place.shard]:
             raise ValueError(f"{path}: cut short at {found} of {self.shard_bytes[place.shard]} bytes; pack again")
 
@@ -175,6 +179,7 @@ class PackReader:
             self._datasets(place.shard)[which].read_direct(into, source, target)
         except PARSE_ERRORS as error:
             self._close(place.shard)
+            refuse_unreadable(self.where(place), error)
             raise ValueError(f"{self.where(place)}: damaged ({error}); remove this file and pack again") from error
 
     def _datasets(self, shard: str) -> tuple[h5py.Dataset, h5py.Dataset]:
@@ -257,7 +262,8 @@ def read_index(path: Path) -> dict[str, Any]:
         index = json.loads(path.read_text(encoding="utf-8"))
         version = index["stackdepth pack"]
         checked = _Index.model_validate(index) if version == VERSION else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+        refuse_unreadable(path, error)
         raise ValueError(f"{path}: damaged ({error}); expected the index of a pack, pack again") from error
     if checked is None:
         raise ValueError(f"{path}: a pack of version {version}, expected {VERSION}; pack again")
@@ -277,7 +283,8 @@ def read_begun(path: Path) -> dict[str, Any]:
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
         Begun.model_validate(begun)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
+        refuse_unreadable(path, error)
         raise ValueError(f"{path}: damaged ({error}); expected what a packing began with, give --rebuild") from error
     return begun
 
@@ -314,6 +321,7 @@ def _frames_of(file: h5py.File, path: Path) -> list[list[Any]]:
     try:
         return json.loads(read_all(member(file, "frames"), "frames").tobytes())
     except PARSE_ERRORS as error:
+        refuse_unreadable(path, error)
         raise ValueError(f"{path}: damaged ({error}); remove it and pack again") from error
 
 
@@ -321,12 +329,14 @@ def open_shard(path: Path, size: tuple[int, int]) -> tuple[h5py.File, h5py.Datas
     """A shard with its images and its depth, once it is sure that both lie in it and have the shape of frames.
 
     Raises:
-        ValueError: It cannot be opened, points outside of itself, or is laid out otherwise.
+        UnreadableError: The system refuses to read it.
+        ValueError: It is damaged, points outside of itself, or is laid out otherwise.
     """
     try:
-        # Every chunk is read once, so HDF5 need not remember any.
-        file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=0)
+        # Every chunk is read once, so HDF5 need not remember any; readers need no locks, which some disks do not have.
+        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
     except PARSE_ERRORS as error:
+        refuse_unreadable(path, error)
         raise ValueError(f"{path}: damaged or cut short ({error}); remove it and pack again") from error
     try:
         image, depth = member(file, "image"), member(file, "depth")
@@ -336,6 +346,7 @@ def open_shard(path: Path, size: tuple[int, int]) -> tuple[h5py.File, h5py.Datas
             raise ValueError(f"depth is {depth.dtype}, expected uint16 or float32")
     except PARSE_ERRORS as error:
         file.close()
+        refuse_unreadable(path, error)
         what = "points out of itself" if isinstance(error, ForeignError) else "damaged"
         raise ValueError(f"{path}: {what} ({error}); remove it and pack again") from error
     return file, image, depth

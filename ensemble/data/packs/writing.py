@@ -27,6 +27,8 @@ from ensemble.data.packs.reading import (
 )
 from ensemble.data.source import Frame, RawFrame
 from ensemble.runs import files
+from ensemble.runs.locks import StoreLock
+from ensemble.runs.refusals import UnreadableError
 
 SHARD_FRAMES = 128
 BAND_ROWS = 48
@@ -73,6 +75,7 @@ def write_pack(
     Raises:
         ValueError: Training on the copy would be wrong, its frames differ in size, the codec is unknown, or ``out``
             holds another pack.
+        LockedError: Another process is packing into ``out``.
         OSError: The disk is full; run again when there is room.
     """
     if codec not in CODECS:
@@ -80,11 +83,24 @@ def write_pack(
     source = open_nyu(root, infilled=infilled)
     if out.resolve() == root.resolve():
         raise ValueError(f"{out}: is the folder of the copy itself; name another one for the pack")
-    files.remove_leftovers(out)
-    if rebuild:
-        _forget(out)
     plan = {"version": VERSION, "source": source.describe(source.frames), "infilled": infilled}
     plan |= {"shard_frames": shard_frames, "codec": codec}
+    with StoreLock(out, keep=False):
+        if rebuild:
+            _forget(out)
+        return _write(source, out, plan, full=full, on_look=on_look, on_frame=on_frame)
+
+
+def _write(
+    source: NyuSource,
+    out: Path,
+    plan: dict[str, Any],
+    *,
+    full: bool,
+    on_look: OnFrame | None,
+    on_frame: OnFrame | None,
+) -> int:
+    """Shards, then the index; the folder is ours."""
     if (out / INDEX).is_file():
         index = read_index(out / INDEX)
         _require_same(plan, index["begun"]["plan"], out)
@@ -235,6 +251,8 @@ def _kept_record(path: Path, names: Sequence[Sequence[str]], begun: dict[str, An
             return None
         for slot in slots:
             reader.whole(slot)
+    except UnreadableError:
+        raise  # it may be whole: to write it anew mends nothing
     except (ValueError, TypeError, IndexError):
         return None
     finally:

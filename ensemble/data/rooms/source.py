@@ -1,8 +1,10 @@
 """Generated indoor scenes with exact depth as a source of frames: no download, everything follows from one seed."""
 
+import io
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +16,16 @@ from PIL import Image
 from ensemble.data.nyu.camera import FRAME
 from ensemble.data.rooms.camera import render_frame
 from ensemble.data.source import Frame, RawFrame, Split
+from ensemble.runs.files import told_when_full
 from ensemble.runs.fingerprints import lines_fingerprint
+from ensemble.runs.locks import StoreLock
 from ensemble.settings.schema import DataSettings, RoomsSettings
 
 GENERATOR_VERSION = 1
 _SCENE_NAMES: dict[Split, str] = {"train": "room", "test": "hall"}
 _FRAME_ID = re.compile(r"(room|hall)_(\d+)/(\d+)")
 _JPEG_QUALITY = 95
+_FORMATS = {".jpg": "JPEG", ".png": "PNG"}
 
 
 @dataclass(frozen=True)
@@ -104,23 +109,37 @@ def write_rooms(
 
     Raises:
         ValueError: ``out`` already has an ``official_splits`` folder.
+        LockedError: Another process is writing there.
+        OSError: The disk is full; what was written is removed, so run again when there is room.
     """
     final, partial = out / "official_splits", out / "official_splits.partial"
-    if final.exists():
-        raise ValueError(f"{out}: already has official_splits; expected a new folder, remove it or name another one")
-    if partial.exists():
-        shutil.rmtree(partial)
     source = RoomsSource(settings, size)
-    for done, frame in enumerate(source.frames, start=1):
-        _write_pair(source.read(frame), partial / frame.split / frame.scene, int(frame.id.rpartition("/")[2]))
-        if on_frame:
-            on_frame(done, len(source.frames))
-    partial.rename(final)
+    with StoreLock(out, keep=False), ExitStack() as unless_whole:
+        if final.exists():
+            raise ValueError(
+                f"{out}: already has official_splits; expected a new folder, remove it or name another one"
+            )
+        if partial.exists():
+            shutil.rmtree(partial)
+        unless_whole.callback(shutil.rmtree, partial, ignore_errors=True)
+        for done, frame in enumerate(source.frames, start=1):
+            _write_pair(source.read(frame), partial / frame.split / frame.scene, int(frame.id.rpartition("/")[2]))
+            if on_frame:
+                on_frame(done, len(source.frames))
+        partial.rename(final)
     return len(source.frames)
 
 
 def _write_pair(raw: RawFrame, folder: Path, number: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     depth_mm = np.where(raw.valid, np.rint(raw.depth * np.float32(1000)), 0).astype(np.uint16)
-    Image.fromarray(raw.image).save(folder / f"rgb_{number:05d}.jpg", quality=_JPEG_QUALITY)
-    Image.fromarray(depth_mm).save(folder / f"sync_depth_{number:05d}.png")
+    _save(raw.image, folder / f"rgb_{number:05d}.jpg", quality=_JPEG_QUALITY)
+    _save(depth_mm, folder / f"sync_depth_{number:05d}.png")
+
+
+def _save(pixels: np.ndarray, path: Path, **options: int) -> None:
+    """Encode an image in memory and write it; nothing waits for the disk, the folder gets its name at the end."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, _FORMATS[path.suffix], **options)
+    with told_when_full(path, buffer.tell()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(buffer.getvalue())

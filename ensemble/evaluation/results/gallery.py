@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from ensemble.evaluation.results.scores import SCHEMA, ImageScore
+from ensemble.runs.refusals import refuse_unreadable
 from ensemble.runs.seals import read_bytes, write_sealed
 
 CHOSEN_BY = "abs_rel"
@@ -161,6 +162,7 @@ def read_galleries(path: Path) -> tuple[Gallery, ...]:
                 raise ValueError(f"schema {index['schema']} found, {SCHEMA} expected")
             return tuple(_gallery(file, place, described) for place, described in enumerate(index["galleries"]))
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        refuse_unreadable(path, error)
         raise ValueError(f"{path}: {error}. Evaluate again to rewrite it.") from error
 
 

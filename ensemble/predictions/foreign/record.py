@@ -42,7 +42,7 @@ def read_roles(run: Run) -> dict[str, ImportedRole]:
     """
     try:
         return {**_Record.model_validate_json(read_bytes(run.result)).roles}
-    except (OSError, ValidationError) as error:
+    except (FileNotFoundError, ValidationError) as error:
         raise ValueError(
             f"{run.result}: expected the record of an imported learner, found something else ({error}); "
             f"remove {run.folder.parent} and import its depth maps again"

@@ -24,6 +24,7 @@ from ensemble.predictions.store.shards import (
     row_checksum,
     shard_paths,
 )
+from ensemble.runs.refusals import refuse_unreadable
 
 _OPEN_FILES = 32
 
@@ -89,6 +90,7 @@ class PredictionReader:
         """Depth of one frame in metres, float32.
 
         Raises:
+            UnreadableError: The system refuses to read its shard.
             CacheError: The frame is unknown, or its row is not as it was written.
         """
         if frame_id not in self._rows:
@@ -98,6 +100,7 @@ class PredictionReader:
             self._read_plain(row.path, row.offset) if row.offset is not None else self._read_compressed(row)
         except PARSE_ERRORS as error:
             self._close(row.path)
+            refuse_unreadable(row.path, error)
             raise damaged(row.path, f"the row of frame {frame_id} cannot be read ({error})", mend=self.mend) from error
         if row_checksum(frame_id, self._levels) != row.checksum:
             self._close(row.path)

@@ -10,6 +10,7 @@ shapes are opened.
 
 import hashlib
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from ensemble.predictions.store.identity import (
     StaleCacheError,
     differences_between,
 )
+from ensemble.runs.refusals import refuse_unreadable
 
 LEVELS = 65535
 CODECS: dict[str, Mapping[str, Any]] = {
@@ -120,12 +122,20 @@ def shard_bytes(
 
 
 def is_intact(path: Path) -> bool:
-    """Whether it is a plain file and every byte of it as it was written; HDF5 does not look at it."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(_USER_BLOCK_BYTES)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    """Whether it is a plain file and every byte of it as it was written; HDF5 does not look at it.
+
+    Raises:
+        UnreadableError: The system refuses to read it.
+    """
+    try:
+        if not _is_plain_file(path):
+            return False
+        with path.open("rb") as file:
+            head = file.read(_USER_BLOCK_BYTES)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, MemoryError) as error:
+        refuse_unreadable(path, error)
+        raise
     return head == _user_block_of(digest)
 
 
@@ -138,7 +148,8 @@ def read_index(path: Path, *, expected: Description, mend: str) -> ShardIndex:
         mend: The command that fills the store.
 
     Raises:
-        CacheError: It points outside of itself, is laid out otherwise than shards are, or cannot be read.
+        UnreadableError: The system refuses to read it.
+        CacheError: It points outside of itself, or is laid out otherwise than shards are.
     """
     with open_shard(path, mend=mend) as file:
         try:
@@ -152,6 +163,7 @@ def read_index(path: Path, *, expected: Description, mend: str) -> ShardIndex:
             checksums = np.asarray(h5py.Dataset(crc32)[:])
             offsets = _offsets(depth)
         except PARSE_ERRORS as error:
+            refuse_unreadable(path, error)
             raise damaged(path, str(error), mend=mend) from error
     return ShardIndex(path, description, names, checksums, offsets)
 
@@ -160,18 +172,23 @@ def open_shard(path: Path, *, mend: str) -> h5py.File:
     """Open a shard for reading, once it is sure that it holds no link to anything else.
 
     Raises:
-        CacheError: It holds links, is itself one, or cannot be opened.
+        UnreadableError: The system refuses to open it.
+        CacheError: It holds links, is itself one, or is no HDF5 file.
     """
-    if path.is_symlink() or not path.is_file():
-        raise damaged(path, "is a link or no regular file; shards are plain files", mend=mend)
     try:
-        file = h5py.File(path, "r")
+        if not _is_plain_file(path):
+            raise damaged(path, "is a link or no regular file; shards are plain files", mend=mend)
+        file = h5py.File(path, "r", locking=False)  # some disks have no locks, and checksums guard what is read
+    except CacheError:
+        raise
     except PARSE_ERRORS as error:
+        refuse_unreadable(path, error)
         raise damaged(path, f"HDF5 cannot open it ({error})", mend=mend) from error
     try:
         _check_members(file)
     except PARSE_ERRORS as error:
         file.close()
+        refuse_unreadable(path, error)
         raise damaged(path, str(error), mend=mend) from error
     return file
 
@@ -193,6 +210,10 @@ def damaged(path: Path, reason: str, *, mend: str) -> DamagedCacheError:
         f"{path}: not a shard as it was written: {reason}. Remove this file, only its frames are then computed again:\n"
         f"rm '{path}' && {mend}"
     )
+
+
+def _is_plain_file(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def _user_block(content: bytes) -> bytes:

@@ -11,6 +11,7 @@ from ensemble.predictions.store import SCHEMA, CacheError
 from ensemble.predictions.store.shards import damaged, is_intact, read_index, shard_paths
 from ensemble.runs.paths import Outputs, model_options
 from ensemble.runs.records import stored_settings
+from ensemble.runs.refusals import UnreadableError
 from ensemble.settings.layers import known_learners
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.trees import check_name
@@ -25,12 +26,14 @@ class CheckedShard:
         bytes: Its length.
         frames: Rows in it; 0 where it is damaged or of another schema.
         complaint: What is wrong with it, and the commands that mend it; empty where it is as it was written.
+        unreadable: Whether the system does not hand it out, so that nothing is known against its content.
     """
 
     path: Path
     bytes: int
     frames: int = 0
     complaint: str = ""
+    unreadable: bool = False
 
     @property
     def mend(self) -> str:
@@ -54,7 +57,12 @@ class CheckedStore:
     @property
     def damaged(self) -> tuple[CheckedShard, ...]:
         """Those that are not as they were written."""
-        return tuple(shard for shard in self.shards if shard.complaint)
+        return tuple(shard for shard in self.shards if shard.complaint and not shard.unreadable)
+
+    @property
+    def unreadable(self) -> tuple[CheckedShard, ...]:
+        """Those that the system does not hand out."""
+        return tuple(shard for shard in self.shards if shard.unreadable)
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings and lists, ready for JSON."""
@@ -65,6 +73,7 @@ class CheckedStore:
             "frames": sum(shard.frames for shard in self.shards),
             "bytes": sum(shard.bytes for shard in self.shards),
             "damaged": [{"path": str(shard.path), "complaint": shard.complaint} for shard in self.damaged],
+            "unreadable": [{"path": str(shard.path), "complaint": shard.complaint} for shard in self.unreadable],
         }
 
 
@@ -91,15 +100,18 @@ def verify_stores(outputs: Outputs, experiments: Sequence[str] = ()) -> list[Che
 
 
 def _checked(path: Path, *, mend: str) -> CheckedShard:
-    size = path.lstat().st_size
+    size = 0
     try:
+        size = path.lstat().st_size
         if not is_intact(path):
             raise damaged(path, "its bytes do not fit its checksum", mend=mend)
         return CheckedShard(path, size, _frames(path, mend=mend))
     except CacheError as error:
         return CheckedShard(path, size, complaint=str(error))
+    except UnreadableError as error:
+        return CheckedShard(path, size, complaint=str(error), unreadable=True)
     except OSError as error:
-        return CheckedShard(path, size, complaint=str(damaged(path, f"it cannot be read ({error})", mend=mend)))
+        return CheckedShard(path, size, complaint=f"{path}: cannot be read ({error.strerror})", unreadable=True)
 
 
 def _frames(path: Path, *, mend: str) -> int:

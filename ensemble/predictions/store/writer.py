@@ -103,7 +103,6 @@ class PredictionWriter:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
-            files.remove_leftovers(self.directory)
             if self.rebuild:
                 for path in shard_paths(self.directory):
                     path.unlink()

@@ -11,6 +11,7 @@ from ensemble.metrics.formulas import METRICS
 from ensemble.report.documents import pairs_report
 from ensemble.report.wording import difference_cells, duration, heading, number
 from ensemble.runs.files import write_bytes, write_text
+from ensemble.runs.locks import PATIENCE, StoreLock
 from ensemble.studies.comparing.comparison import ArmResult, Comparison
 from ensemble.studies.comparing.drawings import budget_picture, importances, pareto_front, pool_pictures
 from ensemble.studies.comparing.merging import Pool
@@ -60,9 +61,10 @@ def write_comparison(found: Comparison, folder: Path) -> list[str]:
         "compare.html": html_page(found, pictures).encode(),
         **pictures,
     }
-    for name, content in files.items():
-        write_bytes(folder / name, content)
-    write_text(folder / "importances.json", json.dumps(_importances(found), indent=2) + "\n")
+    with StoreLock(folder, patience=PATIENCE, keep=False):
+        for name, content in files.items():
+            write_bytes(folder / name, content)
+        write_text(folder / "importances.json", json.dumps(_importances(found), indent=2) + "\n")
     return [*files, "importances.json"]
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from ensemble.settings.complaints import complaints
+from ensemble.settings.places import at_home
 from ensemble.settings.schema import Name, Positive, Settings, TrainingSettings
 from ensemble.settings.trees import SettingsError, nearest, read_yaml
 
@@ -277,9 +278,9 @@ def read_study(
     """
     tree = read_yaml(path)
     if config is not None:
-        tree["config"] = str(config.absolute())
+        tree["config"] = str(at_home(config).absolute())
     elif isinstance(tree.get("config"), str):
-        tree["config"] = str((path.absolute().parent / tree["config"]).resolve())
+        tree["config"] = str((path.absolute().parent / at_home(tree["config"])).resolve())
     if trials is not None:
         tree["trials"] = trials
     if assignments and isinstance(tree.get("set", {}), dict):

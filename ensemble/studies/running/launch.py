@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from rich.live import Live
 
 from ensemble.console import messages
 from ensemble.runs.files import write_text
+from ensemble.runs.locks import PATIENCE, StoreLock
+from ensemble.runs.stopping import SIGNALS, Stopped
 from ensemble.studies.design.arms import arms_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.preparing import check_arms, prepare
@@ -25,6 +28,9 @@ from ensemble.studies.storage.addresses import keep_address, shown_url
 from ensemble.studies.storage.connection import open_storage, patiently
 from ensemble.studies.storage.records import Trial, open_part, trials_of
 from ensemble.tables.terminal import TerminalTable
+
+Worker = tuple[subprocess.Popen[str], Path]
+"""A worker process, and what it prints to."""
 
 LOOK_SECONDS = 2.0
 """Between two looks at the storage."""
@@ -43,8 +49,9 @@ def begin_study(context: WorkerContext) -> BaseStorage:
     for arm in arms_of(study):
         open_part(study, arm, storage)
     prepare(context)
-    keep_address(context.url, context.folder)
-    write_text(context.folder.settings, study.model_dump_json(indent=2) + "\n")
+    with StoreLock(context.folder.folder, patience=PATIENCE, keep=False):
+        keep_address(context.url, context.folder)
+        write_text(context.folder.settings, study.model_dump_json(indent=2) + "\n")
     if adopted := adopt_lost(context, storage):
         messages.print(f"{adopted} outcomes that could not be told before are in {shown_url(context.url)} now")
     return storage
@@ -70,18 +77,23 @@ def run_study(context: WorkerContext, *, workers: int, timeout: float | None = N
         work(context, deadline=deadline)
         statuses = [0]
     else:
-        statuses = _watch(context, storage, _start(context, workers, deadline), before)
+        begun: list[Worker] = []
+        try:
+            _start(context, workers, deadline, begun)
+            statuses = _watch(context, storage, begun, before)
+        except Stopped:
+            _end(begun)
+            raise
     after = patiently(lambda: trials_of(study, storage), context.url, timeout=study.storage.timeout)
     messages.print(TerminalTable(progress_table(study, after, workers=max(1, workers))))
     return _conclusion(study, after, statuses, timeout)
 
 
-def _start(context: WorkerContext, workers: int, deadline: float | None) -> list[tuple[subprocess.Popen[str], Path]]:
-    """Worker processes and what they print to; an address with a password is no business of a process list."""
+def _start(context: WorkerContext, workers: int, deadline: float | None, begun: list[Worker]) -> None:
+    """Start workers and add them to ``begun``; an address with a password is no business of a process list."""
     cores = max(1, (os.cpu_count() or 1) // workers)
     environment = {"OMP_NUM_THREADS": str(cores), **os.environ}
     context.folder.workers.mkdir(parents=True, exist_ok=True)
-    begun: list[tuple[subprocess.Popen[str], Path]] = []
     for index in range(workers):
         given = {
             "study": context.study.model_dump_json(),
@@ -103,9 +115,16 @@ def _start(context: WorkerContext, workers: int, deadline: float | None) -> list
                 text=True,
                 env=environment,
             )
-        _hand_over(process.stdin, given)
         begun.append((process, log))
-    return begun
+        _hand_over(process.stdin, given)
+
+
+def _end(begun: Sequence[Worker]) -> None:
+    """Pass on that the study is to stop, and wait until every worker has given its trial back."""
+    for process, _ in begun:
+        process.terminate()  # nothing happens to one that has ended
+    for process, _ in begun:
+        process.wait()
 
 
 def _hand_over(stream: IO[str] | None, given: dict[str, object]) -> None:
@@ -117,7 +136,7 @@ def _hand_over(stream: IO[str] | None, given: dict[str, object]) -> None:
 def _watch(
     context: WorkerContext,
     storage: BaseStorage,
-    begun: Sequence[tuple[subprocess.Popen[str], Path]],
+    begun: Sequence[Worker],
     before: Sequence[Trial],
 ) -> list[int]:
     """Show how far the study is until all workers have ended; returns their exit statuses."""
@@ -154,6 +173,8 @@ def _screen() -> Iterator[Live | None]:
 
 def _last_words(status: int, log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if status - 128 in SIGNALS:
+        return f"a worker was stopped by {signal.Signals(status - 128).name}; what it ran is run again ({log})"
     if status < 0:
         return f"a worker was killed by signal {-status}; what it ran is run again ({log})"
     return next((line for line in reversed(lines) if line.startswith("error: ")), f"a worker failed: {log}")

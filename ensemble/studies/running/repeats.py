@@ -9,6 +9,7 @@ import torch
 
 from ensemble.console import messages
 from ensemble.runs.paths import Run
+from ensemble.runs.refusals import refuse_unreadable
 from ensemble.runs.seals import read_text
 from ensemble.settings.trees import SettingsError, parse_assignments
 from ensemble.stacking.fit import fit_meta
@@ -78,7 +79,9 @@ def read_scores(run: Run, metric: str) -> dict[str, float]:
     """
     try:
         found = json.loads(read_text(scores_file(run)))
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, ValueError):
+            refuse_unreadable(scores_file(run), error)
         raise SettingsError(
             f"{scores_file(run)}: cannot be read ({error}); compare where the trials were run, or give --seeds 1,2,3 "
             "to fit the best settings here"

@@ -1,11 +1,13 @@
 """Runs trials until there are enough: one process after another may die, what it began is run again by others."""
 
+import contextlib
 import json
 import os
 import socket
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.console import messages
 from ensemble.runs.paths import Outputs
+from ensemble.runs.stopping import Stopped, stoppable
 from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.progress import trial_line
@@ -34,11 +37,14 @@ from ensemble.studies.running.trials import (
 from ensemble.studies.storage.addresses import shown_url
 from ensemble.studies.storage.connection import (
     DOWN,
+    GIVEN_BACK,
     PatientStorage,
     StorageDownError,
+    disk_may_be_full,
     open_storage,
     patiently,
     quiet,
+    refuse_full,
     retry,
 )
 from ensemble.studies.storage.folders import read_outcome
@@ -80,6 +86,7 @@ def work(context: WorkerContext, *, index: int = 0, deadline: float | None = Non
                 continue
             _one_trial(context, arm, parts[arm], index)
         except DOWN as error:
+            refuse_full(context.url, error)
             if context.gave_up is not None:
                 raise context.gave_up from error
             patiently(storage.get_all_studies, context.url, timeout=study.storage.timeout)
@@ -131,6 +138,8 @@ def adopt_lost(context: WorkerContext, storage: BaseStorage) -> int:
         found = part.get_trials()
         taken = {trial.system_attrs.get("failed_trial") for trial in found}
         taken |= {trial.user_attrs.get(ADOPTED) for trial in found}
+        taken |= {number for trial in found for number in trial.system_attrs.get("retry_history", [])}
+        taken |= {number for trial in found for number in trial.system_attrs.get(GIVEN_BACK, [])}
         for trial, record in zip(found, _states(arm, part), strict=True):
             if record == "lost" and trial.number not in taken:
                 count += _adopt(context, arm, part, trial)
@@ -178,8 +187,10 @@ def _one_trial(context: WorkerContext, arm: Arm, part: optuna.Study, index: int)
             raise
 
     try:
-        with quiet():
-            part.optimize(objective, n_trials=1, catch=(TrialFailedError, OverQuotaError))
+        _optimise(part, objective)
+    except Stopped:
+        _give_back(context, arm, part, ours)
+        raise
     except (ValueError, optuna.exceptions.UpdateFinishedTrialError):  # Optuna refuses to tell a trial twice
         if not (ours and part.get_trials(deepcopy=False)[ours[0]].state.is_finished()):
             raise
@@ -187,13 +198,34 @@ def _one_trial(context: WorkerContext, arm: Arm, part: optuna.Study, index: int)
             f"{study.name}: another worker took a trial of {arm.name} for lost while it ran here, because it had not "
             f"been heard of for {study.storage.grace} s; what it found is kept in its folder, and is taken from there"
         )
-    except UnboundLocalError as error:  # how Optuna 5.0 ends a trial whose storage is down (study/_optimize.py)
-        if isinstance(error.__context__, DOWN):
-            raise error.__context__ from error
-        raise
     for record in records(arm, part):
         if record.number >= begun and record.finished:
             messages.print(trial_line(study, record))
+
+
+def _optimise(part: optuna.Study, objective: Callable[[optuna.Trial], tuple[float, ...]]) -> None:
+    try:
+        with quiet():
+            part.optimize(objective, n_trials=1, catch=(TrialFailedError, OverQuotaError))
+    except (UnboundLocalError, AssertionError) as error:  # how Optuna 5.0 ends a trial that it cannot tell of, such as
+        cause = error.__context__  # where its storage is down or its disk is full (study/_optimize.py)
+        while cause is not None and not isinstance(cause, (*DOWN, OSError, Stopped)):
+            cause = cause.__context__
+        if cause is None:
+            raise
+        raise cause from error
+
+
+def _give_back(context: WorkerContext, arm: Arm, part: optuna.Study, ours: list[int]) -> None:
+    """Let others have the trial of a worker that was asked to stop at once; where the storage is down, they miss it."""
+    with contextlib.suppress(*DOWN):
+        for number in ours:
+            trial = part.get_trials()[number]
+            if trial.state != TrialState.RUNNING:
+                continue
+            part.tell(number, state=TrialState.FAIL)
+            if not _adopt(context, arm, part, trial):
+                retry(context.study.storage).give_back(part, trial)
 
 
 def _adopt(context: WorkerContext, arm: Arm, part: optuna.Study, trial: FrozenTrial) -> bool:
@@ -243,6 +275,15 @@ def _is_dead(trial: FrozenTrial, grace: float) -> bool:
 
 def main(given: dict[str, Any]) -> int:
     """One worker process; returns its exit status."""
+    with stoppable():
+        try:
+            return _worked(given)
+        except Stopped as stop:
+            messages.print(str(stop))
+            return stop.status
+
+
+def _worked(given: dict[str, Any]) -> int:
     context = WorkerContext(
         study=StudySettings.model_validate_json(given["study"]),
         outputs=Outputs(Path(given["cache"]), named=given["named"]),
@@ -251,7 +292,8 @@ def main(given: dict[str, Any]) -> int:
         wandb=given["wandb"],
     )
     try:
-        work(context, index=given["index"], deadline=given["deadline"])
+        with disk_may_be_full(context.url):
+            work(context, index=given["index"], deadline=given["deadline"])
     except StorageDownError as error:
         messages.print(f"error: {error}")
         return DOWN_STATUS

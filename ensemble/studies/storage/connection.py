@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,6 +35,10 @@ CREATING_TOGETHER = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingEr
 """What workers that create the tables of an empty database at the same moment get."""
 
 ATTEMPTS = 5
+
+
+_FULL = ("disk is full", "disk I/O error", "readonly database", "unable to open database file")
+"""What SQLite says of a file that it cannot write, whoever waits for it."""
 
 
 class StorageDownError(OSError):
@@ -81,10 +86,12 @@ def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
                     heartbeat_stale_trial_callback=retry(settings),
                 )
         except CREATING_TOGETHER as error:
+            refuse_full(url, error)
             if attempt == ATTEMPTS - 1 or (not isinstance(error, sqlalchemy.exc.IntegrityError) and _refused(error)):
                 raise _down(url, error) from error
             time.sleep(0.2 * (attempt + 1))
         except DOWN as error:
+            refuse_full(url, error)
             raise _down(url, error) from error
         except sqlalchemy.exc.DatabaseError as error:
             raise _no_storage(url, error) from error
@@ -108,6 +115,10 @@ def existing_storage(url: str, settings: StorageSettings) -> BaseStorage | None:
     return open_storage(url, settings)
 
 
+GIVEN_BACK = "given_back"
+"""Name of the note that names the earlier attempts at a trial whose workers were asked to stop."""
+
+
 class RunAgain(RetryHeartbeatStaleTrialCallback):
     """Puts a dead trial in line once more, without its note of who ran it."""
 
@@ -115,6 +126,19 @@ class RunAgain(RetryHeartbeatStaleTrialCallback):
         """Put it in line, unless that was done often enough."""
         trial.user_attrs = {}
         super().__call__(study, trial)
+
+    def give_back(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        """Put it in line because its worker was asked to stop, however often that happens: nothing was wrong."""
+        known = trial.system_attrs
+        notes = {"failed_trial": trial.number, **known, GIVEN_BACK: [*known.get(GIVEN_BACK, []), trial.number]}
+        study.add_trial(
+            optuna.create_trial(
+                state=optuna.trial.TrialState.WAITING,
+                params=trial.params,
+                distributions=trial.distributions,
+                system_attrs=notes,
+            )
+        )
 
 
 def retry(settings: StorageSettings) -> RunAgain:
@@ -153,12 +177,56 @@ def patiently(
         try:
             return action()
         except DOWN as error:
+            refuse_full(url, error)
             if time.monotonic() >= give_up:
                 raise _down(url, error, f" for {timeout:g} s; {kept}. Run the same command when it is back") from error
             if not told:
                 messages.print(f"{shown_url(url)}: the storage does not answer; waiting up to {timeout:g} s")
                 told = True
             time.sleep(pause)
+
+
+def refuse_full(url: str, error: BaseException) -> None:
+    """Stop where the file of a storage cannot be written; return where something else is the matter.
+
+    Args:
+        url: Of the storage.
+        error: What Optuna raised.
+
+    Raises:
+        OSError: Names the file, the cause and what to do; to wait would mend nothing.
+    """
+    file = Path(url.removeprefix(JOURNAL)) if url.startswith(JOURNAL) else _database_file(url)
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
+    told = _first_line(cause)
+    of_system = isinstance(error, OSError) and error.errno and error.strerror == os.strerror(error.errno)
+    if file is not None and (of_system or any(words in told for words in _FULL)):
+        reason = error.strerror if isinstance(error, OSError) else told
+        raise OSError(
+            f"{file}: what was found out could not be written ({reason}); finished trials are kept. Make room or "
+            "rights, then run the same command again"
+        ) from error
+
+
+@contextlib.contextmanager
+def disk_may_be_full(url: str) -> Iterator[None]:
+    """End what goes wrong with the storage at an address in one line that names it.
+
+    Raises:
+        StorageDownError: It does not answer.
+        OSError: Its file cannot be written.
+    """
+    try:
+        yield
+    except StorageDownError:
+        raise
+    except DOWN as error:
+        refuse_full(url, error)
+        raise _down(url, error) from error
+    except OSError as error:
+        if url.startswith(JOURNAL) and error.filename is None:
+            refuse_full(url, error)
+        raise
 
 
 def mend_journal(path: Path) -> int:

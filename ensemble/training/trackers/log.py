@@ -85,8 +85,10 @@ class EpochLines(lightning.Callback):
         """Say where the run is."""
         if not trainer.is_global_zero:
             return
-        shown = [f"loss {float(trainer.callback_metrics['train/loss']):7.4f}"]
         measured = trainer.callback_metrics
+        shown = []
+        if "train/loss" in measured:  # a run that goes on with the validation of an epoch has not trained yet
+            shown.append(f"loss {float(measured['train/loss']):7.4f}")
         wanted = [
             metric for metric in dict.fromkeys((self._metric, "d1", "rmse")) if f"validation/{metric}" in measured
         ]

@@ -1,3 +1,5 @@
+import os
+import signal
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ensemble.data import open_source
-from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, loader
+from ensemble.data.loaders import FrameDataset, LoaderDiedError, OrderedBatches, TrainingBatches, loader
 from ensemble.data.source import RawFrame
 from ensemble.settings.schema import AugmentationSettings, DataSettings, RoomsSettings
 
@@ -16,7 +18,7 @@ Draw = tuple[int, int | None]
 
 def settings(**changes: object) -> DataSettings:
     rooms = RoomsSettings(scenes=3, test_scenes=1, frames=4)
-    return DataSettings(**{"kind": "rooms", "size": (24, 32), "crop": (20, 28), "rooms": rooms, **changes})
+    return DataSettings(**{"kind": "rooms", "size": (32, 32), "crop": (20, 28), "rooms": rooms, **changes})
 
 
 def dataset(data: DataSettings | None = None, *, frames: int = 10) -> FrameDataset:
@@ -152,7 +154,7 @@ class Rows:
 
     def read(self, frame_id: str) -> np.ndarray:
         columns = np.linspace(1.0, 2.0, 32, dtype=np.float32) + self.offset + int(frame_id[-1])
-        return np.broadcast_to(columns, (24, 32)).copy()
+        return np.broadcast_to(columns, (32, 32)).copy()
 
 
 class Ramps:
@@ -163,8 +165,8 @@ class Ramps:
 
     def read(self, frame: object) -> RawFrame:
         depth = Rows(0.0).read(frame.id)
-        red = np.broadcast_to(np.arange(32, dtype=np.uint8) * 8, (24, 32))
-        return RawFrame(np.stack([red] * 3, axis=2), depth, np.ones((24, 32), dtype=bool))
+        red = np.broadcast_to(np.arange(32, dtype=np.uint8) * 8, (32, 32))
+        return RawFrame(np.stack([red] * 3, axis=2), depth, np.ones((32, 32), dtype=bool))
 
 
 def ramps(rotation: float) -> Iterator[dict]:
@@ -202,7 +204,7 @@ def test_frames_stand_in_the_order_of_their_draws() -> None:
     batch = frames[[(4, None), (2, None)]]
     assert batch["frame"] == [frames.frames[4].id, frames.frames[2].id]
     assert torch.equal(batch["image"][1], frames.sample(2)["image"])
-    assert batch["image"].shape == (2, 3, 24, 32)
+    assert batch["image"].shape == (2, 3, 32, 32)
     assert batch["depth"].dtype == torch.float32
     assert batch["valid"].dtype == torch.bool
 
@@ -214,3 +216,23 @@ def test_depth_outside_the_range_is_invalid() -> None:
     assert 0 < len(depth) < sample["depth"].numel()
     assert depth.min() > 1.0
     assert depth.max() < 2.0
+
+
+def test_a_loader_process_that_dies_says_so_and_names_what_to_do() -> None:
+    batches = loader(dataset(), TrainingBatches(10, 2, seed=0), workers=2)
+    iterator = iter(batches)
+    next(iterator)
+    for worker in batches._iterator._workers:
+        os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(LoaderDiedError, match=r"of 2 loader processes died.*--set data\.workers=0"):
+        list(iterator)
+
+
+def test_signals_that_end_this_process_pass_its_loader_processes_by() -> None:
+    batches = loader(dataset(), TrainingBatches(10, 2, seed=0), workers=2)
+    iterator = iter(batches)
+    first = next(iterator)
+    for worker in batches._iterator._workers:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(worker.pid, number)
+    assert_equal_batches([first, *iterator], list(loader(dataset(), TrainingBatches(10, 2, seed=0), workers=0)))

@@ -1,5 +1,6 @@
 """Settings from YAML and ``--set``, and mistakes in both that are answered by name (RELIABILITY row 17)."""
 
+import itertools
 import json
 import os
 import resource
@@ -220,3 +221,54 @@ def test_yaml_runs_no_code(tmp_path: Path):
     file.write_text("data: !!python/object/apply:os.mkdir [owned]\n", encoding="utf-8")
     with pytest.raises(SettingsError, match="not valid YAML"):
         read_yaml(file)
+
+
+ALIASES = "a: &a [1, 1]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdef")
+)
+HOSTILE = {
+    "aliases that multiply": (ALIASES, "once its aliases are written out"),
+    "a section that holds itself": ("data: &d {rooms: *d}", "a section holds itself"),
+    "nesting": ("data: " + "[" * 900 + "]" * 900, "50 sections within each other"),
+    "many values": ("data: [" + "1, " * 20_000 + "1]", "10,000 values"),
+    "a kind of its own": ("seed: !!timestamp x", "'timestamp'"),
+    "an object": ("seed: !!python/object:os.system x", "'python/object"),
+    "a number beyond all": ("seed: 1000000000000000000000000000000", "whole numbers of at most"),
+    "digits": ("seed: " + "9" * 5000, "cannot be read"),
+    "size": ("# " + "x" * (1 << 20), "expected settings of at most 1,048,576"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_files_are_refused_and_nothing_is_written(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    text, told = HOSTILE[case]
+    Path("own.yaml").write_text(text, encoding="utf-8")
+    for words in (("base", "train", "bts", "--config", "own.yaml"), ("study", "run", "own.yaml")):
+        answer = call(*words)
+        assert answer.status == 2, answer
+        assert told in answer.err
+        assert answer.err.startswith("error: own.yaml: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe", "."])
+def test_what_is_no_regular_file_is_never_read(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    answer = call("base", "train", "bts", "--config", place)
+    assert answer.status == 2
+    assert "expected a file of settings, found a folder, a device or a pipe" in answer.err
+
+
+def test_hostile_assignments_are_refused_by_name():
+    for value in ("1000000000000000000000000000000", "!!timestamp x", "[" * 900 + "]" * 900):
+        answer = call("base", "train", "bts", "--set", f"seed={value}")
+        assert answer.status == 2
+        assert "--set 'seed=" in answer.err
+    answer = call("base", "train", "bts", "--set", "a." * 900 + "b=1")
+    assert (answer.status, "50 sections within each other" in answer.err) == (2, True)
+
+
+def test_a_date_is_text():
+    assert learner_settings("bts", Choice(assignments=["experiment=2024-01-31"])).experiment == "2024-01-31"

@@ -60,6 +60,43 @@ def test_an_address_is_kept_and_shown_without_its_password(tmp_path: Path):
     assert not has_password(kept)
 
 
+ADDRESSES = {
+    "password": "postgresql://me:s3cret@127.0.0.1:1/studies",
+    "query": "postgresql://me@127.0.0.1:1/studies?password=s3cret&connect_timeout=1",
+    "ssl password": "postgresql://me@127.0.0.1:1/studies?sslpassword=s3cret&connect_timeout=1",
+    "misspelt": "postgresql://me@127.0.0.1:1/studies?pasword=s3cret&connect_timeout=1",
+    "unknown kind": "mysql://me:s3cret@127.0.0.1/studies",
+    "no kind": "me:s3cret@127.0.0.1/studies",
+    "unknown driver": "postgresql+nosuch://me:s3cret@127.0.0.1/studies",
+    "no port": "postgresql://me:s3cret@127.0.0.1:s3cret/studies",
+    "sqlite": "sqlite:///here.db?key=s3cret",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES.values(), ids=list(ADDRESSES))
+def test_no_secret_of_an_address_is_ever_told_or_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str):
+    monkeypatch.chdir(tmp_path)
+    file, cache = write_study(tmp_path, trials=1, storage={"timeout": 0.1}), tmp_path / "cache"
+    for words in (("run", file), ("show", "toy"), ("compare", "toy")):
+        answer = call("study", *words, "--storage", address, "--cache-dir", cache)
+        assert answer.status in (2, 3), answer
+        assert "s3cret" not in answer.out + answer.err
+        assert "Traceback" not in answer.err
+    told = [path for path in tmp_path.rglob("*") if path.is_file() and path != file and b"s3cret" in path.read_bytes()]
+    assert told == []
+
+
+def test_parameters_without_a_secret_are_kept(tmp_path: Path):
+    folder = StudyFolder(tmp_path / "toy")
+    url = storage_url("postgresql://me@/studies?host=/run/sockets&password=s3cret&options=-c%20x%3Ds3cret", folder)
+    assert (
+        shown_url(url) == "postgresql+psycopg://me@/studies?host=%2Frun%2Fsockets&options=%2A%2A%2A&password=%2A%2A%2A"
+    )
+    assert has_password(url)
+    keep_address(url, folder)
+    assert storage_url(None, folder) == "postgresql+psycopg://me@/studies?host=%2Frun%2Fsockets"
+
+
 def test_a_relative_address_means_the_same_file_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     folder = StudyFolder(tmp_path / "toy")

@@ -178,7 +178,8 @@ def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path):
     assert answer.status == 2
     assert "there is no study 'toi'; did you mean 'toy'?" in answer.err
     answer = call("study", "run", tmp_path / "toy.yaml", "--storage", "mysql://x", "--cache-dir", tmp_path / "cache")
-    assert "--storage 'mysql://x': expected postgresql://" in answer.err
+    assert "--storage: expected postgresql://" in answer.err
+    assert "found one of kind 'mysql'" in answer.err
 
 
 def test_costs_limit_what_may_be_trained_and_are_objectives(job: Job, tmp_path: Path):

@@ -4,19 +4,37 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import optuna
 import pytest
-from study_actors import ended, found, instant, kill, outages, start, toy, value_of, wait_for, work_here
+from command_lines import call
+from study_actors import (
+    ended,
+    found,
+    instant,
+    kill,
+    outages,
+    run_here,
+    start,
+    toy,
+    value_of,
+    wait_for,
+    work_here,
+    write_study,
+)
 
+from ensemble.runs.stopping import Stopped, stoppable
 from ensemble.settings.schema import TrainingSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.design.arms import arms_of
-from ensemble.studies.running import workers
+from ensemble.studies.running import launch, trials, workers
 from ensemble.studies.running.watching import ReportValues
 from ensemble.studies.storage.connection import StorageDownError, mend_journal, open_storage
 from ensemble.studies.storage.folders import outcome_file
@@ -312,3 +330,83 @@ def test_the_score_of_a_toy_is_what_the_tests_take_it_for(tmp_path: Path):
         extra = 0.1 if trial.arm == "rgb" else 0.2
         assert trial.values[0] == pytest.approx(trial.numbers["training.lr"] + extra, rel=1e-5)
     assert value_of(SimpleNamespace(training=SimpleNamespace(lr=1.0), inputs="d")) == 1.2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_stopped_gives_its_trial_back_and_that_counts_as_no_attempt(tmp_path: Path, number: int):
+    context = toy(tmp_path, trials=1, questions={"inputs": ["d"]}, storage={"max_retry": 1, "grace": 600})
+    for _ in range(3):
+        with stoppable(), pytest.raises(Stopped):
+            work_here(context, instant(before=lambda settings, run: os.kill(os.getpid(), number)))
+    states = [trial.state for trial in found(context)]
+    assert states == ["lost", "lost", "lost", "waiting"]  # nobody has to find out that this process is gone
+    work_here(context)
+    *lost, done = found(context)
+    assert [done.state, done.folder] == ["complete", "0"]
+    assert all(trial.numbers == done.numbers for trial in lost)
+    storage = open_storage(context.url, context.study.storage)
+    assert workers.adopt_lost(context, storage) == 0  # its one outcome is nobody else's
+
+
+def test_a_worker_that_is_stopped_when_the_outcome_is_known_has_told_it(tmp_path: Path):
+    context = toy(tmp_path, trials=1, questions={"inputs": ["d"]})
+
+    def stop(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with mock.patch.object(trials, "tell_attributes", stop), stoppable(), pytest.raises(Stopped):
+        work_here(context)
+    assert Counter(trial.state for trial in found(context)) == {"lost": 1, "complete": 1}
+
+
+def test_a_trial_that_was_killed_twice_and_then_ran_is_adopted_by_nobody(tmp_path: Path):
+    context = toy(tmp_path, trials=1, questions={"inputs": ["d"]})
+    for _ in range(2):
+        process = start(context, instant(before=lambda settings, run: os.kill(os.getpid(), signal.SIGKILL)))
+        process.join()
+    work_here(context)
+    assert workers.adopt_lost(context, open_storage(context.url, context.study.storage)) == 0
+    assert [trial.state for trial in found(context)] == ["lost", "lost", "complete"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_study_that_is_stopped_gives_its_trial_back(number: int, tmp_path: Path) -> None:
+    file = write_study(tmp_path)
+    given = (file, "--cache-dir", tmp_path / "cache")
+
+    def strike(settings: object, run: object, *rest: object, **named: object) -> None:
+        os.kill(os.getpid(), number)
+
+    answer = run_here(*given, fit=strike)
+    assert answer.status == 128 + number, answer.err
+    assert answer.err.splitlines()[-1] == f"stopped by {signal.Signals(number).name}; the same command goes on"
+    assert run_here(*given).status == 0
+
+
+def test_workers_of_a_study_end_with_it(tmp_path: Path) -> None:
+    code = (
+        "import signal, time\nfrom ensemble.runs.stopping import *\n"
+        "try:\n with stoppable():\n  print(flush=True)\n  time.sleep(60)\n"
+        "except Stopped as stop:\n raise SystemExit(stop.status)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    log = tmp_path / "worker.log"
+    log.write_text("stopped by SIGTERM; the same command goes on\n")
+
+    def start(*given: object) -> None:
+        given[-1].append((process, log))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with (
+        mock.patch.object(launch, "prepare"),
+        mock.patch.object(launch, "_start", start),
+    ):
+        answer = call("study", "run", write_study(tmp_path), "--workers", 1, "--cache-dir", tmp_path / "cache")
+    assert answer.status == 130, answer.err
+    assert process.poll() == 143
+    assert "a worker was stopped by SIGTERM" in launch._last_words(143, log)
+    process.stdout.close()

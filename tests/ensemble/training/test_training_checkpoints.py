@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 import random
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from training_nursery import Nursery
 
+from ensemble.runs.refusals import UnreadableError
 from ensemble.runs.seals import checksum_file
 from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint, read_weights, save_weights
 
@@ -70,6 +72,19 @@ def test_a_malicious_checkpoint_is_refused_and_not_executed(tmp_path: Path, prot
     with pytest.raises(ValueError, match=r"last\.ckpt: refused, expected a checkpoint of tensors and plain data"):
         AtomicCheckpointIO().load_checkpoint(path)
     assert not trace.exists()
+    with pytest.raises(ValueError, match=r"UnpicklingError: it holds ") as caught:
+        read_checkpoint(path)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_checkpoint_that_the_system_does_not_hand_out_is_not_called_damaged(tmp_path: Path, monkeypatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(torch, "load", refused)
+    with pytest.raises(UnreadableError, match=r"last\.ckpt: cannot be read \(Stale file handle\)") as caught:
+        read_checkpoint(tmp_path / "last.ckpt")
+    assert "--fresh" not in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -78,11 +78,15 @@ def save_for_ever(path: str) -> None:
         tell(f"saved {step}")
 
 
-def train(root: str, die: list[Any] | None = None, **training: Any) -> None:
-    """Train the narrow AdaBins, noting the frames of every batch; ``die`` names a call that this process dies in."""
+def train(root: str, die: list[Any] | None = None, stop: list[Any] | None = None, **training: Any) -> int:
+    """Train the narrow AdaBins, noting the frames of every batch.
+
+    ``die`` names a call that this process dies in, ``stop`` one in which it gets a signal, which comes last.
+    """
     import training_runs
 
     from ensemble.runs.paths import Outputs
+    from ensemble.runs.stopping import Stopped, stoppable
     from ensemble.training.checkpoints import KeepCheckpoints
     from ensemble.training.learners import train_learner
     from ensemble.training.tasks import DepthTask
@@ -98,21 +102,26 @@ def train(root: str, die: list[Any] | None = None, **training: Any) -> None:
         return step(task, batch, batch_idx)
 
     DepthTask.training_step = noted_step
-    if die:
-        where, call = die
+    for where, call, *number in filter(None, (die, stop)):
         owner = KeepCheckpoints if hasattr(KeepCheckpoints, where) and where != "setup" else DepthTask
-        _die_in(owner, where, call)
-    train_learner(training_runs.narrow_settings(**training), Outputs(Path(root)))
+        _die_in(owner, where, call, *number)
+    with stoppable():
+        try:
+            train_learner(training_runs.narrow_settings(**training), Outputs(Path(root)))
+        except Stopped as stopped:
+            tell(str(stopped))
+            return stopped.status
+    return 0
 
 
-def _die_in(owner: type, name: str, call: int) -> None:
-    """Let this process be killed at the start of call number ``call`` (from 1) of a method."""
+def _die_in(owner: type, name: str, call: int, number: int = signal.SIGKILL) -> None:
+    """Let this process be killed, or get another signal, at the start of call ``call`` (from 1) of a method."""
     original, calls = getattr(owner, name), [0]
 
     def deadly(*arguments: Any, **named: Any) -> Any:
         calls[0] += 1
         if calls[0] == call:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return original(*arguments, **named)
 
     setattr(owner, name, deadly)
@@ -133,8 +142,7 @@ def main() -> None:
         if child == 0:
             status = 1
             try:
-                JOBS[arguments.pop("job")](**arguments)
-                status = 0
+                status = JOBS[arguments.pop("job")](**arguments) or 0
             except BaseException:
                 traceback.print_exc()
             finally:

@@ -1,0 +1,115 @@
+"""SIGTERM and SIGINT end a command where its state is safe, with one line and a status that tells which it was."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+ECHO_SECONDS = 0.1
+"""``timeout`` signals the process and then its group, and a launcher passes on what its group has got already."""
+
+PATIENCE_SECONDS = 5.0
+"""A further SIGTERM within this time does not disturb what ends in order; a later one asks anew."""
+
+
+class Stopped(BaseException):
+    """A person, a scheduler or a container has ended this process; like KeyboardInterrupt, it is no error.
+
+    Args:
+        number: Of the signal.
+        step: Optimiser steps that are kept, where the process was training.
+    """
+
+    def __init__(self, number: int, step: int | None = None) -> None:
+        super().__init__(number, step)
+        self.number, self.step = number, step
+
+    @property
+    def status(self) -> int:
+        """Exit status, as shells tell the end by a signal."""
+        return 128 + self.number
+
+    def __str__(self) -> str:
+        """The one line that a person reads."""
+        place = "" if self.step is None else f" at step {self.step}"
+        return f"stopped by {signal.Signals(self.number).name}{place}; the same command goes on"
+
+
+@dataclass
+class _State:
+    answering: bool = False
+    asked: int | None = None
+    since: float = 0.0
+    held_back: bool = False
+
+
+_state = _State()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within the block, the first SIGTERM or SIGINT raises ``Stopped``, and a second SIGINT ends the process at once.
+
+    What was done about the signals before comes back with the end of the block. A SIGINT that whoever started this
+    process has switched off, as shells do for jobs in the background, stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _state.answering, _state.asked, _state.held_back = True, None, False
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    answer_signals()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _state.answering, _state.asked = False, None
+
+
+def answer_signals() -> None:
+    """Within ``stoppable``, take the signals back from whoever has them; Lightning makes its own of SIGTERM."""
+    for number in SIGNALS:
+        if _state.answering and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _answer)
+
+
+def stop_asked() -> int | None:
+    """The signal that asks this process to end; ``None`` where there was none."""
+    return _state.asked
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Within the block a signal is noted and nothing else; the block looks at ``stop_asked`` where its state is safe.
+
+    Raises:
+        Stopped: A signal was noted, and the block has come to its end without looking.
+    """
+    _state.held_back = True
+    try:
+        yield
+    finally:
+        _state.held_back = False
+    if _state.asked is not None:
+        raise Stopped(_state.asked)
+
+
+def _answer(number: int, _: FrameType | None) -> None:
+    now, first = time.monotonic(), _state.asked is None
+    elapsed = now - _state.since
+    if not first and elapsed < ECHO_SECONDS:
+        return
+    if not first and number == signal.SIGINT:
+        os._exit(128 + number)
+    if not first and elapsed < PATIENCE_SECONDS:
+        return
+    _state.asked, _state.since = number, now
+    if not _state.held_back:
+        raise Stopped(number)

@@ -1,0 +1,128 @@
+"""Every command that writes ends by SIGTERM and SIGINT with one line and 143 or 130, and the same command goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from command_lines import Job, call, contents, done, signalled
+from foreign_maps import noisy_maps, save_npy, source_of
+
+from ensemble.predictions import predict
+from ensemble.predictions.foreign import import_depth
+from ensemble.report import writing
+from ensemble.runs.stopping import Stopped, held_back, stop_asked, stoppable
+from ensemble.training.tasks import DepthTask
+
+ROOT = Path(__file__).resolve().parents[2]
+BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+@dataclass
+class Place:
+    """What the commands work on."""
+
+    job: Job
+    folder: Path
+
+    def words(self, name: str) -> list[object]:
+        cache = ("--cache-dir", self.folder / "cache")
+        own = ("--config", self.job.config, *cache)
+        if name == "base import":
+            maps = save_npy(self.folder / "maps", noisy_maps(source_of(self.job.config), "train", noise=0.1, seed=0))
+            return ["base", "import", "other", maps, "--role", "validation", *own]
+        return {
+            "base train": ["base", "train", "bts", "--fresh", *own],
+            "meta fit": ["meta", "fit", "--inputs", "rgb", "--fresh", *own],
+            "base cache": ["base", "cache", "bts", "--role", "test", "--rebuild", *own],
+            "report": [
+                "report",
+                *(file.parent for file in self.folder.rglob("scores.json")),
+                "--resamples",
+                "100",
+                *cache,
+            ],
+        }[name]
+
+
+MOMENTS = {
+    "base train": (DepthTask, "training_step", 1),
+    "meta fit": (DepthTask, "training_step", 1),
+    "base cache": (predict, "predict_depth", 1),
+    "base import": (import_depth, "resized", 2),
+    "report": (writing, "write_text", 2),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("name", MOMENTS)
+def test_a_stopped_command_says_so_and_the_same_one_goes_on(name: str, number: int, job: Job, tmp_path: Path) -> None:
+    place = Place(job, tmp_path)
+    job.copy_to(tmp_path)
+    tool, *words = place.words(name)
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with signalled(*MOMENTS[name][:2], number, call=MOMENTS[name][2]):
+        answer = call(str(tool), *words)
+    assert answer.status == 128 + number, answer.err
+    step = " at step 1" if name in ("base train", "meta fit") else ""
+    said = f"stopped by {signal.Signals(number).name}{step}; the same command goes on"
+    assert [line for line in answer.err.splitlines() if "stopped" in line] == [said]
+    assert answer.err.splitlines()[-1] == said
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+    again = [word for word in words if word not in ("--fresh", "--rebuild")]
+    finished = done(str(tool), *again)
+    if step:
+        assert "going on after step 1" in finished.err
+    assert not [path for path in contents(tmp_path) if path.endswith(".partial")]
+
+
+HELD = (
+    "import sys, time\nfrom ensemble.runs.stopping import *\n"
+    "try:\n with stoppable(), held_back():\n"
+    "  print(flush=True)\n"
+    "  while True:\n"
+    "   time.sleep(0.01)\n"
+    "   if stop_asked(): print('asked', flush=True), time.sleep(60)\n"
+    "except Stopped as stop:\n sys.exit(stop.status)\n"
+)
+
+
+def test_a_second_sigint_ends_at_once_and_one_that_timeout_sends_twice_does_not() -> None:
+    process = subprocess.Popen([sys.executable, "-c", HELD], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "asked\n"
+    assert process.poll() is None
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    process.stdout.close()
+
+
+def held_until_a_signal(number: int) -> None:
+    with held_back():
+        os.kill(os.getpid(), number)
+        assert stop_asked() == number
+
+
+def test_a_signal_that_was_held_back_ends_the_block_and_is_forgotten_with_it() -> None:
+    with stoppable(), pytest.raises(Stopped, match=r"^stopped by SIGTERM; the same command goes on$") as stopped:
+        held_until_a_signal(signal.SIGTERM)
+    assert stopped.value.status == 143
+    assert stop_asked() is None
+
+
+def test_a_sigint_that_was_switched_off_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stoppable():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop_asked() is None
+    finally:
+        signal.signal(signal.SIGINT, before)
