@@ -61,7 +61,7 @@ def train(
         settings = learner_settings(learner, choice)
         models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
-        if assignments or config or data or experiment or fresh or folds is not None:
+        if assignments or config or data or experiment or folds is not None:
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         check_name(learner, known_learners(), "learner")
         model, settings = _settings_of(where, resume, learner)
@@ -276,39 +276,41 @@ def verify(
 ) -> None:
     """Read every byte of predictions, runs and studies; exit status 1 where something is not as it was written."""
     where = outputs(cache_dir)
+    if repair and as_json:
+        raise SettingsError("--repair prints commands for a shell; leave out --json")
 
+    from ensemble.predictions.repairs import repairs
     from ensemble.predictions.store.verify import verify_stores
     from ensemble.report.tables.verification import runs_table, stores_table
-    from ensemble.runs.verify import repairs, run_folders, verify_run
+    from ensemble.runs.verify import run_folders, verify_run
     from ensemble.studies.storage.folders import known_studies
 
     stores = verify_stores(where, experiments or [])
-    roots = [where.root / kind for kind in ("runs", "studies")]
-    roots = [root / name for root in roots for name in experiments] if experiments else roots
-    runs = [verify_run(folder, where) for root in roots for folder in run_folders(root)]
-    asked = [name for name in known_studies(where) if not experiments or name in experiments]
-    values: list[str] = []
-    if asked:
+    places = [where.root / kind / name for kind in ("runs", "reports", "studies") for name in experiments or [""]]
+    runs = [verify_run(folder, where) for place in places for folder in run_folders(place)]
+    studies = [name for name in known_studies(where) if name in (experiments or [name])]
+    if studies:
         from ensemble.studies.storage.verify import verify_study
 
-        values = [complaint for name in asked for complaint in verify_study(name, where)]
-    sealed = [run for run in runs if run.sealed or run.complaints]
-    plain = [*(store.to_plain() for store in stores), *(run.to_plain() for run in sealed)]
-    options.show(stores_table(stores), *([runs_table(runs)] if runs else []), plain=plain, as_json=as_json)
+        runs = [run.also(verify_study(run.folder.name, where)) if run.is_study else run for run in runs]
+    if repair:
+        for line in repairs(stores, runs, where):
+            results.print(line, soft_wrap=True, markup=False, highlight=False)
+    else:
+        plain = [each.to_plain() for each in (*stores, *runs)]
+        options.show(stores_table(stores), *([runs_table(runs)] if runs else []), plain=plain, as_json=as_json)
     complaints = [shard.complaint for store in stores for shard in (*store.damaged, *store.unreadable)]
-    complaints += [complaint.told for run in runs for complaint in run.complaints] + values
+    complaints += [complaint.told for run in runs for complaint in run.complaints]
     for complaint in complaints:
         messages.print(f"error: {complaint}", style="red")
-    if repair:
-        for line in (*repairs(runs, where), *(shard.mend for store in stores for shard in store.damaged)):
-            results.print(line, soft_wrap=True, markup=False, highlight=False)
-    if len(sealed) < len(runs):
-        many = f"{len(runs) - len(sealed)} of {len(runs)}"
-        messages.print(f"{many} runs are not sealed: they were begun before checksums were kept")
+    if bare := [run.name for run in runs if not run.sealed]:
+        messages.print(
+            f"{len(bare)} of {len(runs)} folders, begun before checksums were kept, have none: {bare[0]} ..."
+        )
     if complaints:
         raise typer.Exit(1)
     shards = sum(len(store.shards) for store in stores)
-    messages.print(f"{shards} shards and {len(sealed)} runs below {where.root}, all as they were written")
+    messages.print(f"{shards} shards and {len(runs)} folders below {where.root}, all as they were written")
 
 
 @app.command()

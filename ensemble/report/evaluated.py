@@ -25,11 +25,11 @@ def draw_evaluation(out: Run, *, published: bool = False) -> list[Table]:
     """
     scores = read_scores(out.scores)
     tables = [score_table(scores, published=published)]
-    write_sealed(out.table, score_document(scores).encode())
+    write_sealed(out.table, score_document(scores).encode(), beside=False)
     if out.protocols.is_file():
         comparison = read_protocols(out.protocols)
         tables += protocol_tables(comparison)
-        write_sealed(out.protocols_table, protocols_markdown(comparison).encode())
+        write_sealed(out.protocols_table, protocols_markdown(comparison).encode(), beside=False)
     if out.picture_arrays.is_file():
         from ensemble.report.drawing.picture_grid import picture_grid
 

@@ -69,6 +69,6 @@ def write_report(
     files = Run(folder).reports
     with StoreLock(folder, patience=PATIENCE, keep=False):
         for path, text in zip(files, texts, strict=True):
-            write_sealed(path, text.encode())
+            write_sealed(path, text.encode(), beside=False)
     names = tuple(path.name for path in files)
     return Written(folder, names, tuple(summary(scores, comparisons)), json_report(scores, comparisons))

@@ -9,7 +9,7 @@ from ensemble.console import messages
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.records import stored_settings
-from ensemble.runs.seals import read_text, write_checked
+from ensemble.runs.seals import checksum_file, read_text, write_checked
 from ensemble.settings.schema import Settings
 
 
@@ -109,6 +109,7 @@ def _forget(run: Run) -> None:
     with StoreLock(run.folder):
         for file in run.written:
             file.unlink(missing_ok=True)
+            checksum_file(file).unlink(missing_ok=True)
 
 
 def with_influence(tree: dict[str, Any]) -> dict[str, Any]:

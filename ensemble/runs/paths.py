@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ensemble.runs.seals import checksum_file, read_result
+from ensemble.runs.seals import read_result
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, nearest
@@ -139,8 +139,7 @@ class Run:
             *(self.result, self.uncertainty, self.scores, self.table, self.per_image, self.details),
             *(self.protocols, self.protocols_table, self.gallery, self.picture_arrays, self.pictures),
             *(*self.reports, self.lr_range, self.last, self.best, self.log),
-            *(checksum_file(file) for file in (self.result, self.last, self.best)),
-            *(self.sources, checksum_file(self.sources), checksum_file(self.settings), self.settings),
+            *(self.sources, self.settings),
         )
 
     @property

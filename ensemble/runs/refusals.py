@@ -5,6 +5,7 @@ Only the second may be answered with the advice to remove a file: what the syste
 
 import errno
 import os
+from pathlib import Path
 
 BY_CONTENT = frozenset({errno.EINVAL, errno.ELOOP})
 """Errors that a file's own bytes bring about (a place that no file has), or a link where a file is expected."""
@@ -23,7 +24,24 @@ class UnreadableError(ValueError):
 
 
 class DamagedError(ValueError):
-    """A file whose bytes are not those that were written."""
+    """A file whose bytes are not those that were written.
+
+    Args:
+        path: The file.
+        found: In what it differs.
+        mend: What to do where there is no copy.
+    """
+
+    def __init__(self, path: Path, found: str, mend: str = "") -> None:
+        super().__init__(path, found, mend)
+        self.path, self.found, self.mend = path, found, mend
+
+    def __str__(self) -> str:
+        """What a person reads; it never advises to compute anew what may be whole."""
+        return (
+            f"{self.path}: damaged since it was written ({self.found}). Bring this file back from a copy; "
+            "python -m ensemble.base verify --repair says what to run where there is none"
+        )
 
 
 def refusal(error: BaseException) -> str | None:

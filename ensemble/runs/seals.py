@@ -2,8 +2,8 @@
 
 Files that a run needs while it goes on have their SHA-256 beside them (``last.ckpt.sha256``). ``result.json`` seals a
 run that is complete: it holds the checksums of all files, of those that an evaluation adds too, and one of itself.
-A checksum is written before its file and names the former content as well, so a kill between the two leaves a pair
-that fits. A file without a checksum is not sealed: runs that were begun before there were any go on as they are.
+A checksum takes its place before its file and names the former content as well, so a kill between the two leaves a
+pair that fits. A file without a checksum is not sealed: runs that were begun before there were any go on as they are.
 """
 
 import fcntl
@@ -38,7 +38,7 @@ def checksum_file(path: Path) -> Path:
 def write_checked(path: Path, content: bytes) -> None:
     """Put ``content`` under ``path``, all of it or nothing, with its checksum beside it."""
     beside = checksum_file(path)
-    before = _read_beside(path) if beside.is_file() else [_digest(_content(path))] if path.is_file() else []
+    before = _read_beside(path) if beside.is_file() else [digest(read(path))] if path.is_file() else []
     now, *older = _generations(content, before)
     sums = f"{now}  {path.name}\n" + "".join(f"# or {each}\n" for each in older)
     with (
@@ -50,17 +50,33 @@ def write_checked(path: Path, content: bytes) -> None:
         first.write_text(sums, encoding="utf-8")
 
 
-def write_sealed(path: Path, content: bytes) -> None:
-    """Put ``content`` under ``path``; where that is in the folder of a sealed run, the seal knows of it."""
+def write_sealed(path: Path, content: bytes, *, beside: bool = True) -> None:
+    """Put ``content`` under ``path``; where that is in the folder of a sealed run, the seal knows of it.
+
+    Args:
+        path: The file.
+        content: Of it.
+        beside: Keep a checksum beside it where there is no seal; what only people read has none there.
+    """
+    if not _added_to_seal(path, content) and (beside or checksum_file(path).is_file()):
+        write_checked(path, content)
+    else:
+        files.write_bytes(path, content)
+
+
+def _added_to_seal(path: Path, content: bytes) -> bool:
     result = path.with_name(RESULT)
-    if result.is_file():
-        with _alone(path.parent):
-            record = read_result(result)
-            if _SEAL in record:
-                known = record[_SEAL][_FILES]
-                known[path.name] = _generations(content, known.get(path.name, []))
-                files.write_text(result, _with_itself(record))
-    files.write_bytes(path, content)
+    if not result.is_file():
+        return False
+    with _alone(path.parent):
+        record = read_result(result)
+        if _SEAL not in record:
+            return False
+        known = record[_SEAL][_FILES]
+        known[path.name] = _generations(content, known.get(path.name, []))
+        files.write_text(result, _with_itself(record))
+        checksum_file(path).unlink(missing_ok=True)  # of a time when there was no seal
+    return True
 
 
 def write_result(path: Path, record: Mapping[str, Any], covered: Iterable[Path], *, weights: str | None) -> None:
@@ -72,7 +88,8 @@ def write_result(path: Path, record: Mapping[str, Any], covered: Iterable[Path],
         covered: Files that the run has written; those that are missing are left out.
         weights: Fingerprint of the best weights, which readers compute anyway.
     """
-    known = {file.name: [_file_digest(file)] for file in covered if file.is_file() and file != path}
+    both = (each for file in covered if file != path for each in (file, checksum_file(file)))
+    known = {file.name: [digest(read(file))] for file in both if file.is_file()}
     files.write_text(path, _with_itself({**record, _SEAL: {_FILES: known, _WEIGHTS: weights}}))
 
 
@@ -83,17 +100,17 @@ def read_result(path: Path) -> dict[str, Any]:
         DamagedError: It is not as it was written.
         UnreadableError: The system refuses to read it.
     """
-    content = _content(path)
+    content = read(path)
     try:
         record = json.loads(content)
         if not any(mark in content for mark in _MARKS):
             return record
         itself = record[_SEAL][_ITSELF]
-        if _digest(content.replace(itself.encode(), _BLANK.encode())) == itself:
+        if digest(content.replace(itself.encode(), _BLANK.encode())) == itself:
             return record
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _damaged(path, f"it is no record of a run ({error})") from error
-    raise _damaged(path, "its bytes do not fit the checksum in it")
+        raise DamagedError(path, f"it is no record of a run ({error})") from error
+    raise DamagedError(path, "its bytes do not fit the checksum in it")
 
 
 def seal_of(folder: Path) -> dict[str, Any] | None:
@@ -109,6 +126,21 @@ def sealed_files(folder: Path) -> dict[str, list[str]]:
     return (seal_of(folder) or {}).get(_FILES, {})
 
 
+def read(path: Path) -> bytes:
+    """A file's content, whatever its checksum.
+
+    Raises:
+        UnreadableError: The system refuses to read it.
+        FileNotFoundError: There is none.
+    """
+    try:
+        return path.read_bytes()
+    except (OSError, MemoryError) as error:
+        if not isinstance(error, FileNotFoundError):
+            refuse_unreadable(path, error)
+        raise
+
+
 def read_bytes(path: Path) -> bytes:
     """A file's content.
 
@@ -117,7 +149,7 @@ def read_bytes(path: Path) -> bytes:
         UnreadableError: The system refuses to read it.
         FileNotFoundError: There is none.
     """
-    content = _content(path)
+    content = read(path)
     check(path, content)
     return content
 
@@ -127,79 +159,71 @@ def read_text(path: Path) -> str:
     return read_bytes(path).decode("utf-8")
 
 
-def check(path: Path, content: bytes, sealed: Mapping[str, list[str]] | None = None) -> bool:
-    """Hold a file's content against the checksum beside it and that in the seal of its run; whether it has any.
+def checksums(path: Path, sealed: Mapping[str, list[str]] | None = None) -> dict[str, list[str]]:
+    """Name of the file that holds them -> checksums that a file's content may have; empty where it is not sealed.
 
     Args:
         path: The file.
-        content: Of it.
-        sealed: Checksums in the seal, for a caller that has read it.
+        sealed: Checksums in the seal of its run, for a caller that has read it.
+
+    Raises:
+        DamagedError: A file that holds them is not as it was written.
+    """
+    found = {}
+    if checksum_file(path).is_file():
+        found[checksum_file(path).name] = _read_beside(path)
+    if path.name != RESULT and path.name in (sealed := sealed_files(path.parent) if sealed is None else sealed):
+        found[RESULT] = sealed[path.name]
+    return found
+
+
+def check(path: Path, content: bytes, sealed: Mapping[str, list[str]] | None = None) -> bool:
+    """Hold a file's content against its checksums, and say whether it has any; arguments as in ``checksums``.
 
     Raises:
         DamagedError: It does not fit.
     """
-    checksums = {}
-    if checksum_file(path).is_file():
-        checksums[checksum_file(path).name] = _read_beside(path)
-    if path.name != RESULT:
-        sealed = sealed_files(path.parent) if sealed is None else sealed
-        checksums |= {RESULT: sealed[path.name]} if path.name in sealed else {}
-    if checksums:
-        found = _digest(content)
-        for where, known in checksums.items():
-            if found not in known:
-                told = f"SHA-256 {found[:12]} found, {known[0][:12]} expected by {where}"
-                raise _damaged(path, told)
-    return bool(checksums)
+    expected = checksums(path, sealed)
+    found = digest(content) if expected else ""
+    wrong = [where for where, known in expected.items() if found not in known]
+    if len(wrong) == 1 < len(expected) and wrong[0] != RESULT:
+        raise DamagedError(checksum_file(path), f"{path.name} fits its checksum in {RESULT}")
+    if wrong:
+        raise DamagedError(path, f"SHA-256 {found[:12]} found, {expected[wrong[0]][0][:12]} expected by {wrong[0]}")
+    return bool(expected)
 
 
 def check_weights(path: Path, content: bytes, fingerprint: str) -> None:
-    """As ``check``, without another pass over the bytes where their fingerprint is that of the seal."""
+    """Hold weights against their checksums, without another pass where their fingerprint is that of the seal.
+
+    Raises:
+        DamagedError: They do not fit.
+    """
     seal = seal_of(path.parent)
     if seal is None or seal[_WEIGHTS] != fingerprint:
         check(path, content)
 
 
-def _damaged(path: Path, found: str) -> DamagedError:
-    return DamagedError(
-        f"{path}: damaged since it was written ({found}). Bring this file back from a copy; "
-        "python -m ensemble.base verify --repair says what to run where there is none"
-    )
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (OSError, MemoryError) as error:
-        if not isinstance(error, FileNotFoundError):
-            refuse_unreadable(path, error)
-        raise
-
-
 def _read_beside(path: Path) -> list[str]:
     beside = checksum_file(path)
-    found = _BESIDE.fullmatch(_content(beside).decode("utf-8", errors="replace"))
+    found = _BESIDE.fullmatch(read(beside).decode("utf-8", errors="replace"))
     if found is None or found["name"] != path.name:
-        raise _damaged(beside, f"expected the checksum of {path.name}")
+        raise DamagedError(beside, f"expected the checksum of {path.name}")
     return [found["now"], *re.findall(r"[0-9a-f]{64}", found["before"])]
 
 
 def _generations(content: bytes, before: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys([_digest(content), *before]))[:_GENERATIONS]
+    return list(dict.fromkeys([digest(content), *before]))[:_GENERATIONS]
 
 
 def _with_itself(record: Mapping[str, Any]) -> str:
     text = json.dumps({**record, _SEAL: {**record[_SEAL], _ITSELF: _BLANK}}, indent=2) + "\n"
-    return text.replace(_BLANK, _digest(text.encode()))
+    return text.replace(_BLANK, digest(text.encode()))
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """SHA-256 of some bytes."""
     return hashlib.sha256(content).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

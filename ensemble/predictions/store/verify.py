@@ -1,6 +1,7 @@
 """Every byte of the cache, read and held against the checksums that were written with it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,6 @@ class CheckedShard:
     frames: int = 0
     complaint: str = ""
     unreadable: bool = False
-
-    @property
-    def mend(self) -> str:
-        """The commands that end the complaint; a remark where it has none."""
-        last = self.complaint.splitlines()[-1]
-        return last if last.startswith("rm ") else f"# {last}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,7 @@ def verify_stores(outputs: Outputs, experiments: Sequence[str] = ()) -> list[Che
     folders = [folder for each in dict.fromkeys(experiments or known) for folder in sorted(root.glob(f"{each}/*/*/*/"))]
     checked: dict[Path, list[CheckedShard]] = {}
     for path in progress([path for folder in folders for path in shard_paths(folder)], "verifying"):
-        checked.setdefault(path.parent, []).append(_checked(path, mend=_filling(outputs, path.parent)))
+        checked.setdefault(path.parent, []).append(_checked(path, mend=filling(outputs, path.parent)))
     return [CheckedStore(folder.relative_to(root).as_posix(), tuple(shards)) for folder, shards in checked.items()]
 
 
@@ -122,7 +117,7 @@ def _frames(path: Path, *, mend: str) -> int:
     return len(read_index(path, expected=description, mend=mend).frames)
 
 
-def _filling(outputs: Outputs, folder: Path) -> str:
+def filling(outputs: Outputs, folder: Path) -> str:
     """The command that fills a store."""
     experiment, learner, role, model = folder.parts[-4:]
     run = outputs.learner_run(experiment, learner, model)
@@ -132,7 +127,7 @@ def _filling(outputs: Outputs, folder: Path) -> str:
     if learner in known_learners():
         words = ("cache", learner, "--role", role, *model_options(model))
         return outputs.command("base", *words, "--experiment", experiment)
-    if run.settings.is_file():
+    with suppress(ValueError):  # a record that is damaged names no folder
         settings, roles = stored_settings(ImportSettings, run.settings), read_roles(run)
         place = roles[role].folder if role in roles else None
         return import_command(outputs, settings, role, model=model, folder=place)

@@ -52,4 +52,4 @@ def write_figure(figure: Figure, path: Path) -> None:
     """Renders a PNG, all of it or nothing."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
-    write_sealed(path, buffer.getvalue())
+    write_sealed(path, buffer.getvalue(), beside=False)

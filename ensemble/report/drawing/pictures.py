@@ -24,7 +24,7 @@ from ensemble.report.drawing.colours import (
 )
 from ensemble.report.drawing.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
 from ensemble.report.drawing.picture_grid import picture_grid
-from ensemble.runs.seals import write_sealed
+from ensemble.runs.files import write_bytes
 
 __all__ = [
     "GridRow",
@@ -46,7 +46,7 @@ def save_depth_png(path: Path, depth: Float[np.ndarray, "h w"]) -> None:
     Raises:
         ValueError: A depth that 16 bits of millimetres cannot hold: negative, not finite or above 65.535 m.
     """
-    write_sealed(path, _png(_millimetres(depth, path)))
+    write_bytes(path, _png(_millimetres(depth, path)))
 
 
 def save_prediction(
@@ -102,7 +102,7 @@ def save_prediction(
 def _save_array(path: Path, values: Float[np.ndarray, "h w"]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, values.astype(np.float32), allow_pickle=False)
-    write_sealed(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
 
 
 def learning_rate_curve(path: Path, rates: Sequence[float], losses: Sequence[float], suggestion: float | None) -> None:

@@ -230,6 +230,7 @@ def _fitted(
     report = ReportValues(trial, study.metric, prune=prune)
     trackers = _trackers(context, arm, trial, run, numbers)
     found: dict[str, Any] = {"state": "failed", "values": [], "reason": "", "constraints": {}, "number": trial.number}
+    found["params"] = trial.params
     spent = 0.0
     try:
         settings = study_settings(context, arm, numbers)

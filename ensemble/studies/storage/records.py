@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
@@ -11,7 +13,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics.formulas import METRICS
-from ensemble.runs.seals import DamagedError
+from ensemble.runs.refusals import DamagedError
+from ensemble.runs.verify import Complaint
 from ensemble.settings.trees import SettingsError, read_yaml
 from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import COSTS, StudySettings, study_tree
@@ -133,7 +136,7 @@ def begun_trials(study: StudySettings, url: str, folder: StudyFolder) -> list[Tr
 
     Raises:
         SettingsError: The study has no trial there.
-        DamagedError: A trial's values are not those that its outcome in the folder of the study holds.
+        ValueError: A trial is not told there as its outcome in the folder of the study has it.
         StorageDownError: The storage does not answer.
     """
     storage = existing_storage(url, study.storage)
@@ -143,24 +146,43 @@ def begun_trials(study: StudySettings, url: str, folder: StudyFolder) -> list[Tr
             f"{shown_url(url)}: {study.name} has no trial there. Name the storage that its trials were run with "
             f"(--storage {EXPECTED}), or run them: python -m ensemble.study run FILE"
         )
-    for complaint in differing_values(found, folder):
-        raise DamagedError(complaint)
+    for complaint in filter(None, (differing(trial, folder) for trial in found)):
+        raise ValueError(complaint.told)
     return found
 
 
-def differing_values(trials: Iterable[Trial], folder: StudyFolder) -> Iterator[str]:
-    """What is wrong with trials whose values in the storage are not those of their outcome, which comes first."""
-    for trial in trials:
-        run = folder.trial(trial.arm, trial.folder)
-        found = read_outcome(run) if trial.state == "complete" else None
-        if found is not None and [*trial.values] != found["values"]:
-            yield (
-                f"{folder.database if folder.database.is_file() else folder.folder}: damaged since it was written "
-                f"(trial {trial.number} of {trial.arm}: {', '.join(map(str, trial.values))} found, "
-                f"{', '.join(map(str, found['values']))} expected by {outcome_file(run)}). "
-                "Bring the storage back from a copy; python -m ensemble.base verify --repair says what to run where "
-                "there is none"
-            )
+def differing(trial: Trial, folder: StudyFolder) -> Complaint | None:
+    """What is wrong with a trial that is not told in the storage as its outcome has it, which is written first.
+
+    Raises:
+        DamagedError: The outcome itself is not as it was written.
+    """
+    run = folder.trial(trial.arm, trial.folder)
+    found = read_outcome(run) if trial.state in ("complete", "pruned") else None
+    if found is None:
+        return None
+    told = {
+        "state": trial.state,
+        "values": [*trial.values],
+        "params": {**trial.numbers},
+        "attributes": {key: trial.frozen.user_attrs.get(key) for key in found["attributes"]},
+        "constraints": {key: trial.frozen.constraints.get(key) for key in found["constraints"]},
+    }
+    wrong = [key for key, value in told.items() if found.get(key, value) != value]
+    if not wrong:
+        return None
+    at = ", ".join(f"{key}: {told[key]} found, {found[key]} expected by {outcome_file(run)}" for key in wrong)
+    path = folder.database if folder.database.is_file() else folder.folder
+    error = DamagedError(path, f"trial {trial.number} of {trial.arm}: {at}")
+    mend = _values_back(folder.database, trial, found["values"]) if wrong == ["values"] and path.is_file() else ""
+    return Complaint(path, str(error), mend=mend or f"# bring the trials of {folder.folder} back from a copy")
+
+
+def _values_back(database: Path, trial: Trial, values: Sequence[float]) -> str:
+    rows = [(value, trial.frozen._trial_id, objective) for objective, value in enumerate(values)]
+    change = "UPDATE trial_values SET value = ? WHERE trial_id = ? AND objective = ?"
+    code = f"import sqlite3; c = sqlite3.connect({str(database)!r}); c.executemany({change!r}, {rows!r}); c.commit()"
+    return shlex.join(["python", "-c", code])
 
 
 def records(arm: Arm, part: optuna.Study) -> list[Trial]:

@@ -81,7 +81,7 @@ def test_a_checkpoint_that_the_system_does_not_hand_out_is_not_called_damaged(tm
     def refused(*_: object, **__: object) -> None:
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    monkeypatch.setattr(torch, "load", refused)
+    monkeypatch.setattr(Path, "read_bytes", refused)
     with pytest.raises(UnreadableError, match=r"last\.ckpt: cannot be read \(Stale file handle\)") as caught:
         read_checkpoint(tmp_path / "last.ckpt")
     assert "--fresh" not in str(caught.value)
