@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics.formulas import METRICS
@@ -121,13 +121,23 @@ def defined(study: StudySettings) -> dict[str, Any]:
 
 
 def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:
-    """Every trial of every arm that has been begun."""
-    known = set(optuna.get_all_study_names(storage))
-    found: list[Trial] = []
-    for arm in arms_of(study):
-        if part_name(study, arm) in known:
-            part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
-            found += records(arm, part)
+    """Every trial of every arm that has been begun.
+
+    Raises:
+        ValueError: What the storage holds is no trials.
+    """
+    arms, found = arms_of(study), []
+    try:
+        known = set(optuna.get_all_study_names(storage))
+        for arm in arms:
+            if part_name(study, arm) in known:
+                part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
+                found += records(arm, part)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        where = shown_url(storage.url) if isinstance(storage, RDBStorage) else study.name
+        raise ValueError(
+            f"{where}: the trials are damaged ({type(error).__name__}: {error}); bring them back from a copy"
+        ) from error
     return found
 
 

@@ -6,7 +6,6 @@ from ensemble.console import messages
 from ensemble.runs.paths import Outputs
 from ensemble.runs.refusals import DamagedError, UnreadableError
 from ensemble.runs.verify import Complaint
-from ensemble.settings.trees import SettingsError
 from ensemble.studies.storage.addresses import storage_url
 from ensemble.studies.storage.connection import StorageDownError, existing_storage
 from ensemble.studies.storage.folders import started_study, study_folder
@@ -24,8 +23,12 @@ def verify_study(name: str, outputs: Outputs) -> list[Complaint]:
                 complaints += filter(None, [differing(trial, folder)])
     except (DamagedError, UnreadableError):
         pass
-    except SettingsError as error:
-        complaints.append(Complaint(folder.settings, str(error), mend="# python -m ensemble.study run FILE"))
+    except ValueError as error:
+        mend = f"# bring {folder.folder} back from a copy, or run the study under another name"
+        complaints.append(Complaint(folder.database, str(error), mend=mend))
     except StorageDownError as error:
-        messages.print(f"{folder.folder}: its trials were not looked at: {error}")
+        if folder.database.is_file():
+            complaints.append(Complaint(folder.database, str(error), damaged=False))
+        else:
+            messages.print(f"{folder.folder}: its trials were not looked at: {error}")
     return complaints

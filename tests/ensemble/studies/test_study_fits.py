@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from command_lines import Job, done
+from command_lines import Job, done, without_seals
 from study_actors import write_study
 
 from ensemble.data.rooms.source import RoomsSource
@@ -27,6 +27,7 @@ LIVE = {"training": ["finetune"], "learners": [["bts", "ldrn"]], "inputs": ["d"]
 
 def without_preloading(cache: Path) -> None:
     """The learners of a job as if they had been trained on a copy that is too large for the memory."""
+    without_seals(cache)
     for file in cache.glob("runs/tiny/*/*/settings.json"):
         settings = json.loads(file.read_text())
         settings["data"]["preload"] = False

@@ -138,7 +138,7 @@ def test_killed_from_outside_while_writing_leaves_no_leftovers(
 ) -> None:
     folder = run_of(tmp_path).folder
     folder.mkdir(parents=True)
-    (folder / ".last.ckpt.1-abcdef01.partial").write_bytes(b"half a checkpoint")
+    (folder / ".last.ckpt.999999999-abcdef01.partial").write_bytes(b"half a checkpoint")
     assert nursery.run("train", root=str(tmp_path)) == 0
     assert not list(folder.glob(".*"))
     assert_same_end(tmp_path, straight[1])
