@@ -48,7 +48,7 @@ def _bit_back(complaint: Complaint) -> str:
     """The command that turns one bit back; empty where more than one is wrong, or where trying takes long."""
     path = complaint.path
     try:
-        content, known = read(path), {each for sums in checksums(path).values() for each in sums}
+        content, known = read(path), {each for _, sums in checksums(path) for each in sums}
     except (FileNotFoundError, DamagedError):
         return ""
     before = hashlib.sha256()

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ _SEAL, _FILES, _WEIGHTS, _ITSELF = "seal", "files", "weights", "itself"
 _MARKS = (f'"{_SEAL}"'.encode(), f'"{_ITSELF}"'.encode())
 """Either says that a result was sealed: one flipped bit cannot make it look like one that never was."""
 _BLANK = "0" * 64
+_COARSE_SECONDS = 3.0
+"""Longer than a step of any file system's clock."""
 _GENERATIONS = 8
 """Contents that a checksum may stand for; every kill between it and its file adds one."""
 _BESIDE = re.compile(r"(?P<now>[0-9a-f]{64})  (?P<name>[^\n]+)\n(?P<before>(# or [0-9a-f]{64}\n)*)")
@@ -38,8 +41,7 @@ def checksum_file(path: Path) -> Path:
 def write_checked(path: Path, content: bytes) -> None:
     """Put ``content`` under ``path``, all of it or nothing, with its checksum beside it."""
     beside = checksum_file(path)
-    before = _read_beside(path) if beside.is_file() else [digest(read(path))] if path.is_file() else []
-    now, *older = _generations(content, before)
+    now, *older = _generations(content, _former(path))
     sums = f"{now}  {path.name}\n" + "".join(f"# or {each}\n" for each in older)
     with (
         files.told_when_full(path, len(content)),
@@ -149,8 +151,10 @@ def read_bytes(path: Path) -> bytes:
         UnreadableError: The system refuses to read it.
         FileNotFoundError: There is none.
     """
+    state = _state(path)
     content = read(path)
-    check(path, content)
+    if state is None or _known_good.get(path) != state:
+        check(path, content)
     return content
 
 
@@ -159,8 +163,8 @@ def read_text(path: Path) -> str:
     return read_bytes(path).decode("utf-8")
 
 
-def checksums(path: Path, sealed: Mapping[str, list[str]] | None = None) -> dict[str, list[str]]:
-    """Name of the file that holds them -> checksums that a file's content may have; empty where it is not sealed.
+def checksums(path: Path, sealed: Mapping[str, list[str]] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Names of files that hold checksums of a file, that beside it first, and what its content may have.
 
     Args:
         path: The file.
@@ -169,12 +173,10 @@ def checksums(path: Path, sealed: Mapping[str, list[str]] | None = None) -> dict
     Raises:
         DamagedError: A file that holds them is not as it was written.
     """
-    found = {}
     if checksum_file(path).is_file():
-        found[checksum_file(path).name] = _read_beside(path)
+        yield checksum_file(path).name, _read_beside(path)
     if path.name != RESULT and path.name in (sealed := sealed_files(path.parent) if sealed is None else sealed):
-        found[RESULT] = sealed[path.name]
-    return found
+        yield RESULT, sealed[path.name]
 
 
 def check(path: Path, content: bytes, sealed: Mapping[str, list[str]] | None = None) -> bool:
@@ -183,25 +185,51 @@ def check(path: Path, content: bytes, sealed: Mapping[str, list[str]] | None = N
     Raises:
         DamagedError: It does not fit.
     """
-    expected = checksums(path, sealed)
-    found = digest(content) if expected else ""
-    wrong = [where for where, known in expected.items() if found not in known]
-    if len(wrong) == 1 < len(expected) and wrong[0] != RESULT:
-        raise DamagedError(checksum_file(path), f"{path.name} fits its checksum in {RESULT}")
+    found, wrong = "", ""
+    for where, known in checksums(path, sealed):
+        found = found or digest(content)
+        if found in known and wrong:
+            raise DamagedError(checksum_file(path), f"{path.name} fits its checksum in {where}")
+        if found in known:
+            return True
+        wrong = wrong or f"SHA-256 {found[:12]} found, {known[0][:12]} expected by {where}"
     if wrong:
-        raise DamagedError(path, f"SHA-256 {found[:12]} found, {expected[wrong[0]][0][:12]} expected by {wrong[0]}")
-    return bool(expected)
+        raise DamagedError(path, wrong)
+    return False
 
 
-def check_weights(path: Path, content: bytes, fingerprint: str) -> None:
-    """Hold weights against their checksums, without another pass where their fingerprint is that of the seal.
+def fingerprint_of(path: Path, begun: bytes) -> str:
+    """SHA-256 of ``begun`` and weights; where the seal has the same, they are checked without a further pass.
 
     Raises:
-        DamagedError: They do not fit.
+        DamagedError: They are not as they were written.
+        UnreadableError: The system refuses to read them.
     """
+    state = _state(path)
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, lambda: hashlib.sha256(begun)).hexdigest()
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            refuse_unreadable(path, error)
+        raise
     seal = seal_of(path.parent)
-    if seal is None or seal[_WEIGHTS] != fingerprint:
-        check(path, content)
+    if (seal is not None and seal[_WEIGHTS] == found) or check(path, read(path)):
+        _known_good[path] = state
+    return found
+
+
+_known_good: dict[Path, tuple[int, ...] | None] = {}
+"""Weights that this process has held against their checksums, and the state of their file before."""
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What changes with a file's content; ``None`` where clocks are too coarse to tell."""
+    with suppress(OSError):
+        found = path.stat()
+        if time.time() - found.st_ctime > _COARSE_SECONDS:
+            return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return None
 
 
 def _read_beside(path: Path) -> list[str]:
@@ -210,6 +238,14 @@ def _read_beside(path: Path) -> list[str]:
     if found is None or found["name"] != path.name:
         raise DamagedError(beside, f"expected the checksum of {path.name}")
     return [found["now"], *re.findall(r"[0-9a-f]{64}", found["before"])]
+
+
+def _former(path: Path) -> list[str]:
+    with suppress(FileNotFoundError, DamagedError):  # whoever writes a file anew mends its checksum
+        return _read_beside(path)
+    with suppress(FileNotFoundError):
+        return [digest(read(path))]
+    return []
 
 
 def _generations(content: bytes, before: Iterable[str]) -> list[str]:

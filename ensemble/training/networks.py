@@ -1,16 +1,14 @@
 """Networks of the learners and of the meta-learner: built from settings, filled with the weights of a run."""
 
-import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import nn
 
 from base_learners import LEARNERS
 from base_learners.encoders.build import build_encoder
 from ensemble.runs.paths import Run
-from ensemble.runs.seals import check_weights, read_bytes
+from ensemble.runs.seals import fingerprint_of, read_bytes
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.checkpoints import read_weights
 from meta.inputs import channel_count, normalisation
@@ -63,10 +61,7 @@ def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> 
     """
     built = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
     built["encoder"].pop("weights")  # where training started from does not matter to what it ended with
-    content = run.best.read_bytes()
-    found = _fingerprint(built, content)
-    check_weights(run.best, content, found)
-    return found
+    return fingerprint_of(run.best, json.dumps(built, sort_keys=True).encode())
 
 
 def sealed_weights(run: Run) -> str | None:
@@ -75,19 +70,12 @@ def sealed_weights(run: Run) -> str | None:
     Raises:
         DamagedError: The weights are not those that were written.
     """
-    content = read_bytes(run.best)
     if not run.settings.is_file():
         return None
     settings = json.loads(read_bytes(run.settings))
     built = {key: settings[key] for key in ("learner", "network", "encoder") if key in settings}
     built["encoder"].pop("weights")
-    return _fingerprint(built, content)
-
-
-def _fingerprint(built: Mapping[str, Any], content: bytes) -> str:
-    digest = hashlib.sha256(json.dumps(built, sort_keys=True).encode())
-    digest.update(content)
-    return digest.hexdigest()
+    return fingerprint_of(run.best, json.dumps(built, sort_keys=True).encode())
 
 
 def load_network(network: nn.Module, run: Run, prefix: str = "") -> nn.Module:
