@@ -33,12 +33,10 @@ def mended(cache: Path) -> list[str]:
     assert answer.status == 1
     lines = answer.out.splitlines()
     for line in lines:
-        for part in line.split(" && "):
-            words = shlex.split(part, comments=True)
-            if words[:3] and words[:2] == ["python", "-m"]:
-                done(words[2].removeprefix("ensemble."), *words[3:])
-            else:
-                subprocess.run(part, shell=True, check=True)
+        shell, ours, python = line.partition("python -m ensemble.")
+        subprocess.run(shell.removesuffix(" && "), shell=True, check=True)
+        if ours:
+            done(*shlex.split(python, comments=True))
     return lines
 
 

@@ -10,7 +10,7 @@ from ensemble.console import progress
 from ensemble.predictions.foreign.record import PLACEHOLDER, import_command, read_roles
 from ensemble.predictions.store import SCHEMA, CacheError
 from ensemble.predictions.store.shards import damaged, is_intact, read_index, shard_paths
-from ensemble.runs.paths import Outputs, model_options
+from ensemble.runs.paths import Outputs, Run, model_options
 from ensemble.runs.records import stored_settings
 from ensemble.runs.refusals import UnreadableError
 from ensemble.settings.layers import known_learners
@@ -127,9 +127,10 @@ def filling(outputs: Outputs, folder: Path) -> str:
     if learner in known_learners():
         words = ("cache", learner, "--role", role, *model_options(model))
         return outputs.command("base", *words, "--experiment", experiment)
-    with suppress(ValueError):  # a record that is damaged names no folder
-        settings, roles = stored_settings(ImportSettings, run.settings), read_roles(run)
-        place = roles[role].folder if role in roles else None
-        return import_command(outputs, settings, role, model=model, folder=place)
+    for folder in (run.folder, *sorted(run.folder.parent.glob("*/"))):  # other folds come from the same maps
+        with suppress(ValueError):
+            settings, roles = stored_settings(ImportSettings, folder / run.settings.name), read_roles(Run(folder))
+            if role in roles:
+                return import_command(outputs, settings, role, model=model, folder=roles[role].folder)
     words = ("import", learner, PLACEHOLDER, "--role", role, *model_options(model))
     return outputs.command("base", *words, "--experiment", experiment)

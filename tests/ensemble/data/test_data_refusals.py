@@ -108,7 +108,7 @@ def test_leftovers_beside_the_folds_go_with_the_next_training(tmp_path: Path):
     for _ in range(2):  # where there are none yet, and where there are
         (tmp_path / ".folds.json.999999999-00ff00ff.partial").write_text("{")
         assert folds_of_experiment(tmp_path / "folds.json", frames, 2).count == 2
-        assert [path.name for path in tmp_path.iterdir()] == ["folds.json"]
+        assert {path.name for path in tmp_path.iterdir()} == {"folds.json", "folds.json.sha256"}
 
 
 def jpeg(**options: object) -> bytes:
