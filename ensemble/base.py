@@ -11,8 +11,9 @@ from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
-from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved, stored_settings
+from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved
 from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
@@ -57,7 +58,7 @@ def train(
         settings = learner_settings(learner, choice)
         models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
-        if assignments or config or data or experiment or fresh or folds is not None:
+        if assignments or config or data or experiment or folds is not None:
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         check_name(learner, known_learners(), "learner")
         model, settings = _settings_of(where, resume, learner)
@@ -271,24 +272,49 @@ def verify(
     experiments: Annotated[
         list[str] | None, typer.Argument(help="All experiments where absent.", metavar="[EXPERIMENT]...")
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Print the commands that mend what is damaged, in order; runs none.")
+    ] = False,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Read every byte of the cached predictions; exit status 1 where one is not as it was written."""
+    """Read every byte of predictions, runs and studies; exit status 1 where something is not as it was written."""
     where = outputs(cache_dir)
+    if repair and as_json:
+        raise SettingsError("--repair prints commands for a shell; leave out --json")
 
+    from ensemble.predictions.repairs import repairs
     from ensemble.predictions.store.verify import verify_stores
-    from ensemble.report.tables.verification import stores_table
+    from ensemble.report.tables.verification import runs_table, stores_table
+    from ensemble.runs.verify import run_folders, verify_run
+    from ensemble.studies.storage.folders import known_studies
 
     stores = verify_stores(where, experiments or [])
-    options.show(stores_table(stores), plain=[store.to_plain() for store in stores], as_json=as_json)
+    places = [where.root / kind / name for kind in ("runs", "reports", "studies") for name in experiments or [""]]
+    runs = [verify_run(folder, where) for place in places for folder in run_folders(place)]
+    studies = [name for name in known_studies(where) if name in (experiments or [name])]
+    if studies:
+        from ensemble.studies.storage.verify import verify_study
+
+        runs = [run.also(verify_study(run.folder.name, where)) if run.is_study else run for run in runs]
+    if repair:
+        for line in repairs(stores, runs, where):
+            results.print(line, soft_wrap=True, markup=False, highlight=False)
+    else:
+        plain = [each.to_plain() for each in (*stores, *runs)]
+        options.show(stores_table(stores), *([runs_table(runs)] if runs else []), plain=plain, as_json=as_json)
     complaints = [shard.complaint for store in stores for shard in (*store.damaged, *store.unreadable)]
+    complaints += [complaint.told for run in runs for complaint in run.complaints]
     for complaint in complaints:
         messages.print(f"error: {complaint}", style="red")
+    if bare := [run.name for run in runs if not run.sealed]:
+        messages.print(
+            f"{len(bare)} of {len(runs)} folders, begun before checksums were kept, have none: {bare[0]} ..."
+        )
     if complaints:
         raise typer.Exit(1)
     shards = sum(len(store.shards) for store in stores)
-    messages.print(f"{shards} shards below {where.root}, all as they were written")
+    messages.print(f"{shards} shards and {len(runs)} folders below {where.root}, all as they were written")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from ensemble import options
 from ensemble.console import messages, results
 from ensemble.predictions.available import learner_settings_of, learners_of, settings_beside
 from ensemble.runs.paths import Outputs, Run, outputs, stack_name
+from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import (
     Choice,
     experiment_name,
@@ -19,7 +20,6 @@ from ensemble.settings.layers import (
     learner_settings,
     moved,
     stack_settings,
-    stored_settings,
 )
 from ensemble.settings.schema import NAME, StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, check_name

@@ -112,7 +112,8 @@ def show(
     from ensemble.studies.storage.records import begun_trials
 
     with storage_may_be_down():
-        trials = begun_trials(settings, storage_url(storage, study_folder(where, study)))
+        folder = study_folder(where, study)
+        trials = begun_trials(settings, storage_url(storage, folder), folder)
     options.show(progress_table(settings, trials), plain=progress_tree(settings, trials), as_json=as_json)
 
 
@@ -149,7 +150,8 @@ def best(
     from ensemble.studies.storage.records import begun_trials
 
     with storage_may_be_down():
-        trials = begun_trials(settings, storage_url(storage, study_folder(where, study)))
+        folder = study_folder(where, study)
+        trials = begun_trials(settings, storage_url(storage, folder), folder)
     found = write_best(settings, trials, where, write, arm=arm)
     messages.print(f"{study}: trial {found.trial.number} of {found.trial.arm}, {found.told}")
     results.print(f"Run: {best_command(found, where, write)}", soft_wrap=True)

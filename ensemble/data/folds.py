@@ -13,9 +13,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ensemble.data.source import Frame
-from ensemble.runs.files import leftovers, write_text
+from ensemble.runs.files import leftovers
 from ensemble.runs.locks import PATIENCE, StoreLock
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_text, write_checked
 
 SCHEMA = 1
 
@@ -88,7 +88,7 @@ def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Fold
         with StoreLock(path.parent, patience=PATIENCE, keep=False):
             if not path.is_file():
                 folds = divide_into_folds(frames, count)
-                write_text(path, folds.text)
+                write_checked(path, folds.text.encode())
                 return folds
     folds = read_folds(path)
     scenes = {frame.scene for frame in frames}
@@ -125,9 +125,8 @@ def read_folds(path: Path, *, decide: str = "python -m ensemble.base train LEARN
         )
     mend = "remove it, and train every run of this experiment again"
     try:
-        content = _Content.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError, MemoryError) as error:
-        refuse_unreadable(path, error)
+        content = _Content.model_validate_json(read_text(path))
+    except (FileNotFoundError, UnicodeDecodeError, ValidationError) as error:
         raise ValueError(f"{path}: expected scenes and their folds, found something else ({error}); {mend}") from error
     if content.schema_ != SCHEMA:
         raise ValueError(f"{path}: schema {content.schema_} found, {SCHEMA} expected; {mend}")

@@ -1,15 +1,19 @@
 """Which learners an experiment has, networks of ours and imported ones; read without importing a network."""
 
 from ensemble.runs.paths import FULL, Outputs, Run
-from ensemble.settings.layers import known_learners, stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.settings.layers import known_learners
 from ensemble.settings.schema import ImportSettings, LearnerSettings
 
 
 def is_import(outputs: Outputs, experiment: str, name: str) -> bool:
     """Whether the record of an imported learner goes by this name."""
+    path = outputs.learner_run(experiment, name).settings
     try:
-        stored_settings(ImportSettings, outputs.learner_run(experiment, name).settings)
-    except ValueError:
+        stored_settings(ImportSettings, path)
+    except ValueError as error:
+        refuse_unreadable(path, error)
         return False
     return True
 

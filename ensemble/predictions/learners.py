@@ -14,7 +14,8 @@ from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole, read_
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
-from ensemble.settings.layers import moved, stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.settings.layers import moved
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings
 from ensemble.training.networks import build_learner, load_network, unloaded, weights_fingerprint
 

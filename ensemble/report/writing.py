@@ -10,9 +10,9 @@ from ensemble.metrics.statistics import Resampling
 from ensemble.report.documents import csv_report, json_report, latex_report, markdown_report, pairs_report
 from ensemble.report.page import html_page
 from ensemble.report.sentences import summary
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import PATIENCE, StoreLock
 from ensemble.runs.paths import Outputs, Run
+from ensemble.runs.seals import write_sealed
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,6 @@ def write_report(
     files = Run(folder).reports
     with StoreLock(folder, patience=PATIENCE, keep=False):
         for path, text in zip(files, texts, strict=True):
-            write_text(path, text)
+            write_sealed(path, text.encode(), beside=False)
     names = tuple(path.name for path in files)
     return Written(folder, names, tuple(summary(scores, comparisons)), json_report(scores, comparisons))

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
 from ensemble.settings.places import at_home
@@ -159,31 +157,6 @@ def moved(settings: RunSettings, root: Path | None) -> RunSettings:
             f"--root {root}: this run uses data.kind {settings.data.kind}, expected {expected}; leave it out"
         )
     return settings.model_copy(update={"data": settings.data.model_copy(update={"root": at_home(root).absolute()})})
-
-
-def stored_settings(kind: type[SomeSettings], path: Path) -> SomeSettings:
-    """The settings that a run was begun with.
-
-    Raises:
-        ValueError: The file is missing, damaged, or holds settings of something else.
-    """
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: the run's settings cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "the file"
-        raise ValueError(
-            f"{path}: expected the settings of {_WHOSE[kind.__name__]}, but {where} does not fit ({problem['msg']})"
-        ) from error
-
-
-_WHOSE = {
-    "LearnerSettings": "a learner's run",
-    "ImportSettings": "an imported learner",
-    "StackSettings": "a fit of the meta-learner",
-}
 
 
 def _learner(learner: str, layers: Sequence[Tree], assigned: Tree) -> LearnerSettings:

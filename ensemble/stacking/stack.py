@@ -10,7 +10,8 @@ from ensemble.predictions.level_zero import LevelZero, check_same_frames, level_
 from ensemble.predictions.predict import device_of
 from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
-from ensemble.settings.layers import moved, stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.settings.layers import moved
 from ensemble.settings.schema import ScoredSettings, StackSettings
 from ensemble.training.networks import build_stack, load_network, unloaded
 from meta.fusion import check_weights, split_maps

@@ -11,9 +11,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from base_learners.encoders.weights import without_advice
 from ensemble.metrics.formulas import METRICS
-from ensemble.runs.files import write_bytes
 from ensemble.runs.paths import Run
 from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.budget import Budget
 from ensemble.training.weights import save_weights
@@ -29,7 +29,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint that is either whole or not there."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_bytes(Path(path), buffer.getvalue())
+        write_checked(Path(path), buffer.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """``read_checkpoint``, whatever Lightning asks for."""
@@ -39,7 +39,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content, on the CPU; refused if it is missing, damaged, or anything but tensors and plain data."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(io.BytesIO(read_bytes(path)), map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no checkpoint") from error
     except Exception as error:  # whatever its unpickler stumbles over in bytes that are no checkpoint

@@ -1,7 +1,6 @@
 """Puts task, batches, checkpoints and tracking together and lets Lightning run them, from the start or going on."""
 
 import functools
-import json
 import logging
 import os
 import time
@@ -18,14 +17,15 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
+from ensemble.runs.seals import write_result
 from ensemble.runs.stopping import held_back
 from ensemble.settings.schema import TrainingSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.training.budget import Budget, Now
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
+from ensemble.training.networks import sealed_weights
 from ensemble.training.range_test import RangeCurve, steepest_fall
 from ensemble.training.schedule import SHAPE, climb, cycle
 from ensemble.training.stopping import StopWhereSafe, as_stopped
@@ -114,7 +114,7 @@ def fit(
                 "seconds": round(keep.seconds, 1),
                 "device": str(trainer.strategy.root_device),
             }
-            write_text(run.result, json.dumps(result, indent=2) + "\n")
+            write_result(run.result, result, run.written, weights=sealed_weights(run))
 
 
 def lr_range(

@@ -1,6 +1,5 @@
 """Networks of learners and meta-learner: built from settings, filled with the weights of a run, asked for depth."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from base_learners import LEARNERS
 from ensemble.runs.paths import Run
+from ensemble.runs.seals import fingerprint_of, read_bytes
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.training.weights import read_weights
@@ -59,12 +59,28 @@ def build_stack(settings: StackSettings) -> MetaUNet:
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:
-    """Fingerprint of everything that turns an image into depth: the best weights and how the network is built."""
+    """Fingerprint of everything that turns an image into depth: the best weights and how the network is built.
+
+    Raises:
+        DamagedError: The weights are not those that were written.
+    """
     built = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
     built["encoder"].pop("weights")  # where training started from does not matter to what it ended with
-    digest = hashlib.sha256(json.dumps(built, sort_keys=True).encode())
-    digest.update(run.best.read_bytes())
-    return digest.hexdigest()
+    return fingerprint_of(run.best, json.dumps(built, sort_keys=True).encode())
+
+
+def sealed_weights(run: Run) -> str | None:
+    """The same of weights that were written just now, by the settings on disk; ``None`` where there are none.
+
+    Raises:
+        DamagedError: The weights are not those that were written.
+    """
+    if not run.settings.is_file():
+        return None
+    settings = json.loads(read_bytes(run.settings))
+    built = {key: settings[key] for key in ("learner", "network", "encoder") if key in settings}
+    built["encoder"].pop("weights")
+    return fingerprint_of(run.best, json.dumps(built, sort_keys=True).encode())
 
 
 def load_network(network: nn.Module, run: Run, prefix: str = "") -> nn.Module:

@@ -141,10 +141,20 @@ def test_predict_refuses_what_is_no_photograph(job: Job, tmp_path: Path):
 def test_a_whole_cache_is_verified(job: Job):
     answer = done("base", "verify", "--cache-dir", job.cache)
     shards = sorted((job.cache / "predictions").rglob("*.h5"))
-    assert answer.err == f"{len(shards)} shards below {job.cache}, all as they were written\n"
+    runs = {
+        path.parent.relative_to(job.cache).as_posix()
+        for path in job.cache.rglob("*.json")
+        if path.name in ("settings.json", "scores.json")
+    }
+    folders = {*runs, "runs/tiny"}
+    told = f"{len(shards)} shards and {len(folders)} folders below {job.cache}, all as they were written\n"
+    assert answer.err == told
     assert "tiny/bts/oof/fold-0" in answer.out
     assert max(map(len, answer.out.splitlines())) <= 80
-    stores = {row["store"]: row for row in json.loads(done("base", "verify", "--json", "--cache-dir", job.cache).out)}
+    rows = json.loads(done("base", "verify", "--json", "--cache-dir", job.cache).out)
+    assert {row["store"] for row in rows if row["kind"] == "run"} == folders
+    assert all(row["files"] > 0 for row in rows if row["kind"] == "run")
+    stores = {row["store"]: row for row in rows if row["kind"] == "predictions"}
     assert stores.keys() == {str(path.parent.relative_to(job.cache / "predictions")) for path in shards}
     assert (stores["tiny/bts/test/full"]["frames"], stores["tiny/bts/fit/full"]["frames"]) == (4, 6)
     assert sum(row["bytes"] for row in stores.values()) == sum(path.stat().st_size for path in shards)

@@ -174,6 +174,8 @@ def decoded(content: bytes, where: str, *, most_pixels: int | None = None, wante
             factor = (wanted / (image.width * image.height)) ** 0.5
             image.draft("RGB", (math.ceil(factor * image.width), math.ceil(factor * image.height)))
         image.load()
+        if image.format == "PNG":
+            _check_chunks(content)
     except _BOMBS as error:
         raise ValueError(
             f"{where}: is larger than the limit of {Image.MAX_IMAGE_PIXELS} pixels ({error}); make it smaller"
@@ -191,3 +193,22 @@ def decoded(content: bytes, where: str, *, most_pixels: int | None = None, wante
     if kind is not None and not has_end(content, kind):
         raise ValueError(f"{where}: cut short at {len(content)} bytes (its end mark is missing); fetch it again")
     return image
+
+
+def _check_chunks(content: bytes) -> None:
+    """Hold every chunk of a PNG against its checksum; Pillow looks at few, and reads other depth from a flipped bit.
+
+    Raises:
+        ValueError: One does not fit; what follows the last one is not looked at.
+    """
+    view, at = memoryview(content), 8
+    while at < len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        end = at + 8 + length
+        (expected,) = struct.unpack_from(">I", content, end)
+        if zlib.crc32(view[at + 4 : end]) != expected:
+            raise ValueError(f"chunk {kind!r} at byte {at} does not fit its checksum")
+        if kind == b"IEND":
+            return
+        at = end + 4
+    raise ValueError("its last chunk is missing")

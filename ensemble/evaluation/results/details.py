@@ -7,7 +7,7 @@ from pydantic import NonNegativeInt, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ensemble.evaluation.results.scores import CHECKED, SCHEMA, read_checked
-from ensemble.runs.files import write_text
+from ensemble.runs.seals import write_sealed
 
 BINS = 20
 """Of a histogram of weights, over 0 to 1."""
@@ -114,7 +114,7 @@ _DETAILS = TypeAdapter(Details)
 
 def write_details(details: Details, path: Path) -> None:
     """Writes ``details`` at once: a reader sees the old file or the new one."""
-    write_text(path, _DETAILS.dump_json(details, indent=2).decode() + "\n")
+    write_sealed(path, _DETAILS.dump_json(details, indent=2) + b"\n")
 
 
 def read_details(path: Path) -> Details:

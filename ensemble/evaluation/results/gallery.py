@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from ensemble.evaluation.results.scores import SCHEMA, ImageScore
-from ensemble.runs.files import write_bytes
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes, write_sealed
 
 CHOSEN_BY = "abs_rel"
 """Metric that ranks the frames; lower is better."""
@@ -118,7 +119,7 @@ def write_galleries(galleries: Sequence[Gallery], path: Path, *, half: bool = Tr
     index_text = json.dumps({"schema": SCHEMA, "galleries": described})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, index=np.array(index_text), **arrays)
-    write_bytes(path, buffer.getvalue())
+    write_sealed(path, buffer.getvalue())
 
 
 def read_galleries(path: Path) -> tuple[Gallery, ...]:
@@ -128,12 +129,13 @@ def read_galleries(path: Path) -> tuple[Gallery, ...]:
         ValueError: The file is not such a file, or damaged.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as file:
             index = json.loads(str(file["index"]))
             if index["schema"] != SCHEMA:
                 raise ValueError(f"schema {index['schema']} found, {SCHEMA} expected")
             return tuple(_gallery(file, place, described) for place, described in enumerate(index["galleries"]))
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        refuse_unreadable(path, error)
         raise ValueError(f"{path}: {error}. Evaluate again to rewrite it.") from error
 
 

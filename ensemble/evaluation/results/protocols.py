@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ensemble.evaluation.results.scores import CHECKED, Scores, read_checked
 from ensemble.metrics.published import OURS
-from ensemble.runs.files import write_text
+from ensemble.runs.seals import write_sealed
 
 SCHEMA = 1
 
@@ -45,7 +45,7 @@ _COMPARISON = TypeAdapter(ProtocolComparison)
 
 def write_protocols(comparison: ProtocolComparison, path: Path) -> None:
     """Writes at once: a reader sees the old file or the new one."""
-    write_text(path, _COMPARISON.dump_json(comparison, indent=2).decode() + "\n")
+    write_sealed(path, _COMPARISON.dump_json(comparison, indent=2) + b"\n")
 
 
 def read_protocols(path: Path) -> ProtocolComparison:

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
-from ensemble.runs.files import write_text
 from ensemble.runs.names import BEST_SINGLE, MEAN, ORACLE, SEED_MEAN
+from ensemble.runs.seals import read_bytes, read_text, write_sealed
 
 Content = TypeVar("Content")
 
@@ -141,7 +141,7 @@ def scores_json(scores: Scores) -> str:
 
 def write_scores(scores: Scores, path: Path) -> None:
     """Writes ``scores`` at once: a reader sees the old file or the new one."""
-    write_text(path, scores_json(scores))
+    write_sealed(path, scores_json(scores).encode())
 
 
 def read_scores(path: Path) -> Scores:
@@ -156,7 +156,7 @@ def read_checked(kind: TypeAdapter[Content], path: Path) -> Content:
         ValueError: The file is not such a file; the message names it and what is wrong.
     """
     try:
-        return kind.validate_json(path.read_text(encoding="utf-8"))
+        return kind.validate_json(read_bytes(path))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
@@ -172,7 +172,7 @@ def write_per_image(image_scores: Iterable[ImageScore], path: Path) -> None:
         found = image.scores
         values = ["" if found is None else repr(float(found[metric])) for metric in METRIC_NAMES]
         writer.writerow((image.row, image.frame, image.scene, image.repeat, *values))
-    write_text(path, lines.getvalue())
+    write_sealed(path, lines.getvalue().encode())
 
 
 def read_per_image(path: Path) -> tuple[ImageScore, ...]:
@@ -181,11 +181,10 @@ def read_per_image(path: Path) -> tuple[ImageScore, ...]:
     Raises:
         ValueError: Other columns, a line of another length, or something that is not a number.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.reader(file)
-        if (found := next(lines, None)) != _COLUMNS:
-            raise ValueError(f"{path}: found the columns {found}, expected {_COLUMNS}. Evaluate again to rewrite it.")
-        return tuple(_image_score(line, where=f"{path}, line {lines.line_num}") for line in lines)
+    lines = csv.reader(io.StringIO(read_text(path), newline=""))
+    if (found := next(lines, None)) != _COLUMNS:
+        raise ValueError(f"{path}: found the columns {found}, expected {_COLUMNS}. Evaluate again to rewrite it.")
+    return tuple(_image_score(line, where=f"{path}, line {lines.line_num}") for line in lines)
 
 
 def _image_score(line: Sequence[str], *, where: str) -> ImageScore:

@@ -22,10 +22,10 @@ from ensemble.predictions.foreign.scale import Stored, alignment_of
 from ensemble.predictions.learners import frame_settings, imported_model
 from ensemble.predictions.predict import writer_of
 from ensemble.runs.claims import differing_keys
-from ensemble.runs.files import write_text
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.runs.seals import write_checked
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.trees import SettingsError
 from meta.combiners import FITTED_COMBINERS
@@ -113,13 +113,13 @@ def _record(settings: ImportSettings, experiment: Experiment, stored: Stored) ->
 
 def _begin(settings: ImportSettings, experiment: Experiment, roles: Mapping[str, ImportedRole]) -> None:
     run = experiment.outputs.learner_run(settings.experiment, settings.learner, model_of(settings.fold))
-    write_text(run.sources, json.dumps(experiment.sources(settings.fold), indent=2) + "\n")
+    write_checked(run.sources, (json.dumps(experiment.sources(settings.fold), indent=2) + "\n").encode())
     write_roles(run, roles)
     _write(run.settings, settings)
 
 
 def _write(path: Path, settings: ImportSettings) -> None:
-    write_text(path, json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
+    write_checked(path, (json.dumps(settings.model_dump(mode="json"), indent=2) + "\n").encode())
 
 
 def _store(

@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from ensemble.runs.files import write_text
 from ensemble.runs.paths import FULL, Outputs, Run, model_options
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.schema import ImportSettings, Settings
 
 PLACEHOLDER = "DIR"
@@ -35,10 +34,8 @@ def read_roles(run: Run) -> dict[str, ImportedRole]:
         ValueError: The record is missing or damaged.
     """
     try:
-        return {**_Record.model_validate_json(run.result.read_text(encoding="utf-8")).roles}
-    except (OSError, ValidationError) as error:
-        if not isinstance(error, FileNotFoundError):
-            refuse_unreadable(run.result, error)
+        return {**_Record.model_validate_json(read_bytes(run.result)).roles}
+    except (FileNotFoundError, ValidationError) as error:
         raise ValueError(
             f"{run.result}: expected the record of an imported learner, found something else ({error}); "
             f"remove {run.folder.parent} and import its depth maps again"
@@ -47,7 +44,8 @@ def read_roles(run: Run) -> dict[str, ImportedRole]:
 
 def write_roles(run: Run, roles: Mapping[str, ImportedRole]) -> None:
     """Put the record of one model on disk."""
-    write_text(run.result, _Record.model_validate({"roles": dict(roles)}).model_dump_json(indent=2) + "\n")
+    content = _Record.model_validate({"roles": dict(roles)}).model_dump_json(indent=2) + "\n"
+    write_checked(run.result, content.encode())
 
 
 def import_command(

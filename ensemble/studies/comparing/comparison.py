@@ -16,7 +16,7 @@ from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
 from ensemble.predictions.level_zero import level_zero_of, open_rows
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.comparing.merging import Pool, pools_of
@@ -123,7 +123,7 @@ def compare_studies(contexts: Sequence[WorkerContext], *, seeds: Sequence[int], 
 
 def _finished_trials(context: WorkerContext) -> list[Trial]:
     """All trials of a study; refused where none is finished, so that there is nothing to compare yet."""
-    trials = begun_trials(context.study, context.url)
+    trials = begun_trials(context.study, context.url, context.folder)
     if not any(trial.finished for trial in trials):
         raise SettingsError(
             f"{context.study.name}: {len(trials)} trials were begun and none is finished, so there is nothing to "

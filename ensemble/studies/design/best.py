@@ -8,7 +8,7 @@ import yaml
 
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, check_name
 from ensemble.studies.design.arms import arms_of, assigned

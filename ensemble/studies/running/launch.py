@@ -15,8 +15,8 @@ from optuna.storages import BaseStorage
 from rich.live import Live
 
 from ensemble.console import messages
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import PATIENCE, StoreLock
+from ensemble.runs.seals import write_checked
 from ensemble.runs.stopping import SIGNALS, Stopped
 from ensemble.studies.design.arms import arms_of
 from ensemble.studies.design.study_file import StudySettings
@@ -51,7 +51,7 @@ def begin_study(context: WorkerContext) -> BaseStorage:
     prepare(context)
     with StoreLock(context.folder.folder, patience=PATIENCE, keep=False):
         keep_address(context.url, context.folder)
-        write_text(context.folder.settings, study.model_dump_json(indent=2) + "\n")
+        write_checked(context.folder.settings, (study.model_dump_json(indent=2) + "\n").encode())
     if adopted := adopt_lost(context, storage):
         messages.print(f"{adopted} outcomes that could not be told before are in {shown_url(context.url)} now")
     return storage

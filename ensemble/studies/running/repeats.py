@@ -9,6 +9,8 @@ import torch
 
 from ensemble.console import messages
 from ensemble.runs.paths import Run
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_text
 from ensemble.settings.trees import SettingsError, parse_assignments
 from ensemble.stacking.fit import fit_meta
 from ensemble.studies.design.arms import Arm
@@ -65,8 +67,10 @@ def read_scores(run: Run, metric: str) -> dict[str, float]:
         SettingsError: The run's folder is not here.
     """
     try:
-        found = json.loads(scores_file(run).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(read_text(scores_file(run)))
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, ValueError):
+            refuse_unreadable(scores_file(run), error)
         raise SettingsError(
             f"{scores_file(run)}: cannot be read ({error}); compare where the trials were run, or give --seeds 1,2,3 "
             "to fit the best settings here"

@@ -16,9 +16,9 @@ import torch
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 
 from ensemble.data.loaders import KeptFrames
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
+from ensemble.runs.seals import read_text, write_checked
 from ensemble.settings.layers import Choice
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import assignments_of
@@ -31,7 +31,7 @@ from ensemble.studies.running.decoding import sharing_frames
 from ensemble.studies.running.tracked import finish_trackers, start_tracker
 from ensemble.studies.running.watching import KeepScores, ReportValues
 from ensemble.studies.storage.connection import StorageDownError, patiently, quiet
-from ensemble.studies.storage.folders import StudyFolder, outcome_file, scores_file, study_folder
+from ensemble.studies.storage.folders import StudyFolder, outcome_file, read_outcome, scores_file, study_folder
 from ensemble.studies.storage.records import FOLDER, OVER_QUOTA, REASON, SECONDS, SPENT, Trial, records
 
 WORKER = "worker"
@@ -220,6 +220,7 @@ def _fitted(
     told = {"arm": arm.name, **assigned(study, arm, numbers)}
     trackers = start_tracker(study.name, f"{arm.name}-{trial.number}", run, told) if context.wandb else []
     found: dict[str, Any] = {"state": "failed", "values": [], "reason": "", "constraints": {}, "number": trial.number}
+    found["params"] = trial.params
     spent = 0.0
     try:
         settings = study_settings(context, arm, numbers)
@@ -256,7 +257,7 @@ def _fitted(
         FOLDER: run.folder.name,
         **({REASON: found["reason"]} if found["reason"] else {}),
     }
-    write_text(outcome_file(run), json.dumps(found, indent=2) + "\n")
+    write_checked(outcome_file(run), (json.dumps(found, indent=2) + "\n").encode())
     return found
 
 
@@ -270,12 +271,5 @@ def _further_metrics(study: StudySettings, run: Run) -> dict[str, float]:
     names = [name for name in study.objectives if name not in COSTS and name != study.metric]
     if not names:
         return {}
-    frames = json.loads(scores_file(run).read_text(encoding="utf-8")).values()
+    frames = json.loads(read_text(scores_file(run))).values()
     return {name: sum(scores[name] for scores in frames) / len(frames) for name in names}
-
-
-def read_outcome(run: Run) -> dict[str, Any] | None:
-    """What an earlier attempt at the same trial has found and could not tell."""
-    if not outcome_file(run).is_file():
-        return None
-    return json.loads(outcome_file(run).read_text(encoding="utf-8"))

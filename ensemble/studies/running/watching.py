@@ -9,8 +9,8 @@ import lightning
 import optuna
 import torch
 
-from ensemble.runs.files import write_text
 from ensemble.runs.paths import Run
+from ensemble.runs.seals import write_checked
 from ensemble.studies.storage.connection import DOWN
 from ensemble.studies.storage.folders import scores_file
 from ensemble.training.budget import Budget
@@ -86,7 +86,7 @@ class KeepScores(lightning.Callback):
         """Keep them where nothing was better."""
         keep = next(callback for callback in _callbacks(trainer) if isinstance(callback, KeepCheckpoints))
         if keep.best_step == trainer.global_step:
-            write_text(scores_file(self._run), json.dumps(self._found) + "\n")
+            write_checked(scores_file(self._run), (json.dumps(self._found) + "\n").encode())
 
 
 def _callbacks(trainer: lightning.Trainer) -> list[lightning.Callback]:

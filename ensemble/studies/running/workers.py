@@ -31,7 +31,6 @@ from ensemble.studies.running.trials import (
     TrialFailedError,
     WorkerContext,
     process_start,
-    read_outcome,
     run_trial,
     this_process,
 )
@@ -48,6 +47,7 @@ from ensemble.studies.storage.connection import (
     refuse_full,
     retry,
 )
+from ensemble.studies.storage.folders import read_outcome
 from ensemble.studies.storage.records import FOLDER, Trial, open_part, records
 
 HOPELESS = 3

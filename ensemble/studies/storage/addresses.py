@@ -7,8 +7,8 @@ from pathlib import Path
 import sqlalchemy
 import sqlalchemy.exc
 
-from ensemble.runs.files import write_text
 from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.places import at_home
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.storage.folders import StudyFolder
@@ -57,7 +57,7 @@ def keep_address(url: str, folder: StudyFolder) -> None:
     if url == _own_file(folder):
         folder.storage.unlink(missing_ok=True)
     else:
-        write_text(folder.storage, json.dumps({"address": _without_password(url)}) + "\n")
+        write_checked(folder.storage, (json.dumps({"address": _without_password(url)}) + "\n").encode())
 
 
 def has_password(url: str) -> bool:
@@ -129,8 +129,8 @@ def _kept_address(folder: StudyFolder) -> str | None:
     if not folder.storage.is_file():
         return None
     try:
-        return str(json.loads(folder.storage.read_text(encoding="utf-8"))["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return str(json.loads(read_bytes(folder.storage))["address"])
+    except (ValueError, KeyError, TypeError) as error:
         refuse_unreadable(folder.storage, error)
         raise SettingsError(
             f"{folder.storage}: expected the address of a storage, and it cannot be read ({error}). "

@@ -2,21 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics.formulas import METRICS
 from ensemble.runs.claims import differing_keys
+from ensemble.runs.refusals import DamagedError
+from ensemble.runs.verify import Complaint
 from ensemble.settings.trees import SettingsError, read_yaml
 from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import COSTS, StudySettings
 from ensemble.studies.storage.addresses import EXPECTED, shown_url
 from ensemble.studies.storage.connection import existing_storage
+from ensemble.studies.storage.folders import StudyFolder, outcome_file, read_outcome
 
 OVER_QUOTA, REASON, SPENT, SECONDS, FOLDER = "surplus", "reason", "spent", "seconds", "folder"
 """Names of what trials tell beside their values."""
@@ -102,21 +107,32 @@ def defined(study: StudySettings) -> dict[str, Any]:
 
 
 def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:
-    """Every trial of every arm that has been begun."""
-    known = set(optuna.get_all_study_names(storage))
-    found: list[Trial] = []
-    for arm in arms_of(study):
-        if part_name(study, arm) in known:
-            part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
-            found += records(arm, part)
+    """Every trial of every arm that has been begun.
+
+    Raises:
+        ValueError: What the storage holds is no trials.
+    """
+    arms, found = arms_of(study), []
+    try:
+        known = set(optuna.get_all_study_names(storage))
+        for arm in arms:
+            if part_name(study, arm) in known:
+                part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
+                found += records(arm, part)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        where = shown_url(storage.url) if isinstance(storage, RDBStorage) else study.name
+        raise ValueError(
+            f"{where}: the trials are damaged ({type(error).__name__}: {error}); bring them back from a copy"
+        ) from error
     return found
 
 
-def begun_trials(study: StudySettings, url: str) -> list[Trial]:
+def begun_trials(study: StudySettings, url: str, folder: StudyFolder) -> list[Trial]:
     """The trials at an address for those who only look at them: nothing is made there.
 
     Raises:
         SettingsError: The study has no trial there.
+        ValueError: A trial is not told there as its outcome in the folder of the study has it.
         StorageDownError: The storage does not answer.
     """
     storage = existing_storage(url, study.storage)
@@ -126,7 +142,43 @@ def begun_trials(study: StudySettings, url: str) -> list[Trial]:
             f"{shown_url(url)}: {study.name} has no trial there. Name the storage that its trials were run with "
             f"(--storage {EXPECTED}), or run them: python -m ensemble.study run FILE"
         )
+    for complaint in filter(None, (differing(trial, folder) for trial in found)):
+        raise ValueError(complaint.told)
     return found
+
+
+def differing(trial: Trial, folder: StudyFolder) -> Complaint | None:
+    """What is wrong with a trial that is not told in the storage as its outcome has it, which is written first.
+
+    Raises:
+        DamagedError: The outcome itself is not as it was written.
+    """
+    run = folder.trial(trial.arm, trial.folder)
+    found = read_outcome(run) if trial.state in ("complete", "pruned") else None
+    if found is None:
+        return None
+    told = {
+        "state": trial.state,
+        "values": [*trial.values],
+        "params": {**trial.numbers},
+        "attributes": {key: trial.frozen.user_attrs.get(key) for key in found["attributes"]},
+        "constraints": {key: trial.frozen.constraints.get(key) for key in found["constraints"]},
+    }
+    wrong = [key for key, value in told.items() if found.get(key, value) != value]
+    if not wrong:
+        return None
+    at = ", ".join(f"{key}: {told[key]} found, {found[key]} expected by {outcome_file(run)}" for key in wrong)
+    path = folder.database if folder.database.is_file() else folder.folder
+    error = DamagedError(path, f"trial {trial.number} of {trial.arm}: {at}")
+    mend = _values_back(folder.database, trial, found["values"]) if wrong == ["values"] and path.is_file() else ""
+    return Complaint(path, str(error), mend=mend or f"# bring the trials of {folder.folder} back from a copy")
+
+
+def _values_back(database: Path, trial: Trial, values: Sequence[float]) -> str:
+    rows = [(value, trial.frozen._trial_id, objective) for objective, value in enumerate(values)]
+    change = "UPDATE trial_values SET value = ? WHERE trial_id = ? AND objective = ?"
+    code = f"import sqlite3; c = sqlite3.connect({str(database)!r}); c.executemany({change!r}, {rows!r}); c.commit()"
+    return shlex.join(["python", "-c", code])
 
 
 def records(arm: Arm, part: optuna.Study) -> list[Trial]:
