@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from base_learners.contract import DepthPrediction
 from ensemble.data.loaders import Batch
-from ensemble.training.groups import ParameterGroup, encoder_and_decoder
+from ensemble.training.optimisation.groups import ParameterGroup, encoder_and_decoder
 from ensemble.training.tasks import Losses
 
 META = "meta"

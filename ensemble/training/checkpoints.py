@@ -15,7 +15,7 @@ from ensemble.runs.paths import Run
 from ensemble.runs.refusals import refuse_unreadable
 from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.schema import TrainingSettings
-from ensemble.training.budget import Budget
+from ensemble.training.optimisation.budget import Budget
 from ensemble.training.weights import save_weights
 
 

@@ -23,11 +23,11 @@ from ensemble.runs.seals import write_result
 from ensemble.runs.stopping import held_back
 from ensemble.settings.schema import TrainingSettings
 from ensemble.settings.trees import SettingsError
-from ensemble.training.budget import Budget, Now
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
 from ensemble.training.networks import sealed_weights
+from ensemble.training.optimisation.budget import Budget, Now
+from ensemble.training.optimisation.schedule import SHAPE, climb, cycle
 from ensemble.training.range_test import RangeCurve, steepest_fall
-from ensemble.training.schedule import SHAPE, climb, cycle
 from ensemble.training.stopping import StopWhereSafe, as_stopped
 from ensemble.training.tasks import DepthTask
 from ensemble.training.trackers.log import EpochLines, JsonLinesLogger

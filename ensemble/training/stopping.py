@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from ensemble.runs.paths import Run
 from ensemble.runs.stopping import SIGNALS, Stopped, answer_signals, stop_asked
 from ensemble.settings.schema import TrainingSettings
-from ensemble.training.budget import Budget
+from ensemble.training.optimisation.budget import Budget
 
 VALIDATION = "epoch_loop.val_loop.batch_progress"
 """Where a checkpoint of Lightning counts the batches of the validation scenes."""

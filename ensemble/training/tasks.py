@@ -13,9 +13,9 @@ from ensemble.data.loaders import Batch
 from ensemble.metrics.formulas import image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare
 from ensemble.settings.schema import TrainingSettings
-from ensemble.training.gradients import Clip, check_parts, clip_parts, gradient_norms
-from ensemble.training.groups import Groups, encoder_and_decoder, trainable_groups
-from ensemble.training.schedule import SHAPE, one_cycle
+from ensemble.training.optimisation.gradients import Clip, check_parts, clip_parts, gradient_norms
+from ensemble.training.optimisation.groups import Groups, encoder_and_decoder, trainable_groups
+from ensemble.training.optimisation.schedule import SHAPE, one_cycle
 from ensemble.training.score_sums import ScoreSums
 
 Forward = Callable[[nn.Module, Batch], Any]

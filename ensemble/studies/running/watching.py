@@ -13,8 +13,8 @@ from ensemble.runs.paths import Run
 from ensemble.runs.seals import write_checked
 from ensemble.studies.storage.connection import DOWN
 from ensemble.studies.storage.folders import scores_file
-from ensemble.training.budget import Budget
 from ensemble.training.checkpoints import KeepCheckpoints
+from ensemble.training.optimisation.budget import Budget
 
 BUCKET = 5
 """Percent of the budget; trials are compared at multiples of it, because no two are looked at the same moment."""

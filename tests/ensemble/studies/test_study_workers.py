@@ -39,7 +39,7 @@ from ensemble.studies.running.watching import ReportValues
 from ensemble.studies.storage.connection import StorageDownError, mend_journal, open_storage
 from ensemble.studies.storage.folders import outcome_file
 from ensemble.studies.storage.records import open_part
-from ensemble.training.budget import Budget
+from ensemble.training.optimisation.budget import Budget
 
 JOURNAL_LINES = b'{"op_code":0}\n{"op_code":1}\n'
 

@@ -14,7 +14,7 @@ from ensemble.runs.paths import Run
 from ensemble.training import fit as engine
 from ensemble.training.checkpoints import read_checkpoint
 from ensemble.training.fit import fit
-from ensemble.training.schedule import one_cycle
+from ensemble.training.optimisation.schedule import one_cycle
 from ensemble.training.tasks import DepthTask
 from ensemble.training.weights import read_weights
 
