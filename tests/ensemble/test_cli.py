@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -56,6 +57,26 @@ def test_an_unknown_command_is_answered_with_the_known_ones(tool: str):
         f"error: unknown command '{first}z'; did you mean '{first}'? Known: {', '.join(sorted(COMMANDS[tool]))}.\n"
     )
     assert call(tool, "--zzz").status == 2
+
+
+def test_one_name_leads_to_every_tool(job: Job):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def stackdepth(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ensemble", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    shown = stackdepth()
+    assert (shown.returncode, shown.stderr, shown.stdout) == (0, "", stackdepth("--help").stdout)
+    assert all(f"\n  {tool} " in shown.stdout for tool in (*COMMANDS, *SINGLE_COMMANDS))
+    assert re.fullmatch(r"stackdepth \d+\.\d+\.\d+\n", stackdepth("--version").stdout)
+    answer = stackdepth("meto", "fit")
+    assert answer.returncode == 2
+    assert "unknown tool 'meto'; did you mean 'meta'?" in answer.stderr
+    assert stackdepth("meta", "fitt").returncode == 2
+    ours = stackdepth("base", "verify", "--json", "--cache-dir", job.cache)
+    assert ours.returncode == 0
+    assert json.loads(ours.stdout) == json.loads(typed("base", "verify", "--json", "--cache-dir", job.cache).stdout)
 
 
 def test_the_first_line_names_the_data(job: Job):
