@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ensemble import options
-from ensemble.console import print_json, results
+from ensemble.console import messages, print_json, results
 from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import GENERATED
 from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
@@ -96,8 +96,7 @@ def pack(
 
 
 def _progress(title: str) -> "Progress":
-    """A progress bar on stderr that leaves nothing behind."""
-    from rich.console import Console
+    """A progress bar on stderr that leaves nothing behind, and none where there is no terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
@@ -105,8 +104,9 @@ def _progress(title: str) -> "Progress":
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=messages,
         transient=True,
+        disable=not messages.is_terminal,
     )
 
 
