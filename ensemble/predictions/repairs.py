@@ -74,7 +74,9 @@ def _summed_again(beside: Path) -> str:
 def _made_again(folder: Path, names: set[str], outputs: Outputs) -> Iterator[tuple[int, str]]:
     kind, *parts = folder.relative_to(outputs.root).parts
     removal = shlex.join(["rm", "-f", *(str(folder / name) + end for name in sorted(names) for end in ("", SUFFIX))])
-    if kind == "studies" and not names & set(_TRAINED):
+    if kind == "studies" and "settings.json" in names:
+        yield _SCORES, f"# bring {folder} back from a copy, or run the study under another name"
+    elif kind == "studies" and not names & set(_TRAINED):
         yield _FILES, removal
         yield _SCORES, "# python -m ensemble.study run FILE writes again what it needs"
     elif kind == "reports":

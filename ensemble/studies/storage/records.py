@@ -165,8 +165,8 @@ def differing(trial: Trial, folder: StudyFolder) -> Complaint | None:
         "constraints": {key: trial.frozen.constraints.get(key) for key in found["constraints"]},
     }
     wrong = [key for key, value in told.items() if found.get(key, value) != value]
-    if not wrong:
-        return None
+    if not wrong or ("attributes" in wrong and found.get("number") != trial.number):
+        return None  # a trial that was run again on another machine has told what is found there
     at = ", ".join(f"{key}: {told[key]} found, {found[key]} expected by {outcome_file(run)}" for key in wrong)
     path = folder.database if folder.database.is_file() else folder.folder
     error = DamagedError(path, f"trial {trial.number} of {trial.arm}: {at}")
