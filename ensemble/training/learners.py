@@ -16,7 +16,7 @@ from ensemble.runs.claims import claim, is_complete
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.fit import fit, lr_range
-from ensemble.training.networks import build_learner
+from ensemble.training.networks import build_learner, check_learner
 from ensemble.training.tasks import DepthTask, Losses
 from ensemble.training.trackers.weights_and_biases import wandb_logger
 
@@ -51,6 +51,8 @@ def train_learner(
     if settings.fold is not None:
         model = fold_model(settings.fold)
     run = outputs.learner_run(settings.experiment, settings.learner, model)
+    if not run.settings.is_file():
+        check_learner(settings)
     experiment = open_experiment(outputs, settings)
     sources = experiment.sources(settings.fold)
     if is_complete(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):

@@ -44,6 +44,15 @@ def build_learner(settings: LearnerSettings) -> nn.Module:
     return learner.network(encoder, max_depth=settings.data.max_depth, **settings.network)
 
 
+def check_learner(settings: LearnerSettings) -> None:
+    """Refuse a network that cannot be built before anything is written; pretrained weights are not fetched for it.
+
+    Raises:
+        SettingsError: There is no such encoder, file of weights or argument.
+    """
+    build_learner(unloaded(settings) if settings.encoder.weights == "imagenet" else settings)
+
+
 @_named()
 def build_stack(settings: StackSettings) -> MetaUNet:
     """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""

@@ -231,4 +231,5 @@ def test_what_cannot_be_trained_claims_no_run(mistake: str, told: str, tiny: Pat
     answer = call(*words, "--set", mistake)
     assert (answer.status, told in answer.err) == (2, True), answer.err
     assert not list(tmp_path.rglob("settings.json"))
+    assert "encoder" not in mistake or not list(tmp_path.rglob("*.json")), "not even how scenes are divided"
     done(*words)
