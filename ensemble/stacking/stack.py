@@ -57,6 +57,7 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     again = outputs.command("meta", "fit", "--resume", str(run.folder))
     if not run.result.is_file():
         raise ValueError(f"{run.folder}: the fit is not complete.\nRun: {again}")
+    run.read_result()  # refused where it is damaged
     learners = level_zero_of(settings, outputs, run)
     folds = read_folds(outputs.folds(settings.experiment))
     frozen = rests_on(learners) if settings.mode == "frozen" else {}
