@@ -3,12 +3,13 @@
 import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ensemble.predictions.store.verify import CheckedStore, filling
 from ensemble.runs.paths import FULL, Outputs, Run, model_options
 from ensemble.runs.refusals import DamagedError
-from ensemble.runs.seals import RESULT, SUFFIX, checksums, read
+from ensemble.runs.seals import RESULT, SUFFIX, checksums, digest, read, sealed_files
 from ensemble.runs.verify import NEEDED, CheckedRun, Complaint
 from ensemble.settings.layers import known_learners
 
@@ -27,7 +28,7 @@ def repairs(stores: Iterable[CheckedStore], runs: Iterable[CheckedRun], outputs:
     for shard in (shard for store in stores for shard in store.damaged):
         last = shard.complaint.splitlines()[-1]
         ranked.append((_ROWS, last if last.startswith("rm ") else f"# {last}"))
-    return [line for _, line in sorted(ranked, key=lambda each: each[0])]
+    return list(dict.fromkeys(line for _, line in sorted(ranked, key=lambda each: each[0])))
 
 
 def _mending(run: CheckedRun, outputs: Outputs) -> Iterator[tuple[int, str]]:
@@ -46,10 +47,14 @@ def _mending(run: CheckedRun, outputs: Outputs) -> Iterator[tuple[int, str]]:
 
 def _bit_back(complaint: Complaint) -> str:
     """The command that turns one bit back; empty where more than one is wrong, or where trying takes long."""
-    path = complaint.path
+    path, known = complaint.path, set[str]()
+    with suppress(FileNotFoundError, DamagedError):  # a checksum that is damaged leaves that in the seal
+        known |= {each for _, sums in checksums(path, {}) for each in sums}
+    with suppress(FileNotFoundError, DamagedError):
+        known |= {*sealed_files(path.parent).get(path.name, ())}
     try:
-        content, known = read(path), {each for _, sums in checksums(path) for each in sums}
-    except (FileNotFoundError, DamagedError):
+        content = read(path)
+    except FileNotFoundError:
         return ""
     before = hashlib.sha256()
     for at, byte in enumerate(content if known and len(content) <= _SMALL else b""):
@@ -58,17 +63,24 @@ def _bit_back(complaint: Complaint) -> str:
             tried = before.copy()
             tried.update(right + content[at + 1 :])
             if tried.hexdigest() in known:
-                place = shlex.quote(str(path))
-                return f"printf '\\{right[0]:03o}' | dd of={place} bs=1 seek={at} conv=notrunc status=none"
+                return _with_byte(path, at, right[0])
         before.update(content[at : at + 1])
     return ""
+
+
+def _with_byte(path: Path, at: int, right: int) -> str:
+    return f"printf '\\{right:03o}' | dd of={shlex.quote(str(path))} bs=1 seek={at} conv=notrunc status=none"
 
 
 def _summed_again(beside: Path) -> str:
     file = beside.with_suffix("")
     if (beside.parent / RESULT).is_file():
         return shlex.join(["rm", str(beside)])  # the seal knows the sum
-    return f"(cd {shlex.quote(str(file.parent))} && sha256sum {file.name} > {beside.name})"
+    right, found = f"{digest(read(file))}  {file.name}".encode(), read(beside)
+    wrong = [at for at, byte in enumerate(right) if found[at : at + 1] != bytes([byte])]
+    if len(wrong) == 1:
+        return _with_byte(beside, wrong[0], right[wrong[0]])
+    return f"# {file} and its checksum may both be damaged: compare them with a copy"
 
 
 def _made_again(folder: Path, names: set[str], outputs: Outputs) -> Iterator[tuple[int, str]]:
@@ -111,7 +123,7 @@ def _trained_again(
         yield rank, shlex.join(["rm", "-r", str(run.folder)])
         yield rank, _begun_again(stack, parts, outputs)
     elif names & set(NEEDED) or {RESULT, run.last.name} <= names:
-        yield rank, f"{again} --fresh"
+        yield rank, outputs.command(*words, "--resume", str(run.folder), "--fresh")
     else:
         yield _FILES, removal
         if RESULT in names or not run.result.is_file():

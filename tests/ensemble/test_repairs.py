@@ -59,8 +59,14 @@ def cache(job: Job, tmp_path: Path) -> Path:
 def test_one_bit_is_turned_back(cache: Path):
     twin = contents(cache)
     small = [
-        *("folds.json", "folds.json.sha256", "bts/full/settings.json", "bts/fold-1/sources.json", "meta-d/scores.json"),
-        *("bts/full/settings.json.sha256", "meta-d/settings.json", "meta-d/uncertainty.json", "bts/full/log.jsonl"),
+        *(
+            "folds.json",
+            "adabins/full/sources.json.sha256",
+            "bts/full/settings.json",
+            "bts/fold-1/sources.json",
+            "meta-d/scores.json",
+        ),
+        *("ldrn/full/settings.json.sha256", "meta-d/settings.json", "meta-d/uncertainty.json", "bts/full/log.jsonl"),
         *("other/fold-0/settings.json", "other/fold-1/result.json", "bts/full/scores.json"),
     ]
     for seed, name in enumerate(small):

@@ -54,7 +54,7 @@ MOMENTS = {
     "meta fit": (DepthTask, "training_step", 1),
     "base cache": (predict, "predict_depth", 1),
     "base import": (import_depth, "resized", 2),
-    "report": (writing, "write_text", 2),
+    "report": (writing, "write_sealed", 2),
 }
 
 
