@@ -269,7 +269,7 @@ def _fitting_from(folder: Path, stack: Stack, height: int, repeats: int) -> dict
         with PredictionWriter(folder / name, identity, frames, size=size, max_depth=10.0, mend="") as writer:
             for frame, depth in zip(frames, depths[:, index], strict=True):
                 writer.append(frame, depth)
-        readers.append(PredictionReader(folder / name, identity, frames, size=size, max_depth=10.0))
+        readers.append(PredictionReader(folder / name, identity, frames, size=size, max_depth=10.0, mend=""))
     stack.meta.train()
     image = image.contiguous(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(stack.meta.parameters())
