@@ -5,6 +5,7 @@ Deviations: 1x1 convolutions are not padded; the query product and the convoluti
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,17 +21,7 @@ from base_learners.losses import bin_chamfer_loss, resize_like, scale_invariant_
 class BinTransformer(nn.Module):
     """The mini-ViT: patches of the decoded map become one vector of bin widths and the queries of the mixture.
 
-    Args:
-        channels: Width of the map and of every token.
-        bins: Bins of the depth range.
-        queries: Tokens after the first that serve as 1x1 kernels.
-        patch_size: Height and width of a patch, in pixels of the map.
-        positions: Learned position vectors; longer sequences interpolate them.
-        layers: Transformer layers.
-        heads: Attention heads.
-        feedforward: Hidden width of a transformer layer.
-        hidden: Hidden width of the perceptron that divides the range.
-        dropout: Of the transformer layers.
+    Arguments are those of ``AdaBins``; ``channels`` is its ``embedding``.
     """
 
     def __init__(
@@ -54,12 +45,8 @@ class BinTransformer(nn.Module):
         self.patch_size = patch_size
         self.patches = nn.Conv2d(channels, channels, patch_size, stride=patch_size)
         self.positions = nn.Parameter(torch.rand(positions, channels))
-        self.layers = nn.Sequential(
-            *(
-                nn.TransformerEncoderLayer(channels, heads, feedforward, dropout, batch_first=True)
-                for _ in range(layers)
-            )
-        )
+        make_layer = partial(nn.TransformerEncoderLayer, channels, heads, feedforward, dropout, batch_first=True)
+        self.layers = nn.Sequential(*(make_layer() for _ in range(layers)))
         self.widths = nn.Sequential(
             nn.Linear(channels, hidden),
             nn.LeakyReLU(),
@@ -71,11 +58,7 @@ class BinTransformer(nn.Module):
     def forward(
         self, features: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b bins"], Float[Tensor, "b queries c"]]:
-        """Unnormalised bin widths and query kernels.
-
-        Raises:
-            ValueError: The map has fewer patches than queries and the bin token need.
-        """
+        """Unnormalised bin widths and query kernels; a map of fewer patches than these need is refused."""
         self._check_size(features.shape[-2], features.shape[-1])
         tokens = self.patches(features).flatten(2).transpose(1, 2)
         tokens = self.layers(tokens + self._positions(tokens.shape[1]))
@@ -110,7 +93,6 @@ class AdaBins(nn.Module):
     """Image to metres by adaptive bins.
 
     Args:
-        encoder: The pyramid of features.
         max_depth: Metres; upper end of the last bin.
         min_depth: Metres; lower end of the first bin.
         widths: Channels of the bottleneck and of the decoder at strides 16, 8, 4 and 2.
@@ -119,8 +101,6 @@ class AdaBins(nn.Module):
         queries: Tokens that serve as 1x1 kernels on the map.
         patch_size: Height and width of a patch at stride 2.
         positions: Learned position vectors.
-        layers: Transformer layers.
-        heads: Attention heads.
         feedforward: Hidden width of a transformer layer.
         hidden: Hidden width of the perceptron that divides the range.
         dropout: Of the transformer layers.
@@ -176,11 +156,7 @@ class AdaBins(nn.Module):
             initialise(part)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
-        """Depth at the image's size, with the centres of the image's bins.
-
-        Raises:
-            ValueError: The image is too small for the number of queries.
-        """
+        """Depth at the image's size, with the centres of its bins; refuses images too small for so many queries."""
         features = self.embed(self._decode(image))
         logits, queries = self.transformer(features)
         with full_precision(image):
@@ -227,15 +203,7 @@ def adabins_loss(
     scale: float = 10.0,
     chamfer_weight: float = 0.1,
 ) -> Mapping[str, Tensor]:
-    """Scale-invariant log error, and the distance between bin centres and measured depths.
-
-    Args:
-        prediction: With bin centres.
-        target: Metres; read only where ``valid`` is true.
-        valid: Pixels that have a measurement.
-        mean_weight: Share of the squared mean log error that is forgiven.
-        scale: Factor of the log error.
-        chamfer_weight: Factor of the distance between centres and depths.
+    """Scale-invariant log error, and ``chamfer_weight`` times the distance between bin centres and measured depths.
 
     Raises:
         ValueError: No pixel is valid, or the prediction has no bin centres.

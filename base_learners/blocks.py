@@ -18,15 +18,7 @@ def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
 
 
 class SeparableConv(nn.Sequential):
-    """Depthwise 3x3, BN, first activation, pointwise 1x1, and BN with the second activation where asked for.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        first: Makes the activation between the two convolutions.
-        second: Makes the last activation.
-        norm: Whether the pointwise convolution is followed by BN.
-    """
+    """Depthwise 3x3, BN, ``first`` activation, pointwise 1x1, and BN and ``second`` activation where asked for."""
 
     def __init__(
         self,
@@ -37,17 +29,14 @@ class SeparableConv(nn.Sequential):
         second: Activation | None = None,
         norm: bool = True,
     ) -> None:
-        layers = [
+        super().__init__(
             nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
             nn.BatchNorm2d(inputs),
             first(),
             nn.Conv2d(inputs, outputs, 1, bias=False),
-        ]
-        if norm:
-            layers.append(nn.BatchNorm2d(outputs))
-        if second is not None:
-            layers.append(second())
-        super().__init__(*layers)
+            *([nn.BatchNorm2d(outputs)] if norm else []),
+            *([second()] if second is not None else []),
+        )
 
 
 def upsample_to(x: Float[Tensor, "b c h w"], like: Tensor, *, mode: str = "bilinear") -> Float[Tensor, "b c H W"]:

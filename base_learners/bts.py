@@ -25,13 +25,7 @@ Separable = partial(SeparableConv, first=nn.ReLU, second=nn.ELU)
 
 
 class Upscale(nn.Module):
-    """A separable convolution, nearest upsampling to a given map, and BN where asked for.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        norm: Whether BN follows.
-    """
+    """A separable convolution, nearest upsampling to a given map, and BN where asked for (``norm``)."""
 
     def __init__(self, inputs: int, outputs: int, *, norm: bool = True) -> None:
         super().__init__()
@@ -44,15 +38,7 @@ class Upscale(nn.Module):
 
 
 class DilatedBranch(nn.Sequential):
-    """One rate of the dense pyramid: 1x1, then a dilated dense 3x3.
-
-    Args:
-        inputs: Channels in.
-        hidden: Channels between the two convolutions.
-        outputs: Channels out.
-        rate: Dilation.
-        norm: Whether BN comes first.
-    """
+    """One rate of the dense pyramid: BN (``norm``), 1x1 to ``hidden`` channels, then a dense 3x3 with that dilation."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, *, rate: int, norm: bool) -> None:
         super().__init__(
@@ -78,7 +64,6 @@ class BTS(nn.Module):
     """Image to metres by local planar guidance.
 
     Args:
-        encoder: The pyramid of features.
         max_depth: Metres; the largest depth.
         min_depth: Metres; the smallest depth.
         adaptor: Channels that the deepest map is brought to.
@@ -181,12 +166,9 @@ def local_planar_guidance(coefficients: Float[Tensor, "b 3 h w"], *, cell: int) 
 def plane_depth(
     normal: Float[Tensor, "b 3 h w"], distance: Float[Tensor, "b 1 h w"], *, cell: int
 ) -> Float[Tensor, "b 1 H W"]:
-    """Depth, in the unit of ``distance``, at every pixel of cells that each hold one plane.
+    """Depth, in the unit of ``distance`` from the camera, at every pixel of cells that each hold one plane.
 
-    Args:
-        normal: Unit normals.
-        distance: From the camera to the plane.
-        cell: Height and width of a cell, in pixels.
+    Normals have length 1; a cell is so many pixels high and wide.
 
     Source: Lee et al. 2019, eq. 2.
     """
@@ -206,14 +188,7 @@ def bts_loss(
     mean_weight: float = 0.85,
     scale: float = 10.0,
 ) -> Mapping[str, Tensor]:
-    """Scale-invariant log error.
-
-    Args:
-        prediction: Depth in metres.
-        target: Metres; read only where ``valid`` is true.
-        valid: Pixels that have a measurement.
-        mean_weight: Share of the squared mean log error that is forgiven.
-        scale: Factor of the log error.
+    """Scale-invariant log error; ``mean_weight`` and ``scale`` are its arguments.
 
     Raises:
         ValueError: No pixel is valid.

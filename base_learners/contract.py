@@ -11,12 +11,7 @@ from base_learners.encoders.pyramid import FIVE, Pyramid
 
 @dataclass(frozen=True)
 class DepthPrediction:
-    """What a learner's network returns for a batch of images.
-
-    Attributes:
-        depth: Metres, at the size of the input image.
-        bin_centres: Metres, ascending; only for networks that classify depth into bins.
-    """
+    """What a network returns: metres at the size of the input, and ascending centres of bins (metres) if any."""
 
     depth: Float[Tensor, "b 1 h w"]
     bin_centres: Float[Tensor, "b bins"] | None = None
@@ -26,7 +21,10 @@ Network = Callable[..., nn.Module]
 """Builds the network: ``network(encoder, max_depth=..., **arguments)``; YAML holds every argument's default."""
 
 LossRecipe = Callable[..., Mapping[str, Tensor]]
-"""``loss(prediction, target, valid, **arguments)`` -> named terms, already weighted; their sum is minimised."""
+"""``loss(prediction, target, valid, **arguments)`` -> named terms, already weighted; their sum is minimised.
+
+Depth is metres; the target is read only where ``valid`` is true, and a ``ValueError`` says that no pixel is.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,6 @@ class BaseLearner:
     Attributes:
         name: Key in ``LEARNERS`` and name of its YAML file in ``configs/base``.
         title: Name as in its paper.
-        network: Builds the network around an encoder.
-        loss: Its own loss recipe.
         needs: What its network asks of the encoder that it is given.
     """
 

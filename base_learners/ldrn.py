@@ -70,14 +70,7 @@ def head(width: int, *, smallest: int) -> nn.Sequential:
 
 
 class Context(nn.Module):
-    """Dilated branches, each reading all before it, and their join.
-
-    Args:
-        inputs: Channels in.
-        width: Channels of the reduced input; branches have half of it.
-        outputs: Channels out.
-        rates: Dilations.
-    """
+    """Dilated branches of half the ``width``, each reading the reduced input and all before it, and their join."""
 
     def __init__(self, inputs: int, width: int, outputs: int, *, rates: Sequence[int]) -> None:
         super().__init__()
@@ -100,11 +93,7 @@ class Context(nn.Module):
 class Level(nn.Module):
     """One level of the depth pyramid: features of the level above, a skip, and the residuals give a residual.
 
-    Args:
-        inputs: Channels of the level above.
-        skip: Channels of the encoder's map; 0 for the level of the image.
-        width: Channels of this level.
-        interpolate: Whether the upsampling comes ``before`` or ``after`` the first convolution.
+    ``skip`` is 0 channels at the level of the image; upsampling comes ``before`` or ``after`` the first convolution.
     """
 
     def __init__(self, inputs: int, skip: int, width: int, *, interpolate: str) -> None:
@@ -118,14 +107,7 @@ class Level(nn.Module):
     def forward(
         self, x: Tensor, skip: Tensor | None, coarser: Float[Tensor, "b 1 h w"], edges: Float[Tensor, "b 3 H W"]
     ) -> tuple[Tensor, Float[Tensor, "b 1 H W"]]:
-        """Features and the depth residual of this level.
-
-        Args:
-            x: Features of the level above.
-            skip: The encoder's map, absent at the level of the image.
-            coarser: Residual of the level above.
-            edges: Laplacian residual of the image.
-        """
+        """Features and depth residual, from those above, the encoder's map and the image's Laplacian residual."""
         x = self.up(upsample_to(x, edges)) if self.before else upsample_to(self.up(x), edges)
         if skip is not None:
             x = torch.cat([x, skip], dim=1)
@@ -138,17 +120,14 @@ class LDRN(nn.Module):
     """Image to metres by a Laplacian pyramid of depth residuals.
 
     Args:
-        encoder: The pyramid of features.
         max_depth: Metres; depth lies strictly below.
         adaptor: Channels that the deepest map is brought to.
         context: Channels between the adaptor and the dilated branches.
-        widths: Channels at strides 32, 16, 8, 4 and 2; stride 1 has those of stride 2.
+        widths: Channels at strides 32, 16, 8, 4 and 2; stride 1 has those of stride 2; more
+            than 4 each, since 4 are residuals.
         rates: Dilations of the branches at stride 32.
         interpolate: ``before`` the first convolution of a level as in the published study, or ``after`` it, which needs
             30 % fewer multiply-adds.
-
-    Raises:
-        ValueError: ``interpolate`` is neither, or a width leaves no channel beside the four residuals.
     """
 
     def __init__(
@@ -195,9 +174,7 @@ class LDRN(nn.Module):
 def laplacian_pyramid(image: Float[Tensor, "b c h w"], sizes: Sequence[tuple[int, int]]) -> tuple[list[Tensor], Tensor]:
     """What each size of an image holds that the next coarser one does not, finest first, and the coarsest image.
 
-    Args:
-        image: The finest size.
-        sizes: Heights and widths of the coarser ones.
+    ``sizes`` are heights and widths of the coarser ones.
 
     Source: Burt and Adelson 1983; bilinear interpolation in place of their kernel.
     """
@@ -231,13 +208,7 @@ def ldrn_loss(
 ) -> Mapping[str, Tensor]:
     """Scale-invariant log error and, where asked for, the error of depth edges.
 
-    Args:
-        prediction: Depth in metres.
-        target: Metres; read only where ``valid`` is true.
-        valid: Pixels that have a measurement.
-        mean_weight: Share of the squared mean log error that is forgiven.
-        scale: Factor of the log error.
-        gradient_weight: Factor of the Sobel gradient error; 0.1 in the original, for depth without holes.
+    ``gradient_weight`` is the factor of the Sobel gradient error; 0.1 in the original, for depth without holes.
 
     Raises:
         ValueError: No pixel is valid.

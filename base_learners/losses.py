@@ -1,4 +1,4 @@
-"""Losses on depth maps: pure functions of float32 metres that never read a pixel without a measurement."""
+"""Losses on depth maps: pure functions of float32 metres, of which only pixels with a measurement are read."""
 
 import torch
 import torch.nn.functional as F
@@ -59,11 +59,6 @@ def bin_chamfer_loss(
 
     Mean over the depths and mean over the centres are added; then the mean over the images that have a measurement.
 
-    Args:
-        centres: Metres, ascending.
-        target: Measured depth in metres; read only where ``valid`` is true.
-        valid: Pixels that have a measurement.
-
     Raises:
         ValueError: No pixel is valid, or the shapes differ.
 
@@ -88,11 +83,6 @@ def sobel_gradient_loss(
 
     Read where all nine pixels of a window are valid; zero where there is no such window.
 
-    Args:
-        predicted: Depth in metres.
-        target: Measured depth in metres; read only where ``valid`` is true.
-        valid: Pixels that have a measurement.
-
     Raises:
         ValueError: The shapes differ.
 
@@ -109,11 +99,7 @@ def sobel_gradient_loss(
 
 
 def check_shapes(predicted: Tensor, target: Tensor, valid: Tensor) -> None:
-    """Refuse maps that PyTorch would broadcast or misread.
-
-    Raises:
-        ValueError: The three shapes differ, or the mask is not boolean.
-    """
+    """Refuse maps that PyTorch would broadcast or misread: of different shapes, or with a mask that is not boolean."""
     if not predicted.shape == target.shape == valid.shape:
         raise ValueError(
             f"loss: predicted {tuple(predicted.shape)}, target {tuple(target.shape)} and valid {tuple(valid.shape)} "

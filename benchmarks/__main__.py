@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import allocator, caching, evaluate, growth, loading, networks, startup, studies
+from benchmarks import allocator, caching, checking, evaluate, growth, loading, networks, startup, studies
 from benchmarks.tables import only_show
 
 
@@ -13,6 +13,7 @@ def main() -> None:
     evaluate.main(before=None, cache=None, stacks="meta-d", repeats=1)
     loading.main(root=None, scenes=4, repeats=3)
     caching.main(predictions=None, frames=12, network_frames=1, repeats=2)
+    checking.main(repeats=3)
     growth.main(small=200, large=2000, repeats=1)
     studies.main(trials=2)
     allocator.main(learner="bts", repeats=1)

@@ -20,6 +20,7 @@ from ensemble.evaluation.results.scores import SCHEMA, Scores, write_per_image, 
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.metrics.protocols import EvalProtocol
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
+from ensemble.predictions.store.shards import is_intact, shard_paths
 from ensemble.report.writing import write_report
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs, Run
@@ -132,7 +133,8 @@ def measure(count: int) -> dict[str, float]:
         for index in generator.permutation(count):
             reader.read(ids[index])
         stage("read")
-        damaged_shards(place)
+        for path in shard_paths(place):
+            is_intact(path)
         stage("verify")
         scores = _scored(reader, ids, base, Run(place / "evaluation"))
         stage("evaluate")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+from ensemble.runs.stopping import end_plainly
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -10,6 +13,9 @@ if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack
 
 __all__ = ["load"]
+
+if sys.argv[0] == "-m":  # a command line is about to be imported, which takes as long as some commands
+    end_plainly()
 
 
 def load(

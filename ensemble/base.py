@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -11,19 +11,17 @@ from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
-from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved, stored_settings
-from ensemble.settings.schema import NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
+from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved
+from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
+from ensemble.settings.units import PER_METRE, ROTATED, known_unit
 
 app = options.application("Base learners: adabins, bts, ldrn.")
 
-ROLES: dict[str, Literal["fit", "validation", "test", "oof"]] = {
-    "fit": "fit",
-    "validation": "validation",
-    "test": "test",
-    "oof": "oof",
-}
+Role = Literal["fit", "validation", "test", "oof"]
+ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 Learner = Annotated[str, typer.Argument(help="adabins, bts or ldrn.", metavar="LEARNER")]
 Folds = Annotated[
@@ -60,7 +58,7 @@ def train(
         settings = learner_settings(learner, choice)
         models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
-        if assignments or config or data or experiment or fresh or folds is not None:
+        if assignments or config or data or experiment or folds is not None:
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         check_name(learner, known_learners(), "learner")
         model, settings = _settings_of(where, resume, learner)
@@ -123,7 +121,7 @@ def lr_range(
     config: options.Config = None,
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
-    steps: Annotated[int, typer.Option(min=10, help="Optimiser steps, from 1e-6 up to 1.")] = 100,
+    steps: Annotated[int, typer.Option(min=10, max=MOST, help="Optimiser steps, from 1e-6 up to 1.")] = 100,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
@@ -166,7 +164,9 @@ def cache(
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw these learners' rows away first.")] = False,
     codec: Annotated[str, typer.Option(help="none, or gzip: half the size, slower to read.")] = "none",
-    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes. Default: as in training.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=MOST_PROCESSES, help="Loader processes. Default: as in training.")
+    ] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Write the depth of every frame of a role to the cache; goes on where an earlier call stopped."""
@@ -216,8 +216,10 @@ def import_(
     ],
     role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold; fills all folds).")],
     unit: Annotated[
-        str | None, typer.Option(help="m or mm. Default: whole numbers are millimetres, real ones metres.")
+        str | None,
+        typer.Option(help=f"{', '.join((*PER_METRE, ROTATED))}. Default: whole numbers are mm, real ones m."),
     ] = None,
+    divisor: Annotated[float | None, typer.Option(help="Numbers per metre, where no --unit names them.")] = None,
     align_on: Annotated[
         str | None,
         typer.Option(metavar="fit", help="Depth has no scale: fit one scale and shift on rows of training."),
@@ -237,8 +239,11 @@ def import_(
     check_name(role, ROLES, "role")
     if align_on not in (None, "fit"):
         raise SettingsError(f"--align-on {align_on}: expected fit; scale and shift come from rows of training alone")
+    if unit is not None and divisor is not None:
+        raise SettingsError("--unit and --divisor say the same: give one of them")
+    unit = unit if divisor is None else f"{divisor:g}"
     if unit is not None:
-        check_name(unit, ("m", "mm"), "unit")
+        known_unit(unit)
     where = outputs(cache_dir)
     choice = options.choice(data, root, config, None, experiment)
     settings = _import_settings(where, name, unit, fold, choice)
@@ -267,24 +272,49 @@ def verify(
     experiments: Annotated[
         list[str] | None, typer.Argument(help="All experiments where absent.", metavar="[EXPERIMENT]...")
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Print the commands that mend what is damaged, in order; runs none.")
+    ] = False,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Read every byte of the cached predictions; exit status 1 where one is not as it was written."""
+    """Read every byte of predictions, runs and studies; exit status 1 where something is not as it was written."""
     where = outputs(cache_dir)
+    if repair and as_json:
+        raise SettingsError("--repair prints commands for a shell; leave out --json")
 
+    from ensemble.predictions.repairs import repairs
     from ensemble.predictions.store.verify import verify_stores
-    from ensemble.report.tables.verification import stores_table
+    from ensemble.report.tables.verification import runs_table, stores_table
+    from ensemble.runs.verify import run_folders, verify_run
+    from ensemble.studies.storage.folders import known_studies
 
     stores = verify_stores(where, experiments or [])
-    options.show(stores_table(stores), plain=[store.to_plain() for store in stores], as_json=as_json)
+    places = [where.root / kind / name for kind in ("runs", "reports", "studies") for name in experiments or [""]]
+    runs = [verify_run(folder, where) for place in places for folder in run_folders(place)]
+    studies = [name for name in known_studies(where) if name in (experiments or [name])]
+    if studies:
+        from ensemble.studies.storage.verify import verify_study
+
+        runs = [run.also(verify_study(run.folder.name, where)) if run.is_study else run for run in runs]
+    if repair:
+        for line in repairs(stores, runs, where):
+            results.print(line, soft_wrap=True, markup=False, highlight=False)
+    else:
+        plain = [each.to_plain() for each in (*stores, *runs)]
+        options.show(stores_table(stores), *([runs_table(runs)] if runs else []), plain=plain, as_json=as_json)
     complaints = [shard.complaint for store in stores for shard in (*store.damaged, *store.unreadable)]
+    complaints += [complaint.told for run in runs for complaint in run.complaints]
     for complaint in complaints:
         messages.print(f"error: {complaint}", style="red")
+    if bare := [run.name for run in runs if not run.sealed]:
+        messages.print(
+            f"{len(bare)} of {len(runs)} folders, begun before checksums were kept, have none: {bare[0]} ..."
+        )
     if complaints:
         raise typer.Exit(1)
     shards = sum(len(store.shards) for store in stores)
-    messages.print(f"{shards} shards below {where.root}, all as they were written")
+    messages.print(f"{shards} shards and {len(runs)} folders below {where.root}, all as they were written")
 
 
 @app.command()
@@ -372,7 +402,7 @@ def profile(
     learner: Annotated[str | None, typer.Argument(help="One learner; all of them where absent.")] = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = options.default_size(COPY),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    repeats: Annotated[int, typer.Option(min=1, help="Timed passes; the median counts.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
@@ -389,18 +419,8 @@ def profile(
     options.show(profile_table(rows), plain=profile_json(rows), as_json=as_json)
 
 
-def _import_settings(
-    where: Outputs,
-    name: str,
-    unit: str | None,
-    fold: int | None,
-    choice: Choice,
-) -> ImportSettings:
-    """Settings of an import; frames are those of the learners that the experiment has.
-
-    Raises:
-        SettingsError: The name cannot be that of a learner, or is taken.
-    """
+def _import_settings(where: Outputs, name: str, unit: str | None, fold: int | None, choice: Choice) -> ImportSettings:
+    """Settings of an import, with the frames of the learners beside it; refused where its name is taken."""
     chosen = experiment_name(choice)
     if not re.fullmatch(NAME, name) or name in known_learners():
         raise SettingsError(
@@ -422,11 +442,7 @@ def _with_folds(folds: int | None) -> list[str]:
 
 
 def _settings_of(where: Outputs, name: str, learner: str) -> tuple[str, LearnerSettings]:
-    """The model and the settings of a run that is to go on.
-
-    Raises:
-        SettingsError: It is the run of another learner, or of another folder for outputs.
-    """
+    """The model and the settings of a run that is to go on; refused where it is another's, or lies elsewhere."""
     run = where.find_run(name)
     settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:
@@ -440,11 +456,7 @@ def _settings_of(where: Outputs, name: str, learner: str) -> tuple[str, LearnerS
 
 
 def _say_data(settings: LearnerSettings) -> None:
-    """Say what is trained on.
-
-    Raises:
-        SettingsError: Its folder is not there.
-    """
+    """Say what is trained on; refused where its folder is not there."""
     place, facts, copy = settings.data.root, settings.data.facts, facts_of(COPY)
     if facts.variable is None:
         way = f"name a copy of {copy.title} with --root or {copy.variable} to train on it"

@@ -1,6 +1,5 @@
 """``python -m ensemble.meta``: fit the meta-learner, score it, and predict with the whole stack."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from ensemble import options
 from ensemble.console import messages, results
 from ensemble.predictions.available import learner_settings_of, learners_of, settings_beside
 from ensemble.runs.paths import Outputs, Run, outputs, stack_name
+from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import (
     Choice,
     experiment_name,
@@ -20,10 +20,9 @@ from ensemble.settings.layers import (
     learner_settings,
     moved,
     stack_settings,
-    stored_settings,
 )
 from ensemble.settings.schema import NAME, StackSettings
-from ensemble.settings.trees import SettingsError, check_name
+from ensemble.settings.trees import SettingsError, assignments_of, check_name
 
 app = options.application("The meta-learner: per-pixel weights over the base learners.")
 
@@ -69,7 +68,7 @@ def fit(
         check_name(inputs, known_inputs(), "inputs")
         chosen = options.listed(learners)
         named = {"rows": rows, "level0": level0, "mode": training}
-        how = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
+        how = assignments_of({key: value for key, value in named.items() if value is not None})
         choice = options.choice(data, root, config, assignments, experiment).also(*how, *options.parse_budget(budget))
         asked = _repeated(where, _asked(where, inputs, chosen, choice, name), options.parse_seeds(seeds))
 
@@ -85,11 +84,7 @@ def _stored(run: Run, root: Path | None) -> tuple[Run, StackSettings]:
 
 
 def _fit_called(where: Outputs, name: str) -> Run:
-    """The fit of the meta-learner that a person means.
-
-    Raises:
-        SettingsError: No run goes by this name, or it is that of a learner.
-    """
+    """The fit of the meta-learner that a person means; refused where there is none, or where it is a learner's run."""
     run = where.find_run(name)
     try:
         found = learner_settings_of(run)
@@ -123,7 +118,7 @@ def _asked(
             )
         choice = replace(choice, kind=own.data.kind)
         inherited = own.model_dump(mode="json", include={"data", "evaluation"})
-    choice = choice.also(f"experiment={json.dumps(experiment)}")
+    choice = choice.also(*assignments_of({"experiment": experiment}))
     settings = stack_settings(inputs, choice, learners=learners, inherited=inherited, imported=known)
 
     from ensemble.predictions.learners import common_data

@@ -1,7 +1,6 @@
 """Options that several command lines share, how they show tables, and how their errors end."""
 
 import ctypes
-import json
 import os
 import re
 import sys
@@ -15,11 +14,13 @@ from typer.core import TyperGroup
 
 from ensemble.console import messages, print_json, results
 from ensemble.metrics.published import PROTOCOLS
+from ensemble.runs.refusals import refusal
 from ensemble.runs.stopping import Stopped, stoppable
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
 from ensemble.settings.layers import Choice
 from ensemble.settings.places import at_home
-from ensemble.settings.trees import SettingsError, check_name
+from ensemble.settings.schema import LARGEST_SIDE
+from ensemble.settings.trees import SettingsError, assignments_of, check_name
 from ensemble.tables import Table
 from ensemble.tables.terminal import TerminalTable
 
@@ -114,11 +115,7 @@ class KnownCommands(TyperGroup):
     """Commands of a command line; an unknown name is answered with the known ones."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first word names.
-
-        Raises:
-            SettingsError: There is no such command.
-        """
+        """The command that the first word names; a ``SettingsError`` where there is none."""
         if not ctx.resilient_parsing and not args[0].startswith("-"):
             check_name(args[0], self.list_commands(ctx), "command")
         return super().resolve_command(ctx, args)
@@ -155,10 +152,12 @@ def run(app: typer.Typer) -> None:
 def _run(app: typer.Typer) -> None:
     try:
         app()
-    except (ValueError, OSError, FloatingPointError) as error:
-        if os.environ.get("STACKDEPTH_TRACEBACK"):
+    except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
+        reason = refusal(error) if isinstance(error, MemoryError | RuntimeError) else None
+        if os.environ.get("STACKDEPTH_TRACEBACK") or (isinstance(error, RuntimeError) and reason is None):
             raise
-        messages.print(f"error: {error}", style="red")
+        less = "lower data.size, training.batch_size or the widths of the network, then run the same command again"
+        messages.print(f"error: {f'{reason} ({error}); {less}' if reason else error}", style="red")
         sys.exit(2 if isinstance(error, SettingsError) else 1)
 
 
@@ -179,7 +178,7 @@ def choice(
     experiment: str | None,
 ) -> Choice:
     """What the shared options choose; ``--experiment`` is one of the ``--set`` values."""
-    named = [f"experiment={json.dumps(experiment)}"] if experiment is not None else []
+    named = [] if experiment is None else assignments_of({"experiment": experiment})
     return Choice(data, root, config, (*(assignments or ()), *named))
 
 
@@ -239,7 +238,7 @@ def parse_seeds(text: str | None) -> list[int]:
     if text is None:
         return []
     words = listed(text)
-    if not all(word.isdecimal() for word in words) or len({int(word) for word in words}) < len(words):
+    if not all(re.fullmatch("[0-9]{1,18}", word) for word in words) or len({*map(int, words)}) < len(words):
         raise SettingsError(f"--seeds {text!r}: expected different whole numbers such as 0,1,2")
     return [int(word) for word in words]
 
@@ -266,7 +265,7 @@ def parse_budget(text: str | None) -> list[str]:
     """
     if text is None:
         return []
-    match = re.fullmatch(r"([1-9]\d*) ?(steps|seconds)", text.strip())
+    match = re.fullmatch(r"([1-9][0-9]{0,8}) ?(steps|seconds)", text.strip())
     if match is None:
         raise SettingsError(f"--budget {text!r}: expected a whole number of steps or seconds, such as 500steps")
     other = {"steps": "seconds", "seconds": "steps"}[match.group(2)]
@@ -284,12 +283,13 @@ def parse_size(text: str, *, smallest: int = 1) -> tuple[int, int]:
     Raises:
         SettingsError: The text is something else.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)", text.strip())
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text.strip())
     if match is None or not all(int(number) for number in match.groups()):
         raise SettingsError(f"--size {text!r}: expected HEIGHTxWIDTH, for example {default_size(COPY)}")
-    if min(int(number) for number in match.groups()) < smallest:
-        raise SettingsError(f"--size {text!r}: expected sides of at least {smallest} pixels")
-    return int(match.group(1)), int(match.group(2))
+    height, width = (int(number) for number in match.groups())
+    if min(height, width) < smallest or max(height, width) > LARGEST_SIDE:
+        raise SettingsError(f"--size {text!r}: expected sides of at least {smallest} and at most {LARGEST_SIDE} pixels")
+    return height, width
 
 
 SPINS = "10000"

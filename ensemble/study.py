@@ -11,7 +11,8 @@ from ensemble import options
 from ensemble.console import messages, print_json, results
 from ensemble.runs.paths import outputs
 from ensemble.settings.layers import config_folder
-from ensemble.settings.trees import SettingsError, nearest, parse_assignments
+from ensemble.settings.schema import MOST, MOST_PROCESSES
+from ensemble.settings.trees import SettingsError, flat, nearest, parse_assignments
 from ensemble.studies.design.arms import arms_of, experiment_of, lowest_numbers, settings_of
 from ensemble.studies.design.study_file import read_study
 from ensemble.studies.storage.folders import known_studies, started_study, study_folder
@@ -51,8 +52,12 @@ def run(
             metavar="FILE", callback=options.place, help="A study (YAML), or the name of one in configs/study."
         ),
     ],
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials of every arm, finished ones counted.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 runs the trials in this one.")] = 1,
+    trials: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Trials of every arm, finished ones counted.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MOST_PROCESSES, help="Processes; 0 runs the trials in this one.")
+    ] = 1,
     storage: Storage = None,
     timeout: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many seconds.")] = None,
     prepare_only: Annotated[
@@ -67,18 +72,20 @@ def run(
 ) -> None:
     """Run the trials of a study that are still to be run; again after a stop, or beside others on other machines."""
     where = outputs(cache_dir)
-    given = _flat(parse_assignments(options.choice(None, root, config, assignments, experiment).assignments))
+    given = flat(parse_assignments(options.choice(None, root, config, assignments, experiment).assignments))
     study = read_study(_found(file), config=config, assignments=given, trials=trials)
     for arm in arms_of(study):  # a mistake is told before anything heavy is imported
         settings_of(study, arm, lowest_numbers(study, arm), where, root=root)
         experiment_of(study, arm)
 
-    from ensemble.studies.running.launch import begin_study, run_study
-    from ensemble.studies.running.trials import WorkerContext
     from ensemble.studies.storage.addresses import has_password, storage_url
-    from ensemble.studies.storage.connection import disk_may_be_full
 
     url = storage_url(storage, study_folder(where, study.name))
+
+    from ensemble.studies.running.launch import begin_study, run_study
+    from ensemble.studies.running.trials import WorkerContext
+    from ensemble.studies.storage.connection import disk_may_be_full
+
     context = WorkerContext(study, where, url, root=root, wandb=wandb)
     with storage_may_be_down(), disk_may_be_full(url):
         if prepare_only:
@@ -105,7 +112,8 @@ def show(
     from ensemble.studies.storage.records import begun_trials
 
     with storage_may_be_down():
-        trials = begun_trials(settings, storage_url(storage, study_folder(where, study)))
+        folder = study_folder(where, study)
+        trials = begun_trials(settings, storage_url(storage, folder), folder)
     options.show(progress_table(settings, trials), plain=progress_tree(settings, trials), as_json=as_json)
 
 
@@ -142,7 +150,8 @@ def best(
     from ensemble.studies.storage.records import begun_trials
 
     with storage_may_be_down():
-        trials = begun_trials(settings, storage_url(storage, study_folder(where, study)))
+        folder = study_folder(where, study)
+        trials = begun_trials(settings, storage_url(storage, folder), folder)
     found = write_best(settings, trials, where, write, arm=arm)
     messages.print(f"{study}: trial {found.trial.number} of {found.trial.arm}, {found.told}")
     results.print(f"Run: {best_command(found, where, write)}", soft_wrap=True)
@@ -193,11 +202,7 @@ def compare(
 
 
 def _found(file: Path) -> Path:
-    """The study file that a person means: a file, or the name of a ready one.
-
-    Raises:
-        SettingsError: A bare name is neither.
-    """
+    """The study file that a person means: a file, or the name of a ready one; refused where it is neither."""
     if file.is_file() or file.parent != Path():
         return file
     ready = _ready()
@@ -211,13 +216,6 @@ def _found(file: Path) -> Path:
 def _ready() -> dict[str, Path]:
     """Name -> file of the ready studies."""
     return {path.stem: path for path in sorted((config_folder() / "study").glob("*.yaml"))}
-
-
-def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in tree.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 if __name__ == "__main__":

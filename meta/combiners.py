@@ -33,12 +33,7 @@ would otherwise outweigh all others."""
 
 @dataclass(frozen=True)
 class GlobalWeights:
-    """The same weights at every pixel.
-
-    Attributes:
-        weights: One per learner, 0 or more; their sum is not 1 where the fit corrects a scale that the learners share.
-        weighting: Which error chose them.
-    """
+    """The same weights at every pixel, 0 or more; a sum other than 1 corrects a scale that the learners share."""
 
     weights: tuple[float, ...]
     weighting: Weighting
@@ -47,11 +42,7 @@ class GlobalWeights:
         _check_weights([self.weights])
 
     def weigh(self, depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-        """The weights, at every pixel.
-
-        Raises:
-            ValueError: There are more or fewer learners than weights.
-        """
+        """The weights, at every pixel; refuses more or fewer learners than weights."""
         _check_learners(depths, len(self.weights))
         return depths.new_tensor(self.weights).view(1, -1, 1, 1).expand_as(depths)
 
@@ -64,10 +55,7 @@ class GlobalWeights:
 class RangeWeights:
     """Weights that follow the mean depth of the learners: linear between the centres of ranges, constant outside.
 
-    Attributes:
-        centres: Mean depth at the centre of each range, metres, ascending.
-        weights: One per range and learner, 0 or more.
-        weighting: Which error chose them.
+    A range has one weight of 0 or more per learner; centres are mean depths in metres, ascending.
     """
 
     centres: tuple[float, ...]
@@ -83,11 +71,7 @@ class RangeWeights:
             )
 
     def weigh(self, depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-        """Weights at the mean depth of every pixel.
-
-        Raises:
-            ValueError: There are more or fewer learners than weights.
-        """
+        """Weights at the mean depth of every pixel; refuses more or fewer learners than weights."""
         _check_learners(depths, len(self.weights[0]))
         shares = _range_shares(depths.mean(dim=1), depths.new_tensor(self.centres))
         return (shares @ depths.new_tensor(self.weights)).movedim(-1, 1)
@@ -109,14 +93,6 @@ def inverse_variance(
     The best weights where the learners' errors are independent and have mean zero. They are neither, so this is a
     simple rule and no optimum: a learner's bias counts as error, and errors that learners share are not seen.
     Learners without any error divide the weight among themselves.
-
-    Args:
-        depths: Metres, one column per learner, of valid pixels.
-        target: Metres.
-        weighting: Which error is squared.
-
-    Raises:
-        ValueError: No learner, too few pixels, or a depth that is not finite and positive.
     """
     _check_pixels(depths, target)
     errors = depths.astype(np.float64) - target[:, None]
@@ -134,14 +110,6 @@ def global_weights(
     weights are then scaled to a mean log of prediction over truth of 0. Least squares alone would not do: where log
     errors have mean 0 and variance ``s``, errors relative to the truth give the sum ``exp(-1.5 s)``, and those relative
     to the prediction ``exp(0.5 s)``. Of learners that say the same the weights are not unique, the depth is.
-
-    Args:
-        depths: Metres, one column per learner, of valid pixels. A single learner is scaled.
-        target: Metres.
-        weighting: Which error is squared.
-
-    Raises:
-        ValueError: No learner, too few pixels, or a depth that is not finite and positive.
     """
     _check_pixels(depths, target)
     depths = depths.astype(np.float64)
@@ -162,15 +130,6 @@ def depth_range(
     the next. The weights at all centres are fitted together, for exactly the depth that ``combine`` will make: each
     pixel belongs to the two centres around it in the shares of the interpolation. Errors and the scale of all weights
     are those of ``global_weights``.
-
-    Args:
-        depths: Metres, one column per learner, of valid pixels. A single learner is scaled.
-        target: Metres.
-        ranges: Largest number of ranges.
-        weighting: Which error is squared.
-
-    Raises:
-        ValueError: No learner, too few pixels, a depth that is not finite and positive, or no range.
     """
     _check_pixels(depths, target)
     if ranges < 1:
@@ -181,7 +140,7 @@ def depth_range(
     shares = _range_shares(torch.from_numpy(mean), torch.from_numpy(centres)).numpy()
     columns = (shares[:, :, None] * depths[:, None, :]).reshape(len(depths), -1)
     weights = _fitted_weights(columns, target, mean, weighting).reshape(len(centres), learners)
-    return RangeWeights(tuple(centres.tolist()), tuple(tuple(each) for each in weights.tolist()), weighting)
+    return RangeWeights(tuple(centres.tolist()), tuple(map(tuple, weights.tolist())), weighting)
 
 
 FITTED_COMBINERS: dict[str, Callable[[np.ndarray, np.ndarray], Combiner]] = {
@@ -189,7 +148,12 @@ FITTED_COMBINERS: dict[str, Callable[[np.ndarray, np.ndarray], Combiner]] = {
     "global": global_weights,
     "depth-range": depth_range,
 }
-"""Combiners that are fitted on pixels (depths of the learners, truth), by the name in the tables."""
+"""Combiners that are fitted on pixels, by the name in the tables.
+
+Depth is metres of valid pixels with a column per learner, truth metres too; ``weighting`` says which error is squared;
+a single learner is scaled. A ``ValueError`` refuses no learner, too few pixels, and depth that is not finite and
+positive.
+"""
 
 
 def _range_centres(mean: Float64[np.ndarray, " n"], *, ranges: int, least: int) -> Float64[np.ndarray, " r"]:

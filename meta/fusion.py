@@ -28,16 +28,9 @@ def fuse(
 ) -> Float[Tensor, "b 1 h w"]:
     """Weighted sum of the learners at every pixel, plus a correction, held at ``MIN_DEPTH`` or more.
 
-    NaN passes through. A pixel that is held sends no gradient to its weights.
-
-    Args:
-        weights: Of any kind; convex ones make the sum a mean.
-        depths: Metres. In log space, depths below ``MIN_DEPTH`` count as ``MIN_DEPTH``.
-        bias: Correction, in metres or in natural-log units, as the space says.
-        space: Key of ``SPACES``; ``log`` gives the weighted geometric mean.
-
-    Raises:
-        ValueError: The space is unknown.
+    NaN passes through. A pixel that is held sends no gradient to its weights. In ``log`` space the result is the
+    weighted geometric mean, depths below ``MIN_DEPTH`` count as it, and the correction is in natural-log units, else in
+    metres.
     """
     if space not in SPACES:
         raise ValueError(f"fusion: space {space!r} is unknown, expected one of {', '.join(SPACES)}")
@@ -50,11 +43,7 @@ def fuse(
 def split_maps(
     maps: Float[Tensor, "b maps h w"], learners: int
 ) -> tuple[Float[Tensor, "b {learners} h w"], Float[Tensor, "b 1 h w"] | None]:
-    """Weights and correction out of what ``MetaUNet`` returns: one map per learner, and maybe one more.
-
-    Raises:
-        ValueError: The number of maps is neither that of the learners nor one more.
-    """
+    """Weights and correction out of what ``MetaUNet`` returns: one map per learner, and at most one more."""
     extra = maps.shape[1] - learners
     if extra not in (0, 1):
         raise ValueError(f"fusion: found {maps.shape[1]} maps, expected {learners} weights and at most one correction")
@@ -122,15 +111,7 @@ def oracle_convex(
 
 
 def check_depths(depths: Float[Tensor, "b k h w"], names: Sequence[str] | None = None) -> None:
-    """Refuse depths that are not finite.
-
-    Args:
-        depths: Metres, one map per learner.
-        names: Of the learners, for the message.
-
-    Raises:
-        ValueError: A learner has a depth that is NaN or infinite; it is named with the number of such pixels.
-    """
+    """Refuse depths that are NaN or infinite: their learners are named, with the number of such pixels."""
     faulty = (~torch.isfinite(depths)).sum(dim=(0, 2, 3)).tolist()
     if any(faulty):
         total = depths[:, 0].numel()
@@ -151,11 +132,7 @@ def check_weights(
 ) -> None:
     """Refuse weights that are none of their kind, and a correction that is not finite.
 
-    Args:
-        weights: One map per learner.
-        bias: Correction in the unit of fusion.
-        kind: Key of ``WEIGHTS``; free weights need only be finite.
-        tolerance: By how much the sum of convex weights may miss one.
+    The sum of convex weights may miss one by ``tolerance``; free weights need only be finite.
 
     Raises:
         ValueError: A convex weight is negative or not finite, or those of a pixel do not sum to one; a free weight or

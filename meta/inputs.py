@@ -15,12 +15,7 @@ DEPTH_MEAN, DEPTH_STD = 0.25, 0.25
 
 @dataclass(frozen=True)
 class MetaInputs:
-    """One kind of input.
-
-    Attributes:
-        image: Whether the three channels of the image come first.
-        depth: Whether one channel per learner follows.
-    """
+    """One kind of input: whether the image's three channels come first, and whether one channel per learner follows."""
 
     image: bool
     depth: bool
@@ -35,19 +30,9 @@ INPUTS: dict[str, MetaInputs] = {
 
 
 def assemble(
-    kind: str,
-    image: Float[Tensor, "b 3 h w"],
-    depths: Float[Tensor, "b k depth_h depth_w"],
-    *,
-    max_depth: float,
+    kind: str, image: Float[Tensor, "b 3 h w"], depths: Float[Tensor, "b k depth_h depth_w"], *, max_depth: float
 ) -> Float[Tensor, "b channels _h _w"]:
-    """Stack the channels of a kind of input; the encoder normalises them.
-
-    Args:
-        kind: Key of ``INPUTS``.
-        image: RGB in [0, 1].
-        depths: Metres, one map per learner.
-        max_depth: Metres; depths are divided by it.
+    """Stack the channels of a kind of input, depths in metres and divided by the largest; the encoder normalises them.
 
     Raises:
         ValueError: The kind is unknown, or image and depths differ in size where both are used.
@@ -63,33 +48,15 @@ def assemble(
 
 
 def channel_count(kind: str, learners: int) -> int:
-    """Channels of a kind of input for a number of learners.
-
-    Raises:
-        ValueError: The kind is unknown.
-    """
+    """Channels of a kind of input for a number of learners; an unknown kind is refused."""
     wanted = _named(kind)
     return 3 * wanted.image + learners * wanted.depth
 
 
 def normalisation(
-    kind: str,
-    learners: int,
-    *,
-    image_mean: Sequence[float] | None = None,
-    image_std: Sequence[float] | None = None,
+    kind: str, learners: int, *, image_mean: Sequence[float] | None = None, image_std: Sequence[float] | None = None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of every channel, for the encoder.
-
-    Args:
-        kind: Key of ``INPUTS``.
-        learners: Number of learners.
-        image_mean: Of the image's channels; ImageNet's where absent.
-        image_std: Likewise.
-
-    Raises:
-        ValueError: The kind is unknown.
-    """
+    """Mean and deviation of every channel, for the encoder; those of an image are ImageNet's where absent."""
     wanted = _named(kind)
     depth_channels = learners * wanted.depth
     mean = (*(image_mean or IMAGENET_MEAN),) * wanted.image + (DEPTH_MEAN,) * depth_channels

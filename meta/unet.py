@@ -29,22 +29,15 @@ class Pyramid(Protocol):
 
 
 class SeparableBlock(nn.Sequential):
-    """Depthwise 3x3, BN, LeakyReLU and pointwise 1x1, closed by BN and LeakyReLU unless it is the last.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        last: Whether the pointwise convolution ends the network.
-    """
+    """Depthwise 3x3, BN, LeakyReLU and pointwise 1x1, closed by BN and LeakyReLU unless it is the last."""
 
     def __init__(self, inputs: int, outputs: int, *, last: bool = False) -> None:
-        closing = [] if last else [nn.BatchNorm2d(outputs), nn.LeakyReLU()]
         super().__init__(
             nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
             nn.BatchNorm2d(inputs),
             nn.LeakyReLU(),
             nn.Conv2d(inputs, outputs, 1, bias=False),
-            *closing,
+            *([] if last else [nn.BatchNorm2d(outputs), nn.LeakyReLU()]),
         )
 
 
@@ -53,7 +46,6 @@ class MetaUNet(nn.Module):
 
     Args:
         encoder: The pyramid of features, built for the channels of the meta-inputs.
-        learners: Number of learners.
         widths: Channels of the decoder at strides 16, 8, 4, 2 and 1.
         bottleneck: Channels of the first 1x1 convolution; those of the deepest map where absent.
         weights: Key of ``meta.fusion.WEIGHTS``: ``softmax`` (non-negative, sum one), ``softmax+bias`` (the same, and a
@@ -61,14 +53,6 @@ class MetaUNet(nn.Module):
         space: Key of ``meta.fusion.SPACES``: whether depths are fused in metres or in logs.
         stride: One weight for so many rows and columns of pixels, interpolated between them; 1 weighs every pixel.
         smooth: Odd number of rows and columns over which weights are averaged before the softmax; 1 averages nothing.
-
-    Attributes:
-        learners: Number of learners.
-        weights: Kind of weights.
-        space: Where they are applied.
-
-    Raises:
-        ValueError: A kind or space is unknown, or stride or smoothing is no such number.
     """
 
     def __init__(

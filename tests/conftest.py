@@ -1,5 +1,7 @@
 """Shapes and types in signatures are checked while tests run; one thread per process; the same examples every time."""
 
+import signal
+
 import pytest
 import torch
 from hypothesis import settings
@@ -7,10 +9,11 @@ from jaxtyping import install_import_hook
 
 install_import_hook(["base_learners", "meta"], "beartype.beartype")
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells switch it off for what they start in the background
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None, max_examples=50)
 settings.load_profile("deterministic")
 
-LONGEST = ("test_training", "test_study", "test_toy", "test_wheel")
+LONGEST = ("test_cache_kills", "test_training", "test_study", "test_toy", "test_wheel")
 """How the names of the files that take longest begin."""
 
 

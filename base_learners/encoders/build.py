@@ -26,9 +26,7 @@ FITTING = "ghostnet_100, mobilenetv2_100, resnet18 and tf_efficientnet_b0"
 class GhostPyramid(nn.Module):
     """GhostNet up to its last 1x1 convolution, without the classifier; parameters keep timm's names.
 
-    Args:
-        model: The whole timm classifier.
-        strides: Those of the maps that are kept; stages after the last of them are left out.
+    Stages after the last of the strides are left out.
     """
 
     def __init__(self, model: GhostNet, strides: Sequence[int] = FIVE.strides) -> None:

@@ -10,11 +10,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Pyramid:
-    """What a decoder needs: one map at each of these strides, finest first.
-
-    Attributes:
-        strides: Pixels of the image per pixel of a map.
-    """
+    """What a decoder needs: one map at each of these strides (pixels of the image per pixel of a map), finest first."""
 
     strides: tuple[int, ...]
 
@@ -24,17 +20,7 @@ FIVE = Pyramid((2, 4, 8, 16, 32))
 
 
 class Encoder(nn.Module):
-    """Normalises its input and returns the maps of a pyramid, finest first.
-
-    Attributes:
-        channels: Channels of the maps.
-
-    Args:
-        features: Module from the normalised input to the maps.
-        channels: Channels of the maps.
-        mean: Mean of every input channel.
-        std: Standard deviation of every input channel.
-    """
+    """Normalises every input channel and returns the maps of a pyramid, finest first."""
 
     mean: Tensor
     std: Tensor

@@ -19,24 +19,21 @@ def load_weights(
 ) -> None:
     """Copy a file's parameters into a pyramid, in timm's naming (the official GhostNet file has the same).
 
-    Args:
-        features: The pyramid; models that timm flattens have ``_`` where the file has a dot.
-        path: A safetensors file, or a PyTorch file of plain tensors.
-        known: Keys of the whole classifier; those that the pyramid does not use are skipped.
-        stems: Keys of the weights that depend on the number of input channels.
-        adapt: Makes weights for three input channels those for another number.
+    Models that timm flattens have ``_`` where the file has a dot. Keys of the whole classifier are ``known``; those
+    that the pyramid does not use are skipped. ``stems`` depend on the number of input channels: ``adapt`` makes them of
+    those for three.
 
     Raises:
         ValueError: A key is missing, unknown or of another shape, or the file cannot be read safely.
     """
-    found = read_tensors(path)
-    if any(key.startswith("features.") for key in found) and not any(key.startswith("features.") for key in known):
+    tensors = read_tensors(path)
+    if any(key.startswith("features.") for key in tensors) and not any(key.startswith("features.") for key in known):
         raise ValueError(
             f"{path}: is in the older GhostNet layout (keys 'features.N...'), expected the naming of timm and of the "
             f"official state_dict_73.98.pth ('conv_stem.weight', 'blocks.0.0...'). {WAY_OUT}"
         )
-    unknown = sorted(set(found) - known)
-    given = {key.replace(".", "_"): key for key in found}
+    unknown = sorted(set(tensors) - known)
+    given = {key.replace(".", "_"): key for key in tensors}
     state, missing, misshapen = {}, [], []
     for key, parameter in features.state_dict().items():
         source = given.get(key.replace(".", "_"))
@@ -45,7 +42,7 @@ def load_weights(
             if not key.endswith("num_batches_tracked"):
                 missing.append(key)
             continue
-        value = found[source]
+        value = tensors[source]
         if source in stems and value.ndim == 4 and value.shape[1] == 3:
             value = adapt(parameter.shape[1], value)
         if value.shape != parameter.shape:

@@ -1,4 +1,7 @@
-"""Frames with depth: where they come from (``SOURCES``), how they are split by scene, and how they become tensors."""
+"""Frames with depth: where they come from (``SOURCES``), how they are split by scene, and how they become tensors.
+
+Nothing here knows a network or a run; test frames are handed out by ``held_out`` alone.
+"""
 
 from collections.abc import Callable
 

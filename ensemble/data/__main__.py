@@ -1,14 +1,17 @@
 """Command line of the data: ``python -m ensemble.data doctor ROOT``, ``pack ROOT OUT`` and ``rooms OUT``."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ensemble import options
-from ensemble.console import print_json, results
+from ensemble.console import messages, print_json, results
+from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import GENERATED
+from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
 from ensemble.tables import Table, plain_table
 from ensemble.tables.terminal import TerminalTable
 
@@ -25,21 +28,17 @@ def doctor(
     root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that decode. Default: one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_PROCESSES, help="Processes that decode. Default: one per core.")
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Which copy of NYU Depth v2 this is, what it holds, and what is wrong with it; exit code 1 if anything is."""
     from ensemble.data.doctor.diagnosis import diagnose
 
     with _progress("decoding" if full else "looking") as progress:
-        task = progress.add_task("frames", total=None)
-        diagnosis = diagnose(
-            root,
-            full=full,
-            infilled=infilled,
-            workers=workers,
-            on_frame=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+        on_frame = _counted(progress, "frames")
+        diagnosis = diagnose(root, full=full, infilled=infilled, workers=workers, on_frame=on_frame)
     if as_json:
         print_json(diagnosis.summary())
     else:
@@ -51,28 +50,22 @@ def doctor(
 @app.command()
 def rooms(
     out: Annotated[Path, typer.Argument(callback=options.place, help="Folder to create.")],
-    scenes: Annotated[int, typer.Option(min=1, help="Training scenes.")] = 40,
-    frames: Annotated[int, typer.Option(min=1, help="Frames per scene.")] = 6,
-    test_scenes: Annotated[int, typer.Option(min=1, help="Test scenes.")] = 10,
+    scenes: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Training scenes.")] = 40,
+    frames: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Frames per scene.")] = 6,
+    test_scenes: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Test scenes.")] = 10,
     size: Annotated[str, typer.Option(help="Height and width.", metavar="HxW")] = options.default_size(GENERATED),
-    seed: Annotated[int, typer.Option(min=0, help="Everything follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST, help="Everything follows from it.")] = 0,
     holes: Annotated[bool, typer.Option("--holes", help="Drop depth where a Kinect would.")] = False,
     noise: Annotated[bool, typer.Option("--noise", help="Add a Kinect's depth noise.")] = False,
 ) -> None:
     """Writes generated rooms in the BTS layout, official_splits/{train,test}/<scene>/."""
     from ensemble.data.rooms.source import write_rooms
-    from ensemble.settings.schema import RoomsSettings
 
     pixels = options.parse_size(size)
-    settings = RoomsSettings(scenes=scenes, test_scenes=test_scenes, frames=frames, seed=seed, holes=holes, noise=noise)
+    tree = {"scenes": scenes, "test_scenes": test_scenes, "frames": frames, "seed": seed, "holes": holes}
+    settings = validated(RoomsSettings, {**tree, "noise": noise})
     with _progress(f"writing {out}") as progress:
-        task = progress.add_task("frames", total=None)
-        count = write_rooms(
-            out,
-            settings,
-            pixels,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+        count = write_rooms(out, settings, pixels, _counted(progress, "frames"))
     typer.echo(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes")
 
 
@@ -89,8 +82,6 @@ def pack(
     from ensemble.data.packs.writing import write_pack
 
     with _progress(f"packing {out}") as progress:
-        looking = progress.add_task("doctor", total=None)
-        packing = progress.add_task("frames", total=None)
         count = write_pack(
             root,
             out,
@@ -98,15 +89,14 @@ def pack(
             infilled=infilled,
             rebuild=rebuild,
             codec=codec,
-            on_look=lambda done, total: progress.update(looking, completed=done, total=total),
-            on_frame=lambda done, total: progress.update(packing, completed=done, total=total),
+            on_look=_counted(progress, "doctor"),
+            on_frame=_counted(progress, "frames"),
         )
     typer.echo(f"{out}: {count} frames, read back and compared; train with --data nyu --root {shlex.quote(str(out))}")
 
 
 def _progress(title: str) -> "Progress":
-    """A progress bar on stderr that leaves nothing behind."""
-    from rich.console import Console
+    """A progress bar on stderr that leaves nothing behind, and none where there is no terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
@@ -114,9 +104,16 @@ def _progress(title: str) -> "Progress":
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=messages,
         transient=True,
+        disable=not messages.is_terminal,
     )
+
+
+def _counted(progress: "Progress", name: str) -> Callable[[int, int], None]:
+    """A line of the progress bar, and what tells it how many of all are done."""
+    task = progress.add_task(name, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _show(diagnosis: "Diagnosis") -> None:
@@ -161,8 +158,8 @@ def _table(diagnosis: "Diagnosis") -> Table:
         ("decoded", *(f"{report.decoded}" for report in reports)),
         ("height x width", *(", ".join(f"{h}x{w}" for h, w in report.sizes) or "-" for report in reports)),
         *(
-            (f"{name} depth", *("-" if depth is None else f"{depth:.3f} m" for depth in found))
-            for name, found in depths.items()
+            (f"{name} depth", *("-" if depth is None else f"{depth:.3f} m" for depth in values))
+            for name, values in depths.items()
         ),
         ("depth scale", *(report.scale for report in reports)),
         ("holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports)),

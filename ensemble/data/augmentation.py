@@ -7,9 +7,8 @@ moves: it is turned by nearest neighbour, so no measurement is mixed with a hole
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -34,14 +33,7 @@ _GREY = np.array((0.2989, 0.587, 0.114))
 
 @dataclass(frozen=True)
 class Area:
-    """A rectangle of pixels.
-
-    Attributes:
-        top: First row.
-        left: First column.
-        height: Number of rows.
-        width: Number of columns.
-    """
+    """A rectangle of pixels, by its first row and column."""
 
     top: int
     left: int
@@ -106,16 +98,13 @@ def changed(sample: Sample, change: Change) -> Sample:
     """The sample with a change that was drawn before; the image becomes floats in [0, 1].
 
     Everything that stands in ``sample`` at the image's size moves together: ``image``, ``depth``, ``valid`` and, where
-    present, ``predictions`` (``[k h w]``, metres). What turns in from outside the frame is invalid and black.
-
-    Args:
-        sample: Tensors of the whole frame, the image in 8 bits; only ``change.area_read`` is looked at.
-        change: What to do.
+    present, ``predictions`` (``[k h w]``, metres). What turns in from outside the frame is invalid and black. Only
+    ``change.area_read`` of the whole frame is looked at.
     """
     size = (sample["image"].shape[1], sample["image"].shape[2])
     area = change.area or Area(0, 0, *size)
     move = _turn(change, area, size) if change.degrees else _cut(change, area)
-    planes = [move(plane, smooth=True) for plane in _planes(sample["image"])]
+    planes = [move(plane, cv2.INTER_LINEAR) for plane in _planes(sample["image"])]
     image = torch.empty(3, area.height, area.width)
     for plane, table, out in zip(planes, _tables(planes, change.tint), image.numpy(), strict=True):
         cv2.LUT(plane, table, dst=out)
@@ -123,22 +112,20 @@ def changed(sample: Sample, change: Change) -> Sample:
     return {"image": image, **{name: _moved(values, move) for name, values in maps.items()}}
 
 
-class _Move(Protocol):
-    """Moves one plane of pixels; ``smooth`` ones are interpolated, the others keep their values."""
-
-    def __call__(self, plane: np.ndarray, *, smooth: bool) -> np.ndarray: ...
+_Move = Callable[[np.ndarray, int], np.ndarray]
+"""Moves one plane of pixels with an interpolation of OpenCV: linear, or nearest, which keeps the values."""
 
 
 def _moved(values: Tensor, move: _Move) -> Tensor:
     """Maps of depth or validity; all of them are moved as floats, so that all of them are rounded alike."""
     floats = values.to(torch.float32).numpy()
-    return torch.from_numpy(np.stack([move(plane, smooth=False) for plane in floats])).to(values.dtype)
+    return torch.from_numpy(np.stack([move(plane, cv2.INTER_NEAREST) for plane in floats])).to(values.dtype)
 
 
 def _cut(change: Change, area: Area) -> _Move:
     rows, columns = area.slices
 
-    def move(plane: np.ndarray, *, smooth: bool) -> np.ndarray:
+    def move(plane: np.ndarray, _: int) -> np.ndarray:
         part = plane[rows, columns]
         return np.ascontiguousarray(part[:, ::-1] if change.mirrored else part)
 
@@ -147,13 +134,8 @@ def _cut(change: Change, area: Area) -> _Move:
 
 def _turn(change: Change, area: Area, size: tuple[int, int]) -> _Move:
     """Turns the frame and cuts the area out of it, in one step."""
-    origins = _origins(change, area, size)
-
-    def move(plane: np.ndarray, *, smooth: bool) -> np.ndarray:
-        flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST)
-        return cv2.warpAffine(plane, origins, (area.width, area.height), flags=flags, borderValue=0)
-
-    return move
+    origins, shape = _origins(change, area, size), (area.width, area.height)
+    return lambda plane, how: cv2.warpAffine(plane, origins, shape, flags=cv2.WARP_INVERSE_MAP | how, borderValue=0)
 
 
 def _origins(change: Change, area: Area, size: tuple[int, int]) -> Float64[np.ndarray, "2 3"]:

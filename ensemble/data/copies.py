@@ -71,13 +71,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class NyuSource:
-    """The frames of one copy.
-
-    Attributes:
-        root: Folder of the copy.
-        reader: How a frame is read.
-        entries: Every frame with its place, sorted as listed.
-    """
+    """The frames of one copy in a folder, and the reader that knows their places."""
 
     root: Path
     reader: FrameReader[Any]
@@ -105,19 +99,11 @@ class NyuSource:
         return RawFrame(image, depth, depth > 0, intrinsics_of(depth.shape))
 
     def read_image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
-        """The image alone.
-
-        Raises:
-            ValueError: It is damaged or not RGB.
-        """
+        """The image alone; refused where it is damaged or not RGB."""
         return self.reader.image(self._place(frame))
 
     def check(self, frame: Frame) -> None:
-        """Looks whether a frame's files are there and whole, without decoding them.
-
-        Raises:
-            ValueError: One is missing or cut short.
-        """
+        """Raises ``ValueError`` where a frame's files are missing or cut short, without decoding them."""
         self.reader.check(self._place(frame))
 
     def describe(self, frames: Sequence[Frame]) -> str:
@@ -139,22 +125,13 @@ class NyuSource:
 
 @dataclass(frozen=True)
 class Contents:
-    """What looking through a copy gave.
-
-    Attributes:
-        source: The frames that can be read, as far as that shows without decoding them.
-        problems: What is wrong with the others.
-    """
+    """The frames of a copy that can be read, as far as that shows without decoding, and what is wrong with others."""
 
     source: NyuSource
     problems: tuple[Problem, ...] = ()
 
     def whole(self) -> NyuSource:
-        """The source, if nothing is wrong with the copy.
-
-        Raises:
-            ValueError: Names what is missing, doubled, damaged or leads out of the copy.
-        """
+        """The source; a ``ValueError`` names what is missing, doubled, damaged or leads out of the copy."""
         if self.problems:
             text = "; ".join(tell(self.problems))
             raise ValueError(text if str(self.source.root) in text else f"{self.source.root}: {text}")

@@ -17,12 +17,7 @@ Role = Literal["fit", "validation", "test", "oof"]
 
 @dataclass(frozen=True)
 class Division:
-    """The frames that training may see, and their folds.
-
-    Attributes:
-        frames: To fit, and to validate with.
-        folds: Of the scenes to fit.
-    """
+    """The frames that training may see, to fit and to validate with, and the folds of the scenes to fit."""
 
     frames: TrainingFrames
     folds: Folds
@@ -32,11 +27,7 @@ class Division:
         return TrainingFrames(self.folds.fitted_by(fold, self.frames.fit), self.frames.validation)
 
     def of_role(self, role: Role, fold: int | None) -> tuple[Frame, ...]:
-        """The frames that go by a role of training, seen from a model.
-
-        Raises:
-            ValueError: No frame goes by this role for this model; ``ensemble.evaluation`` knows test frames.
-        """
+        """The frames that go by a role of training, seen from a model; ``ensemble.evaluation`` knows test frames."""
         if role == "oof":
             if fold is None:
                 raise ValueError(
@@ -53,14 +44,7 @@ class Division:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the stages of one experiment share.
-
-    Attributes:
-        outputs: Where runs and predictions are.
-        name: Of the folders below.
-        source: Every frame.
-        division: The frames that training may see.
-    """
+    """What the stages of one experiment share: where its runs and predictions are, every frame, and their division."""
 
     outputs: Outputs
     name: str

@@ -13,21 +13,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ensemble.data.source import Frame
-from ensemble.runs.files import leftovers, write_text
+from ensemble.runs.files import leftovers
 from ensemble.runs.locks import PATIENCE, StoreLock
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_text, write_checked
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Which fold leaves a scene out.
-
-    Attributes:
-        count: Number of folds.
-        fold_of: Scene -> fold, from 0.
-    """
+    """Which fold, counted from 0, leaves a scene out."""
 
     count: int
     fold_of: Mapping[str, int]
@@ -63,11 +58,7 @@ class Folds:
 
 
 def divide_into_folds(frames: Sequence[Frame], count: int) -> Folds:
-    """Folds of about equally many frames that never cut a scene.
-
-    Args:
-        frames: To fit; neither validation nor test frames.
-        count: Number of folds; with fewer scenes there are as many folds as scenes.
+    """Folds of about equally many frames to fit that never cut a scene, at most as many as there are scenes.
 
     Source: scikit-learn's ``GroupKFold``, which gives the largest scene left to the smallest fold.
     """
@@ -86,12 +77,9 @@ def divide_into_folds(frames: Sequence[Frame], count: int) -> Folds:
 
 
 def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Folds:
-    """The folds of an experiment: read from its file, or decided and written where there is none yet.
+    """The folds of an experiment's frames to fit: read from its file, or decided and written where there is none yet.
 
-    Args:
-        path: The file.
-        frames: To fit.
-        count: Number of folds asked for; with fewer scenes there are as many folds as scenes.
+    With fewer scenes than ``count`` there are as many folds as scenes.
 
     Raises:
         ValueError: The file is damaged, or divides other scenes or into another number of folds.
@@ -100,7 +88,7 @@ def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Fold
         with StoreLock(path.parent, patience=PATIENCE, keep=False):
             if not path.is_file():
                 folds = divide_into_folds(frames, count)
-                write_text(path, folds.text)
+                write_checked(path, folds.text.encode())
                 return folds
     folds = read_folds(path)
     scenes = {frame.scene for frame in frames}
@@ -126,11 +114,7 @@ class _Content(BaseModel):
 
 
 def read_folds(path: Path, *, decide: str = "python -m ensemble.base train LEARNER --folds N") -> Folds:
-    """Read the file of folds.
-
-    Args:
-        path: The file.
-        decide: The command that decides them where nobody has.
+    """Read the file of folds; where nobody has decided them, the command ``decide`` does.
 
     Raises:
         ValueError: It is absent, damaged, of another schema, or a fold is empty.
@@ -141,9 +125,8 @@ def read_folds(path: Path, *, decide: str = "python -m ensemble.base train LEARN
         )
     mend = "remove it, and train every run of this experiment again"
     try:
-        content = _Content.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError, MemoryError) as error:
-        refuse_unreadable(path, error)
+        content = _Content.model_validate_json(read_text(path))
+    except (FileNotFoundError, UnicodeDecodeError, ValidationError) as error:
         raise ValueError(f"{path}: expected scenes and their folds, found something else ({error}); {mend}") from error
     if content.schema_ != SCHEMA:
         raise ValueError(f"{path}: schema {content.schema_} found, {SCHEMA} expected; {mend}")

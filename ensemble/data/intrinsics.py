@@ -14,11 +14,7 @@ from jaxtyping import Float
 class Intrinsics:
     """A pinhole camera, in pixels of one frame.
 
-    Attributes:
-        fx: Focal length, in widths of a pixel.
-        fy: Focal length, in heights of a pixel.
-        cx: Column where the optical axis meets the frame.
-        cy: Row where the optical axis meets the frame.
+    Focal lengths are in widths and heights of a pixel; ``cx`` and ``cy`` are where the optical axis meets the frame.
     """
 
     fx: float

@@ -22,6 +22,7 @@ from ensemble.data.source import Frame, FrameSource, RowSource
 from ensemble.data.transforms import pixels_at_size, unit_image, valid_depth
 from ensemble.runs.stopping import SIGNALS, Stopped, stop_asked
 from ensemble.settings.schema import DataSettings
+from ensemble.settings.trees import SettingsError
 
 Batch = dict[str, Any]
 """``image`` [b 3 h w], ``depth`` [b 1 h w] metres, ``valid`` [b 1 h w], ``frame`` (b ids), maybe ``predictions``."""
@@ -43,9 +44,7 @@ class FrameDataset(Dataset[Batch]):
     """Whole frames, or augmented crops of them.
 
     Args:
-        source: Reads a frame from disk, or generates it.
         frames: What may be read; nothing else ever is.
-        settings: Size, depth range and augmentation.
         predictions: Cached depth per learner, cropped and flipped together with image and truth.
     """
 
@@ -70,10 +69,8 @@ class FrameDataset(Dataset[Batch]):
         """Decode every frame once and keep it; loader processes share what is kept.
 
         Images are resized in 8 bits and kept so. One tensor holds all frames, because every tensor that is shared
-        with a process costs an open file.
-
-        Args:
-            kept: What other datasets have decoded; the same frames are taken from there, others are added.
+        with a process costs an open file. What other datasets have decoded is in ``kept``: the same frames are taken
+        from there, others are added.
         """
         if kept is not None:
             decided = self.settings.model_dump_json(
@@ -137,16 +134,9 @@ class FrameDataset(Dataset[Batch]):
 class TrainingBatches(Sampler[list[tuple[int, int | None]]]):
     """Batches of one epoch after another: a new permutation each, equal for every number of processes.
 
-    A step takes ``batch_size`` frames. They are dealt to ``processes`` in turn, and those of a process are divided into
-    ``accumulate`` batches. Frames that do not fill a step are left out of this epoch.
-
-    Args:
-        frames: Number of frames.
-        batch_size: Frames per optimiser step over all processes and accumulated batches.
-        seed: Decides permutations and augmentation.
-        accumulate: Batches per optimiser step.
-        process: Rank of this process.
-        processes: Number of processes.
+    The seed decides permutations and augmentation. A step takes ``batch_size`` frames. They are dealt to ``processes``
+    in turn, and those of a process are divided into ``accumulate`` batches. Frames that do not fill a step are left out
+    of this epoch.
 
     Raises:
         ValueError: A step cannot be filled, or cannot be divided.
@@ -156,7 +146,7 @@ class TrainingBatches(Sampler[list[tuple[int, int | None]]]):
         self, frames: int, batch_size: int, seed: int, *, accumulate: int = 1, process: int = 0, processes: int = 1
     ) -> None:
         if batch_size > frames:
-            raise ValueError(
+            raise SettingsError(
                 f"training.batch_size is {batch_size}, but there are {frames} training frames; "
                 f"set training.batch_size to {frames} or less"
             )
@@ -192,10 +182,9 @@ class TrainingBatches(Sampler[list[tuple[int, int | None]]]):
         start = step * self.batch_size
         mine = range(start + self.process, start + self.batch_size, self.processes)
         share = len(mine) // self.accumulate
-        return [(int(order[at]), self._augmentation_seed(at)) for at in mine[part * share : (part + 1) * share]]
-
-    def _augmentation_seed(self, position: int) -> int:
-        return int(np.random.SeedSequence([self.seed, self.epoch, position]).generate_state(1, np.uint64)[0])
+        own = mine[part * share : (part + 1) * share]
+        seeds = (np.random.SeedSequence([self.seed, self.epoch, at]).generate_state(1, np.uint64)[0] for at in own)
+        return [(int(order[at]), int(seed)) for at, seed in zip(own, seeds, strict=True)]
 
 
 class OrderedBatches(Sampler[list[tuple[int, int | None]]]):

@@ -32,7 +32,6 @@ class RawFrame:
     """One image with depth at its original size.
 
     Attributes:
-        image: RGB.
         depth: Metres along the optical axis; anything where ``valid`` is false.
         valid: Pixels that have a measurement.
         intrinsics: Of the camera, in pixels of this frame; ``None`` where they are not known.

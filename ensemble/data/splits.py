@@ -19,12 +19,7 @@ _TEST_DIVISION, _VALIDATION_DIVISION = 0, 1
 
 @dataclass(frozen=True)
 class TrainingFrames:
-    """The frames that training may see.
-
-    Attributes:
-        fit: Trained on.
-        validation: Frames of other scenes; they select checkpoints.
-    """
+    """The frames that training may see: those it fits, and those of other scenes that select checkpoints."""
 
     fit: tuple[Frame, ...]
     validation: tuple[Frame, ...]
@@ -37,18 +32,9 @@ def scene_of_folder(folder: str) -> str:
 
 
 def training_frames(source: FrameSource, settings: DataSettings) -> TrainingFrames:
-    """Frames to fit on and to validate with: scenes of the training split that are not tested on.
-
-    Raises:
-        ValueError: There are too few scenes, or the source's test scenes also occur in its training split.
-    """
-    fit, validation = divide_scenes(
-        frames_not_tested_on(source, settings),
-        settings.validation_fraction,
-        seed=(settings.split_seed, _VALIDATION_DIVISION),
-        wanted="validation",
-    )
-    return TrainingFrames(fit, validation)
+    """Frames to fit on and to validate with: scenes of the training split that are not tested on; refuses too few."""
+    frames, seed = frames_not_tested_on(source, settings), (settings.split_seed, _VALIDATION_DIVISION)
+    return TrainingFrames(*divide_scenes(frames, settings.validation_fraction, seed=seed, wanted="validation"))
 
 
 def frames_not_tested_on(source: FrameSource, settings: DataSettings) -> tuple[Frame, ...]:
@@ -59,14 +45,8 @@ def frames_not_tested_on(source: FrameSource, settings: DataSettings) -> tuple[F
     """
     train = tuple(frame for frame in source.frames if frame.split == "train")
     if settings.test == "held-out":
-        rest, _ = divide_scenes(
-            train,
-            settings.test_fraction,
-            seed=(settings.split_seed, _TEST_DIVISION),
-            wanted="held-out test",
-            leave=2,
-        )
-        return rest
+        seed = settings.split_seed, _TEST_DIVISION
+        return divide_scenes(train, settings.test_fraction, seed=seed, wanted="held-out test", leave=2)[0]
     shared = {frame.scene for frame in train} & {frame.scene for frame in source.frames if frame.split == "test"}
     if shared:
         raise ValueError(
@@ -81,16 +61,11 @@ def divide_scenes(
 ) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
     """Divides frames into a rest and a part that holds about ``fraction`` of them, never cutting a scene.
 
+    The part gets at least one scene, the rest keeps at least ``leave``; ``wanted`` names the part in the error.
+
     Scenes differ much in size, so the part is filled by frames: scenes are looked at in shuffled order and taken as
     long as they fit, and the smallest one left is added where that comes nearer to the share. The outcome depends on
     the set of frames and the seed, not on the order of the frames; both results come sorted by id.
-
-    Args:
-        frames: Frames of any number of scenes.
-        fraction: Share of the frames that the part aims at; it gets at least one scene.
-        seed: Of the shuffle.
-        wanted: Name of the part, for the error.
-        leave: Scenes that the rest keeps at least.
 
     Raises:
         ValueError: There are not enough scenes for both sides.

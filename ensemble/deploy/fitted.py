@@ -15,6 +15,7 @@ from ensemble.predictions.learners import TrainedLearner, load_learner
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.claims import FOLDS, FRAMES
 from ensemble.runs.paths import Outputs, Run
+from ensemble.runs.seals import read_text
 from ensemble.settings.schema import ImportSettings, LearnerSettings, StackSettings
 from ensemble.stacking.stack import Stack
 from ensemble.training.networks import unloaded
@@ -93,10 +94,10 @@ def _without_places(settings: AnySettings) -> AnySettings:
 
 def _sources(run: Run, learners: Iterable[LevelZero]) -> dict[str, str]:
     """Fingerprints of frames, folds and weights that a run rests on, and its learners."""
-    found = dict(json.loads(run.sources.read_text("utf-8")))
+    found = dict(json.loads(read_text(run.sources)))
     for model in (model for learner in learners for model in learner.tested):
         if not model.is_import:
-            own = json.loads(model.run.sources.read_text("utf-8"))
+            own = json.loads(read_text(model.run.sources))
             found |= {f"{name} of {model.name}/{model.model}": own[name] for name in (FRAMES, FOLDS) if name in own}
     return found
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from ensemble.data.division import Role
 from ensemble.metrics.uncertainty import Calibration, calibrate, disagreement
 from ensemble.predictions.level_zero import LevelZero
-from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_text, write_sealed
 from ensemble.stacking.stack import Stack, frames_together, stacked
 from ensemble.stacking.training_rows import PIXELS_PER_FRAME, TrainingRow, training_rows
 from ensemble.training.networks import weights_fingerprint
@@ -86,7 +87,7 @@ class CalibrationFit:
             "weights": _weights(self.stack),
             "calibration": found.to_plain(),
         }
-        write_text(self.stack.run.uncertainty, json.dumps(content, indent=1) + "\n")
+        write_sealed(self.stack.run.uncertainty, (json.dumps(content, indent=1) + "\n").encode())
         return found
 
 
@@ -100,8 +101,9 @@ def kept_calibration(stack: Stack) -> Calibration | None:
     if not path.is_file():
         return None
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(read_text(path))
     except ValueError as error:
+        refuse_unreadable(path, error)
         raise ValueError(
             f"{path}: expected a calibration as JSON, found something else ({error}); remove it"
         ) from error

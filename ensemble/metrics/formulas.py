@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jaxtyping import Bool, Float, Float64, Int64
@@ -20,12 +21,8 @@ if TYPE_CHECKING:
 class PixelErrors:
     """What the metrics of a batch have in common, computed once, in double precision.
 
-    Attributes:
-        predicted: Metres; 1 where not valid.
-        target: Metres; 1 where not valid.
-        log_ratio: Natural logarithm of predicted over target; 0 where not valid.
-        valid: Pixels that count.
-        pixels: Valid pixels of each image.
+    Depth is metres, and 1 where not valid; ``log_ratio`` is the natural logarithm of predicted over target, and 0
+    there.
     """
 
     predicted: Float64[Tensor, "b 1 h w"]
@@ -42,15 +39,9 @@ class PixelErrors:
 def pixel_errors(
     predicted: Float[Tensor, "b 1 h w"], target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
 ) -> PixelErrors:
-    """Compare depth pixel by pixel; nothing is read where ``valid`` is false.
+    """Compare depth in metres of one size pixel by pixel; nothing is read where ``valid`` is false.
 
-    Args:
-        predicted: Metres.
-        target: Metres.
-        valid: Pixels that count.
-
-    Raises:
-        ValueError: Sizes differ, or a valid pixel is not positive and finite.
+    A ``ValueError`` counts valid pixels that are not positive and finite.
     """
     if not predicted.shape == target.shape == valid.shape:
         raise ValueError(
@@ -66,34 +57,13 @@ def pixel_errors(
                 f"{int(valid[image].sum())} valid pixels are not positive and finite; nothing is repaired here"
             )
     predicted, target = (depth.double().where(valid, 1.0) for depth in (predicted, target))
-    return PixelErrors(
-        predicted=predicted,
-        target=target,
-        log_ratio=predicted.log() - target.log(),
-        valid=valid,
-        pixels=valid.sum(dim=(1, 2, 3)),
-    )
+    return PixelErrors(predicted, target, predicted.log() - target.log(), valid, valid.sum(dim=(1, 2, 3)))
 
 
 def share_within(errors: PixelErrors, *, factor: float) -> Float64[Tensor, " b"]:
     """Share of pixels whose larger ratio between prediction and truth is below ``factor``."""
     ratio = (errors.predicted / errors.target).maximum(errors.target / errors.predicted)
     return errors.mean((ratio < factor).double())
-
-
-def d1(errors: PixelErrors) -> Float64[Tensor, " b"]:
-    """Share of pixels within a factor of 1.25."""
-    return share_within(errors, factor=1.25)
-
-
-def d2(errors: PixelErrors) -> Float64[Tensor, " b"]:
-    """Share of pixels within a factor of 1.25 squared."""
-    return share_within(errors, factor=1.25**2)
-
-
-def d3(errors: PixelErrors) -> Float64[Tensor, " b"]:
-    """Share of pixels within a factor of 1.25 cubed."""
-    return share_within(errors, factor=1.25**3)
 
 
 def abs_rel(errors: PixelErrors) -> Float64[Tensor, " b"]:
@@ -134,11 +104,8 @@ def silog_x100(errors: PixelErrors) -> Float64[Tensor, " b"]:
 class Metric:
     """One line of ``METRICS``; calling it scores ``(predicted, target, valid)``.
 
-    Attributes:
-        formula: From the pixel errors of a batch to one number per image.
-        label: Heading of its column.
-        higher_is_better: Whether a larger number is a better score.
-        unit: Unit of the number; empty for a share or a ratio.
+    ``formula`` goes from the pixel errors of a batch to one number per image, in ``unit`` (empty for a share or a
+    ratio); ``label`` heads its column.
     """
 
     formula: Callable[[PixelErrors], Float64[Tensor, " b"]]
@@ -154,9 +121,9 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "d1": Metric(d1, "d1", higher_is_better=True),
-    "d2": Metric(d2, "d2", higher_is_better=True),
-    "d3": Metric(d3, "d3", higher_is_better=True),
+    "d1": Metric(partial(share_within, factor=1.25), "d1", higher_is_better=True),
+    "d2": Metric(partial(share_within, factor=1.25**2), "d2", higher_is_better=True),
+    "d3": Metric(partial(share_within, factor=1.25**3), "d3", higher_is_better=True),
     "abs_rel": Metric(abs_rel, "REL"),
     "sq_rel": Metric(sq_rel, "SqREL", unit="m"),
     "rmse": Metric(rmse, "RMSE", unit="m"),
@@ -169,16 +136,10 @@ METRICS: Mapping[str, Metric] = {
 def image_scores(
     predicted: Float[Tensor, "b 1 h w"], target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
 ) -> dict[str, Float64[Tensor, " b"]]:
-    """Every metric of every image; NaN for images without valid pixels, which ``ScoreSums`` leaves out and counts.
-
-    Args:
-        predicted: Metres, positive and finite where valid.
-        target: Metres, likewise.
-        valid: Pixels that count.
-    """
+    """Every metric of every image; NaN for images without valid pixels, which ``ScoreSums`` leaves out and counts."""
     errors = pixel_errors(predicted, target, valid)
     return {name: metric.formula(errors) for name, metric in METRICS.items()}
 
 
 TABLE_METRICS = tuple(metric for metric in METRICS if metric != "silog_x100")
-"""The eight that studies print; the files hold all of ``METRIC_NAMES``."""
+"""The eight that studies print; the files hold all of ``METRICS``."""

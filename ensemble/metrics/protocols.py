@@ -101,10 +101,6 @@ class EvalProtocol(Settings):
     def mask(self, target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]) -> Bool[Tensor, "b 1 h w"]:
         """Pixels that count: measured, inside the crop, and with ``pixels`` ``range`` strictly inside the depth range.
 
-        Args:
-            target: Metres.
-            valid: Pixels that have a measurement.
-
         Raises:
             ValueError: The truth has another size than the protocol, or is not finite at a measured pixel.
         """
@@ -143,8 +139,7 @@ def crop_region(crop: Crop, size: ImageSize) -> tuple[int, int, int, int]:
 def sample_grid(size: ImageSize) -> tuple[Int64[Tensor, " rows"], Int64[Tensor, " columns"]]:
     """Rows and columns of a frame that FastDepth scores: two nearest-pixel resizings with a centre crop in between.
 
-    Args:
-        size: Height and width of the frame; where they are not NYU Depth v2's, its pixels nearest to those of such one.
+    Of frames of another size than NYU Depth v2's, the pixels nearest to those of such one.
     """
     axes = []
     for length, (whole, resized, first, cropped) in zip(size, FASTDEPTH_AXES, strict=True):
@@ -182,22 +177,18 @@ def prepare(
     *,
     protocol: EvalProtocol,
 ) -> Prepared:
-    """Bring predictions to the size and depth range of the truth, and count what had to be clipped.
+    """Bring predictions to the size and depth range of the truth, all in metres, and count what had to be clipped.
+
+    Predictions may have any size and are resized bilinearly, with corners not aligned.
 
     Maps come back at the size of the truth; where the protocol samples pixels, they hold these alone.
-
-    Args:
-        predicted: Metres, at any size; resized bilinearly, with corners not aligned.
-        target: Metres, at a size that the protocol scores.
-        valid: Pixels that have a measurement.
-        protocol: Size, crop and depth range.
 
     Raises:
         ValueError: A prediction is NaN or infinite at a pixel that is scored; nothing is repaired.
     """
     scored = protocol.mask(target, valid)
     predicted = enlarged(predicted, target.shape[-2:])
-    predicted, target, scored = (protocol.sampled(each) for each in (predicted, target, scored))
+    predicted, target, scored = map(protocol.sampled, (predicted, target, scored))
     nonfinite = ~predicted.isfinite()
     refused = (nonfinite & scored).sum(dim=(1, 2, 3))
     if refused.any():

@@ -33,14 +33,8 @@ class PublishedProtocol(Settings):
         source: Repository, file and commit that was read.
         remembered: What could not be read there, and so is from memory or from other repositories; empty for nothing.
         crop: As in ``EvalProtocol``, like the next six.
-        min_depth: Metres.
-        max_depth: Metres.
-        pixels: Which pixels count.
-        clip: Whether predictions are clipped to the depth range.
-        averaging: Over images or over pixels.
-        relative_to: What relative errors are divided by.
-        flip_averaging: Whether predictions are averaged with those of the mirrored image. Cached rows were made with
-            it or without; a protocol never changes that, it is noted beside the scores.
+        flip_averaging: Likewise, but cached rows were made with it or without, and a protocol never changes that: it is
+            noted beside the scores.
         truth: Which depth of the labelled set is the truth.
         frame: Height and width of the frames that it is defined on.
         beyond: What scores from cached rows cannot follow.
@@ -61,32 +55,23 @@ class PublishedProtocol(Settings):
     beyond: tuple[str, ...] = ()
 
     def applied(self, rows: "EvalProtocol") -> "EvalProtocol":
-        """The protocol for the same frames and rows; flip averaging stays what it was when they were cached.
-
-        Args:
-            rows: Under which the rows are scored by ourselves.
-        """
+        """The protocol for the frames that ours scores as ``rows``; flip averaging stays what it was when cached."""
         rules = ("crop", "min_depth", "max_depth", "pixels", "clip", "averaging", "relative_to")
         changed = {name: getattr(self, name) for name in rules}
         return type(rows).model_validate({**rows.model_dump(), **changed})
 
     def departures(self, rows: "EvalProtocol", *, infilled: bool) -> tuple[str, ...]:
-        """Where scores of these rows under this protocol are made otherwise than in the publication.
-
-        Args:
-            rows: Under which the rows are scored by ourselves.
-            infilled: Whether their truth was asked to be in-filled depth.
-        """
-        found = []
+        """Where scores of rows that ours scores as ``rows`` are made otherwise than in the publication."""
+        departures = []
         if self.flip_averaging != rows.flip_averaging:
             published, here = ("with", "without") if self.flip_averaging else ("without", "with")
-            found.append(f"published {published} flip averaging, these rows were made {here} it")
+            departures.append(f"published {published} flip averaging, these rows were made {here} it")
         if (self.truth == "in-filled") != infilled:
-            found.append(f"published on {self.truth} depth; scored here on the depth that the test frames have")
+            departures.append(f"published on {self.truth} depth; scored here on the depth that the test frames have")
         if rows.size != self.frame:
             size = "the size of each frame" if rows.size == OWN_SIZE else "{}x{}".format(*rows.size)
-            found.append("defined for frames of {}x{}, scaled to {}".format(*self.frame, size))
-        return (*found, *self.beyond)
+            departures.append("defined for frames of {}x{}, scaled to {}".format(*self.frame, size))
+        return (*departures, *self.beyond)
 
 
 PROTOCOLS: Mapping[str, PublishedProtocol] = {

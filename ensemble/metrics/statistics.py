@@ -27,12 +27,8 @@ class Difference:
     """Two rows compared on one metric, over the same images.
 
     Attributes:
-        first: Name of a row.
-        second: Name of the row that is subtracted.
-        metric: Name of the metric.
         difference: Mean over images of first minus second, in the unit of the metric.
-        low: Lower end of the 95 % percentile interval of the difference.
-        high: Upper end.
+        low: Lower end of the 95 % percentile interval of the difference; ``high`` is the upper one.
         p: Two-sided bootstrap p-value.
         p_holm: Corrected over the metrics of this pair.
         better: The row that is better after the correction; absent where the difference is not significant.
@@ -104,18 +100,9 @@ def paired_differences(
     both, with one added to both counts (so it is never zero), at most 1, and at least that of a sign test on which all
     groups agree, ``2 ** (1 - groups)``: five scenes or fewer make nothing significant.
 
-    Args:
-        scores: One number per row, image and metric; images without valid pixels are left out beforehand.
-        groups: Scene of each image.
-        rows: Names along the first axis.
-        metrics: Names along the last axis, in order, and whether a higher number is better.
-        by: What is drawn; single images only where the caller asks for it.
-        resamples: Number of draws; the smallest p-value is ``2 / (resamples + 1)``.
-        seed: Of the draws, which all pairs share.
-        level: Corrected p-values below it are significant.
-
-    Returns:
-        One entry per pair and metric: pairs in the order of ``rows``, metrics in theirs.
+    Arguments are those of ``resampled_means``; all pairs share the same draws, and the smallest p-value is ``2 /
+    (resamples + 1)``. Rows are named along the first axis and metrics along the last, with whether a higher number is
+    better; the entries follow their order. Corrected p-values below ``level`` are significant.
 
     Raises:
         ValueError: As in ``resampled_means``; or names are doubled, or are not as many as the scores have.
@@ -124,7 +111,7 @@ def paired_differences(
     """
     _check_names(scores, rows, metrics)
     draws = _Draws.of(scores, groups, by=by, resamples=resamples, seed=seed)
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for first, second in combinations(range(len(rows)), 2):
         # Subtracted per image, before anything is summed: rows that agree differ by exactly nothing in every resample.
         per_image = scores[first].astype(np.float64) - scores[second]
@@ -133,21 +120,11 @@ def paired_differences(
         beyond = np.minimum((resampled <= 0).sum(axis=0), (resampled >= 0).sum(axis=0))
         p_values = np.clip(2 * (beyond + 1) / (resamples + 1), 2.0 ** (1 - len(draws.images)), 1.0)
         columns = zip(metrics, per_image.mean(axis=0), lows, highs, p_values, holm(p_values), strict=True)
-        found += [
-            Difference(
-                first=rows[first],
-                second=rows[second],
-                metric=metric,
-                difference=float(difference),
-                low=float(low),
-                high=float(high),
-                p=float(p),
-                p_holm=float(p_holm),
-                better=_better(difference, higher=metrics[metric]) if p_holm < level else None,
-            )
-            for metric, difference, low, high, p, p_holm in columns
-        ]
-    return found
+        for metric, *numbers in columns:
+            difference, low, high, p, p_holm = map(float, numbers)
+            better = _better(difference, higher=metrics[metric]) if p_holm < level else None
+            differences.append(Difference(rows[first], rows[second], metric, difference, low, high, p, p_holm, better))
+    return differences
 
 
 def few_scenes(scenes: int) -> str:
@@ -161,10 +138,7 @@ def few_scenes(scenes: int) -> str:
 
 
 def holm(p_values: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """P-values corrected for their number by Holm's step-down procedure, in the order given.
-
-    Raises:
-        ValueError: A p-value is not in [0, 1].
+    """P-values from 0 to 1, corrected for their number by Holm's step-down procedure, in the order given.
 
     Source: Holm 1979: the i-th smallest of n is multiplied by n - i + 1; results never fall and never pass 1.
     """
@@ -178,11 +152,7 @@ def holm(p_values: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
 
 
 def mean_and_deviation(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation (divided by n - 1) of one number over repeats.
-
-    Raises:
-        ValueError: There is no repeat, or one is not finite.
-    """
+    """Mean and sample standard deviation (divided by n - 1) of one number over one or more finite repeats."""
     repeats = np.asarray(values, dtype=np.float64)
     if not len(repeats) or not np.isfinite(repeats).all():
         raise ValueError(f"repeats {repeats.tolist()}: expected one or more finite numbers; leave failed repeats out")
@@ -194,10 +164,8 @@ def mean_and_deviation(values: Sequence[float]) -> Spread:
 class _Draws:
     """How often each group is in each resample; made once, used for every pair.
 
-    Attributes:
-        members: Index of the group of every image.
-        images: Images of each group.
-        counts: How often each group was drawn in each resample; small integers to save memory.
+    ``members`` is the index of the group of every image, ``images`` the size of each group; counts are small integers
+    to save memory.
     """
 
     members: Int64[np.ndarray, " images"]

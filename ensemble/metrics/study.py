@@ -4,26 +4,26 @@ Source: the study that this package rebuilds (GhostNet learners, 24,231 training
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ensemble.metrics.formulas import TABLE_METRICS
 
 
 @dataclass(frozen=True)
 class Published:
-    """A learner of the study.
+    """A network of the study.
 
     Attributes:
         parameters: Trainable parameters of the rebuilt network; the study printed 17.2M for AdaBins.
         mul_adds: Multiply-adds of one 416x544 image.
-        frames_per_second: On a GTX 1080 Ti.
-        scores: Metric of ``TABLE_METRICS`` -> value.
+        frames_per_second: On a GTX 1080 Ti; ``None`` of a meta-learner, of which only the whole stack was timed.
+        scores: Metric of ``TABLE_METRICS`` -> value; empty of a meta-learner.
     """
 
     parameters: int
     mul_adds: float
-    frames_per_second: float
-    scores: Mapping[str, float]
+    frames_per_second: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 def _published(parameters: int, mul_adds: float, frames_per_second: float, *scores: float) -> Published:

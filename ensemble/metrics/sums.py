@@ -18,15 +18,7 @@ COUNTS = ("images", "images_without_valid", "clipped", "nonfinite")
 
 @dataclass
 class ImageSums:
-    """Sums over images.
-
-    Attributes:
-        over: What the means are taken over.
-        images: With a scored pixel.
-        images_without_valid: Without one.
-        clipped: Pixels whose prediction was clipped.
-        nonfinite: Unscored pixels whose prediction was not finite.
-    """
+    """Sums over images that add up image by image."""
 
     over: ClassVar[str] = "images"
     images: int = 0
@@ -38,15 +30,7 @@ class ImageSums:
     def update(
         self, scores: Mapping[str, float], *, pixels: int, mean_log_ratio: float, clipped: int = 0, nonfinite: int = 0
     ) -> None:
-        """Add one image.
-
-        Args:
-            scores: Its own, from ``image_scores``.
-            pixels: Scored ones; nothing else is read where there are none.
-            mean_log_ratio: Mean natural logarithm of predicted over target.
-            clipped: From ``prepare``.
-            nonfinite: Unscored pixels whose prediction is not finite, from ``prepare``.
-        """
+        """Add one image; without scored pixels only counts are read. The log of predicted over target is natural."""
         self.clipped += clipped
         self.nonfinite += nonfinite
         if pixels == 0:

@@ -4,7 +4,7 @@ Everything is in metres and judged image by image over valid pixels; where ``val
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -29,16 +29,11 @@ def disagreement(
 ) -> Float[Tensor, "b 1 h w"]:
     """Weighted root mean squared distance of the learners from the fused depth, in metres.
 
+    Weights sum to 1 at every pixel: the caller divides those of another sum by it. The fused depth need not be the
+    weighted mean, which would give the smallest disagreement.
+
     It knows what the learners disagree about and nothing of the errors that they share; ``calibrate`` gives it the size
     of an error.
-
-    Args:
-        weights: 0 or more, sum 1 at every pixel; the caller divides weights of another sum by it beforehand.
-        depths: Metres.
-        fused: Metres; need not be the weighted mean, which would give the smallest disagreement.
-
-    Raises:
-        ValueError: A weight is negative or NaN, or the weights of a pixel do not sum to one.
     """
     check_weights(weights, tolerance=1e-5)
     return (weights * (depths - fused).square()).sum(dim=1, keepdim=True).sqrt()
@@ -90,15 +85,11 @@ class Calibration:
 
     def to_plain(self) -> dict[str, Any]:
         """Lists of numbers, ready for JSON."""
-        return {"disagreement": list(self.disagreement), "squared_error": list(self.squared_error)}
+        return {name: list(values) for name, values in asdict(self).items()}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Calibration":
-        """Read what ``to_plain`` gave.
-
-        Raises:
-            ValueError: It is no calibration.
-        """
+        """Read what ``to_plain`` gave; anything else is refused."""
         try:
             return cls(*(tuple(map(float, plain[name])) for name in ("disagreement", "squared_error")))
         except (KeyError, TypeError) as error:
@@ -110,9 +101,8 @@ class Calibration:
 def calibrate(disagreement: Float[np.ndarray, " n"], squared_error: Float[np.ndarray, " n"]) -> Calibration:
     """Fit how the squared error grows with the disagreement, on pixels of images that the learners never saw.
 
-    Args:
-        disagreement: Metres, of valid pixels of out-of-fold rows.
-        squared_error: Of the fused depth at the same pixels, square metres.
+    Pixels are valid ones of out-of-fold rows: disagreement in metres, squared error of the fused depth in square
+    metres.
 
     Raises:
         ValueError: Numbers of pixels differ or are fewer than ``KNOTS``, or one is negative or not finite.
@@ -177,11 +167,9 @@ def sparsification(
 ) -> Sparsification:
     """Curves of one image; of pixels equally uncertain it does not matter which go, their mean error counts.
 
-    Args:
-        error: What is averaged over pixels, 0 or more: squared metres for RMSE, relative error for REL.
-        uncertainty: Any number that ranks the pixels, higher is less sure.
-        fractions: Shares to take away, each in [0, 1); rounded down to whole pixels.
-        root: Whether the curves are the root of the mean.
+    The error is 0 or more: squared metres for RMSE, whose curves are roots of means (``root``), or relative for REL.
+    The higher the uncertainty, the less sure, in any unit. Fractions lie in [0, 1) and are rounded down to whole
+    pixels.
 
     Raises:
         ValueError: No pixel, numbers of pixels differ, one is not finite, or a fraction leaves no pixel.
@@ -203,17 +191,10 @@ def sparsification_curves(
     *,
     uncertainty: Float[Tensor, "1 h w"],
 ) -> dict[Literal["rmse", "abs_rel"], Sparsification]:
-    """Curves of one image for ``rmse`` and ``abs_rel``, both with the same ranking.
+    """Curves of one image with valid and finite pixels for ``rmse`` and ``abs_rel``, both with the same ranking.
 
-    Args:
-        predicted: Metres.
-        target: Metres.
-        valid: Pixels that count; at least one.
-        uncertainty: Metres, or any number that ranks the pixels. Metres rank for RMSE; REL is judged with the same map,
-            as in Poggi et al. 2020, so that even the true error in metres has an AUSE above 0 there.
-
-    Raises:
-        ValueError: No pixel is valid, or a valid pixel is not finite.
+    Depth is metres, uncertainty metres or any number that ranks the pixels. Metres rank for RMSE; REL is judged with
+    the same map, as in Poggi et al. 2020, so that even the true error in metres has an AUSE above 0 there.
     """
     truth, ranking = _selected(target, valid), _selected(uncertainty, valid)
     distance = np.abs(_selected(predicted, valid) - truth)
@@ -223,29 +204,21 @@ def sparsification_curves(
 
 
 class ReliabilityBin(NamedTuple):
-    """One point of a reliability diagram.
-
-    Attributes:
-        pixels: Number of pixels.
-        predicted: Root of the mean predicted variance, metres.
-        observed: Root of the mean squared error, metres.
-    """
+    """Pixels of a point of a reliability diagram, roots of their mean predicted variance and squared error, metres."""
 
     pixels: int
     predicted: float
     observed: float
 
 
-@dataclass
 class Reliability:
     """Predicted against observed errors, summed over images of any number in bins of the predicted error.
 
     Bins are fixed: ten from each power of ten to the next between 1 mm and 10 m, and one beyond either end.
     """
 
-    _sums: Float64[np.ndarray, "3 bins"] = field(
-        init=False, repr=False, default_factory=lambda: np.zeros((3, len(_BIN_EDGES) + 1))
-    )
+    def __init__(self) -> None:
+        self._sums: Float64[np.ndarray, "3 bins"] = np.zeros((3, len(_BIN_EDGES) + 1))
 
     def add(
         self,
@@ -255,17 +228,7 @@ class Reliability:
         *,
         sigma: Float[Tensor, "b 1 h w"],
     ) -> None:
-        """Add the valid pixels of a batch.
-
-        Args:
-            predicted: Metres.
-            target: Metres.
-            valid: Pixels that count.
-            sigma: Predicted root mean squared error, metres.
-
-        Raises:
-            ValueError: At a valid pixel a depth is not finite, or sigma is negative or not finite.
-        """
+        """Add the valid pixels of a batch, all finite; ``sigma`` is the predicted root mean square error, in metres."""
         squared = np.square(_selected(predicted, valid) - _selected(target, valid))
         expected = _selected(sigma, valid)
         _check_usable("reliability", {"squared error": squared, "sigma": expected})
@@ -293,13 +256,13 @@ class Reliability:
         diagram = self.diagram()
         if not diagram:
             raise ValueError("reliability: no valid pixel was added, so there is no calibration error")
-        if any(each.predicted == 0 < each.observed for each in diagram):
+        if any(point.predicted == 0 < point.observed for point in diagram):
             raise ValueError(
                 f"reliability: predicted error 0 m but observed {diagram[0].observed:.3g} m in the lowest bin, "
                 "expected predictions above 0; calibrate the disagreement first"
             )
-        gaps = [each.pixels * abs(1 - each.observed / each.predicted) for each in diagram if each.predicted > 0]
-        return sum(gaps) / sum(each.pixels for each in diagram)
+        gaps = [point.pixels * abs(1 - point.observed / point.predicted) for point in diagram if point.predicted > 0]
+        return sum(gaps) / sum(point.pixels for point in diagram)
 
 
 _SPARSIFIED: Mapping[Literal["rmse", "abs_rel"], tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], bool]] = {

@@ -14,28 +14,22 @@ from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole, read_
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
-from ensemble.settings.layers import moved, stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.settings.layers import moved
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings
 from ensemble.training.networks import build_learner, load_network, unloaded, weights_fingerprint
 
 
 @dataclass(frozen=True)
 class TrainedLearner:
-    """One model of a learner: a finished run, or depth maps that were imported.
+    """One model of a learner: a finished run, or depth maps that were imported."""
 
-    Attributes:
-        settings: What it was trained or imported with.
-        run: Its files.
-        weights: Fingerprint of its best weights and of how its network is built; of an import, of unit and alignment.
-        imported: What was imported, by role; empty for a network of ours.
-        prefix: Of its weights' names, where the run is that of a stack that it was trained with.
-    """
-
-    settings: LearnerSettings | ImportSettings
+    settings: LearnerSettings | ImportSettings  # what it was trained or imported with
     run: Run
-    weights: str
+    weights: str  # fingerprint of its best weights and of how its network is built; of an import, of unit and alignment
     imported: Mapping[str, ImportedRole] = field(default_factory=dict)
-    prefix: str = ""
+    """What was imported, by role; empty for a network of ours."""
+    prefix: str = ""  # of its weights' names, where the run is that of a stack that it was trained with
 
     @property
     def name(self) -> str:
@@ -100,13 +94,8 @@ def trained_learner(
 ) -> TrainedLearner:
     """The finished run of one model of a learner.
 
-    Args:
-        outputs: Where runs are.
-        experiment: Which experiment.
-        learner: Name of a learner.
-        model: Which of its models.
-        root: Where the copy of NYU Depth v2 is now; where it was in training if absent.
-        options: Of the command line that trains it as the others were.
+    ``root`` is where the data are now; where they were in training if absent. ``options`` are those of the command line
+    that trains it as the others were, for messages.
 
     Raises:
         ValueError: The learner was not trained, or not to its end; the message holds the command that does it.

@@ -24,15 +24,11 @@ from ensemble.training.networks import weights_fingerprint
 
 @dataclass(frozen=True)
 class LevelZero:
-    """One learner as a stack meets it.
+    """One learner as a stack meets it."""
 
-    Attributes:
-        tested: Models whose mean predicts validation, test and new images.
-        folds: Models that predict the frames to fit that they never saw, fold by fold; empty where rows are in-sample.
-    """
-
-    tested: tuple[TrainedLearner, ...]
+    tested: tuple[TrainedLearner, ...]  # models whose mean predicts validation, test and new images
     folds: tuple[TrainedLearner, ...] = ()
+    """Models that predict the frames to fit that they never saw, fold by fold; empty where rows are in-sample."""
 
     @property
     def name(self) -> str:
@@ -57,31 +53,27 @@ class LevelZero:
         return tested | {model.key: model.made_from("oof", "validation") for model in self.folds}
 
 
+@dataclass(frozen=True)
 class OutOfFoldRows:
-    """Every frame's row by the one model that never saw its scene.
+    """Every frame's row by the one model that never saw its scene."""
 
-    Args:
-        readers: By fold.
-        fold_of: Frame id -> fold.
-    """
-
-    def __init__(self, readers: Mapping[int, PredictionReader], fold_of: Mapping[str, int]) -> None:
-        self._readers, self._fold_of = dict(readers), dict(fold_of)
+    readers: Mapping[int, DepthRows]  # by fold
+    fold_of: Mapping[str, int]  # frame id -> fold
 
     def read(self, frame_id: str) -> np.ndarray:
         """Depth [h w] in metres."""
-        return self._readers[self._fold_of[frame_id]].read(frame_id)
+        return self.readers[self.fold_of[frame_id]].read(frame_id)
 
 
+@dataclass(frozen=True)
 class MeanRows:
     """The mean of several models' rows."""
 
-    def __init__(self, readers: Sequence[DepthRows]) -> None:
-        self._readers = tuple(readers)
+    readers: Sequence[DepthRows]
 
     def read(self, frame_id: str) -> np.ndarray:
         """Depth [h w] in metres."""
-        return np.stack([reader.read(frame_id) for reader in self._readers]).mean(axis=0, dtype=np.float32)
+        return np.stack([reader.read(frame_id) for reader in self.readers]).mean(axis=0, dtype=np.float32)
 
 
 def level_zero(
@@ -96,14 +88,8 @@ def level_zero(
 ) -> LevelZero:
     """The models of a learner that a stack needs.
 
-    Args:
-        outputs: Where runs are.
-        experiment: Which experiment.
-        learner: Name of a learner.
-        rows: ``oof`` wants the models of all folds, ``fit`` the full fit.
-        level0: ``full`` tests with the full fit, ``folds`` with the mean of the folds' models.
-        root: Where the copy of NYU Depth v2 is now.
-        options: Of the command line that trains it as the others were.
+    Rows ``oof`` want the models of all folds, ``fit`` the full fit; ``level0`` ``full`` tests with the full fit,
+    ``folds`` with the mean of the folds' models. ``root`` and ``options`` are those of ``trained_learner``.
 
     Raises:
         ValueError: A model is not trained, or not to its end; the message holds the command that does it.
@@ -127,15 +113,9 @@ def with_all_folds(
     root: Path | None = None,
     options: Sequence[str] = (),
 ) -> tuple[LevelZero, ...]:
-    """Learners with the models of all folds.
+    """Learners with the models of all folds; ``folds`` counts where the experiment has not decided their number yet.
 
-    Args:
-        outputs: Where runs are.
-        experiment: Which experiment.
-        learners: Names.
-        folds: Number of folds to train where the experiment has not decided it yet.
-        root: Where the copy of NYU Depth v2 is now.
-        options: Of the command line that trains them as the others were.
+    ``root`` and ``options`` are those of ``trained_learner``.
 
     Raises:
         ValueError: Models are missing; the message names them all and holds the commands that train them.
@@ -223,17 +203,12 @@ def level_zero_of(
     rows: str | None = None,
     options: Sequence[str] = (),
 ) -> tuple[LevelZero, ...]:
-    """The learners that a stack weighs, with the models that it needs of each.
+    """The learners that a stack weighs, with the models that it needs of each; ``rows`` in place of the settings' own.
 
-    Args:
-        settings: Of the stack.
-        outputs: Where runs are.
-        run: Of the stack; where it trained learners of its own these are meant, without it those that they began from.
-        rows: In place of the settings' own.
-        options: Of the command line that trains a learner that is missing.
+    Where the stack's run trained learners of its own these are meant, without a run those that they began from.
 
     Raises:
-        ValueError: A model is not trained; the message holds the command that does it.
+        ValueError: A model is not trained; the message holds the command that does it, with ``options``.
     """
     if settings.mode != "frozen" and run is not None:
         members = {name: moved(own, settings.data.root) for name, own in settings.members.items()}

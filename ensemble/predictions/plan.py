@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from ensemble.console import messages
 from ensemble.runs.paths import FULL, Outputs, fold_model, seed_model
-from ensemble.settings.layers import known_learners, stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.settings.layers import known_learners
 from ensemble.settings.schema import LearnerSettings
 from ensemble.settings.trees import SettingsError
 
@@ -57,15 +58,9 @@ def models_to_cache(
 ) -> list[list[tuple[str, str]]]:
     """Learners and their models, one list for each pass over the images.
 
-    Args:
-        where: Where runs are.
-        experiment: Which experiment.
-        learners: Names; imported ones may be among them.
-        role: Of the frames; ``oof`` wants the models of all folds.
-        fold: The model of this fold alone.
-        seeds: Full fits from these seeds; the one full fit where empty.
-        settings_of: What a learner of ours would be trained with, should it not be trained yet.
-        options: Of the command line that trains it so.
+    Learners may be imported; role ``oof`` wants the models of all folds, or that of ``fold`` alone, and ``seeds`` full
+    fits from these, the one full fit where empty. ``settings_of`` is what a learner of ours would be trained with,
+    should it not be trained yet, ``options`` those of the command line that trains it so.
 
     Raises:
         SettingsError: The fold is none of the folds, or seeds are asked for where there can be none.
@@ -124,13 +119,8 @@ def job_lines(
 ) -> list[str]:
     """Commands that train and cache everything that out-of-fold stacking needs; comments say what waits for what.
 
-    Args:
-        where: Where the commands write.
-        learners: Whose models.
-        words: Options that choose the settings of training.
-        trained_words: Options that name the trained experiment; what learners were trained with is in their runs.
-        folds: Number of folds.
-        seeds: Of further full fits.
+    ``words`` choose the settings of training; ``trained_words`` name the trained experiment, whose runs hold the rest.
+    ``seeds`` are those of further full fits.
     """
     trained = [where.command("base", "train", learner, *words) for learner in learners]
     trained += [

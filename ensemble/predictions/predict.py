@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -56,25 +57,12 @@ def check_trained_frames(trained: Sequence[TrainedLearner], experiment: Experime
 
 def preprocessing_fingerprint(settings: LearnerSettings | ImportSettings) -> str:
     """Fingerprint of everything between a file and a cached row but the network itself."""
+    data = settings.data
+    common = {"size": list(data.size), "min_depth": data.min_depth, "max_depth": data.max_depth}
     if isinstance(settings, ImportSettings):
-        return fingerprint(
-            {
-                "version": IMPORT_VERSION,
-                "size": list(settings.data.size),
-                "min_depth": settings.data.min_depth,
-                "max_depth": settings.data.max_depth,
-            }
-        )
-    return fingerprint(
-        {
-            "version": PREPROCESSING_VERSION,
-            "size": list(settings.data.size),
-            "min_depth": settings.data.min_depth,
-            "max_depth": settings.data.max_depth,
-            "flip_averaging": settings.evaluation.flip_averaging,
-            "precision": settings.training.precision,
-        }
-    )
+        return fingerprint({"version": IMPORT_VERSION, **common})
+    network = {"flip_averaging": settings.evaluation.flip_averaging, "precision": settings.training.precision}
+    return fingerprint({"version": PREPROCESSING_VERSION, **common, **network})
 
 
 def identity_of(trained: TrainedLearner, experiment: Experiment, frames: Sequence[Frame], role: Role) -> CacheIdentity:
@@ -100,22 +88,11 @@ def cache_predictions(
     codec: str = "none",
     workers: int = 0,
 ) -> int:
-    """Write every asked learner's depth of every frame of a role, in one pass over the images.
+    """Write every asked learner's depth of every frame of a role, in one pass over the images; returns how many frames.
 
     Rows that are there already, and were made from the same weights, preprocessing and files, are kept. Stores that are
-    complete are not locked, so any number of processes may ask for the same rows.
-
-    Args:
-        trained: Models of one experiment with the same frames; with role ``oof``, of one fold.
-        outputs: Where to write.
-        role: What the frames are to the learners.
-        frames: The frames; where absent, those that go by the role in training.
-        rebuild: Throw these learners' rows away first.
-        codec: How new rows are compressed, a key of ``ensemble.predictions.store.shards.CODECS``.
-        workers: Loader processes.
-
-    Returns:
-        How many frames were predicted; none where all rows were there.
+    complete are not locked, so any number of processes may ask for the same rows. Models are of one experiment with the
+    same frames; with role ``oof``, of one fold. Frames are those that go by the role in training where absent.
 
     Raises:
         ValueError: The role is none of training and no frames are given, the rows that are there were made from
@@ -131,16 +108,7 @@ def cache_predictions(
     writers: dict[str, PredictionWriter] = {}
     unfinished: dict[str, TrainedLearner] = {}
     for learner in trained:
-        writer = PredictionWriter(
-            outputs.predictions(learner.settings.experiment, learner.name, role, learner.store),
-            identity_of(learner, experiment, frames, role),
-            [frame.id for frame in frames],
-            size=data.size,
-            max_depth=data.max_depth,
-            rebuild=rebuild,
-            codec=codec,
-            mend=_filling(outputs, learner, role),
-        )
+        writer = writer_of(learner, experiment, frames, role, rebuild=rebuild, codec=codec)
         if not writer.is_complete():
             name = f"{learner.name}/{learner.model}"
             writers[name], unfinished[name] = writer, learner
@@ -156,18 +124,10 @@ def cache_predictions(
         done = len(frames) - len(wanted)
         names = ", ".join(writers)
         messages.print(f"{role}: caching {len(wanted)} frames of {names}" + (f", {done} are there" if done else ""))
-        fill_stores(
-            writers,
-            _blocks(
-                data,
-                trained[0].network_settings.evaluation.batch_size,
-                experiment.source,
-                wanted,
-                workers,
-                min(writer.shard_frames for writer in writers.values()),
-            ),
-            _Predictor(unfinished, outputs).rows,
-        )
+        size = trained[0].network_settings.evaluation.batch_size
+        most = min(writer.shard_frames for writer in writers.values())
+        blocks = _blocks(data, size, experiment.source, wanted, workers, most)
+        fill_stores(writers, blocks, _Predictor(unfinished, outputs).rows)
     return len(wanted)
 
 
@@ -182,6 +142,29 @@ def _check_imported(
                 f"Run: {_filling(experiment.outputs, learner, role)} --rebuild"
             )
         open_predictions(learner, experiment, frames, role)
+
+
+def writer_of(
+    trained: TrainedLearner,
+    experiment: Experiment,
+    frames: Sequence[Frame],
+    role: Role,
+    *,
+    rebuild: bool,
+    codec: str = "none",
+    mend: str = "",
+) -> PredictionWriter:
+    """The writer of the rows of one model; ``mend`` is the command that fills the store, where it is a special one."""
+    return PredictionWriter(
+        experiment.outputs.predictions(trained.settings.experiment, trained.name, role, trained.store),
+        identity_of(trained, experiment, frames, role),
+        [frame.id for frame in frames],
+        size=trained.settings.data.size,
+        max_depth=trained.settings.data.max_depth,
+        rebuild=rebuild,
+        codec=codec,
+        mend=mend or _filling(experiment.outputs, trained, role),
+    )
 
 
 def open_predictions(
@@ -232,18 +215,9 @@ def _blocks(
     size = min(batch_size, most)
     images = ImageDataset(source, frames, data)
     loaded = loader(images, OrderedBatches(len(frames), size), workers=affordable_workers(workers))
-    batches: list[Batch] = []
-    for batch in progress(loaded, "predicting"):
-        batches.append(batch)
-        if size * (len(batches) + 1) > most:
-            yield _frames_of(batches), batches
-            batches = []
-    if batches:
-        yield _frames_of(batches), batches
-
-
-def _frames_of(batches: Sequence[Batch]) -> list[str]:
-    return [frame for batch in batches for frame in batch["frame"]]
+    batches = iter(progress(loaded, "predicting"))
+    while block := list(islice(batches, most // size)):
+        yield [frame for batch in block for frame in batch["frame"]], block
 
 
 class _Predictor:

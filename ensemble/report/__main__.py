@@ -9,6 +9,7 @@ from ensemble import options
 from ensemble.console import messages, print_json, results
 from ensemble.report.finding import find_evaluation
 from ensemble.runs.paths import outputs
+from ensemble.settings.schema import MOST_FRAMES
 from ensemble.settings.trees import check_name
 
 app = options.application("The report of evaluations: Markdown, LaTeX, CSV and one HTML page.")
@@ -29,7 +30,7 @@ def report(
     by: Annotated[
         str, typer.Option(help="What is resampled: scene, or image as if images were independent.")
     ] = "scene",
-    resamples: Annotated[int, typer.Option(min=100, help="Of the paired bootstrap.")] = 10_000,
+    resamples: Annotated[int, typer.Option(min=100, max=MOST_FRAMES, help="Of the paired bootstrap.")] = 10_000,
     published: Annotated[bool, typer.Option(help="Show the published rows below ours (other data, no match).")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print scores and all differences as JSON as well.")] = False,
     cache_dir: options.CacheDir = None,

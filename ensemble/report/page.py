@@ -39,16 +39,10 @@ LOWEST_BAR = -1.0
 
 
 def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bool) -> str:
-    """The whole page.
-
-    Args:
-        evaluation: Scores, and what there is of details and pictures.
-        comparisons: Of the same rows.
-        published: Show the published rows below ours.
-    """
+    """The whole page; ``published`` shows the published rows below ours."""
     scores = evaluation.scores
-    titles = {row.name: row.title for row in scores.rows}
     leading = leading_stack(scores)
+    galleries, details = (_first(part, scores, leading) for part in (evaluation.galleries, evaluation.details))
     table = score_table(scores, comparisons, published=published, headroom_of={}, parameters="params, M")
     return page_template("page.html.jinja", "ensemble.report").render(
         experiment=scores.experiment,
@@ -63,23 +57,19 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
             for row in sorted(scores.rows, key=lambda row: row != leading)
             if row.kind == "stack" and (found := _differences(comparisons, row))
         ],
-        pictures=_drawn(evaluation.galleries, titles, leading),
+        pictures=_drawn(galleries),
         largest_error=share(LARGEST_ERROR),
-        weights=[(titles.get(name, name), _weight_charts(each)) for name, each in _first(evaluation.details, leading)],
-        uncertainty=[
-            (titles.get(name, name), _uncertainty_charts(each.uncertainty))
-            for name, each in _first(evaluation.details, leading)
-            if each.uncertainty is not None
-        ],
+        weights=[(title, _weight_charts(each)) for title, each in details],
+        uncertainty=[(title, _uncertainty_charts(each.uncertainty)) for title, each in details if each.uncertainty],
         costs=cost_table(scores),
         protocol=protocol_entries(scores),
         resampling=resampling_sentence(comparisons),
     )
 
 
-def _drawn(galleries: Mapping[str, Gallery], titles: Mapping[str, str], leading: ScoreRow | None) -> list[Any]:
-    """Drawn galleries, the leading stack's first; matplotlib is imported where there is something to draw."""
-    shown = [(titles.get(name, name), gallery) for name, gallery in _first(galleries, leading) if gallery.images]
+def _drawn(galleries: list[tuple[str, Gallery]]) -> list[Any]:
+    """Galleries with a picture in them, by title; matplotlib is imported where there is something to draw."""
+    shown = [(title, gallery) for title, gallery in galleries if gallery.images]
     if not shown:
         return []
     from ensemble.report.drawing.panels import draw_gallery
@@ -127,9 +117,11 @@ def _difference(each: Difference) -> Row:
     return Row.of(METRICS[each.metric].label, *numbers, told if tone else "n. s.", tone=tone or "quiet")
 
 
-def _first(found: Mapping[str, Any], leading: ScoreRow | None) -> list[tuple[str, Any]]:
-    """By name of the stack, that of the leading stack in front."""
-    return sorted(found.items(), key=lambda item: leading is None or item[0] != leading.name)
+def _first(found: Mapping[str, Any], scores: Scores, leading: ScoreRow | None) -> list[tuple[str, Any]]:
+    """By title of the stack instead of its name, that of the leading stack in front."""
+    titles = {row.name: row.title for row in scores.rows}
+    ordered = sorted(found, key=lambda name: leading is None or name != leading.name)
+    return [(titles.get(name, name), found[name]) for name in ordered]
 
 
 def _weight_charts(details: StackDetails) -> list[Chart]:

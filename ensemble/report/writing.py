@@ -10,26 +10,19 @@ from ensemble.metrics.statistics import Resampling
 from ensemble.report.documents import csv_report, json_report, latex_report, markdown_report, pairs_report
 from ensemble.report.page import html_page
 from ensemble.report.sentences import summary
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import PATIENCE, StoreLock
 from ensemble.runs.paths import Outputs, Run
+from ensemble.runs.seals import write_sealed
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a report said, and where it is.
-
-    Attributes:
-        folder: Holds all files.
-        names: Of the files.
-        summary: Sentences.
-        json: Everything as text for other programs.
-    """
+    """What a report said, and where it is."""
 
     folder: Path
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the files
     summary: tuple[str, ...]
-    json: str
+    json: str  # everything as text for other programs
 
 
 def write_report(
@@ -43,13 +36,7 @@ def write_report(
 ) -> Written:
     """Read evaluations, compare their rows, and write ``report.md``, ``.tex``, ``.csv``, ``.html`` and all pairs.
 
-    Args:
-        runs: Folders with scores; of one protocol.
-        where: Where the reports of experiments are.
-        out: Folder to write to; that of a single run or else of the first experiment where absent.
-        by: What is drawn by the bootstrap.
-        resamples: How often.
-        published: Show the published rows below ours.
+    Without ``out`` they stand in the folder of a single run, else in that of the first experiment's reports.
 
     Raises:
         ValueError: Files are damaged or missing, or the evaluations do not fit together.
@@ -69,6 +56,6 @@ def write_report(
     files = Run(folder).reports
     with StoreLock(folder, patience=PATIENCE, keep=False):
         for path, text in zip(files, texts, strict=True):
-            write_text(path, text)
+            write_sealed(path, text.encode(), beside=False)
     names = tuple(path.name for path in files)
     return Written(folder, names, tuple(summary(scores, comparisons)), json_report(scores, comparisons))

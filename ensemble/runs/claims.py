@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ensemble.console import messages
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
-from ensemble.runs.refusals import refuse_unreadable
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.runs.seals import checksum_file, read_text, write_checked
 from ensemble.settings.schema import Settings
 
 
@@ -34,13 +33,11 @@ def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
     """What is no longer that which a run rests on: folds, the frames of a learner, the weights that a stack weighs.
 
     Raises:
-        ValueError: The record of the run is missing or damaged.
+        ValueError: The record of the run is missing or damaged; then nothing can be said of what it rests on.
     """
     try:
-        rests_on = json.loads(run.sources.read_text(encoding="utf-8"))
-    except (OSError, ValueError, MemoryError) as error:
-        if not isinstance(error, FileNotFoundError):
-            refuse_unreadable(run.sources, error)
+        rests_on = json.loads(read_text(run.sources))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{run.sources}: cannot be read ({error}); give --fresh to start the run over") from error
     before = {name: value[:12] for name, value in rests_on.items() if name in sources}
     now = {name: value[:12] for name, value in sources.items()}
@@ -54,11 +51,11 @@ PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
 """How many of us torchrun has started."""
 
 
-def begin(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
-    """Claim a run's folder; ``True`` where the run is complete already.
+def is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
+    """Whether a run is complete already; nothing is written.
 
     Args:
-        run: Files to write.
+        run: Its files.
         settings: What is asked for now.
         fresh: Remove what is there.
         keep_both: The option that puts another run beside this one.
@@ -67,14 +64,6 @@ def begin(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources:
     Raises:
         ValueError: The folder holds a run with other settings, or one that was made from something else.
     """
-    if is_complete(run, settings, fresh=fresh, keep_both=keep_both, sources=sources):
-        return True
-    claim(run, settings, sources)
-    return False
-
-
-def is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, sources: Mapping[str, str]) -> bool:
-    """Arguments and errors as in ``begin``; writes nothing."""
     asked = settings.model_dump(mode="json")
     if fresh:
         _forget(run)
@@ -88,6 +77,7 @@ def is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, so
                 f"Give --fresh to start it over, or {keep_both} to keep both"
             )
     if run.settings.is_file() and run.result.is_file():
+        run.read_result()  # not complete where it is damaged
         messages.print(f"{run.folder}: complete already (give --fresh to start over)")
         return True
     return False
@@ -96,8 +86,8 @@ def is_complete(run: Run, settings: Settings, *, fresh: bool, keep_both: str, so
 def claim(run: Run, settings: Settings, sources: Mapping[str, str]) -> None:
     """Write what a run is made from, unless it was begun already."""
     if not run.settings.is_file():
-        write_text(run.sources, json.dumps(dict(sources), indent=2) + "\n")
-        write_text(run.settings, json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
+        write_checked(run.sources, (json.dumps(dict(sources), indent=2) + "\n").encode())
+        write_checked(run.settings, (json.dumps(settings.model_dump(mode="json"), indent=2) + "\n").encode())
 
 
 def _forget(run: Run) -> None:
@@ -111,6 +101,7 @@ def _forget(run: Run) -> None:
     with StoreLock(run.folder):
         for file in run.written:
             file.unlink(missing_ok=True)
+            checksum_file(file).unlink(missing_ok=True)
 
 
 def with_influence(tree: dict[str, Any]) -> dict[str, Any]:

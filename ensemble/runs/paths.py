@@ -1,12 +1,12 @@
 """The name of every file that a stage writes; nothing else in the package spells a path below ``cache/``."""
 
-import json
 import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ensemble.runs.seals import read_result
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, nearest
@@ -69,7 +69,7 @@ class Run:
 
     def read_result(self) -> dict[str, Any]:
         """What ``result`` holds of a training that is complete."""
-        return json.loads(self.result.read_text(encoding="utf-8"))
+        return read_result(self.result)
 
     @property
     def log(self) -> Path:
@@ -138,7 +138,8 @@ class Run:
         return (
             *(self.result, self.uncertainty, self.scores, self.table, self.per_image, self.details),
             *(self.protocols, self.protocols_table, self.gallery, self.picture_arrays, self.pictures),
-            *(*self.reports, self.lr_range, self.last, self.best, self.log, self.sources, self.settings),
+            *(*self.reports, self.lr_range, self.last, self.best, self.log),
+            *(self.sources, self.settings),
         )
 
     @property
@@ -210,8 +211,15 @@ class Outputs:
 
 
 def outputs(folder: Path | None = None) -> Outputs:
-    """Where to write: the folder asked for, else ``STACKDEPTH_CACHE``, else ``./cache``."""
-    return Outputs(at_home(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache")), named=folder is not None)
+    """Where to write: the folder asked for, else ``STACKDEPTH_CACHE``, else ``./cache``.
+
+    Raises:
+        SettingsError: There is a file of that name.
+    """
+    root = at_home(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache"))
+    if os.path.lexists(root) and not root.is_dir():
+        raise SettingsError(f"--cache-dir {root}: expected a folder, found something else")
+    return Outputs(root, named=folder is not None)
 
 
 def stack_name(settings: StackSettings, *, repeat: bool = False) -> str:

@@ -5,6 +5,7 @@ Only the second may be answered with the advice to remove a file: what the syste
 
 import errno
 import os
+from pathlib import Path
 
 BY_CONTENT = frozenset({errno.EINVAL, errno.ELOOP})
 """Errors that a file's own bytes bring about (a place that no file has), or a link where a file is expected."""
@@ -13,6 +14,7 @@ _BY_WORDS = {
     "memory allocation failed": "not enough memory",
     "can't allocate memory": "not enough memory",
     "not enough memory": "not enough memory",
+    "out of memory": "not enough memory",
     "file locking flag values don't match": "this process has it open already, with other locking",
 }
 """Refusals of libraries that come without a number."""
@@ -20,6 +22,27 @@ _BY_WORDS = {
 
 class UnreadableError(ValueError):
     """A file that the system does not hand out; nothing is known against its content."""
+
+
+class DamagedError(ValueError):
+    """A file whose bytes are not those that were written.
+
+    Args:
+        path: The file.
+        found: In what it differs.
+        mend: What to do where there is no copy.
+    """
+
+    def __init__(self, path: Path, found: str, mend: str = "") -> None:
+        super().__init__(path, found, mend)
+        self.path, self.found, self.mend = path, found, mend
+
+    def __str__(self) -> str:
+        """What a person reads; it never advises to compute anew what may be whole."""
+        return (
+            f"{self.path}: damaged since it was written ({self.found}). Bring this file back from a copy; "
+            "python -m ensemble.base verify --repair says what to run where there is none"
+        )
 
 
 def refusal(error: BaseException) -> str | None:
@@ -43,8 +66,9 @@ def refuse_unreadable(where: object, error: BaseException) -> None:
 
     Raises:
         UnreadableError: Says why it cannot be read, and nothing about its content.
+        DamagedError: It was raised for this file already, and says more than a reader that goes by the content alone.
     """
-    if isinstance(error, UnreadableError):
+    if isinstance(error, UnreadableError | DamagedError):
         raise error
     if reason := refusal(error):
         raise UnreadableError(

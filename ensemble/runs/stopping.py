@@ -2,9 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -41,12 +42,25 @@ class Stopped(BaseException):
         return f"stopped by {signal.Signals(self.number).name}{place}; the same command goes on"
 
 
+def end_plainly() -> None:
+    """Until ``stoppable``, the signals end this process at once: what has not begun has nothing to keep."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    os.write(2, f"{Stopped(number)}\n".encode())
+    os._exit(Stopped(number).status)
+
+
 @dataclass
 class _State:
     answering: bool = False
     asked: int | None = None
     since: float = 0.0
     held_back: bool = False
+    hook: Callable[["sys.UnraisableHookArgs"], object] = sys.__unraisablehook__
 
 
 _state = _State()
@@ -64,10 +78,12 @@ def stoppable() -> Iterator[None]:
         return
     _state.answering, _state.asked, _state.held_back = True, None, False
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    _state.hook, sys.unraisablehook = sys.unraisablehook, _unheard
     answer_signals()
     try:
         yield
     finally:
+        sys.unraisablehook = _state.hook
         for number, handler in before.items():
             signal.signal(number, handler)
         _state.answering, _state.asked = False, None
@@ -99,6 +115,15 @@ def held_back() -> Iterator[None]:
         _state.held_back = False
     if _state.asked is not None:
         raise Stopped(_state.asked)
+
+
+def _unheard(told: "sys.UnraisableHookArgs") -> None:
+    """Ask again for an end that fell into a callback of the interpreter, which forgets every error."""
+    if not isinstance(told.exc_value, Stopped):
+        _state.hook(told)
+        return
+    _state.asked = None
+    threading.Timer(ECHO_SECONDS, os.kill, (os.getpid(), told.exc_value.number)).start()
 
 
 def _answer(number: int, _: FrameType | None) -> None:

@@ -1,28 +1,33 @@
 """One way to say what is wrong with settings: path, what was expected, what was found, the nearest known name."""
 
+import json
 import re
 import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ensemble.settings.trees import nearest
+from ensemble.settings.trees import SettingsError, Tree, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _QUOTED = re.compile("'([^']*)'")
 
 
-def complaints(error: ValidationError, kind: type[BaseModel], *, key: str = "setting", whole: str = "") -> list[str]:
-    """One line for every problem of a tree that is not what a class asks for.
+def validated(kind: type[Model], tree: Tree, *, key: str = "setting", whole: str = "", where: str = "") -> Model:
+    """Settings out of a tree; as JSON because pydantic is strict there in the sense of YAML: lists stand for tuples.
 
-    Args:
-        error: Pydantic's.
-        kind: The class.
-        key: What a name in the tree is called.
-        whole: What the tree is called, for problems of all of it.
+    ``key`` is what a name in the tree is called, ``whole`` the tree itself, for problems of all of it.
+
+    Raises:
+        SettingsError: One line for every problem, each behind ``where``.
     """
-    own = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]  # follows
-    return [_explain(kind, problem, key, whole) for problem in own]
+    try:
+        return kind.model_validate_json(json.dumps(tree, default=str), strict=True)
+    except ValidationError as error:
+        own = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]  # follows
+        raise SettingsError("\n".join(where + _explain(kind, problem, key, whole) for problem in own)) from error
 
 
 def _explain(kind: type[BaseModel], problem: Any, key: str, whole: str) -> str:

@@ -5,38 +5,30 @@ reads the frames of a kind stands in ``ensemble.data.SOURCES``.
 """
 
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from ensemble.settings.trees import SettingsError, check_name, config_folder, read_yaml
 
 GENERATED, COPY = "rooms", "nyu"
 """What data are where no kind is named: generated frames, or the copy that a folder or its variable names."""
 
-Side = Annotated[int, Field(gt=0)]
-Metres = Annotated[float, Field(gt=0)]
-
 
 class KindFacts(BaseModel):
-    """What is known of all data of a kind.
-
-    Attributes:
-        title: Name for people.
-        variable: Environment variable that names the folder where no setting does; none where nothing is on disk.
-        frame: Height and width of its frames, or of the frame that ``data.border`` counts the pixels of; the default of
-            ``data.size``.
-        max_depth: Metres; the default of ``data.max_depth``.
-        likely_depth: Metres between which the median depth of a frame lies; outside of them a unit is in doubt.
-    """
+    """What is known of all data of a kind."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    title: str
+    title: str  # name for people
     variable: str | None = None
-    frame: tuple[Side, Side]
-    max_depth: Metres
-    likely_depth: tuple[Metres, Metres]
+    """Environment variable that names the folder where no setting does; none where nothing is on disk."""
+    frame: tuple[PositiveInt, PositiveInt]
+    """Height and width of its frames, or of the frame that ``data.border`` counts the pixels of; the default of
+    ``data.size``."""
+    max_depth: PositiveFloat  # metres; the default of ``data.max_depth``
+    likely_depth: tuple[PositiveFloat, PositiveFloat]
+    """Metres between which the median depth of a frame lies; outside of them a unit is in doubt."""
 
     @model_validator(mode="after")
     def _range_ascends(self) -> Self:

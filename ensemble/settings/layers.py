@@ -5,7 +5,6 @@ then the file given with ``--config``, then every ``--set``. The file may hold a
 for one learner, and a section ``meta`` with what differs for the meta-learner.
 """
 
-import json
 import math
 import os
 import re
@@ -15,12 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from ensemble.settings.complaints import complaints
+from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
 from ensemble.settings.places import at_home
-from ensemble.settings.schema import NAME, ImportSettings, LearnerSettings, Settings, StackSettings
+from ensemble.settings.schema import MOST, NAME, ImportSettings, LearnerSettings, Settings, StackSettings
 from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
@@ -38,6 +35,9 @@ CHOICES = {
 }
 """Texts that a keyword argument of a network may be."""
 
+WIDEST = 1_000_000
+"""Channels, bins or blocks of a network; beyond it a number is a mistake."""
+
 
 def known_learners() -> tuple[str, ...]:
     """Names of the learners that have a YAML file, without importing their networks."""
@@ -51,19 +51,13 @@ def known_inputs() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person chose settings by; everything else follows from files.
-
-    Attributes:
-        kind: Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``.
-        root: Folder of the data.
-        config: An experiment file.
-        assignments: ``section.key=value``, as given with ``--set``.
-    """
+    """What a person chose settings by; everything else follows from files."""
 
     kind: str | None = None
-    root: Path | None = None
+    """Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``."""
+    root: Path | None = None  # folder of the data
     config: Path | None = None
-    assignments: Sequence[str] = ()
+    assignments: Sequence[str] = ()  # ``section.key=value``, as given with ``--set``
 
     @property
     def words(self) -> list[str]:
@@ -82,10 +76,6 @@ NOTHING = Choice()
 
 def learner_settings(learner: str, choice: Choice = NOTHING) -> LearnerSettings:
     """The settings of one learner's run.
-
-    Args:
-        learner: Name of a learner.
-        choice: By what else they are chosen.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
@@ -109,13 +99,8 @@ def stack_settings(
 ) -> StackSettings:
     """The settings of one fit of the meta-learner.
 
-    Args:
-        inputs: ``rgb``, ``d`` or ``rgb+d``.
-        choice: By what else they are chosen.
-        learners: Whose predictions are weighed.
-        inherited: The sections ``data`` and ``evaluation`` of the learners' runs; they win over files, and
-            ``assignments`` win over them.
-        imported: Names of further learners, whose depth came from elsewhere.
+    ``inherited`` are the sections ``data`` and ``evaluation`` of the learners' runs; they win over files, and
+    assignments win over them. ``imported`` names further learners, whose depth came from elsewhere.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
@@ -135,11 +120,7 @@ def stack_settings(
 
 
 def _assigned(choice: Choice, named: str, chosen_by: str) -> Tree:
-    """The tree of all ``--set``, without the one setting that something else chooses.
-
-    Raises:
-        SettingsError: It is among them, where it would go unheard.
-    """
+    """The tree of all ``--set``; refused with the one setting that something else chooses, as it would go unheard."""
     assigned = parse_assignments(choice.assignments)
     if named in assigned:
         raise SettingsError(f"--set {named}=...: is chosen by {chosen_by}; leave the --set out")
@@ -178,31 +159,6 @@ def moved(settings: RunSettings, root: Path | None) -> RunSettings:
     return settings.model_copy(update={"data": settings.data.model_copy(update={"root": at_home(root).absolute()})})
 
 
-def stored_settings(kind: type[SomeSettings], path: Path) -> SomeSettings:
-    """The settings that a run was begun with.
-
-    Raises:
-        ValueError: The file is missing, damaged, or holds settings of something else.
-    """
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: the run's settings cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "the file"
-        raise ValueError(
-            f"{path}: expected the settings of {_WHOSE[kind.__name__]}, but {where} does not fit ({problem['msg']})"
-        ) from error
-
-
-_WHOSE = {
-    "LearnerSettings": "a learner's run",
-    "ImportSettings": "an imported learner",
-    "StackSettings": "a fit of the meta-learner",
-}
-
-
 def _learner(learner: str, layers: Sequence[Tree], assigned: Tree) -> LearnerSettings:
     own = read_yaml(config_folder() / "base" / f"{learner}.yaml")
     tree = own
@@ -228,7 +184,7 @@ def _finished(kind: type[SomeSettings], tree: Tree, own: Tree, named: Tree) -> S
     tree = {"experiment": _mapping(tree["data"], "data")["kind"], **tree, **named}
     for section in ("network", "loss"):
         tree[section] = _checked_arguments(tree.get(section, {}), own.get(section, {}), section)
-    return _validated(kind, tree)
+    return validated(kind, tree)
 
 
 def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
@@ -316,18 +272,14 @@ def _like(value: Any, default: Any, where: str) -> Any:
         names = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
         kind = type(default).__name__
         raise SettingsError(f"{where}: expected {names.get(kind, kind)} such as {default!r}, found {value!r}")
-    if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
-        raise SettingsError(f"{where}: expected a finite number of at least 0 such as {default!r}, found {value!r}")
-    if type(value) is int and value < 1:
-        raise SettingsError(f"{where}: expected a whole number of at least 1 such as {default!r}, found {value!r}")
+    if isinstance(value, float) and not (math.isfinite(value) and 0 <= value <= MOST):
+        raise SettingsError(
+            f"{where}: expected a finite number from 0 to {MOST:.0e} such as {default!r}, found {value!r}"
+        )
+    if type(value) is int and not 1 <= value <= WIDEST:
+        raise SettingsError(
+            f"{where}: expected a whole number of at least 1 and at most {WIDEST} such as {default!r}, found {value!r}"
+        )
     if where in CHOICES:
         check_name(str(value), CHOICES[where], where)
     return value
-
-
-def _validated(kind: type[SomeSettings], tree: Tree) -> SomeSettings:
-    """Settings out of a tree; as JSON because pydantic is strict there in the sense of YAML: lists stand for tuples."""
-    try:
-        return kind.model_validate_json(json.dumps(tree, default=str), strict=True)
-    except ValidationError as error:
-        raise SettingsError("\n".join(complaints(error, kind))) from error

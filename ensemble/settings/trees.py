@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import json
 import re
 import stat
 import typing
@@ -144,10 +145,10 @@ def _parsed(text: str, where: str, what: str = "valid YAML") -> Any:
             loader.dispose()
     except yaml.YAMLError as error:
         raise SettingsError(f"{where}is not {what}: {error}") from error
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, LookupError) as error:  # PyYAML's own of !!bool x
         if isinstance(error, SettingsError):
             raise
-        raise SettingsError(f"{where}holds a value that cannot be read ({error})") from error
+        raise SettingsError(f"{where}holds a value that cannot be read ({error!r:.200})") from error
 
 
 def _check_node(root: yaml.Node, where: str) -> None:
@@ -201,3 +202,16 @@ def parse_assignments(assignments: Sequence[str]) -> Tree:
             value = {part: value}
         tree = merged(tree, value)
     return tree
+
+
+def assignments_of(values: Mapping[str, Any]) -> list[str]:
+    """The ``--set section.key=value`` arguments that stand for values by ``section.key``."""
+    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+def flat(tree: Tree, prefix: str = "") -> Tree:
+    """The values of a tree by ``section.key``."""
+    values: Tree = {}
+    for key, value in tree.items():
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return values

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from torch import nn
-
 from ensemble.predictions.level_zero import level_zero_of
 from ensemble.predictions.predict import device_of
 from ensemble.runs.paths import Outputs
@@ -15,24 +13,18 @@ from meta.inputs import channel_count
 
 @dataclass
 class Costs:
-    """Measures networks once per process and sums them up.
+    """Measures networks once per process and sums them up."""
 
-    Attributes:
-        outputs: Where the learners' runs are.
-    """
-
-    outputs: Outputs
+    outputs: Outputs  # where the learners' runs are
     _measured: dict[str, Profile] = field(default_factory=dict)
 
     def of(self, settings: StackSettings) -> dict[str, float]:
         """Parameters, multiply-adds, milliseconds and frames a second of a stack."""
-        profiles = [self._profile(own.model_dump_json(), own) for own in self._learners(settings)]
+        profiles = [self._profile(own.model_dump_json(), own, 3) for own in self._learners(settings)]
         bare = unloaded(settings)
         channels = channel_count(settings.inputs, len(settings.learners))
         key = f"{settings.inputs} {len(settings.learners)} {bare.encoder} {bare.network} {bare.data.size}"
-        if key not in self._measured:
-            self._measured[key] = _measure(build_stack(bare), settings, channels)
-        profiles.append(self._measured[key])
+        profiles.append(self._profile(key, settings, channels))
         milliseconds = sum(profile.milliseconds for profile in profiles)
         return {
             "parameters": float(sum(profile.parameters for profile in profiles)),
@@ -48,13 +40,12 @@ class Costs:
         found = level_zero_of(settings, self.outputs)
         return [model.network_settings for each in found for model in each.tested if not model.is_import]
 
-    def _profile(self, key: str, settings: LearnerSettings) -> Profile:
+    def _profile(self, key: str, settings: LearnerSettings | StackSettings, channels: int) -> Profile:
         if key not in self._measured:
-            self._measured[key] = _measure(build_learner(unloaded(settings)), settings, 3)
+            if isinstance(settings, StackSettings):
+                network = build_stack(unloaded(settings))
+            else:
+                network = build_learner(unloaded(settings))
+            size, device = settings.data.size, device_of(settings.training)
+            self._measured[key] = profile_network(network, size, device=device, channels=channels, repeats=5)
         return self._measured[key]
-
-
-def _measure(network: nn.Module, settings: LearnerSettings | StackSettings, channels: int) -> Profile:
-    return profile_network(
-        network, settings.data.size, device=device_of(settings.training), channels=channels, repeats=5
-    )

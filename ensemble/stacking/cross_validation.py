@@ -30,23 +30,14 @@ NEVER = 1_000_000
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """A stack beside the plain mean, on out-of-fold rows.
+    """A stack beside the plain mean, on out-of-fold rows."""
 
-    Attributes:
-        name: Of the stack.
-        frames: Number of frames that were scored.
-        scenes: Number of their scenes.
-        repeats: Fits per fold, from different seeds; their scores are averaged per frame.
-        scores: Row -> metric -> mean over frames.
-        differences: Stack minus mean, metric by metric.
-    """
-
-    name: str
-    frames: int
-    scenes: int
-    repeats: int
-    scores: Mapping[str, Mapping[str, float]]
-    differences: tuple[Difference, ...]
+    name: str  # of the stack
+    frames: int  # number of frames that were scored
+    scenes: int  # number of their scenes
+    repeats: int  # fits per fold, from different seeds; their scores are averaged per frame
+    scores: Mapping[str, Mapping[str, float]]  # row -> metric -> mean over frames
+    differences: tuple[Difference, ...]  # stack minus mean, metric by metric
 
     @property
     def gain(self) -> float:
@@ -78,14 +69,10 @@ class CrossValidation:
 def cross_validate(
     settings: StackSettings, name: str, outputs: Outputs, *, seeds: Sequence[int], fresh: bool = False
 ) -> CrossValidation:
-    """Fit a stack to the rows of all folds but one, for every fold, and judge it on the one.
+    """Fit a stack to the rows of all folds but one, for every fold and seed, and judge it on the one.
 
-    Args:
-        settings: Of the stack.
-        name: Its runs are called ``<name>-without-fold-<k>``.
-        outputs: Where rows are and runs go.
-        seeds: One fit per fold and seed.
-        fresh: Throw away what earlier runs of these names have written.
+    Its runs are called ``<name>-without-fold-<k>``; ``fresh`` throws away what earlier ones of these names have
+    written.
 
     Raises:
         ValueError: The stack is not fitted to out-of-fold rows, rows are missing, or a run was begun with other

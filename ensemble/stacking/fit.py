@@ -26,7 +26,7 @@ from ensemble.predictions.level_zero import (
     open_rows,
     rests_on,
 )
-from ensemble.runs.claims import FOLDS, PROCESSES, begin, claim, is_complete
+from ensemble.runs.claims import FOLDS, PROCESSES, claim, is_complete
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.joint import live_task
@@ -53,15 +53,8 @@ def fit_meta(
     Rows that are missing are cached first: out-of-fold ones, or in-sample ones where the settings ask for them. With
     mode ``finetune`` or ``joint`` nothing is cached: the learners are trained together with the meta-learner.
 
-    Args:
-        settings: Everything that decides the result.
-        run: Files to write.
-        outputs: Where the learners' runs and predictions are.
-        fresh: Throw away what an earlier run with the same name has written.
-        wandb: Track with Weights & Biases beside the log.
-        loggers: Further trackers.
-        callbacks: Further ones, for example to stop a fit early.
-        kept: Decoded frames that the fits of one process share.
+    ``fresh`` throws away what an earlier run with the same name has written. Loggers and callbacks are further ones,
+    for example to stop a fit early; ``kept`` holds decoded frames that the fits of one process share.
 
     Raises:
         ValueError: Learners are not trained, rows are stale, or the run was begun with other settings.
@@ -73,7 +66,7 @@ def fit_meta(
         prepared = _prepare_frozen(settings, run, outputs, fresh=fresh)
     if prepared is None:
         return run
-    make_task, training, validation = prepared
+    make_task, training, validation, sources = prepared
     preload(settings, training, validation, kept=kept)
     torch.manual_seed(settings.seed)
     fit(
@@ -83,14 +76,15 @@ def fit_meta(
         settings.training,
         run,
         seed=settings.seed,
+        claim=lambda: claim(run, settings, sources),
         loggers=[*trackers(settings, run.folder.name, run, enabled=wandb), *loggers],
         callbacks=callbacks,
     )
     return run
 
 
-Prepared = tuple[MakeTask, FrameDataset, FrameDataset]
-"""What a fit needs: the task, frames to fit, frames to validate with."""
+Prepared = tuple[MakeTask, FrameDataset, FrameDataset, Mapping[str, str]]
+"""What a fit needs: the task, frames to fit, frames to validate with, fingerprints of what it rests on."""
 
 
 def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool) -> Prepared | None:
@@ -116,11 +110,10 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
             cache_level_zero(learners, outputs, role, workers=settings.data.workers)
         rows = {each.name: open_rows(each, experiment, part, role) for each in learners}
         parts.append(FrameDataset(source, part, settings.data, rows))
-    claim(run, settings, sources)
     kind = "out-of-fold" if settings.rows == "oof" else "in-sample: the learners were trained on these frames"
     title = f"stack {settings.inputs} over {', '.join(settings.learners)} (rows: {settings.rows}, {kind})"
     announce(title, frames, settings)
-    return lambda steps: stack_task(settings, steps), parts[0], parts[1]
+    return lambda steps: stack_task(settings, steps), parts[0], parts[1], sources
 
 
 def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool) -> Prepared | None:
@@ -133,7 +126,7 @@ def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh:
         start = {name: trained_learner(outputs, settings.experiment, name, root=root) for name in settings.learners}
         check_same_frames(settings, [LevelZero((learner,)) for learner in start.values()])
         sources |= {learner.key: learner.weights for learner in start.values()}
-    if begin(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
+    if is_complete(run, settings, fresh=fresh, keep_both="--name NAME", sources=sources):
         return None
     frames = experiment.division.frames
     parts = [FrameDataset(source, part, settings.data) for part in (frames.fit, frames.validation)]
@@ -148,7 +141,7 @@ def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh:
         protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
         return live_task(settings, networks, build_stack(settings), steps=steps, protocol=protocol)
 
-    return make_task, parts[0], parts[1]
+    return make_task, parts[0], parts[1], sources
 
 
 def stack_task(settings: StackSettings, steps: int) -> DepthTask:

@@ -26,20 +26,11 @@ LR_FACTORS = {"finetune": 0.1, "joint": 1.0}
 """Learning rates of learners as multiples of their own, where the settings say nothing."""
 
 
-def with_members(
-    settings: StackSettings,
-    outputs: Outputs,
-    choice: Choice,
-) -> StackSettings:
+def with_members(settings: StackSettings, outputs: Outputs, choice: Choice) -> StackSettings:
     """The settings of a stack with those of the learners that are trained with it; a frozen stack stays as it is.
 
     ``finetune`` takes them from the learners' finished runs. ``joint`` takes them from the files and assignments that
     would train the learners by themselves; of the assignments, those of the encoder hold for learners as well.
-
-    Args:
-        settings: Of the stack.
-        outputs: Where the learners' runs are.
-        choice: What the settings of the stack were chosen by.
 
     Raises:
         ValueError: A learner to go on with is not trained.
@@ -69,12 +60,7 @@ def live_task(
 ) -> DepthTask:
     """Learners and meta-learner as one network that minimises the stack's loss and the weighted losses of the learners.
 
-    Args:
-        settings: With the settings of every learner among ``members``.
-        networks: By learner, in the order in which they are weighed.
-        meta: The meta-learner.
-        steps: Length of the cycle.
-        protocol: How validation frames are scored.
+    Networks are in the order in which they are weighed; ``steps`` is the length of the cycle.
     """
     live = settings.live
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from base_learners.contract import DepthPrediction
 from ensemble.data.loaders import Batch
-from ensemble.training.groups import ParameterGroup, encoder_and_decoder
+from ensemble.training.optimisation.groups import ParameterGroup, encoder_and_decoder
 from ensemble.training.tasks import Losses
 
 META = "meta"
@@ -22,31 +22,20 @@ Weigh = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class LiveAnswer:
-    """What a live stack returns.
+    """What a live stack returns."""
 
-    Attributes:
-        predictions: Of every learner.
-        depths: Metres, [b k h w], as the meta-learner has seen them.
-        depth: Fused depth in metres, [b 1 h w].
-    """
-
-    predictions: Mapping[str, DepthPrediction]
-    depths: Tensor
-    depth: Tensor
+    predictions: Mapping[str, DepthPrediction]  # of every learner
+    depths: Tensor  # metres, [b k h w], as the meta-learner has seen them
+    depth: Tensor  # fused depth in metres, [b 1 h w]
 
 
 class LiveStack(nn.Module):
-    """Learners whose depths a meta-learner fuses.
+    """Learners, networks from image to ``DepthPrediction``, whose depths a meta-learner fuses in their order.
 
-    Args:
-        learners: Networks from image to ``DepthPrediction``, in the order in which they are weighed.
-        meta: The meta-learner.
-        weigh: Makes the fused depth.
-        statistics: ``frozen`` keeps the running means and variances of the learners' batch norms, and normalises with
-            them: right for learners that go on from finished runs with small batches. ``live`` lets them move. Scales
-            and shifts of batch norms are trained in both cases; the meta-learner's own statistics always move.
-        detach: Whether the loss of the stack ends at the learners' depths, so that they learn from their own losses
-            alone.
+    Statistics ``frozen`` keep the running means and variances of the learners' batch norms, and normalise with them:
+    right for learners that go on from finished runs with small batches. ``live`` lets them move. Scales and shifts of
+    batch norms are trained in both cases; the meta-learner's own statistics always move. With ``detach`` the loss of
+    the stack ends at the learners' depths, so that they learn from their own losses alone.
 
     Raises:
         ValueError: Fewer than two learners, or one called ``meta``.
@@ -109,10 +98,7 @@ def live_losses(
 ) -> Losses:
     """The stack's loss as term ``stack``, plus every learner's own terms as ``<learner>/<term>``.
 
-    Args:
-        stack: Loss of the fused depth.
-        learners: Own losses by learner.
-        loss_weights: Factors of the learners' terms, one where absent; a learner of factor zero has no terms.
+    Factors of the learners' terms are one where absent; a learner of factor zero has no terms.
 
     Raises:
         ValueError: A factor is for a learner that has no losses here.
@@ -134,23 +120,14 @@ def live_losses(
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates of a part.
+    """Learning rates of a part."""
 
-    Attributes:
-        lr: Largest learning rate.
-        encoder_lr_factor: That of its encoder as a multiple of ``lr``.
-    """
-
-    lr: float
-    encoder_lr_factor: float = 1.0
+    lr: float  # largest learning rate
+    encoder_lr_factor: float = 1.0  # that of its encoder as a multiple of ``lr``
 
 
 def live_groups(network: nn.Module, *, rates: Mapping[str, Rates]) -> list[ParameterGroup]:
-    """Encoder and decoder of every part that is trained, the meta-learner last.
-
-    Args:
-        network: A ``LiveStack``.
-        rates: By name of a learner, and ``meta``.
+    """Encoder and decoder of every trained part of a ``LiveStack``, the meta-learner last, at the rates by its name.
 
     Raises:
         ValueError: The network is something else, or the rates are not those of its parts.

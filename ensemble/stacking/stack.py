@@ -10,7 +10,8 @@ from ensemble.predictions.level_zero import LevelZero, check_same_frames, level_
 from ensemble.predictions.predict import device_of
 from ensemble.runs.claims import FOLDS, differing_sources
 from ensemble.runs.paths import Outputs, Run
-from ensemble.settings.layers import moved, stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.settings.layers import moved
 from ensemble.settings.schema import ScoredSettings, StackSettings
 from ensemble.training.networks import build_stack, load_network, unloaded
 from meta.fusion import check_weights, split_maps
@@ -56,6 +57,7 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     again = outputs.command("meta", "fit", "--resume", str(run.folder))
     if not run.result.is_file():
         raise ValueError(f"{run.folder}: the fit is not complete.\nRun: {again}")
+    run.read_result()  # refused where it is damaged
     learners = level_zero_of(settings, outputs, run)
     folds = read_folds(outputs.folds(settings.experiment))
     frozen = rests_on(learners) if settings.mode == "frozen" else {}

@@ -49,17 +49,11 @@ Verdict = Literal["earns its place", "does not earn its place", "does harm"]
 
 @dataclass(frozen=True)
 class SubsetScore:
-    """One subset under one combiner.
-
-    Attributes:
-        learners: Of the subset.
-        combiner: Name in the tables; ``ALONE`` for a single learner as it is.
-        scores: Metric -> mean over frames.
-    """
+    """One subset under one combiner."""
 
     learners: Subset
-    combiner: str
-    scores: Mapping[str, float]
+    combiner: str  # name in the tables; ``ALONE`` for a single learner as it is
+    scores: Mapping[str, float]  # metric -> mean over frames
 
 
 @dataclass(frozen=True)
@@ -67,23 +61,14 @@ class Place:
     """What the best combination of all learners loses without one of them.
 
     The frames of a fold are combined by the rule that is best on the other folds, with and without the learner.
-
-    Attributes:
-        learner: Which is left out.
-        combiner: The best one of those that are left, over all folds.
-        difference: Mean of ``CHOSEN_BY`` over frames, without the learner minus with it; above 0 it is missed.
-        low: Lower end of the 95 % interval, by paired bootstrap over scenes.
-        high: Upper end.
-        p_holm: Of the difference, corrected over the learners.
-        verdict: What follows.
     """
 
     learner: str
-    combiner: str
-    difference: float
-    low: float
-    high: float
-    p_holm: float
+    combiner: str  # the best one of those that are left, over all folds
+    difference: float  # mean of ``CHOSEN_BY`` over frames, without the learner minus with it; above 0 it is missed
+    low: float  # lower end of the 95 % interval, by paired bootstrap over scenes
+    high: float  # upper end
+    p_holm: float  # of the difference, corrected over the learners
     verdict: Verdict
 
     @property
@@ -100,21 +85,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All subsets of some learners.
-
-    Attributes:
-        experiment: Its name.
-        frames: Number of frames that were scored.
-        scenes: Number of their scenes.
-        scores: Every subset under every combiner.
-        places: One entry per learner.
-    """
+    """All subsets of some learners."""
 
     experiment: str
-    frames: int
-    scenes: int
-    scores: tuple[SubsetScore, ...]
-    places: tuple[Place, ...]
+    frames: int  # number of frames that were scored
+    scenes: int  # number of their scenes
+    scores: tuple[SubsetScore, ...]  # every subset under every combiner
+    places: tuple[Place, ...]  # one entry per learner
 
     @property
     def best(self) -> tuple[SubsetScore, ...]:
@@ -141,11 +118,6 @@ class Comparison:
 
 def compare_subsets(learners: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings) -> Comparison:
     """Score all subsets of learners under all cheap combiners, and ask of each learner whether it is missed.
-
-    Args:
-        learners: Two or more, each with the models of all folds.
-        outputs: Where rows are.
-        settings: Data and protocol.
 
     Raises:
         ValueError: Fewer than two learners, or rows are missing; the message holds the command that mends it.

@@ -25,21 +25,13 @@ PIXELS_PER_FRAME = 500
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """One frame of training as the meta-learner meets it.
-
-    Attributes:
-        frame: Which.
-        image: RGB in [0, 1].
-        depths: Metres, one map per learner, at the working size.
-        target: Metres.
-        valid: Pixels that have a measurement within the depth range.
-    """
+    """One frame of training as the meta-learner meets it."""
 
     frame: Frame
-    image: Float[Tensor, "1 3 h w"]
-    depths: Float[Tensor, "1 k h w"]
-    target: Tensor
-    valid: Tensor
+    image: Float[Tensor, "1 3 h w"]  # RGB in [0, 1]
+    depths: Float[Tensor, "1 k h w"]  # metres, one map per learner, at the working size
+    target: Tensor  # metres
+    valid: Tensor  # pixels that have a measurement within the depth range
 
 
 def training_rows(

@@ -20,12 +20,9 @@ def page_template(name: str, *packages: str) -> Template:
 
 
 def html_table(table: Table, kind: str = "", label: str = "") -> Markup:
-    """Title, headings and sections; the caption is left to the page.
+    """Title, headings and sections of a table of a class ``kind``; the caption is left to the page.
 
-    Args:
-        table: What to show.
-        kind: Class of the table.
-        label: Where there is one, the table may be scrolled sideways, and that is how readers of screens call it.
+    With a label the table may be scrolled sideways, and that is how readers of screens call it.
     """
     template = page_template("table.html.jinja", "ensemble.tables")
     return Markup(template.render(table=table, kind=kind, label=label).rstrip())

@@ -10,21 +10,13 @@ Tone = Literal["", "better", "worse", "quiet"]
 
 @dataclass(frozen=True)
 class Column:
-    """What stands above cells.
-
-    Attributes:
-        heading: In one line.
-        breakable: The same with a space wherever a terminal may begin a new line, if there are more such places.
-        align: Where its cells stand.
-        marked: Whether cells may carry marks or spreads, so that writers leave room for them.
-        priority: A narrow terminal leaves out the lowest first, among equal ones the right-most.
-    """
+    """What stands above cells."""
 
     heading: str
-    breakable: str = ""
-    align: Literal["left", "right"] = "right"
-    marked: bool = False
-    priority: int = 0
+    breakable: str = ""  # the same with a space wherever a terminal may begin a new line, if there are more such places
+    align: Literal["left", "right"] = "right"  # where its cells stand
+    marked: bool = False  # whether cells may carry marks or spreads, so that writers leave room for them
+    priority: int = 0  # a narrow terminal leaves out the lowest first, among equal ones the right-most
 
 
 @dataclass(frozen=True)
@@ -48,21 +40,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Cells of every column.
+    """Cells of every column."""
 
-    Attributes:
-        cells: The name first.
-        aside: Stands behind the name where titles of sections are not shown.
-        note: Of the name, where there is room for it.
-        spread: Names the line of spreads below, where these get one of their own.
-        tone: Of all cells.
-    """
-
-    cells: tuple[Cell, ...]
-    aside: str = ""
-    note: str = ""
-    spread: str = ""
-    tone: Tone = ""
+    cells: tuple[Cell, ...]  # the name first
+    aside: str = ""  # stands behind the name where titles of sections are not shown
+    note: str = ""  # of the name, where there is room for it
+    spread: str = ""  # names the line of spreads below, where these get one of their own
+    tone: Tone = ""  # of all cells
 
     @classmethod
     def of(cls, *values: str | Cell, aside: str = "", note: str = "", spread: str = "", tone: Tone = "") -> "Row":

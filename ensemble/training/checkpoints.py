@@ -1,7 +1,6 @@
 """What a run leaves on disk: the last state, to go on from, and the best weights, to predict with."""
 
 import io
-import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from base_learners.encoders.weights import without_advice
 from ensemble.metrics.formulas import METRICS
-from ensemble.runs.files import write_bytes
 from ensemble.runs.paths import Run
 from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.schema import TrainingSettings
-from ensemble.training.budget import Budget
+from ensemble.training.optimisation.budget import Budget
 from ensemble.training.weights import save_weights
-
-_DAMAGED = (
-    pickle.UnpicklingError,
-    EOFError,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
-)
-"""What ``torch.load`` raises on bytes that are no checkpoint: whatever its unpickler stumbles over."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -44,28 +29,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint that is either whole or not there."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_bytes(Path(path), buffer.getvalue())
+        write_checked(Path(path), buffer.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Read a checkpoint without executing anything in it.
-
-        Raises:
-            ValueError: The file is damaged, or holds objects other than tensors and plain data.
-        """
+        """``read_checkpoint``, whatever Lightning asks for."""
         return read_checkpoint(Path(path))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU, without executing anything in it.
-
-    Raises:
-        ValueError: The file is missing, damaged, or holds objects other than tensors and plain data.
-    """
+    """A checkpoint's content, on the CPU; refused if it is missing, damaged, or anything but tensors and plain data."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(io.BytesIO(read_bytes(path)), map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no checkpoint") from error
-    except _DAMAGED as error:
+    except Exception as error:  # whatever its unpickler stumbles over in bytes that are no checkpoint
         refuse_unreadable(path, error)
         raise _refused(path, f"{type(error).__name__}: {without_advice(error)}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("global_step"), int):
@@ -83,10 +60,7 @@ def _refused(path: Path, found: str) -> ValueError:
 class KeepCheckpoints(lightning.Callback):
     """Saves the last state after every epoch, and the weights whenever the validation score is the best so far.
 
-    Args:
-        run: Files to write.
-        settings: Which metric selects, and how often a checkpoint is due within an epoch.
-        budget: Its clock stands still while a checkpoint is written.
+    The clock of the budget stands still while a checkpoint is written.
     """
 
     def __init__(self, run: Run, settings: TrainingSettings, budget: Budget) -> None:
@@ -106,12 +80,7 @@ class KeepCheckpoints(lightning.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a run that goes on must know."""
-        return {
-            "best": self.best,
-            "best_step": self.best_step,
-            "validated_step": self.validated_step,
-            "seconds": self.seconds,
-        }
+        return {name: getattr(self, name) for name in ("best", "best_step", "validated_step", "seconds")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint's state."""

@@ -1,7 +1,6 @@
 """Puts task, batches, checkpoints and tracking together and lets Lightning run them, from the start or going on."""
 
 import functools
-import json
 import logging
 import os
 import time
@@ -18,15 +17,17 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
+from ensemble.runs.seals import write_result
 from ensemble.runs.stopping import held_back
 from ensemble.settings.schema import TrainingSettings
-from ensemble.training.budget import Budget, Now
+from ensemble.settings.trees import SettingsError
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
+from ensemble.training.networks import sealed_weights
+from ensemble.training.optimisation.budget import Budget, Now
+from ensemble.training.optimisation.schedule import SHAPE, climb, cycle
 from ensemble.training.range_test import RangeCurve, steepest_fall
-from ensemble.training.schedule import climb, cycle
 from ensemble.training.stopping import StopWhereSafe, as_stopped
 from ensemble.training.tasks import DepthTask
 from ensemble.training.trackers.log import EpochLines, JsonLinesLogger
@@ -46,23 +47,17 @@ def fit(
     run: Run,
     *,
     seed: int,
+    claim: Callable[[], None] = lambda: None,
     loggers: Sequence[Logger] = (),
     callbacks: Sequence[lightning.Callback] = (),
     now: Now = time.monotonic,
 ) -> None:
     """Train from the start, or go on from ``run.last`` as if the run had never stopped.
 
-    Args:
-        make_task: Builds the task for a cycle of so many optimiser steps; with a budget of seconds, the cycle follows
-            the time instead.
-        training: Frames to fit.
-        validation: Frames of other scenes that select the best weights.
-        settings: Optimiser and schedule.
-        run: Files to write.
-        seed: Order of frames and augmentation.
-        loggers: Trackers beside the JSON Lines log.
-        callbacks: Further ones, called after those that keep checkpoints.
-        now: The clock of a budget of seconds.
+    The cycle of the task has so many optimiser steps as ``make_task`` is given; with a budget of seconds, which ``now``
+    measures, it follows the time instead. Validation frames are of other scenes and select the best weights, ``seed``
+    gives the order of frames and their augmentation, and ``callbacks`` are called after those that keep checkpoints.
+    ``claim`` is called before the first step, when nothing about the settings can be refused any more.
 
     Raises:
         ValueError: The batch does not fit the frames or the processes, the checkpoint is damaged, or another process
@@ -101,6 +96,7 @@ def fit(
         per_process = settings.batch_size // settings.accumulate // processes
         order = OrderedBatches(len(validation), per_process, process=process, processes=processes)
         validation_loader = loader(validation, order, workers=workers)
+        claim()
         with warnings.catch_warnings():
             _silence_expected()
             with held_back(), as_stopped():
@@ -118,7 +114,7 @@ def fit(
                 "seconds": round(keep.seconds, 1),
                 "device": str(trainer.strategy.root_device),
             }
-            write_text(run.result, json.dumps(result, indent=2) + "\n")
+            write_result(run.result, result, run.written, weights=sealed_weights(run))
 
 
 def lr_range(
@@ -126,15 +122,8 @@ def lr_range(
 ) -> tuple[list[float], list[float], float | None]:
     """Learning-rate range test: the loss while the rate climbs by a constant factor per step.
 
-    Nothing is written: the network that is trained here is thrown away.
-
-    Args:
-        make_task: Builds the task for a cycle of so many optimiser steps.
-        training: Frames to fit.
-        settings: Optimiser.
-        run: Its folder is where Lightning believes to be.
-        seed: Order of frames and augmentation.
-        steps: Length of the test in optimiser steps.
+    The test has so many optimiser steps. Nothing is written: the network that is trained here is thrown away, and the
+    folder of ``run`` is where Lightning believes to be.
 
     Returns:
         Rates, smoothed losses, and the rate where the loss falls fastest (``None`` where it never falls). The curve
@@ -149,14 +138,9 @@ def lr_range(
     lowest, highest = (rate / settings.lr for rate in RANGE)
     task.rate = functools.partial(climb, steps=steps, lowest=lowest, highest=highest)
     curve = RangeCurve()
+    callbacks = [curve, *_progress_bar()]
     trainer = _trainer(
-        settings,
-        run,
-        max_steps=steps,
-        max_epochs=-1,
-        limit_val_batches=0,
-        callbacks=[curve, *_progress_bar()],
-        logger=False,
+        settings, run, max_steps=steps, max_epochs=-1, limit_val_batches=0, callbacks=callbacks, logger=False
     )
     workers = affordable_workers(training.settings.workers)
     batches = loader(training, _training_batches(training, settings, seed), workers=workers)
@@ -179,28 +163,14 @@ def _prepared(task: DepthTask, settings: TrainingSettings) -> DepthTask:
 
 def _cycle_in_time(budget: Budget, settings: TrainingSettings) -> Callable[[int], float]:
     """The rate as a function of the training time, whatever the step."""
-
-    def rate(step: int) -> float:
-        return cycle(
-            budget.seconds,
-            budget.asked,
-            warmup_fraction=settings.warmup_fraction,
-            start_divisor=settings.start_divisor,
-            end_divisor=settings.end_divisor,
-        )
-
-    return rate
+    shape = settings.model_dump(include=SHAPE)
+    return lambda step: cycle(budget.seconds, budget.asked, **shape)
 
 
 def _training_batches(training: FrameDataset, settings: TrainingSettings, seed: int) -> TrainingBatches:
     process, processes = _place()
     return TrainingBatches(
-        len(training),
-        settings.batch_size,
-        seed,
-        accumulate=settings.accumulate,
-        process=process,
-        processes=processes,
+        len(training), settings.batch_size, seed, accumulate=settings.accumulate, process=process, processes=processes
     )
 
 
@@ -210,9 +180,9 @@ def _trainer(settings: TrainingSettings, run: Run, **arguments: Any) -> lightnin
     _, processes = _place()
     on_gpu = settings.device != "cpu" and torch.cuda.is_available()
     if settings.device == "cuda" and not on_gpu:
-        raise ValueError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
+        raise SettingsError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
     if settings.precision == "16-mixed" and not on_gpu:
-        raise ValueError("training.precision is 16-mixed, which needs a GPU; set training.precision=bf16-mixed")
+        raise SettingsError("training.precision is 16-mixed, which needs a GPU; set training.precision=bf16-mixed")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return lightning.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
@@ -254,7 +224,7 @@ def _progress(run: Run, batches: TrainingBatches, steps_per_epoch: int) -> int:
 
 
 def _progress_bar() -> list[lightning.Callback]:
-    return [RichProgressBar(leave=False)] if messages.is_terminal else []
+    return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if messages.is_terminal else []
 
 
 def _silence_expected() -> None:

@@ -1,24 +1,22 @@
 """Training of one learner: its frames, its task, its run."""
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import torch
 from lightning.pytorch.loggers.logger import Logger
-from torch import Tensor
 
 from base_learners import LEARNERS
 from ensemble.console import messages
 from ensemble.data import open_source
 from ensemble.data.division import open_experiment
-from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
+from ensemble.data.loaders import FrameDataset, KeptFrames
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.metrics.protocols import protocol_of
-from ensemble.runs.claims import begin
+from ensemble.runs.claims import claim, is_complete
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.fit import fit, lr_range
-from ensemble.training.networks import build_learner
+from ensemble.training.networks import build_learner, check_learner
 from ensemble.training.tasks import DepthTask, Losses
 from ensemble.training.trackers.weights_and_biases import wandb_logger
 
@@ -26,11 +24,7 @@ from ensemble.training.trackers.weights_and_biases import wandb_logger
 def own_losses(settings: LearnerSettings) -> Losses:
     """The loss recipe of a learner with its settings."""
     recipe = LEARNERS[settings.learner].loss
-
-    def losses(prediction: Any, batch: Batch) -> Mapping[str, Tensor]:
-        return recipe(prediction, batch["depth"], batch["valid"], **settings.loss)
-
-    return losses
+    return lambda prediction, batch: recipe(prediction, batch["depth"], batch["valid"], **settings.loss)
 
 
 WANDB_PROJECT = "stackdepth"
@@ -47,13 +41,9 @@ def train_learner(
 ) -> Run:
     """Train one model of a learner, or go on with its run where it stopped.
 
-    Args:
-        settings: Everything that decides the result.
-        outputs: Where to write.
-        model: Which model it is: the full fit, that of the settings' fold, or that of another seed.
-        fresh: Throw away what an earlier run with the same name has written.
-        wandb: Track with Weights & Biases beside the log.
-        kept: Decoded frames that the trainings of one process share.
+    The model is the full fit, that of the settings' fold, or that of another seed. ``fresh`` throws away what an
+    earlier run of this name has written, ``wandb`` tracks beside the log, and trainings of one process share the
+    decoded frames ``kept``.
 
     Raises:
         ValueError: The run was begun with other settings, or the data do not allow it.
@@ -61,9 +51,11 @@ def train_learner(
     if settings.fold is not None:
         model = fold_model(settings.fold)
     run = outputs.learner_run(settings.experiment, settings.learner, model)
+    if not run.settings.is_file():
+        check_learner(settings)
     experiment = open_experiment(outputs, settings)
     sources = experiment.sources(settings.fold)
-    if begin(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
+    if is_complete(run, settings, fresh=fresh, keep_both="--experiment NAME", sources=sources):
         return run
     frames = experiment.division.fitted_by(settings.fold)
     training, validation = (
@@ -75,15 +67,8 @@ def train_learner(
     torch.manual_seed(settings.seed)
     name = settings.learner if model == FULL else f"{settings.learner}/{model}"
     loggers = trackers(settings, name, run, enabled=wandb)
-    fit(
-        lambda steps: learner_task(settings, steps),
-        training,
-        validation,
-        settings.training,
-        run,
-        seed=settings.seed,
-        loggers=loggers,
-    )
+    make_task, own = partial(learner_task, settings), partial(claim, run, settings, sources)
+    fit(make_task, training, validation, settings.training, run, seed=settings.seed, claim=own, loggers=loggers)
     return run
 
 
@@ -96,20 +81,17 @@ def range_test(
     preload(settings, training)
     torch.manual_seed(settings.seed)
     run = outputs.learner_run(settings.experiment, settings.learner)
-    return lr_range(
-        lambda steps: learner_task(settings, steps), training, settings.training, run, seed=settings.seed, steps=steps
-    )
+    make_task = partial(learner_task, settings)
+    return lr_range(make_task, training, settings.training, run, seed=settings.seed, steps=steps)
 
 
 def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
     """A learner's network with its own loss recipe."""
-    losses = own_losses(settings)
-
     return DepthTask(
         settings.learner,
         build_learner(settings),
         forward=lambda network, batch: network(batch["image"]),
-        losses=losses,
+        losses=own_losses(settings),
         depth=lambda prediction: prediction.depth,
         settings=settings.training,
         steps=steps,

@@ -1,8 +1,8 @@
 """Networks of learners and meta-learner: built from settings, filled with the weights of a run, asked for depth."""
 
-import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from base_learners import LEARNERS
 from ensemble.runs.paths import Run
+from ensemble.runs.seals import fingerprint_of, read_bytes
 from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.training.weights import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
@@ -23,22 +25,35 @@ def unloaded(settings: NetworkSettings) -> NetworkSettings:
     return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": "none"})})
 
 
+@contextmanager
+def _named() -> Iterator[None]:
+    """What a network refuses is a mistake in what was asked."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+@_named()
 def build_learner(settings: LearnerSettings) -> nn.Module:
     """A learner's network with its initial weights."""
     from base_learners.encoders.build import build_encoder  # timm takes longer to import than torch
 
     learner = LEARNERS[settings.learner]
-    encoder = build_encoder(
-        settings.encoder.name,
-        needs=learner.needs,
-        weights=settings.encoder.weights,
-        arguments=settings.encoder.arguments,
-        mean=settings.encoder.mean,
-        std=settings.encoder.std,
-    )
+    encoder = build_encoder(needs=learner.needs, **dict(settings.encoder))
     return learner.network(encoder, max_depth=settings.data.max_depth, **settings.network)
 
 
+def check_learner(settings: LearnerSettings) -> None:
+    """Refuse a network that cannot be built before anything is written; pretrained weights are not fetched for it.
+
+    Raises:
+        SettingsError: There is no such encoder, file of weights or argument.
+    """
+    build_learner(unloaded(settings) if settings.encoder.weights == "imagenet" else settings)
+
+
+@_named()
 def build_stack(settings: StackSettings) -> MetaUNet:
     """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
     from base_learners.encoders.build import build_encoder
@@ -47,37 +62,38 @@ def build_stack(settings: StackSettings) -> MetaUNet:
     mean, std = normalisation(
         settings.inputs, learners, image_mean=settings.encoder.mean, image_std=settings.encoder.std
     )
-    encoder = build_encoder(
-        settings.encoder.name,
-        in_channels=channel_count(settings.inputs, learners),
-        weights=settings.encoder.weights,
-        arguments=settings.encoder.arguments,
-        mean=mean,
-        std=std,
-    )
+    arguments = {**dict(settings.encoder), "mean": mean, "std": std}
+    encoder = build_encoder(in_channels=channel_count(settings.inputs, learners), **arguments)
     return MetaUNet(encoder, learners=learners, **settings.network)
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:
-    """Fingerprint of everything that turns an image into depth: the best weights and how the network is built."""
+    """Fingerprint of everything that turns an image into depth: the best weights and how the network is built.
+
+    Raises:
+        DamagedError: The weights are not those that were written.
+    """
     built = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
     built["encoder"].pop("weights")  # where training started from does not matter to what it ended with
-    digest = hashlib.sha256(json.dumps(built, sort_keys=True).encode())
-    digest.update(run.best.read_bytes())
-    return digest.hexdigest()
+    return fingerprint_of(run.best, json.dumps(built, sort_keys=True).encode())
+
+
+def sealed_weights(run: Run) -> str | None:
+    """The same of weights that were written just now, by the settings on disk; ``None`` where there are none.
+
+    Raises:
+        DamagedError: The weights are not those that were written.
+    """
+    if not run.settings.is_file():
+        return None
+    settings = json.loads(read_bytes(run.settings))
+    built = {key: settings[key] for key in ("learner", "network", "encoder") if key in settings}
+    built["encoder"].pop("weights")
+    return fingerprint_of(run.best, json.dumps(built, sort_keys=True).encode())
 
 
 def load_network(network: nn.Module, run: Run, prefix: str = "") -> nn.Module:
-    """A network with the best weights of a run, ready to predict.
-
-    Args:
-        network: Of any weights.
-        run: Whose weights it gets.
-        prefix: Of the names of its weights, where the run's network has other parts as well.
-
-    Raises:
-        ValueError: The weights do not belong to this network.
-    """
+    """A network with the best weights of a run, whose names begin with ``prefix``; refuses those of another one."""
     try:
         weights = read_weights(run.best)
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -48,12 +48,8 @@ class RangeCurve(lightning.Callback):
 def steepest_fall(rates: Sequence[float], losses: Sequence[float]) -> float | None:
     """The rate where the loss falls fastest per factor of the rate; ``None`` where it never falls.
 
-    The loss of single batches is noisy, so the fall at a rate is the slope of a straight line through all losses from a
-    tenth to ten times of it. Rates nearer to the ends than that are not suggested.
-
-    Args:
-        rates: Ascending learning rates.
-        losses: Loss of the batch at each rate, not smoothed.
+    The losses are those of single batches, noisy and not smoothed, so the fall at a rate is the slope of a straight
+    line through all losses from a tenth to ten times of it. Rates nearer to the ends than that are not suggested.
     """
     decades = np.log10(np.asarray(rates, dtype=np.float64))
     slopes = {}

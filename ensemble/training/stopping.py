@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from ensemble.runs.paths import Run
 from ensemble.runs.stopping import SIGNALS, Stopped, answer_signals, stop_asked
 from ensemble.settings.schema import TrainingSettings
-from ensemble.training.budget import Budget
+from ensemble.training.optimisation.budget import Budget
 
 VALIDATION = "epoch_loop.val_loop.batch_progress"
 """Where a checkpoint of Lightning counts the batches of the validation scenes."""
@@ -19,11 +19,7 @@ VALIDATION = "epoch_loop.val_loop.batch_progress"
 
 @contextmanager
 def as_stopped() -> Iterator[None]:
-    """Lightning's own answer to a SIGTERM, where it was faster or nobody else answers, is no end with status 0.
-
-    Raises:
-        Stopped: Lightning has ended the training.
-    """
+    """Lightning's own answer to a SIGTERM, where it was faster or nobody else answers, is ``Stopped``, not status 0."""
     try:
         yield
     except SIGTERMException as error:
@@ -35,11 +31,6 @@ class StopWhereSafe(lightning.Callback):
 
     A validation that is cut short is made again as a whole by the run that goes on: its scores are means over all
     frames.
-
-    Args:
-        run: Files to write.
-        settings: How many batches a step has.
-        budget: Its clock stands still while a checkpoint is written.
     """
 
     def __init__(self, run: Run, settings: TrainingSettings, budget: Budget) -> None:
@@ -76,8 +67,12 @@ class StopWhereSafe(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Stop between two batches of the validation that belongs to an epoch; after the last one, the epoch ends."""
-        if trainer.state.fn == "fit" and batch_idx + 1 < trainer.num_val_batches[dataloader_idx]:
+        """Stop between two batches of the validation that belongs to an epoch; after the last one, the epoch ends.
+
+        Of several processes one may have a batch more than another, so that they cannot agree here.
+        """
+        alone = trainer.world_size == 1
+        if alone and trainer.state.fn == "fit" and batch_idx + 1 < trainer.num_val_batches[dataloader_idx]:
             self._validating = True
             stopped = self._saved(trainer)
             self._validating = False
@@ -96,12 +91,7 @@ class StopWhereSafe(lightning.Callback):
         if self._validating:
             begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
             progress = checkpoint["loops"]["fit_loop"][VALIDATION]
-            checkpoint["loops"]["fit_loop"][VALIDATION] = {
-                **progress,
-                "total": {**begun},
-                "current": {**begun},
-                "is_last_batch": False,
-            }
+            progress.update(total=begun, current={**begun}, is_last_batch=False)
 
     def _saved(self, trainer: lightning.Trainer) -> Stopped | None:
         """Write a checkpoint where the process was asked to end."""

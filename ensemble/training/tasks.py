@@ -1,7 +1,7 @@
 """The LightningModule: what a step does is a function that is passed in, so learners and meta-learner share it."""
 
-import functools
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import lightning
@@ -13,9 +13,9 @@ from ensemble.data.loaders import Batch
 from ensemble.metrics.formulas import image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare
 from ensemble.settings.schema import TrainingSettings
-from ensemble.training.gradients import Clip, check_parts, clip_parts, gradient_norms
-from ensemble.training.groups import Groups, encoder_and_decoder, trainable_groups
-from ensemble.training.schedule import one_cycle
+from ensemble.training.optimisation.gradients import Clip, check_parts, clip_parts, gradient_norms
+from ensemble.training.optimisation.groups import Groups, encoder_and_decoder, trainable_groups
+from ensemble.training.optimisation.schedule import SHAPE, one_cycle
 from ensemble.training.score_sums import ScoreSums
 
 Forward = Callable[[nn.Module, Batch], Any]
@@ -32,21 +32,14 @@ class DepthTask(lightning.LightningModule):
     """Fits a network to depth with one cycle of AdamW and scores it on validation frames.
 
     Args:
-        name: Named in messages.
         network: Has an attribute ``encoder``, unless ``groups`` are given.
-        forward: The network's answer to a batch.
-        losses: Terms whose sum is minimised.
-        depth: The depth within an answer.
-        settings: Optimiser and schedule.
         steps: Length of the cycle.
         seed: Dropout of every batch follows from it and from the number of the batch, so that a resumed run repeats it.
         protocol: How validation frames are scored.
         groups: Divides the network into parameters with their own learning rates; encoder and the rest where absent.
         parts: Submodules of the network whose gradient norms are logged before clipping, as ``grad_norm/<part>``.
-        clip: Whether ``training.clip_norm`` holds for the whole gradient or for that of every part.
-
-    Raises:
-        ValueError: Parts are to be clipped, but there are none, or they share parameters.
+        clip: Whether ``training.clip_norm`` holds for the whole gradient or for that of every part, which then must be
+            apart: without parameters in common.
 
     Attributes:
         rate: Learning rate of a step as a multiple of ``training.lr``; the range test puts another one in its place.
@@ -71,18 +64,11 @@ class DepthTask(lightning.LightningModule):
         super().__init__()
         self._parts, self._clip = dict(parts or {}), clip
         check_parts(self._parts, clip)
-        self._groups = groups or functools.partial(
-            encoder_and_decoder, lr=settings.lr, encoder_lr_factor=settings.encoder_lr_factor
-        )
+        own_rates = partial(encoder_and_decoder, lr=settings.lr, encoder_lr_factor=settings.encoder_lr_factor)
+        self._groups = groups or own_rates
         self.name = name
         self.network = network
-        self.rate: Callable[[int], float] = functools.partial(
-            one_cycle,
-            steps=steps,
-            warmup_fraction=settings.warmup_fraction,
-            start_divisor=settings.start_divisor,
-            end_divisor=settings.end_divisor,
-        )
+        self.rate: Callable[[int], float] = partial(one_cycle, steps=steps, **settings.model_dump(include=SHAPE))
         self._answer, self._losses, self._depth = forward, losses, depth
         self._settings, self._seed, self._protocol = settings, seed, protocol
         self._step_terms: list[Tensor] = []
@@ -125,10 +111,7 @@ class DepthTask(lightning.LightningModule):
             self.log(f"grad_norm/{name}", norm)
 
     def configure_gradient_clipping(
-        self,
-        optimizer: Any,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Hold the whole gradient to ``training.clip_norm``, or that of every part."""
         if self._clip == "parts" and gradient_clip_val is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter, fill_stores
-from ensemble.predictions.store.shards import read_index, shard_paths
+from ensemble.predictions.store.shards import is_intact, read_index, shard_paths
 from ensemble.runs.fingerprints import fingerprint
 
 SIZE = (12, 16)
@@ -178,6 +178,11 @@ def read_in_workers(directory: str, method: str) -> None:
         rows = pool.map(store.read, store.frame_ids * 10, chunksize=7)
     expected = [store.read(frame_id) for frame_id in store.frame_ids * 10]
     say("equal" if all(np.array_equal(a, b) for a, b in zip(rows, expected, strict=True)) else "different")
+
+
+def damaged_shards(directory: Path) -> list[Path]:
+    """The shards of a store that are not byte for byte as they were written."""
+    return [path for path in shard_paths(directory) if not is_intact(path)]
 
 
 if __name__ == "__main__":

@@ -103,6 +103,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def without_seals(folder: Path) -> None:
+    """Make the runs below a folder such as were written before there were checksums; then files may be changed."""
+    for path in folder.rglob("*.sha256"):
+        path.unlink()
+    for path in folder.rglob("result.json"):
+        content = json.loads(path.read_text())
+        content.pop("seal", None)
+        path.write_text(json.dumps(content, indent=2) + "\n")
+
+
 @dataclass(frozen=True)
 class Job:
     config: Path

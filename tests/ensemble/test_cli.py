@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -56,6 +57,26 @@ def test_an_unknown_command_is_answered_with_the_known_ones(tool: str):
         f"error: unknown command '{first}z'; did you mean '{first}'? Known: {', '.join(sorted(COMMANDS[tool]))}.\n"
     )
     assert call(tool, "--zzz").status == 2
+
+
+def test_one_name_leads_to_every_tool(job: Job):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def stackdepth(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ensemble", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    shown = stackdepth()
+    assert (shown.returncode, shown.stderr, shown.stdout) == (0, "", stackdepth("--help").stdout)
+    assert all(f"\n  {tool} " in shown.stdout for tool in (*COMMANDS, *SINGLE_COMMANDS))
+    assert re.fullmatch(r"stackdepth \d+\.\d+\.\d+\n", stackdepth("--version").stdout)
+    answer = stackdepth("meto", "fit")
+    assert answer.returncode == 2
+    assert "unknown tool 'meto'; did you mean 'meta'?" in answer.stderr
+    assert stackdepth("meta", "fitt").returncode == 2
+    ours = stackdepth("base", "verify", "--json", "--cache-dir", job.cache)
+    assert ours.returncode == 0
+    assert json.loads(ours.stdout) == json.loads(typed("base", "verify", "--json", "--cache-dir", job.cache).stdout)
 
 
 def test_the_first_line_names_the_data(job: Job):
@@ -141,10 +162,20 @@ def test_predict_refuses_what_is_no_photograph(job: Job, tmp_path: Path):
 def test_a_whole_cache_is_verified(job: Job):
     answer = done("base", "verify", "--cache-dir", job.cache)
     shards = sorted((job.cache / "predictions").rglob("*.h5"))
-    assert answer.err == f"{len(shards)} shards below {job.cache}, all as they were written\n"
+    runs = {
+        path.parent.relative_to(job.cache).as_posix()
+        for path in job.cache.rglob("*.json")
+        if path.name in ("settings.json", "scores.json")
+    }
+    folders = {*runs, "runs/tiny"}
+    told = f"{len(shards)} shards and {len(folders)} folders below {job.cache}, all as they were written\n"
+    assert answer.err == told
     assert "tiny/bts/oof/fold-0" in answer.out
     assert max(map(len, answer.out.splitlines())) <= 80
-    stores = {row["store"]: row for row in json.loads(done("base", "verify", "--json", "--cache-dir", job.cache).out)}
+    rows = json.loads(done("base", "verify", "--json", "--cache-dir", job.cache).out)
+    assert {row["store"] for row in rows if row["kind"] == "run"} == folders
+    assert all(row["files"] > 0 for row in rows if row["kind"] == "run")
+    stores = {row["store"]: row for row in rows if row["kind"] == "predictions"}
     assert stores.keys() == {str(path.parent.relative_to(job.cache / "predictions")) for path in shards}
     assert (stores["tiny/bts/test/full"]["frames"], stores["tiny/bts/fit/full"]["frames"]) == (4, 6)
     assert sum(row["bytes"] for row in stores.values()) == sum(path.stat().st_size for path in shards)

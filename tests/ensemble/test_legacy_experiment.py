@@ -99,7 +99,9 @@ def assert_same_run(found: Path, expected: Path) -> None:
     assert ours == theirs
     assert read(found / "sources.json") == read(expected / "sources.json")
     assert_same(lines(found / "log.jsonl"), lines(expected / "log.jsonl"), TRAINED)
-    assert_same(read(found / "result.json"), read(expected / "result.json"), TRAINED)
+    result = read(found / "result.json")
+    assert {"best.safetensors", "settings.json"} <= result.pop("seal")["files"].keys()
+    assert_same(result, read(expected / "result.json"), TRAINED)
 
 
 def changed(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
@@ -159,14 +161,17 @@ def test_every_cached_row_is_found(legacy: Legacy):
 
 
 def test_every_byte_of_the_rows_is_verified(archive: Legacy):
-    stores = {
-        row["store"]: row for row in json.loads(done("base", "verify", "--json", "--cache-dir", archive.cache).out)
-    }
+    answer = done("base", "verify", "--json", "--cache-dir", archive.cache)
+    rows = json.loads(answer.out)
+    stores = {row["store"]: row for row in rows if row["kind"] == "predictions"}
     wanted = {f"legacy/{learner}/{role}/full": FRAMES[role] for learner in LEARNERS for role in FRAMES if role != "oof"}
     wanted |= {f"legacy/{learner}/oof/fold-{fold}": 4 for learner in LEARNERS for fold in (0, 1)}
     wanted |= {"legacy/bts/test/seed-1": 4}
     assert {name: row["frames"] for name, row in stores.items()} == wanted
-    assert not any(row["damaged"] for row in stores.values())
+    assert not any(row["damaged"] for row in rows)
+    bare = [row for row in rows if row["kind"] == "run"]
+    assert {row["files"] for row in bare} == {0}
+    assert f"{len(bare)} of {len(bare)} folders, begun before checksums were kept, have none" in answer.err
 
 
 def test_another_stack_is_fitted_to_the_old_rows(legacy: Legacy):
@@ -230,6 +235,7 @@ def test_a_study_goes_on_with_one_more_trial_in_each_arm(legacy: Legacy):
         found, expected = (root / TRIALS / arm["arm"] / "1" for root in (legacy.cache, legacy.expected))
         assert_same(read(found / "settings.json"), read(expected / "settings.json"), 1e-6)
         outcome = read(found / "outcome.json")
+        assert outcome.pop("params")["training.lr"] == read(found / "settings.json")["training"]["lr"]
         assert_same(outcome, read(expected / "outcome.json"), TRAINED)
         assert arm["best"] == min(values[arm["arm"]], outcome["values"][0])
     after = contents(legacy.cache)

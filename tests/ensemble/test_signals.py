@@ -80,6 +80,29 @@ def test_a_stopped_command_says_so_and_the_same_one_goes_on(name: str, number: i
     assert not [path for path in contents(tmp_path) if path.endswith(".partial")]
 
 
+EARLY = """
+import os, sys
+
+class Struck:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), int(sys.argv[1]))
+
+sys.meta_path.insert(0, Struck())
+sys.argv[0] = "-m"
+import runpy
+runpy.run_module("ensemble.base", run_name="__main__")
+"""
+
+
+@BOTH
+def test_a_command_that_is_stopped_while_it_is_imported_ends_with_the_same_line(number: int) -> None:
+    command = [sys.executable, "-c", EARLY, str(int(number))]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    said = f"stopped by {signal.Signals(number).name}; the same command goes on\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, "", said)
+
+
 HELD = (
     "import sys, time\nfrom ensemble.runs.stopping import *\n"
     "try:\n with stoppable(), held_back():\n"
@@ -116,6 +139,23 @@ def test_a_signal_that_was_held_back_ends_the_block_and_is_forgotten_with_it() -
         held_until_a_signal(signal.SIGTERM)
     assert stopped.value.status == 143
     assert stop_asked() is None
+
+
+class Dying:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+
+def let_die() -> None:
+    Dying()
+    time.sleep(60)
+
+
+def test_a_signal_that_falls_into_a_finaliser_is_not_forgotten(capfd: pytest.CaptureFixture[str]) -> None:
+    with stoppable(), pytest.raises(Stopped, match="SIGTERM"):
+        let_die()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_sigint_that_was_switched_off_stays_so() -> None:

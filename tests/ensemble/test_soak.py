@@ -18,7 +18,9 @@ from ensemble.data.packs.writing import write_pack
 from ensemble.data.rooms.source import write_rooms
 from ensemble.settings.schema import DataSettings, RoomsSettings
 
-SIZE = samples.SIZE
+SIZE = (36, 48)
+"""Three times that of the rows; the smallest that settings allow is 32."""
+
 Measured = tuple[int, int, int]
 """Resident bytes, open files, and handles on their way: shared memory of tensors, and sockets that they go through."""
 
@@ -49,7 +51,7 @@ def watched_dataset(folder: Path, items: int) -> Watched:
     """So many items over the frames of a small pack, with predictions of two learners."""
     write_rooms(folder / "copy", RoomsSettings(scenes=10, test_scenes=1, frames=4), SIZE)
     write_pack(folder / "copy", folder / "pack", full=False, shard_frames=8)
-    data = DataSettings(kind="nyu", root=folder / "pack", size=SIZE, crop=(8, 12), test="held-out")
+    data = DataSettings(kind="nyu", root=folder / "pack", size=SIZE, crop=(24, 36), test="held-out")
     source = open_source(data)
     frames = [frame for frame in source.frames if frame.split == "train"]
     rows = {}
@@ -67,7 +69,7 @@ class Renamed:
         self.rows, self.names = rows, names
 
     def read(self, frame_id: str) -> np.ndarray:
-        return self.rows.read(self.names[frame_id])
+        return np.kron(self.rows.read(self.names[frame_id]), np.ones((3, 3), np.float32))
 
 
 def check_soak(folder: Path, *, items: int, workers: int, epochs: int, growth: float) -> None:

@@ -35,7 +35,7 @@ from ensemble.tables.terminal import TerminalTable
 from ensemble.training.cost import META_PUBLISHED, Profile, ProfileRow
 
 DIFFERENCE = Difference("stack", "mean", "abs_rel", -0.01, -0.02, 0.001, 0.03, 0.04, "first")
-PROFILE = Profile((480, 640), "cpu", False, 5, 17_553_668, 70.2, 14_300_000_000, 800.0, 1.25)
+PROFILE = Profile(17_553_668, 70.2, 14_300_000_000, 800.0, 1.25, (480, 640), "cpu", False, 5)
 STORES = [
     CheckedStore("rooms/adabins/oof/fold-0", (CheckedShard(Path("a"), 123_456_789, 64),)),
     CheckedStore("an-experiment/depth-anything/validation/full", (CheckedShard(Path("b"), 12_345, 0, "damaged"),)),

@@ -37,12 +37,7 @@ _UNITS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about a copy.
-
-    Attributes:
-        level: ``error`` where training would be wrong or stop, ``note`` otherwise.
-        text: What was found and what to do.
-    """
+    """What was found and what to do: an ``error`` where training would be wrong or stop, a ``note`` otherwise."""
 
     level: Literal["error", "note"]
     text: str
@@ -54,15 +49,10 @@ class SplitReport:
 
     Attributes:
         frames: Frames whose files are there.
-        scenes: Different scenes.
         published: Number of frames of the published copy, where it has this split.
-        decoded: Frames that were decoded.
         sizes: Heights and widths that occur.
-        nearest: Smallest depth.
         median: Median of the medians of frames.
-        farthest: Largest depth.
         holes: Share of pixels without a measurement.
-        border: Colour of the image border.
         scale: ``metres`` where the depth is plausible, ``8-bit`` where it is in 255 steps, else ``wrong``.
     """
 
@@ -84,9 +74,7 @@ class Diagnosis:
     """Everything that is known about a copy.
 
     Attributes:
-        root: Its folder.
         copy: Key in ``COPIES``, or ``unknown``.
-        title: What it is.
         full: Whether every frame was decoded.
         splits: One report per split that has frames.
         files: How many files are missing, damaged, doubled or lead out of the copy.
@@ -135,14 +123,10 @@ def diagnose(
     workers: int | None = None,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
-    """Examines the copy in a folder.
+    """Examines the copy in a folder: all files, and every frame decoded or a sample spread over each split.
 
-    Args:
-        root: The folder.
-        full: Decode every frame; otherwise a sample spread over each split, while all files are looked at.
-        infilled: Take in-filled depth where a copy has both kinds.
-        workers: Processes that decode; as many as there are cores where absent.
-        on_frame: Called with the number of frames examined and the number to examine.
+    In-filled depth is taken where asked for and a copy has both kinds; as many processes decode as there are cores
+    where ``workers`` is absent; ``on_frame`` gets the number of frames examined and the number to examine.
     """
     diagnosis = Diagnosis(root, full=full)
     try:
@@ -155,14 +139,13 @@ def diagnose(
     frames = contents.source.frames
     sampled = {frame for split in SPLITS for frame in _spread(frames, split, None if full else QUICK_SAMPLE)}
     tasks = [(frame, frame in sampled) for frame in frames]
-    problems, digests = list(contents.problems), dict[Frame, bytes]()
+    problems = list(contents.problems)
     measured: dict[Split, dict[Frame, Measurements]] = {"train": {}, "test": {}}
     for examined in examine_all(contents.source, tasks, workers=workers, on_frame=on_frame):
         if examined.problem:
-            problems.append(Problem("unreadable" if examined.unreadable else "damaged", examined.problem))
+            problems.append(examined.problem)
         if examined.measured:
             measured[examined.frame.split][examined.frame] = examined.measured
-            digests[examined.frame] = examined.measured.digest
     _judge_files(diagnosis, problems)
     for split in SPLITS:
         own = [frame for frame in frames if frame.split == split]
@@ -171,7 +154,7 @@ def diagnose(
         _judge_depth(diagnosis, split, measured[split], copy)
     _judge_copy(diagnosis, copy)
     _judge_scenes(diagnosis, frames)
-    _judge_doubles(diagnosis, digests)
+    _judge_doubles(diagnosis, measured["train"] | measured["test"])
     return diagnosis
 
 
@@ -269,7 +252,7 @@ def _judge_copy(diagnosis: Diagnosis, copy: Copy) -> None:
             "and the Eigen crop does not score it"
         )
     found = copies_in(diagnosis.root)
-    if others := [other.title for other in found if other.contents not in (None, copy.contents)]:
+    if others := [other.title for other in found if other.reader not in ("", copy.reader)]:
         diagnosis.note(f"the folder also holds {', '.join(others)}; only {copy.title} is read")
 
 
@@ -292,11 +275,11 @@ def _judge_scenes(diagnosis: Diagnosis, frames: Sequence[Frame]) -> None:
             diagnosis.error("held-out tests need at least 3 training scenes, found 2")
 
 
-def _judge_doubles(diagnosis: Diagnosis, digests: dict[Frame, bytes]) -> None:
+def _judge_doubles(diagnosis: Diagnosis, measured: Mapping[Frame, Measurements]) -> None:
     """Equal images under different names, among the decoded frames."""
     equal: dict[bytes, list[Frame]] = defaultdict(list)
-    for frame, digest in digests.items():
-        equal[digest].append(frame)
+    for frame, one in measured.items():
+        equal[one.digest].append(frame)
     groups = [group for group in equal.values() if len(group) > 1]
     leaks = [group for group in groups if len({frame.split for frame in group}) > 1]
     for group_list, say, what in (

@@ -3,19 +3,16 @@
 import hashlib
 import multiprocessing
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 import numpy as np
 
-from ensemble.data.copies import NyuSource
+from ensemble.data.copies import NyuSource, Problem, problem_of
 from ensemble.data.source import Frame, RawFrame
-from ensemble.runs.refusals import UnreadableError
 
 Border = Literal["white", "black", "none"]
 
@@ -39,13 +36,9 @@ class Measurements:
 
     Attributes:
         size: Height and width.
-        nearest: Smallest depth.
-        median: Median depth.
-        farthest: Largest depth.
         holes: Share of pixels without a measurement.
         beyond: Share of the measurements from 10 m on.
         coarse: Whether depth has the steps of 8 bits over the whole range; absent where too few pixels say so.
-        border: Colour of the image border.
         digest: Equal for equal images.
     """
 
@@ -62,18 +55,10 @@ class Measurements:
 
 @dataclass(frozen=True)
 class Examined:
-    """A frame that was looked at.
-
-    Attributes:
-        frame: Which one.
-        problem: Why it cannot be used, if it cannot.
-        unreadable: Whether that is because the system does not hand it out, and nothing is known against it.
-        measured: What decoding it gave, if it was decoded.
-    """
+    """A frame that was looked at: why it cannot be used, or what decoding it gave, if it was decoded."""
 
     frame: Frame
-    problem: str | None = None
-    unreadable: bool = False
+    problem: Problem | None = None
     measured: Measurements | None = None
 
 
@@ -85,7 +70,7 @@ def examine(source: NyuSource, frame: Frame, *, decode: bool) -> Examined:
             return Examined(frame)
         return Examined(frame, measured=measure(source.read(frame)))
     except ValueError as error:
-        return Examined(frame, problem=str(error), unreadable=isinstance(error, UnreadableError))
+        return Examined(frame, problem=problem_of(error))
 
 
 def measure(raw: RawFrame) -> Measurements:
@@ -122,13 +107,9 @@ def examine_all(
     workers: int | None = None,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> Iterator[Examined]:
-    """Examines many frames, in their order, on all cores where that pays.
+    """Examines many frames, decoding those that say so, in their order and on all cores where that pays.
 
-    Args:
-        source: Reads the frames.
-        tasks: Frames, and whether to decode them.
-        workers: Processes; as many as there are cores where absent.
-        on_frame: Called with the number of frames examined and the number to examine.
+    ``on_frame`` is called with the number of frames examined and the number to examine.
 
     Raises:
         ValueError: A process was killed, most likely because the memory was full.
@@ -144,18 +125,10 @@ def examine_all(
 
 
 def _in_processes(source: NyuSource, tasks: Sequence[tuple[Frame, bool]], workers: int) -> Iterator[Examined]:
-    """Results in order, with no more than a few chunks under way."""
-    chunks = iter(tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK))
-    waiting: deque[Future[list[Examined]]] = deque()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_receive, initargs=(source,)) as pool:
         try:
-            while True:
-                room = 4 * workers - len(waiting)
-                waiting.extend(pool.submit(_examine_chunk, chunk) for chunk in islice(chunks, room))
-                if not waiting:
-                    return
-                yield from waiting.popleft().result()
+            yield from pool.map(_examine_received, tasks, chunksize=_CHUNK)
         except BrokenProcessPool as error:
             raise ValueError(
                 "a process that decodes frames was killed, most likely for memory; run with fewer --workers"
@@ -170,5 +143,5 @@ def _receive(source: NyuSource) -> None:
     _received[:] = [source]
 
 
-def _examine_chunk(tasks: Sequence[tuple[Frame, bool]]) -> list[Examined]:
-    return [examine(_received[0], frame, decode=decode) for frame, decode in tasks]
+def _examine_received(task: tuple[Frame, bool]) -> Examined:
+    return examine(_received[0], task[0], decode=task[1])

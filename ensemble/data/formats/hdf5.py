@@ -64,15 +64,7 @@ def opened(content: Path | bytes, where: str) -> Iterator[h5py.File]:
 
 
 def check_end(head: bytes, size: int, where: str) -> None:
-    """Looks whether a file has the length that its first bytes tell, without opening it.
-
-    Args:
-        head: Its first 64 bytes, or all of them.
-        size: Its length.
-        where: Its name, for messages.
-
-    Raises:
-        ValueError: It is no HDF5 file, or shorter than it was written.
+    """Refuses what is no HDF5 file or shorter than its first 64 bytes tell, without opening it.
 
     Source: HDF5 File Format Specification 3.0, section II.A; files with a user block or short addresses are let pass.
     """
@@ -97,11 +89,7 @@ def member(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def member_names(file: h5py.File, folder: str) -> set[str]:
-    """The names in a group; nothing where there is no such group.
-
-    Raises:
-        ForeignError: A step of the path is a soft or external link.
-    """
+    """The names in a group; nothing where there is no such group. A soft or external link is refused."""
     try:
         group = _walk(file, folder)
     except MissingError:
@@ -138,21 +126,13 @@ def checked(opened_object: h5g.GroupID | h5d.DatasetID, name: str) -> h5py.Datas
 
 
 def read_all(dataset: h5py.Dataset, name: str) -> np.ndarray:
-    """All values of a dataset, refusing one that would fill the memory.
-
-    Raises:
-        ValueError: It claims more bytes than any frame has.
-    """
+    """All values of a dataset, refusing one that claims more bytes than any frame has."""
     _require_affordable(math.prod(dataset.shape) * dataset.dtype.itemsize, f"'{name}'")
     return np.asarray(dataset[()])
 
 
 def read_row(dataset: h5py.Dataset, index: int, name: str) -> np.ndarray:
-    """One row of a dataset, refusing one that would fill the memory.
-
-    Raises:
-        ValueError: It claims more bytes than any frame has.
-    """
+    """One row of a dataset, refusing one that claims more bytes than any frame has."""
     _require_affordable(math.prod(dataset.shape[1:]) * dataset.dtype.itemsize, f"a row of '{name}'")
     return np.asarray(dataset[index])
 

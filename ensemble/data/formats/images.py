@@ -24,21 +24,12 @@ _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 
 
 def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """An RGB image file, upright: photographs from a phone say in their EXIF data how they are turned.
-
-    Raises:
-        ValueError: The file cannot be read, is cut short, or is not RGB with 8 bits per channel.
-    """
+    """The RGB image in a file, by ``decode_rgb``."""
     return decode_rgb(file_content(path), str(path))
 
 
 def read_depth_mm(path: Path) -> UInt16[np.ndarray, "h w"]:
-    """A depth map in whole millimetres, 0 where nothing was measured.
-
-    Raises:
-        ValueError: The file cannot be read, is cut short, is not a 16-bit image with one channel, or holds values that
-            cannot be millimetres.
-    """
+    """The depth map in a file, by ``decode_depth_mm``."""
     return decode_depth_mm(file_content(path), str(path))
 
 
@@ -66,7 +57,7 @@ def read_depth_8bit(path: Path) -> UInt8[np.ndarray, "h w"]:
 
 
 def decode_rgb(content: bytes, where: str) -> UInt8[np.ndarray, "h w 3"]:
-    """The RGB image in a file's content, upright; ``where`` names it in errors.
+    """The RGB image in a file's content, upright: photographs from a phone say in their EXIF data how they are turned.
 
     Raises:
         ValueError: It is cut short, or not RGB with 8 bits per channel.
@@ -80,7 +71,7 @@ def decode_rgb(content: bytes, where: str) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def decode_depth_mm(content: bytes, where: str) -> UInt16[np.ndarray, "h w"]:
-    """The depth map in a file's content, in whole millimetres; ``where`` names it in errors.
+    """The depth map in a file's content, in whole millimetres, 0 where nothing was measured.
 
     Raises:
         ValueError: It is cut short, not a 16-bit image with one channel, or holds values that cannot be millimetres.
@@ -102,11 +93,7 @@ def decode_depth_mm(content: bytes, where: str) -> UInt16[np.ndarray, "h w"]:
 
 
 def check_end(path: Path) -> None:
-    """Looks whether an image file ends as its format does, without decoding it.
-
-    Raises:
-        ValueError: It cannot be read, is no PNG or JPEG, or its end is missing.
-    """
+    """Refuses a file that cannot be read, is no PNG or JPEG, or does not end as such, without decoding it."""
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -124,11 +111,7 @@ def check_end(path: Path) -> None:
 
 
 def has_end(content: bytes, kind: str) -> bool:
-    """Whether an image ends as its format does; what follows, such as the video of a phone, is not looked at.
-
-    Args:
-        content: Of the file.
-        kind: ``JPEG`` or ``PNG``.
+    """Whether a ``JPEG`` or ``PNG`` ends as it should; what follows, such as the video of a phone, is not looked at.
 
     Source: PNG (third edition), section 5.3; ITU-T T.81, annex B.1.1.
     """
@@ -191,6 +174,8 @@ def decoded(content: bytes, where: str, *, most_pixels: int | None = None, wante
             factor = (wanted / (image.width * image.height)) ** 0.5
             image.draft("RGB", (math.ceil(factor * image.width), math.ceil(factor * image.height)))
         image.load()
+        if image.format == "PNG":
+            _check_chunks(content)
     except _BOMBS as error:
         raise ValueError(
             f"{where}: is larger than the limit of {Image.MAX_IMAGE_PIXELS} pixels ({error}); make it smaller"
@@ -208,3 +193,22 @@ def decoded(content: bytes, where: str, *, most_pixels: int | None = None, wante
     if kind is not None and not has_end(content, kind):
         raise ValueError(f"{where}: cut short at {len(content)} bytes (its end mark is missing); fetch it again")
     return image
+
+
+def _check_chunks(content: bytes) -> None:
+    """Hold every chunk of a PNG against its checksum; Pillow looks at few, and reads other depth from a flipped bit.
+
+    Raises:
+        ValueError: One does not fit; what follows the last one is not looked at.
+    """
+    view, at = memoryview(content), 8
+    while at < len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        end = at + 8 + length
+        (expected,) = struct.unpack_from(">I", content, end)
+        if zlib.crc32(view[at + 4 : end]) != expected:
+            raise ValueError(f"chunk {kind!r} at byte {at} does not fit its checksum")
+        if kind == b"IEND":
+            return
+        at = end + 4
+    raise ValueError("its last chunk is missing")

@@ -12,22 +12,20 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import h5py
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from ensemble.data.formats.hdf5 import LARGEST_MEMBER_BYTES, member, member_names, opened, read_all
-from ensemble.data.formats.images import read_depth_mm
+from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
+from ensemble.data.formats.hdf5 import member_names, opened
 from ensemble.runs.files import write_bytes
 from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.schema import Alignment, DataSettings
+from ensemble.settings.units import ROTATED, per_metre
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
-SUFFIXES = (".png", ".npy", ".npz", *HDF5_SUFFIXES)
-DATASET = "depth"
-"""Name of the depth map in an HDF5 file of a single frame."""
+SUFFIXES = tuple(READERS)
 
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 _DEEPEST = 8
@@ -35,12 +33,7 @@ _DEEPEST = 8
 
 @dataclass(frozen=True)
 class DepthFile:
-    """Where the depth map of a frame lies.
-
-    Attributes:
-        path: The file.
-        dataset: Name in an HDF5 file that holds many frames; ``None`` where the file holds this frame alone.
-    """
+    """The file with the depth map of a frame, and its dataset in an HDF5 file that holds many."""
 
     path: Path
     dataset: str | None = None
@@ -58,11 +51,7 @@ def save_npy(path: Path, values: Shaped[np.ndarray, "*any"]) -> None:
 
 @contextmanager
 def mended_by(command: str) -> Iterator[None]:
-    """End every complaint about a depth map with what to do.
-
-    Args:
-        command: To run once the files are mended.
-    """
+    """End every complaint about a depth map with the command to run once the files are mended."""
     try:
         yield
     except ValueError as error:
@@ -72,32 +61,29 @@ def mended_by(command: str) -> Iterator[None]:
 def find_depth_maps(
     place: Path, frame_ids: Collection[str], *, others: Collection[str], what: str
 ) -> dict[str, DepthFile]:
-    """The depth map of every frame, each exactly once.
+    """The depth map of every frame, each exactly once, in a folder or an HDF5 file with a dataset per frame.
 
-    Args:
-        place: A folder, or an HDF5 file with a dataset per frame.
-        frame_ids: What is wanted.
-        others: Further frames that there are; their maps are left alone.
-        what: Kind of the wanted frames, for messages.
+    Maps of the ``others`` that there are as well are left alone; ``what`` names the kind of the wanted frames in
+    messages.
 
     Raises:
         ValueError: Frames have no map or several, a name is that of no frame, or the HDF5 file is damaged; all are
             counted, the first is named.
     """
     wanted, known = set(frame_ids), {*frame_ids, *others}
-    found: dict[str, list[DepthFile]] = {}
+    maps: dict[str, list[DepthFile]] = {}
     unknown: list[DepthFile] = []
     for name, file in depth_files(place):
         frame_id = name if name in known else name.replace("__", "/")
         if frame_id in wanted:
-            found.setdefault(frame_id, []).append(file)
+            maps.setdefault(frame_id, []).append(file)
         elif frame_id not in known:
             unknown.append(file)
-    missing = [frame_id for frame_id in frame_ids if frame_id not in found]
-    doubled = [frame_id for frame_id in frame_ids if len(found.get(frame_id, ())) > 1]
+    missing = [frame_id for frame_id in frame_ids if frame_id not in maps]
+    doubled = [frame_id for frame_id in frame_ids if len(maps.get(frame_id, ())) > 1]
     problem = ""
     if doubled:
-        first = " and ".join(str(file) for file in found[doubled[0]])
+        first = " and ".join(str(file) for file in maps[doubled[0]])
         problem = f"{len(doubled)} of {len(wanted)} {what} frames have more than one depth map (first: {first})"
     elif unknown:
         problem = (
@@ -111,7 +97,7 @@ def find_depth_maps(
         )
     if problem:
         raise ValueError(f"{place}: {problem}")
-    return {frame_id: found[frame_id][0] for frame_id in frame_ids}
+    return {frame_id: maps[frame_id][0] for frame_id in frame_ids}
 
 
 def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
@@ -122,27 +108,31 @@ def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
             more than 8 bits.
     """
     suffix = file.path.suffix.lower()
-    if suffix == ".png":
-        return read_depth_mm(file.path)
-    if suffix in HDF5_SUFFIXES:
-        with opened(file.path, str(file.path)) as hdf5:
-            name = file.dataset or DATASET
-            dataset = member(hdf5, name)
-            _check_kind(dataset.shape, dataset.dtype, str(file))
-            return read_all(dataset, name)
     try:
-        array = _from_numpy(file.path)
+        array = read_hdf5(file.path, file.dataset) if suffix in HDF5_SUFFIXES else READERS[suffix](file.path)
     except _DAMAGE as error:
         refuse_unreadable(file, error)
-        raise ValueError(f"{file}: damaged or not as expected ({error}); expected one NumPy array") from error
-    _check_kind(array.shape, array.dtype, str(file))
-    return np.array(array)
+        if str(error).startswith(str(file.path)):
+            raise
+        raise ValueError(f"{file}: damaged or not as expected ({error})") from error
+    try:
+        sides = check_map(array.shape, array.dtype)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return np.array(array).reshape(sides)
 
 
-def as_metres(numbers: Shaped[np.ndarray, "h w"], unit: Literal["m", "mm"] | None) -> Float32[np.ndarray, "h w"]:
+def as_metres(numbers: Shaped[np.ndarray, "h w"], unit: str | None) -> Float32[np.ndarray, "h w"]:
     """Depth in metres; where no unit is given, whole numbers are millimetres and real ones metres."""
-    millimetres = unit == "mm" if unit is not None else numbers.dtype.kind in "ui"
-    return (numbers.astype(np.float64) / (1000 if millimetres else 1)).astype(np.float32)
+    if unit == ROTATED:
+        bits = numbers.astype(np.uint16)
+        numbers = (bits >> 3) | (bits << 13)
+    return (numbers.astype(np.float64) / per_metre(unit or likely_unit(numbers))).astype(np.float32)
+
+
+def likely_unit(numbers: Shaped[np.ndarray, "h w"]) -> str:
+    """What numbers count as where nobody says: millimetres if they are whole, else metres."""
+    return "mm" if numbers.dtype.kind in "ui" else "m"
 
 
 def aligned(
@@ -154,32 +144,8 @@ def aligned(
     return held, int(np.count_nonzero(held != free.astype(np.float32)))
 
 
-def _from_numpy(path: Path) -> np.ndarray:
-    if path.suffix.lower() == ".npy":
-        return np.lib.format.open_memmap(path, mode="r")  # a map cannot claim more than the file holds
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if len(members) != 1 or members[0].file_size > LARGEST_MEMBER_BYTES:
-            raise ValueError(f"{len(members)} arrays of {sum(each.file_size for each in members)} bytes, expected one")
-        with archive.open(members[0]) as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
-
-
-def _check_kind(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
-    if len(shape) != 2 or not all(shape):
-        raise ValueError(f"{where}: expected a depth map of height x width, found an array of shape {shape}")
-    if dtype.kind not in "fui":
-        raise ValueError(f"{where}: expected real numbers (metres) or whole ones (millimetres), found {dtype}")
-    if dtype.itemsize == 1:
-        raise ValueError(f"{where}: expected depth of 16 bits or more, found {dtype}: 8 bits have lost the scale")
-
-
 def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
-    """Every depth map with the name that it goes by.
-
-    Raises:
-        ValueError: There is no such folder or file, or it holds no depth maps.
-    """
+    """Every depth map with the name that it goes by; refuses what is no folder and no HDF5 file."""
     if place.is_dir():
         files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         for path in files:

@@ -15,7 +15,7 @@ _MILLIMETRES = np.float32(1000)
 
 @dataclass(frozen=True)
 class PairReader:
-    """Reads ``rgb_N.jpg`` and ``sync_depth_N.png``."""
+    """Reads a file with the image and one with millimetres of depth."""
 
     def image(self, place: Pair) -> UInt8[np.ndarray, "h w 3"]:
         """The image."""

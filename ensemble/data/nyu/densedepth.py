@@ -6,60 +6,37 @@ its files, indices into the labeled set, are from third parties' code and descri
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from ensemble.data.copies import Contents, Entry, NyuSource, Problem, without_doubles
-from ensemble.data.formats.images import check_end, read_depth_8bit, read_depth_mm, read_rgb
+from ensemble.data.formats.images import read_depth_8bit
+from ensemble.data.nyu.bts import PairReader
 from ensemble.data.nyu.files import Pair, missing_files
 from ensemble.data.nyu.lists import read_lines
-from ensemble.data.nyu.scenes import runs_of
+from ensemble.data.nyu.scenes import with_runs_for_scenes
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 
 _METRES_PER_STEP = np.float32(10 / 255)
-_MILLIMETRES = np.float32(1000)
 _TEST_NAME = re.compile(r"(\d+)_colors")
 _BASES = (".", "nyu_data")
 
 
-class Place(NamedTuple):
-    """The two files of a frame, and how its depth is coded."""
-
-    pair: Pair
-    eight_bits: bool
+class EightBitPair(Pair):
+    """The two files of a training frame, whose depth has 255 steps."""
 
 
-@dataclass(frozen=True)
-class DenseDepthReader:
+class DenseDepthReader(PairReader):
     """Reads 8-bit training depth and 16-bit test depth."""
 
-    def image(self, place: Place) -> UInt8[np.ndarray, "h w 3"]:
-        """The image."""
-        return read_rgb(place.pair.rgb)
-
-    def depth(self, place: Place) -> Float32[np.ndarray, "h w"]:
+    def depth(self, place: Pair) -> Float32[np.ndarray, "h w"]:
         """Metres, 0 where nothing was measured."""
-        if place.eight_bits:
-            return read_depth_8bit(place.pair.depth) * _METRES_PER_STEP
-        return read_depth_mm(place.pair.depth) / _MILLIMETRES
-
-    def check(self, place: Place) -> None:
-        """Both files end as they should."""
-        for path in place.pair:
-            check_end(path)
-
-    def stamp(self, place: Place) -> str:
-        """The sizes of both files."""
-        return " ".join(str(path.stat().st_size) for path in place.pair)
-
-    def where(self, place: Place) -> str:
-        """The file of the depth."""
-        return str(place.pair.depth)
+        if isinstance(place, EightBitPair):
+            return read_depth_8bit(place.depth) * _METRES_PER_STEP
+        return super().depth(place)
 
 
 def contents(root: Path) -> Contents:
@@ -72,11 +49,9 @@ def contents(root: Path) -> Contents:
             if split == "train":
                 problems.append(Problem("missing", f"nyu2_train.csv in {root} or {root / 'data'}"))
             continue
-        found, wrong = _listed(list_file, split)
-        entries.extend(found)
-        problems.extend(wrong)
-    source = NyuSource(root, DenseDepthReader(), without_doubles(_test_scenes(entries), problems))
-    return Contents(source, tuple(problems))
+        entries += _listed(list_file, split, problems)
+    named = with_runs_for_scenes(entries, "labeled", _test_number)
+    return Contents(NyuSource(root, DenseDepthReader(), without_doubles(named, problems)), tuple(problems))
 
 
 def find_list(root: Path, split: Split) -> Path | None:
@@ -85,34 +60,24 @@ def find_list(root: Path, split: Split) -> Path | None:
     return next((path for folder in folders if (path := folder / f"nyu2_{split}.csv").is_file()), None)
 
 
-def _listed(list_file: Path, split: Split) -> tuple[list[Entry], list[Problem]]:
+def _listed(list_file: Path, split: Split, problems: list[Problem]) -> list[Entry]:
     text = list_file.read_text(encoding="utf-8-sig", errors="replace")
-    lines, problems = read_lines(text, str(list_file), separator=",")
-    entries = []
+    lines, wrong = read_lines(text, str(list_file), separator=",")
+    problems += wrong
+    pair_of, entries = EightBitPair if split == "train" else Pair, []
     for line in lines:
         # The lists say data/nyu2_train/..., whatever the folder is called that they came to lie in.
         rgb, depth = (Path(*path.parts[path.parts[0] == "data" :]) for path in line)
-        pair = Pair(list_file.parent / rgb, list_file.parent / depth)
+        pair = pair_of(list_file.parent / rgb, list_file.parent / depth)
         if missing := missing_files([pair]):
-            problems.extend(missing)
+            problems += missing
             continue
         folder = rgb.parent.name
-        frame = Frame(f"{folder}/{rgb.stem}", scene_of_folder(folder.removesuffix("_out")), split)
-        entries.append(Entry(frame, Place(pair, split == "train")))
-    return entries, problems
+        entries.append(Entry(Frame(f"{folder}/{rgb.stem}", scene_of_folder(folder.removesuffix("_out")), split), pair))
+    return entries
 
 
-def _test_scenes(entries: list[Entry]) -> list[Entry]:
-    """All test images lie in one folder; runs of their numbers stand for scenes."""
-    numbers = {
-        entry.frame.id: int(match.group(1))
-        for entry in entries
-        if entry.frame.split == "test" and (match := _TEST_NAME.search(entry.frame.id))
-    }
-    first = runs_of(numbers.values())
-    return [
-        Entry(Frame(frame.id, f"labeled@{first[numbers[frame.id]]:05d}", frame.split), place)
-        if frame.split == "test" and frame.id in numbers
-        else Entry(frame, place)
-        for frame, place in entries
-    ]
+def _test_number(frame: Frame) -> int | None:
+    """The number of a test image, all of which lie in one folder."""
+    match = _TEST_NAME.search(frame.id) if frame.split == "test" else None
+    return int(match.group(1)) if match else None

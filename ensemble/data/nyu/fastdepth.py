@@ -6,9 +6,10 @@ test files are numbered as in the labeled set, counted from 1 (``val/official/00
 the depth is float32; float16 is read as well.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,7 +17,7 @@ from jaxtyping import Float32, UInt8
 
 from ensemble.data.copies import Contents, Entry, NyuSource, dead_links, without_doubles
 from ensemble.data.formats.hdf5 import check_end, member, opened, read_all
-from ensemble.data.nyu.scenes import runs_of
+from ensemble.data.nyu.scenes import with_runs_for_scenes
 from ensemble.data.source import Frame, Split
 from ensemble.data.splits import scene_of_folder
 from ensemble.runs.refusals import refuse_unreadable
@@ -29,21 +30,24 @@ _BASES = (".", "nyudepthv2", "nyu_depth_v2")
 _OFFICIAL = "official"
 
 
-@dataclass(frozen=True)
 class H5Reader:
     """Reads files with ``rgb`` and ``depth``."""
 
-    def image(self, place: Path) -> UInt8[np.ndarray, "h w 3"]:
+    def content(self, place: Any) -> Path | bytes:
+        """The file, or what is in it."""
+        return place
+
+    def image(self, place: Any) -> UInt8[np.ndarray, "h w 3"]:
         """The image."""
-        with opened(place, str(place)) as file:
-            return rgb_of(file)
+        with frame_members(self.content(place), self.where(place)) as (rgb, _):
+            return np.ascontiguousarray(read_all(rgb, "rgb").transpose(1, 2, 0))
 
-    def depth(self, place: Path) -> Float32[np.ndarray, "h w"]:
+    def depth(self, place: Any) -> Float32[np.ndarray, "h w"]:
         """Metres, 0 where nothing is known."""
-        with opened(place, str(place)) as file:
-            return depth_of(file)
+        with frame_members(self.content(place), self.where(place)) as (_, depth):
+            return plausible_metres(read_all(depth, "depth").astype(np.float32, copy=False), "depth")
 
-    def check(self, place: Path) -> None:
+    def check(self, place: Any) -> None:
         """The file has its full length."""
         try:
             with place.open("rb") as file:
@@ -52,11 +56,11 @@ class H5Reader:
             refuse_unreadable(place, error)
             raise
 
-    def stamp(self, place: Path) -> str:
+    def stamp(self, place: Any) -> str:
         """The size of the file."""
         return str(place.stat().st_size)
 
-    def where(self, place: Path) -> str:
+    def where(self, place: Any) -> str:
         """The file."""
         return str(place)
 
@@ -87,51 +91,33 @@ def frame_of(folder: str, stem: str, split: Split) -> Frame:
 
 def official_scenes(entries: Sequence[Entry]) -> list[Entry]:
     """All official images lie in one folder; runs of their numbers stand for scenes."""
-    numbers = {
-        (frame.split, frame.id): int(frame.id.rpartition("/")[2])
-        for frame, _ in entries
-        if frame.scene == _OFFICIAL and frame.id.rpartition("/")[2].isdecimal()
-    }
-    first = runs_of(numbers.values())
-    return [
-        Entry(Frame(frame.id, f"{_OFFICIAL}@{first[numbers[frame.split, frame.id]]:05d}", frame.split), place)
-        if (frame.split, frame.id) in numbers
-        else Entry(frame, place)
-        for frame, place in entries
-    ]
+    return with_runs_for_scenes(entries, _OFFICIAL, _official_number)
 
 
-def check_members(file: h5py.File) -> None:
-    """Image and depth are there, lie in the file, and have shapes and types of a frame.
+def _official_number(frame: Frame) -> int | None:
+    name = frame.id.rpartition("/")[2]
+    return int(name) if frame.scene == _OFFICIAL and name.isdecimal() else None
+
+
+@contextmanager
+def frame_members(content: Path | bytes, where: str) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
+    """Image and depth in a file, once it is sure that they lie in it and have shapes and types of a frame.
 
     Raises:
         ValueError: Says what was found instead.
     """
-    rgb, depth = member(file, "rgb"), member(file, "depth")
-    if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.dtype != np.uint8:
-        raise ValueError(f"'rgb' is {rgb.dtype} {rgb.shape}, expected uint8 (3, height, width)")
-    if depth.ndim != 2 or depth.dtype not in (np.float32, np.float16):
-        raise ValueError(f"'depth' is {depth.dtype} {depth.shape}, expected float32 or float16 (height, width) metres")
-
-
-def rgb_of(file: h5py.File) -> UInt8[np.ndarray, "h w 3"]:
-    """The image of a frame's file."""
-    check_members(file)
-    return np.ascontiguousarray(read_all(member(file, "rgb"), "rgb").transpose(1, 2, 0))
-
-
-def depth_of(file: h5py.File) -> Float32[np.ndarray, "h w"]:
-    """The depth of a frame's file, in metres."""
-    check_members(file)
-    return plausible_metres(read_all(member(file, "depth"), "depth").astype(np.float32, copy=False), "depth")
+    with opened(content, where) as file:
+        rgb, depth = member(file, "rgb"), member(file, "depth")
+        if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(f"'rgb' is {rgb.dtype} {rgb.shape}, expected uint8 (3, height, width)")
+        if depth.ndim != 2 or depth.dtype not in (np.float32, np.float16):
+            found = f"'depth' is {depth.dtype} {depth.shape}"
+            raise ValueError(f"{found}, expected float32 or float16 (height, width) metres")
+        yield rgb, depth
 
 
 def plausible_metres(depth: Float32[np.ndarray, "h w"], name: str) -> Float32[np.ndarray, "h w"]:
-    """The same depth, if it can be metres.
-
-    Raises:
-        ValueError: Values are not finite, negative, or too far for a room.
-    """
+    """The same depth, refused where values are not finite, negative, or too far for a room in metres."""
     low, high = float(depth.min(initial=0)), float(depth.max(initial=0))  # not a number where one value is none
     if not (low >= 0 and np.isfinite(high)):
         broken = int((~np.isfinite(depth) | (depth < 0)).sum())

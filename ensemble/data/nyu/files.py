@@ -36,20 +36,14 @@ class Pair(NamedTuple):
 
 
 def list_pairs(root: Path) -> tuple[tuple[Entry, ...], list[Problem]]:
-    """Every pair of both splits, from the list file of a split where there is one, else from its folder.
-
-    Returns:
-        The complete pairs, each with its scene, and what is wrong with the others.
-    """
+    """Every complete pair of both splits with its scene, by the list of a split or its folder, and what is wrong."""
     entries: list[Entry] = []
     problems: list[Problem] = []
     for split in SPLITS:
         if list_file := find_list_file(root, split):
-            found, wrong = _listed(root, list_file, split)
+            entries += _listed(root, list_file, split, problems)
         else:
-            found, wrong = _in_folders(root / "official_splits" / split, split)
-        entries.extend(found)
-        problems.extend(wrong)
+            entries += _in_folders(root / "official_splits" / split, split, problems)
     return tuple(split_type_folders(without_doubles(entries, problems))), problems
 
 
@@ -64,26 +58,24 @@ def missing_files(pairs: Sequence[Pair]) -> list[Problem]:
     return [Problem("missing", str(path)) for pair in pairs for path in pair if not path.is_file()]
 
 
-def _listed(root: Path, list_file: Path, split: Split) -> tuple[list[Entry], list[Problem]]:
+def _listed(root: Path, list_file: Path, split: Split, problems: list[Problem]) -> list[Entry]:
     """The pairs that a list file names: one line of ``rgb depth [anything]`` each."""
-    lines, problems = read_lines(list_file.read_text(encoding="utf-8-sig", errors="replace"), str(list_file))
-    if not lines:
-        return [], problems
-    base = _base_folder(root, split, lines[0].rgb)
-    entries = []
+    lines, wrong = read_lines(list_file.read_text(encoding="utf-8-sig", errors="replace"), str(list_file))
+    problems += wrong
+    base, entries = _base_folder(root, split, lines[0].rgb) if lines else root, []
     for line in lines:
         pair = Pair(base / line.rgb, base / line.depth)
         if missing := missing_files([pair]):
-            problems.extend(missing)
+            problems += missing
         else:
             entries.append(Entry(Frame(line.name, scene_of_folder(line.rgb.parent.name), split), pair))
-    return entries, problems
+    return entries
 
 
-def _in_folders(folder: Path, split: Split) -> tuple[list[Entry], list[Problem]]:
+def _in_folders(folder: Path, split: Split, problems: list[Problem]) -> list[Entry]:
     """The pairs of ``<scene>/rgb_N.jpg`` and ``<scene>/sync_depth_N.png`` in a split folder, sorted by id."""
     entries: list[Entry] = []
-    problems = dead_links(folder)
+    problems += dead_links(folder)
     for scene_folder in sorted(path for path in folder.glob("*") if path.is_dir()):
         files: dict[str, dict[str, Path]] = {"rgb": {}, "depth": {}}
         for path in sorted(scene_folder.iterdir()):
@@ -100,7 +92,7 @@ def _in_folders(folder: Path, split: Split) -> tuple[list[Entry], list[Problem]]
                 continue
             frame = Frame(f"{scene_folder.name}/{rgb.stem}", scene_of_folder(scene_folder.name), split)
             entries.append(Entry(frame, Pair(rgb, depth)))
-    return entries, problems
+    return entries
 
 
 def split_type_folders(entries: Sequence[Entry]) -> list[Entry]:

@@ -21,15 +21,10 @@ class ListedPair(NamedTuple):
 
 
 def read_lines(text: str, place: str, *, separator: str | None = None) -> tuple[tuple[ListedPair, ...], list[Problem]]:
-    """The pairs of a list, leading slashes meaning nothing and columns after the second one neither.
+    """The pairs of a list, each once in their order, and what is wrong with its other lines.
 
-    Args:
-        text: The list.
-        place: Its name, for messages.
-        separator: Between columns; white space where absent.
-
-    Returns:
-        The pairs in their order, each once, and what is wrong with the other lines.
+    Leading slashes mean nothing and columns after the second one neither; ``place`` names the list in messages, and
+    columns are apart by white space where no separator is given.
     """
     pairs: dict[str, ListedPair] = {}
     problems: list[Problem] = []
@@ -56,12 +51,7 @@ def read_lines(text: str, place: str, *, separator: str | None = None) -> tuple[
 
 
 def leads_outside(name: str, *, parts: int = 2) -> bool:
-    """Whether a name in a list or archive points out of its folder, taking a leading slash for none.
-
-    Args:
-        name: As it stands there.
-        parts: Fewest parts that a proper name has.
-    """
+    """Whether a name in a list or archive leads out of its folder or has too few parts; a leading slash is none."""
     path = PurePosixPath(name.lstrip("/"))
     too_long = any(len(part.encode("utf-8", "surrogateescape")) > _LONGEST_NAME for part in path.parts)
     return too_long or ".." in path.parts or any(sign in name for sign in "\\:\0") or len(path.parts) < parts

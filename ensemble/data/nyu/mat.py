@@ -38,12 +38,7 @@ _LONGEST_NAME = 1000
 
 @dataclass(frozen=True)
 class MatReader:
-    """Reads images by their index, counted from 0.
-
-    Attributes:
-        path: The labeled set.
-        depth_key: ``rawDepths`` (measured) or ``depths`` (in-filled).
-    """
+    """Reads images by their index, counted from 0, and measured (``rawDepths``) or in-filled depth (``depths``)."""
 
     path: Path
     depth_key: str
@@ -72,12 +67,7 @@ class MatReader:
 
 
 def contents(root: Path, *, infilled: bool = False) -> Contents:
-    """The frames of the labeled set.
-
-    Args:
-        root: Folder with both files.
-        infilled: Take ``depths`` in place of ``rawDepths``.
-    """
+    """The frames of the labeled set, with in-filled ``depths`` in place of ``rawDepths`` where asked for."""
     path, split_path = root / FILE, root / SPLIT_FILE
     depth_key = "depths" if infilled else "rawDepths"
     problems: list[Problem] = []
@@ -85,18 +75,13 @@ def contents(root: Path, *, infilled: bool = False) -> Contents:
     try:
         with opened(path, str(path)) as file:
             scenes = _scenes(file, depth_key)
+        if split_path.is_file():
+            entries = _entries(scenes, _split(split_path, len(scenes)))
     except ValueError as error:
         problems.append(problem_of(error))
-        scenes = []
     if not split_path.is_file():
-        problems.append(
-            Problem("missing", f"{split_path}, the official split; it stands beside the labeled set online")
-        )
-    elif scenes:
-        try:
-            entries = _entries(scenes, _split(split_path, len(scenes)))
-        except ValueError as error:
-            problems.append(problem_of(error))
+        text = f"{split_path}, the official split; it stands beside the labeled set online"
+        problems.append(Problem("missing", text))
     return Contents(NyuSource(root, MatReader(path, depth_key), tuple(entries)), tuple(problems))
 
 
@@ -125,20 +110,16 @@ def _text(file: h5py.File, reference: h5py.h5r.Reference) -> str:
 
 
 def _split(path: Path, count: int) -> dict[Split, Int64[np.ndarray, " n"]]:
-    """Indices of both splits, counted from 0.
-
-    Raises:
-        ValueError: The file is damaged, or does not divide the images.
-    """
+    """Indices of both splits, counted from 0; a file that is damaged or does not divide the images is refused."""
     size = path.stat().st_size
     if size > _LARGEST_SPLIT_FILE:
         raise ValueError(f"{path}: has {size} bytes, expected a few thousand; take the original file")
     try:
         if large := [name for name, shape, _ in whosmat(path) if math.prod(shape) > _MOST_VALUES]:
             raise ValueError(f"{large[0]} has more than {_MOST_VALUES} values")
-        found = loadmat(path, variable_names=list(_SPLIT_KEYS.values()))
+        content = loadmat(path, variable_names=list(_SPLIT_KEYS.values()))
         indices: dict[Split, np.ndarray] = {
-            split: np.asarray(found[key]).astype(np.int64).ravel() - 1 for split, key in _SPLIT_KEYS.items()
+            split: np.asarray(content[key]).astype(np.int64).ravel() - 1 for split, key in _SPLIT_KEYS.items()
         }
     except _MAT_ERRORS as error:
         refuse_unreadable(path, error)

@@ -14,6 +14,7 @@ from ensemble.data.nyu.files import LIST_FILES, find_list_file
 from ensemble.data.source import Split
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import DataSettings
+from ensemble.settings.trees import SettingsError
 
 _LABELED: Mapping[Split, tuple[int, ...]] = {"train": (795,), "test": (654,)}
 _NAMES_SHOWN = 8
@@ -25,12 +26,9 @@ class Copy:
     """One of the known copies.
 
     Attributes:
-        key: Short name.
-        title: What it is.
         layout: Files that it is made of.
         present: Whether a folder holds it.
-        contents: Looks through it; takes the folder and whether in-filled depth is wanted. Absent where it cannot be
-            read.
+        reader: Which module looks through it; empty where it cannot be read.
         advice: What to do with a copy that cannot be read.
         published: Numbers of frames that it has, or may have.
         eight_bits: Its training depth has 255 steps.
@@ -40,22 +38,18 @@ class Copy:
     title: str
     layout: str
     present: Callable[[Path], bool]
-    contents: Callable[[Path, bool], Contents] | None = None
+    reader: str = ""
     advice: str = ""
     published: Mapping[Split, tuple[int, ...]] = field(default_factory=dict)
     eight_bits: bool = False
 
 
 def recognise(root: Path) -> Copy:
-    """The first known copy that the folder holds.
-
-    Raises:
-        ValueError: It holds none; the known layouts and what was found are named.
-    """
+    """The first known copy that the folder holds; where it holds none, what was found and known layouts are named."""
     if root.is_file():
-        raise ValueError(f"{root}: is a file; expected the folder that holds it, give {root.parent}")
+        raise SettingsError(f"{root}: is a file; expected the folder that holds it, give {root.parent}")
     if not root.is_dir():
-        raise ValueError(f"{root}: no such folder; expected a copy of NYU Depth v2, set data.root or NYU_ROOT")
+        raise SettingsError(f"{root}: no such folder; expected a copy of NYU Depth v2, set data.root or NYU_ROOT")
     found = copies_in(root)
     if not found:
         names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
@@ -71,27 +65,20 @@ def copies_in(root: Path) -> list[Copy]:
 
 
 def look_through(root: Path, *, infilled: bool = False) -> tuple[Copy, Contents]:
-    """What a folder holds, with all that is wrong with it.
-
-    Args:
-        root: The folder.
-        infilled: Take in-filled depth where a copy has both kinds.
+    """What a folder holds, with all that is wrong with it; in-filled depth where asked for and a copy has both kinds.
 
     Raises:
         ValueError: There is no known copy, or one that cannot be read.
     """
     copy = recognise(root)
-    if copy.contents is None:
+    if not copy.reader:
         raise ValueError(f"{root}: this looks like {copy.title}, which cannot be read: {copy.advice}")
-    return copy, copy.contents(root, infilled)
+    contents_of = _contents_by(copy.reader)
+    return copy, contents_of(root, infilled=infilled) if copy.reader == "mat" else contents_of(root)
 
 
 def open_nyu(root: Path, *, infilled: bool = False) -> NyuSource:
-    """The frames of the copy in a folder, whichever it is.
-
-    Args:
-        root: The folder.
-        infilled: Take in-filled depth where a copy has both kinds, in place of the measured one.
+    """The frames of the copy in a folder, whichever it is, with in-filled depth where asked for and it has both kinds.
 
     Raises:
         ValueError: There is no copy that can be read, or something is wrong with it.
@@ -103,11 +90,7 @@ def open_nyu(root: Path, *, infilled: bool = False) -> NyuSource:
 
 
 def from_settings(settings: DataSettings) -> NyuSource:
-    """The copy in ``data.root``, or in the folder that the environment names.
-
-    Raises:
-        ValueError: Neither is set, or there is no good copy there.
-    """
+    """The copy in ``data.root``, or in the folder that ``NYU_ROOT`` names; refused where neither is a good one."""
     root = settings.root or os.environ.get("NYU_ROOT")
     if not root:
         raise ValueError(
@@ -122,50 +105,27 @@ def _has(*patterns: str) -> Callable[[Path], bool]:
     return lambda root: any(next(root.glob(pattern), None) is not None for pattern in patterns)
 
 
-def _pack(root: Path, infilled: bool) -> Contents:
-    from ensemble.data.packs import reading
-
-    return reading.contents(root)
-
-
-def _pairs(root: Path, infilled: bool) -> Contents:
-    from ensemble.data.nyu import bts
-
-    return bts.contents(root)
-
-
-def _mat(root: Path, infilled: bool) -> Contents:
-    from ensemble.data.nyu import mat
-
-    return mat.contents(root, infilled=infilled)
-
-
-def _densedepth(root: Path, infilled: bool) -> Contents:
-    from ensemble.data.nyu import densedepth
-
-    return densedepth.contents(root)
-
-
-def _fastdepth(root: Path, infilled: bool) -> Contents:
-    from ensemble.data.nyu import fastdepth
-
-    return fastdepth.contents(root)
-
-
-def _tars(root: Path, infilled: bool) -> Contents:
-    from ensemble.data.nyu import tars
-
-    return tars.contents(root)
-
-
-def _unidepth(root: Path, infilled: bool) -> Contents:
-    from ensemble.data.nyu import unidepth
-
-    return unidepth.contents(root)
+def _contents_by(reader: str) -> Callable[..., Contents]:
+    """What looks through a copy; no other reader is loaded."""
+    if reader == "pack":
+        from ensemble.data.packs import reading as module
+    elif reader == "bts":
+        from ensemble.data.nyu import bts as module
+    elif reader == "mat":
+        from ensemble.data.nyu import mat as module
+    elif reader == "densedepth":
+        from ensemble.data.nyu import densedepth as module
+    elif reader == "fastdepth":
+        from ensemble.data.nyu import fastdepth as module
+    elif reader == "tars":
+        from ensemble.data.nyu import tars as module
+    else:
+        from ensemble.data.nyu import unidepth as module
+    return module.contents
 
 
 COPIES: tuple[Copy, ...] = (
-    Copy("pack", "a training pack of stackdepth", "pack.json, pack-N.h5", _has("pack.json"), _pack),
+    Copy("pack", "a training pack of stackdepth", "pack.json, pack-N.h5", _has("pack.json"), "pack"),
     Copy(
         "unfinished-pack",
         "a training pack that is not finished",
@@ -178,7 +138,7 @@ COPIES: tuple[Copy, ...] = (
         "BTS sync",
         "sync/<scene>/rgb_N.jpg, sync_depth_N.png and a list file",
         lambda root: find_list_file(root, "train") is not None,
-        _pairs,
+        "bts",
         published={"train": (24231, 36253), "test": (654,)},
     ),
     Copy(
@@ -186,7 +146,7 @@ COPIES: tuple[Copy, ...] = (
         "BTS official_splits",
         "official_splits/{train,test}/<scene>/rgb_N.jpg ...",
         _has("official_splits/*/*/rgb_*", "official_splits/*/*/sync_depth_*"),
-        _pairs,
+        "bts",
         published=_LABELED,
     ),
     Copy(
@@ -201,7 +161,7 @@ COPIES: tuple[Copy, ...] = (
         "the official labeled set",
         "nyu_depth_v2_labeled.mat, splits.mat",
         _has("nyu_depth_v2_labeled.mat"),
-        _mat,
+        "mat",
         published=_LABELED,
     ),
     Copy(
@@ -209,7 +169,7 @@ COPIES: tuple[Copy, ...] = (
         "UniDepth",
         "nyuv2.hdf5",
         _has("nyuv2.hdf5", "nyuv2.h5"),
-        _unidepth,
+        "unidepth",
         published={"train": (24231,), "test": (654,)},
     ),
     Copy(
@@ -217,7 +177,7 @@ COPIES: tuple[Copy, ...] = (
         "DenseDepth / Kaggle nyu_data",
         "data/nyu2_train.csv, nyu2_train/, nyu2_test/",
         _has(*(f"{base}nyu2_train{suffix}" for base in ("", "data/", "nyu_data/data/") for suffix in (".csv", ""))),
-        _densedepth,
+        "densedepth",
         published={"train": (50688,), "test": (654,)},
         eight_bits=True,
     ),
@@ -226,7 +186,7 @@ COPIES: tuple[Copy, ...] = (
         "HuggingFace (sayakpaul)",
         "data/train-N.tar, val-N.tar",
         _has("data/train-??????.tar", "train-??????.tar", "data/val-??????.tar", "val-??????.tar"),
-        _tars,
+        "tars",
         published={"train": (47584,), "test": (654,)},
     ),
     Copy(
@@ -234,7 +194,7 @@ COPIES: tuple[Copy, ...] = (
         "FastDepth / sparse-to-dense",
         "train/<scene>/N.h5, val/official/N.h5",
         _has(*(f"{base}{split}/*/*.h5" for base in ("", "nyudepthv2/", "nyu_depth_v2/") for split in ("train", "val"))),
-        _fastdepth,
+        "fastdepth",
         published={"train": (47584,), "test": (654,)},
     ),
     Copy(

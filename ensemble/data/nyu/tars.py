@@ -11,16 +11,12 @@ not compressed; test members are ``val/official/<number>.h5``. From memory: trai
 import re
 import tarfile
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Float32, UInt8
-
 from ensemble.data.copies import Contents, Entry, NyuSource, Problem, without_doubles
-from ensemble.data.formats.hdf5 import check_end, opened
-from ensemble.data.nyu.fastdepth import depth_of, frame_of, official_scenes, rgb_of
+from ensemble.data.formats.hdf5 import check_end
+from ensemble.data.nyu.fastdepth import H5Reader, frame_of, official_scenes
 from ensemble.data.nyu.lists import leads_outside
 from ensemble.data.source import Split
 from ensemble.runs.refusals import refusal, refuse_unreadable
@@ -39,19 +35,12 @@ class Place(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True)
-class TarReader:
-    """Reads members that are HDF5 files with ``rgb`` and ``depth``."""
+class TarReader(H5Reader):
+    """Reads such files inside of archives."""
 
-    def image(self, place: Place) -> UInt8[np.ndarray, "h w 3"]:
-        """The image."""
-        with opened(read_member(place), self.where(place)) as file:
-            return rgb_of(file)
-
-    def depth(self, place: Place) -> Float32[np.ndarray, "h w"]:
-        """Metres, 0 where nothing is known."""
-        with opened(read_member(place), self.where(place)) as file:
-            return depth_of(file)
+    def content(self, place: Place) -> bytes:
+        """What is in the member."""
+        return read_member(place)
 
     def check(self, place: Place) -> None:
         """The member has its full length."""
@@ -72,13 +61,11 @@ def contents(root: Path) -> Contents:
     problems: list[Problem] = []
     archives = find_archives(root)
     for archive in archives:
-        places, wrong = list_members(archive)
         split: Split = "train" if archive.name.startswith("train") else "test"
-        for place in places:
+        for place in list_members(archive, problems):
             path = PurePosixPath(place.member)
             entries.append(Entry(frame_of(path.parent.name, path.stem, split), place))
-        problems.extend(wrong)
-    problems.extend(_missing_archives(archives))
+    problems += _missing_archives(archives)
     named = official_scenes(without_doubles(entries, problems))
     return Contents(NyuSource(root, TarReader(), tuple(named)), tuple(problems))
 
@@ -91,14 +78,9 @@ def find_archives(root: Path) -> list[Path]:
     return []
 
 
-def list_members(archive: Path) -> tuple[list[Place], list[Problem]]:
-    """Where the HDF5 files of an archive lie.
-
-    Returns:
-        The members, and what is wrong with the archive: links, names that lead out of it, a missing end.
-    """
+def list_members(archive: Path, problems: list[Problem]) -> list[Place]:
+    """Where the HDF5 files of an archive lie; links, names that lead out of it and a missing end become problems."""
     places: list[Place] = []
-    problems: list[Problem] = []
     end = 0
     try:
         with tarfile.open(archive, "r:") as tar:
@@ -116,15 +98,11 @@ def list_members(archive: Path) -> tuple[list[Place], list[Problem]]:
             problems.append(Problem("unreadable", f"{archive}: cannot be read ({reason})"))
         else:
             problems.append(Problem("damaged", f"{archive}: damaged or cut short ({error})"))
-    return places, problems
+    return places
 
 
 def read_member(place: Place) -> bytes:
-    """The bytes of a member.
-
-    Raises:
-        ValueError: The archive cannot be read or ends before the member does.
-    """
+    """The bytes of a member; an archive that cannot be read or ends before it is refused."""
     try:
         with place.archive.open("rb") as file:
             file.seek(place.offset)

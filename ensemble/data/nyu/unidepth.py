@@ -8,6 +8,7 @@ that these paths are BTS's (``kitchen_0028b/rgb_00045.jpg``) and depth files are
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import h5py
@@ -29,11 +30,7 @@ _MILLIMETRES = np.float32(1000)
 
 @dataclass(frozen=True)
 class BlobReader:
-    """Reads image files out of one HDF5 file.
-
-    Attributes:
-        path: The file.
-    """
+    """Reads image files out of one HDF5 file."""
 
     path: Path
 
@@ -66,7 +63,7 @@ class BlobReader:
 
 def contents(root: Path) -> Contents:
     """The frames that the lists inside of the file name."""
-    path = find_file(root)
+    path = next((root / name for name in FILES if (root / name).is_file()), None)
     if path is None:
         raise ValueError(f"{root}: expected {FILES[0]}, found none")
     entries: list[Entry] = []
@@ -74,18 +71,11 @@ def contents(root: Path) -> Contents:
     try:
         with opened(path, str(path)) as file:
             for split in SPLITS:
-                found, wrong = _listed(file, path, split)
-                entries.extend(found)
-                problems.extend(wrong)
+                entries += _listed(file, path, split, problems)
     except ValueError as error:
         problems.append(problem_of(error))
     named = split_type_folders(without_doubles(entries, problems))
     return Contents(NyuSource(root, BlobReader(path), tuple(named)), tuple(problems))
-
-
-def find_file(root: Path) -> Path | None:
-    """The HDF5 file in the folder."""
-    return next((root / name for name in FILES if (root / name).is_file()), None)
 
 
 def bytes_of(file: h5py.File, name: str) -> bytes:
@@ -96,22 +86,19 @@ def bytes_of(file: h5py.File, name: str) -> bytes:
     return read_all(dataset, name).tobytes()
 
 
-def _listed(file: h5py.File, path: Path, split: Split) -> tuple[list[Entry], list[Problem]]:
+def _listed(file: h5py.File, path: Path, split: Split, problems: list[Problem]) -> list[Entry]:
     name = _LISTS[split]
     if name not in member_names(file, "."):
-        return [], [Problem("missing", f"{path}, {name}")]
+        problems.append(Problem("missing", f"{path}, {name}"))
+        return []
     text = bytes_of(file, name).rstrip(b"\0").decode("utf-8", errors="replace")
-    lines, problems = read_lines(text, f"{path}, {name}")
-    present: dict[PurePosixPath, set[str]] = {}
+    lines, wrong = read_lines(text, f"{path}, {name}")
+    problems += wrong
+    names_in = cache(lambda folder: member_names(file, str(folder)))
     entries = []
     for line in lines:
-        missing = []
-        for part in line:
-            if part.parent not in present:
-                present[part.parent] = member_names(file, str(part.parent))
-            if part.name not in present[part.parent]:
-                missing.append(Problem("missing", f"{path}, {part}"))
-        problems.extend(missing)
+        missing = [Problem("missing", f"{path}, {part}") for part in line if part.name not in names_in(part.parent)]
+        problems += missing
         if not missing:
             entries.append(Entry(Frame(line.name, scene_of_folder(line.rgb.parent.name), split), line))
-    return entries, problems
+    return entries

@@ -13,6 +13,7 @@ import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -56,14 +57,7 @@ class _Strict(BaseModel):
 
 
 class Begun(_Strict):
-    """What was settled when a packing began.
-
-    Attributes:
-        plan: What was asked for: the copy's fingerprint, the codec and the like.
-        size: Height and width of every frame.
-        depth: Type that depth is kept in.
-        diagnosis: What the doctor found.
-    """
+    """What was settled when a packing began: the plan that was asked for, its frames, and what the doctor found."""
 
     plan: dict[str, Any]
     size: Annotated[list[Side], Field(min_length=2, max_length=2)]
@@ -88,8 +82,6 @@ class PackReader:
     """Reads the frames of a pack; every process opens the shards for itself and keeps them open.
 
     Attributes:
-        root: Folder of the pack.
-        size: Height and width of every frame.
         shard_bytes: Length of each shard.
         shard_frames: What ``frames_digest`` gives for the frames of each shard; a shard without is not asked.
     """
@@ -108,26 +100,30 @@ class PackReader:
         self._open: OrderedDict[str, tuple[h5py.File, h5py.Dataset, h5py.Dataset]] = OrderedDict()
         self._owner = os.getpid()
 
-    def image(self, place: Slot) -> UInt8[np.ndarray, "h w 3"]:
-        """The image, as the copy's own files decode."""
-        return self._image(place, slice(0, self.size[0]))
+    def image(self, place: Slot, rows: slice | None = None) -> UInt8[np.ndarray, "h w 3"]:
+        """The image, as the copy's own files decode; black outside of these rows."""
+        planes = np.zeros((3, *self.size), np.uint8)  # untouched pages of zeros cost nothing
+        rows = rows or slice(0, self.size[0])
+        self._read(place, 0, planes, np.s_[place.row, :, rows], np.s_[:, rows])
+        return planes.transpose(1, 2, 0)
 
-    def depth(self, place: Slot) -> Float32[np.ndarray, "h w"]:
-        """Metres, 0 where nothing was measured."""
-        return self._depth(place, slice(0, self.size[0]))
+    def depth(self, place: Slot, rows: slice | None = None) -> Float32[np.ndarray, "h w"]:
+        """Metres, 0 where nothing was measured and outside of these rows."""
+        depth = np.zeros(self.size, np.float32)
+        rows = rows or slice(0, self.size[0])
+        stored = np.empty((rows.stop - rows.start, self.size[1]), self._datasets(place.shard)[1].dtype)
+        self._read(place, 1, stored, np.s_[place.row, rows], np.s_[:])
+        depth[rows] = stored if stored.dtype == np.float32 else stored / MILLIMETRES
+        return depth
 
-    def rows(self, place: Slot, rows: slice) -> RawFrame:
-        """A frame that is filled in these rows and black elsewhere."""
-        depth = self._depth(place, rows)
-        return RawFrame(self._image(place, rows), depth, depth > 0, intrinsics_of(self.size))
+    def rows(self, place: Slot, rows: slice | None = None) -> RawFrame:
+        """A frame that is filled in these rows, or all of them, and black elsewhere."""
+        depth = self.depth(place, rows)
+        return RawFrame(self.image(place, rows), depth, depth > 0, intrinsics_of(self.size))
 
     def whole(self, place: Slot) -> RawFrame:
-        """All of a frame.
-
-        Raises:
-            ValueError: It is damaged, or not what was packed.
-        """
-        raw = self.rows(place, slice(0, self.size[0]))
+        """All of a frame; refused where it is damaged, or not what was packed."""
+        raw = self.rows(place)
         if (found := frame_checksum(raw)) != place.checksum:
             reason = f"checksum {found}, expected {place.checksum}"
             raise ValueError(f"{self.where(place)}: damaged ({reason}); remove this file and pack again")
@@ -161,18 +157,6 @@ class PackReader:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": OrderedDict()}
-
-    def _image(self, place: Slot, rows: slice) -> UInt8[np.ndarray, "h w 3"]:
-        planes = np.zeros((3, *self.size), np.uint8)  # untouched pages of zeros cost nothing
-        self._read(place, 0, planes, np.s_[place.row, :, rows], np.s_[:, rows])
-        return planes.transpose(1, 2, 0)
-
-    def _depth(self, place: Slot, rows: slice) -> Float32[np.ndarray, "h w"]:
-        depth = np.zeros(self.size, np.float32)
-        stored = np.empty((rows.stop - rows.start, self.size[1]), self._datasets(place.shard)[1].dtype)
-        self._read(place, 1, stored, np.s_[place.row, rows], np.s_[:])
-        depth[rows] = stored if stored.dtype == np.float32 else stored / MILLIMETRES
-        return depth
 
     def _read(self, place: Slot, which: int, into: np.ndarray, source: Any, target: Any) -> None:
         try:
@@ -217,11 +201,7 @@ class PackSource(NyuSource):
         return self.reader.size
 
     def read(self, frame: Frame) -> RawFrame:
-        """Image and depth of a frame, compared with their checksum.
-
-        Raises:
-            ValueError: The frame is damaged, or not what was packed.
-        """
+        """Image and depth of a frame; refused where their checksum is not what was packed."""
         return self.reader.whole(self._place(frame))
 
     def read_rows(self, frame: Frame, rows: slice) -> RawFrame:
@@ -230,11 +210,7 @@ class PackSource(NyuSource):
 
 
 def contents(root: Path) -> Contents:
-    """The frames of a finished pack.
-
-    Raises:
-        ValueError: ``pack.json`` is damaged or of another version.
-    """
+    """The frames of a finished pack; refused where ``pack.json`` is damaged or of another version."""
     index = read_index(root / INDEX)
     entries = []
     for shard in index["shards"]:
@@ -253,11 +229,7 @@ def contents(root: Path) -> Contents:
 
 
 def read_index(path: Path) -> dict[str, Any]:
-    """What ``pack.json`` says.
-
-    Raises:
-        ValueError: It is damaged, of another version, or names files outside of the pack.
-    """
+    """What ``pack.json`` says, unless it is damaged, of another version, or names files outside of the pack."""
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         version = index["stackdepth pack"]
@@ -275,11 +247,7 @@ def read_index(path: Path) -> dict[str, Any]:
 
 
 def read_begun(path: Path) -> dict[str, Any]:
-    """What ``pack-begun.json`` says.
-
-    Raises:
-        ValueError: It is damaged.
-    """
+    """What ``pack-begun.json`` says; refused where it is damaged."""
     try:
         begun = json.loads(path.read_text(encoding="utf-8"))
         Begun.model_validate(begun)
@@ -296,11 +264,7 @@ def _is_frame(fields: Sequence[str | int]) -> bool:
 
 
 def read_frames(path: Path, size: tuple[int, int]) -> list[list[Any]]:
-    """What a shard says of its own frames: id, scene, split, stamp and checksum of each.
-
-    Raises:
-        ValueError: It is damaged.
-    """
+    """What a shard says of its own frames, unless it is damaged: id, scene, split, stamp and checksum of each."""
     file, image, _ = open_shard(path, size)
     count = len(image)
     try:
@@ -333,23 +297,20 @@ def open_shard(path: Path, size: tuple[int, int]) -> tuple[h5py.File, h5py.Datas
         ValueError: It is damaged, points outside of itself, or is laid out otherwise.
     """
     try:
-        # Every chunk is read once, so HDF5 need not remember any; readers need no locks, which some disks do not have.
-        file = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+        with ExitStack() as unless_sound:
+            # Every chunk is read once, so HDF5 need not remember any; readers need no locks, which some disks lack.
+            file = unless_sound.enter_context(h5py.File(path, "r", locking=False, rdcc_nbytes=0))
+            image, depth = member(file, "image"), member(file, "depth")
+            if image.shape[1:] != (3, *size) or image.dtype != np.uint8 or depth.shape != (len(image), *size):
+                raise ValueError(f"image is {image.shape}, depth {depth.shape}, expected frames of {size[0]}x{size[1]}")
+            if depth.dtype not in (np.dtype("<u2"), np.dtype("<f4")):
+                raise ValueError(f"depth is {depth.dtype}, expected uint16 or float32")
+            unless_sound.pop_all()
+            return file, image, depth
     except PARSE_ERRORS as error:
         refuse_unreadable(path, error)
-        raise ValueError(f"{path}: damaged or cut short ({error}); remove it and pack again") from error
-    try:
-        image, depth = member(file, "image"), member(file, "depth")
-        if image.shape[1:] != (3, *size) or image.dtype != np.uint8 or depth.shape != (len(image), *size):
-            raise ValueError(f"image is {image.shape}, depth {depth.shape}, expected frames of {size[0]}x{size[1]}")
-        if depth.dtype not in (np.dtype("<u2"), np.dtype("<f4")):
-            raise ValueError(f"depth is {depth.dtype}, expected uint16 or float32")
-    except PARSE_ERRORS as error:
-        file.close()
-        refuse_unreadable(path, error)
-        what = "points out of itself" if isinstance(error, ForeignError) else "damaged"
+        what = "points out of itself" if isinstance(error, ForeignError) else "damaged or cut short"
         raise ValueError(f"{path}: {what} ({error}); remove it and pack again") from error
-    return file, image, depth
 
 
 def frame_checksum(raw: RawFrame) -> int:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from ensemble.data.packs.reading import (
     read_frames,
     read_index,
 )
-from ensemble.data.source import Frame, RawFrame
+from ensemble.data.source import RawFrame
 from ensemble.runs import files
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.refusals import UnreadableError
+from ensemble.settings.trees import check_name
 
 SHARD_FRAMES = 128
 BAND_ROWS = 48
@@ -56,21 +58,12 @@ def write_pack(
     on_look: OnFrame | None = None,
     on_frame: OnFrame | None = None,
 ) -> int:
-    """Packs the copy in a folder, or goes on with a pack that was not finished.
+    """Packs the copy in a folder, or goes on with a pack that was not finished; the number of its frames.
 
-    Args:
-        root: Folder of the copy.
-        out: Folder of the pack.
-        full: Let the doctor decode every frame first, not a sample.
-        infilled: Take in-filled depth where a copy has both kinds.
-        rebuild: Throw away what an earlier packing has written there.
-        codec: Key in ``CODECS``.
-        shard_frames: Frames per file; what a killed packing loses at most.
-        on_look: Called with the number of frames that the doctor has seen, and of all frames.
-        on_frame: Called with the number of frames packed, and of all frames.
-
-    Returns:
-        The number of frames in the pack.
+    The doctor decodes every frame first (``full``) or a sample; in-filled depth is taken where asked for and a copy has
+    both kinds. ``rebuild`` throws away what is there, ``codec`` is a key in ``CODECS``, and a killed packing loses at
+    most the frames of a shard. ``on_look`` and ``on_frame`` get the frames that the doctor has seen and that are
+    packed, and all.
 
     Raises:
         ValueError: Training on the copy would be wrong, its frames differ in size, the codec is unknown, or ``out``
@@ -78,8 +71,7 @@ def write_pack(
         LockedError: Another process is packing into ``out``.
         OSError: The disk is full; run again when there is room.
     """
-    if codec not in CODECS:
-        raise ValueError(f"--codec {codec}: unknown; expected one of {', '.join(CODECS)}")
+    check_name(codec, CODECS, "codec")
     source = open_nyu(root, infilled=infilled)
     if out.resolve() == root.resolve():
         raise ValueError(f"{out}: is the folder of the copy itself; name another one for the pack")
@@ -92,19 +84,13 @@ def write_pack(
 
 
 def _write(
-    source: NyuSource,
-    out: Path,
-    plan: dict[str, Any],
-    *,
-    full: bool,
-    on_look: OnFrame | None,
-    on_frame: OnFrame | None,
+    source: NyuSource, out: Path, plan: dict[str, Any], *, full: bool, on_look: OnFrame | None, on_frame: OnFrame | None
 ) -> int:
     """Shards, then the index; the folder is ours."""
     if (out / INDEX).is_file():
         index = read_index(out / INDEX)
         _require_same(plan, index["begun"]["plan"], out)
-        if all(_is_unchanged(out / shard["name"], shard["sha256"]) for shard in index["shards"]):
+        if all(_digest(out / shard["name"]) == shard["sha256"] for shard in index["shards"]):
             return sum(len(shard["frames"]) for shard in index["shards"])
         files.write_text(out / BEGUN, json.dumps(index["begun"]))
         (out / INDEX).unlink()
@@ -160,11 +146,9 @@ def _require_same(expected: dict[str, Any], found: dict[str, Any], out: Path) ->
         )
 
 
-def _is_unchanged(path: Path, digest: str) -> bool:
-    return path.is_file() and _digest(path) == digest
-
-
-def _digest(path: Path) -> str:
+def _digest(path: Path) -> str | None:
+    if not path.is_file():
+        return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -181,7 +165,7 @@ def _write_shards(
     entries, step = source.entries, begun["plan"]["shard_frames"]
     for number, start in enumerate(range(0, len(entries), step)):
         own, path = entries[start : start + step], out / f"pack-{number:05d}.h5"
-        names = [[*_identity(entry.frame), source.reader.stamp(entry.place)] for entry in own]
+        names = [[*astuple(frame), source.reader.stamp(place)] for frame, place in own]
         record = _kept_record(path, names, begun)
         if record is None:
             files.write_bytes(path, _shard((source.read(entry.frame) for entry in own), names, begun))
@@ -191,10 +175,6 @@ def _write_shards(
         if on_frame:
             on_frame(start + len(own), len(entries))
         yield record
-
-
-def _identity(frame: Frame) -> tuple[str, str, str]:
-    return frame.id, frame.scene, frame.split
 
 
 def _shard(frames: Iterable[RawFrame], names: Sequence[Sequence[str]], begun: dict[str, Any]) -> bytes:

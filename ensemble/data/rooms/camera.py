@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.nyu.camera import FRAME
-from ensemble.data.rooms.render import Hits, cast, shade
+from ensemble.data.rooms.render import cast, facing, shade
 from ensemble.data.rooms.scene import Scene, draw_scene
 from ensemble.data.source import RawFrame
 
@@ -22,12 +23,7 @@ _POSES = 24
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a camera stands and how it is turned.
-
-    Attributes:
-        origin: Metres, in the room.
-        axes: Rows are the camera's right, down and forward directions in the room.
-    """
+    """Where a camera stands in the room, in metres; rows of its axes are its right, down and forward directions."""
 
     origin: Float32[np.ndarray, "3"]
     axes: Float32[np.ndarray, "3 3"]
@@ -38,12 +34,9 @@ def render_frame(
 ) -> RawFrame:
     """A frame of a generated room; equal arguments give equal bits.
 
-    Args:
-        size: Height and width; the field of view is NYU Depth v2's at any size.
-        seed: The data's seed, the split and the scene.
-        frame: Number of the camera pose.
-        holes: Drop depth at edges and on dark or grazing surfaces.
-        noise: Add depth noise that grows with the square of the distance.
+    The field of view is NYU Depth v2's at any size. The seed is the data's, the split and the scene; ``frame`` is the
+    number of the camera pose. ``holes`` drop depth at edges and on dark or grazing surfaces, ``noise`` grows with the
+    square of the distance.
     """
     scene = _scene(seed)
     generator = np.random.default_rng(np.random.SeedSequence(seed[0], spawn_key=(*seed[1:], 1, frame)))
@@ -56,7 +49,7 @@ def render_frame(
     image = _exposed(radiance.reshape(*size, 3), generator)
     valid = np.ones(size, np.bool_)
     if holes:
-        valid &= ~_kinect_holes(depth, radiance.reshape(*size, 3), _facing(hits, direction).reshape(size), generator)
+        valid &= ~_kinect_holes(depth, radiance.reshape(*size, 3), facing(hits, direction).reshape(size), generator)
     if noise:
         spread = np.float32(0.0012) + np.float32(0.0019) * (depth - np.float32(0.4)) ** 2
         depth = depth + spread * generator.standard_normal(size, dtype=np.float32)
@@ -66,28 +59,18 @@ def render_frame(
 
 def draw_pose(scene: Scene, generator: np.random.Generator) -> Pose:
     """A camera at human height that nothing stands too near in front of."""
-    best, best_score = None, -np.inf
+    poses: list[tuple[float, Pose]] = []
     for _ in range(_POSES):
         share = generator.uniform(-0.92, 0.92, 2)
         origin = np.array([*(share * (scene.half_width, scene.half_length)), generator.uniform(0.9, 1.75)], np.float32)
         towards_middle = float(np.arctan2(-origin[1], -origin[0]))
-        pose = Pose(
-            origin,
-            _axes(
-                towards_middle + generator.normal(0, 0.9),
-                generator.uniform(-0.5, 0.12),
-                generator.normal(0, 0.03),
-            ),
-        )
+        heading = towards_middle + generator.normal(0, 0.9)
+        pose = Pose(origin, _axes(heading, generator.uniform(-0.5, 0.12), generator.normal(0, 0.03)))
         depth = cast(scene, origin, ray_directions(_PROBE_SIZE, pose)).depth
-        score = min(depth.min(), _NEAREST + 0.1) + 0.2 * min(float(np.median(depth)), 1.5)
-        if score > best_score:
-            best, best_score = pose, score
+        poses.append((min(depth.min(), _NEAREST + 0.1) + 0.2 * min(float(np.median(depth)), 1.5), pose))
         if depth.min() > _NEAREST + 0.1 and np.median(depth) > 1.5:
             break
-    if best is None:
-        raise ValueError("rooms: no camera pose was drawn")
-    return best
+    return max(poses, key=itemgetter(0))[1]
 
 
 def ray_directions(size: tuple[int, int], pose: Pose) -> Float32[np.ndarray, "n 3"]:
@@ -124,11 +107,6 @@ def _exposed(radiance: Float32[np.ndarray, "h w 3"], generator: np.random.Genera
     shown = np.clip(radiance * lens[..., None] / np.float32(middle), 0, 1) ** np.float32(1 / 2.2)
     grain = generator.standard_normal(radiance.shape, dtype=np.float32) * np.float32(0.012)
     return np.rint(np.clip(shown + grain, 0, 1) * 255).astype(np.uint8)
-
-
-def _facing(hits: Hits, direction: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, "n"]:
-    """Cosine between the line of sight and the surface's normal."""
-    return np.abs((hits.normal * direction).sum(axis=1)) / np.sqrt((direction * direction).sum(axis=1))
 
 
 def _kinect_holes(

@@ -30,13 +30,8 @@ _JOINT = 0.06
 class Materials:
     """Materials as one array per property; a surface names its material by index.
 
-    Attributes:
-        pattern: One of the pattern constants.
-        cell: Metres between repetitions.
-        first: Colour, linear RGB.
-        second: The other colour of the pattern.
-        glow: Light that the surface gives off by itself.
-        seed: Of its randomness.
+    Patterns are the constants of this module and repeat every ``cell`` metres, colours linear RGB; ``glow`` is light
+    that a surface gives off by itself.
     """
 
     pattern: Int[np.ndarray, "m"]
@@ -75,18 +70,11 @@ class Materials:
 
 
 def surface_colour(
-    materials: Materials,
-    u: Float32[np.ndarray, "n"],
-    v: Float32[np.ndarray, "n"],
-    footprint: Float32[np.ndarray, "n"],
+    materials: Materials, u: Float32[np.ndarray, "n"], v: Float32[np.ndarray, "n"], footprint: Float32[np.ndarray, "n"]
 ) -> Float32[np.ndarray, "n 3"]:
-    """Linear RGB at points of surfaces.
+    """Linear RGB at points of surfaces, each of its own material, ``u`` and ``v`` metres along it.
 
-    Args:
-        materials: One material for each point.
-        u: Metres along the surface.
-        v: Metres along the surface, across ``u``.
-        footprint: Metres that one pixel covers there; patterns that are finer fade to their mean.
+    A pixel covers ``footprint`` metres there; patterns that are finer fade to their mean.
     """
     share = np.zeros_like(u)
     s, t = u / materials.cell, v / materials.cell

@@ -19,15 +19,7 @@ _SHADOW_MARGIN = np.float32(0.985)
 
 @dataclass(frozen=True)
 class Hits:
-    """What each ray meets first.
-
-    Attributes:
-        depth: Ray parameter of the hit.
-        material: Index of the surface's material.
-        normal: Unit vector out of the surface.
-        u: Metres along the surface.
-        v: Metres along the surface, across ``u``.
-    """
+    """What each ray meets first: ray parameter, material, unit normal, and metres along and across the surface."""
 
     depth: Float32[np.ndarray, "n"]
     material: Int[np.ndarray, "n"]
@@ -46,15 +38,16 @@ class _Rays:
 
     def spans(
         self, centre: Float32[np.ndarray, "3"], half: Float32[np.ndarray, "3"], rays: Int[np.ndarray, "m"] | slice
-    ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Where each ray enters the three slabs of a box, and where it leaves the first of them."""
+    ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """Where each ray enters the three slabs of a box, where it is in all of them, and where it leaves the first."""
         enter, leave = [], []
         for offset, extent, inverse in zip(centre - self.origin, half, self.inverse, strict=True):
             chosen = inverse[rays]
             middle, reach = chosen * offset, np.abs(chosen) * extent
             enter.append(middle - reach)
             leave.append(middle + reach)
-        return enter, np.minimum(np.minimum(leave[0], leave[1]), leave[2])
+        first = np.maximum(np.maximum(enter[0], enter[1]), enter[2])
+        return enter, first, np.minimum(np.minimum(leave[0], leave[1]), leave[2])
 
 
 def cast(scene: Scene, origin: Float32[np.ndarray, "3"], direction: Float32[np.ndarray, "n 3"]) -> Hits:
@@ -63,8 +56,7 @@ def cast(scene: Scene, origin: Float32[np.ndarray, "3"], direction: Float32[np.n
     for piece in scene.pieces:
         rays = _in_frame_of(piece, origin, direction)
         for index, near in _candidates(piece, rays):
-            enter, leave = rays.spans(piece.centre[index], piece.half[index], near)
-            first = np.maximum(np.maximum(enter[0], enter[1]), enter[2])
+            enter, first, leave = rays.spans(piece.centre[index], piece.half[index], near)
             met = np.flatnonzero((first < leave) & (leave > 0) & (first < hits.depth[near]))
             if met.size:
                 axis = np.argmax([side[met] for side in enter], axis=0)
@@ -82,8 +74,7 @@ def shade(
 ) -> Float32[np.ndarray, "n 3"]:
     """Linear RGB of every hit: its colour under the lamps, with shadows, and the ambient light."""
     point = origin + hits.depth[:, None] * direction
-    facing = np.abs((hits.normal * direction).sum(axis=1)) / np.sqrt((direction * direction).sum(axis=1))
-    footprint = hits.depth / np.float32(focal_length) / np.maximum(facing, np.float32(0.1))
+    footprint = hits.depth / np.float32(focal_length) / np.maximum(facing(hits, direction), np.float32(0.1))
     materials = scene.materials.take(hits.material)
     light = scene.ambient * _openness(scene, point)[:, None]
     for lamp, power in zip(scene.lights, scene.power, strict=True):
@@ -96,6 +87,11 @@ def shade(
         light = light + power * strength[:, None]
     colour = surface_colour(materials, hits.u, hits.v, footprint)
     return colour * (light + materials.glow[:, None])
+
+
+def facing(hits: Hits, direction: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, "n"]:
+    """Cosine between the line of sight and the surface's normal."""
+    return np.abs((hits.normal * direction).sum(axis=1)) / np.sqrt((direction * direction).sum(axis=1))
 
 
 def _cast_shell(scene: Scene, origin: np.ndarray, direction: np.ndarray) -> Hits:
@@ -131,8 +127,7 @@ def _in_frame_of(piece: Piece, origin: np.ndarray, direction: np.ndarray) -> _Ra
 def _candidates(piece: Piece, rays: _Rays) -> Iterator[tuple[int, Int[np.ndarray, "m"]]]:
     """Every box of a piece, with the rays that pass the upright box around the whole piece."""
     low, high = (piece.centre - piece.half).min(axis=0), (piece.centre + piece.half).max(axis=0)
-    enter, leave = rays.spans((low + high) / 2, (high - low) / 2 + np.float32(1e-4), slice(None))
-    first = np.maximum(np.maximum(enter[0], enter[1]), enter[2])
+    _, first, leave = rays.spans((low + high) / 2, (high - low) / 2 + np.float32(1e-4), slice(None))
     near = np.flatnonzero((first < leave) & (leave > 0))
     if near.size:
         for index in range(len(piece.centre)):
@@ -166,8 +161,7 @@ def _shadowed(scene: Scene, lamp: np.ndarray, point: np.ndarray) -> Bool[np.ndar
     for piece in scene.pieces:
         rays = _in_frame_of(piece, lamp, direction)
         for index, near in _candidates(piece, rays):
-            enter, leave = rays.spans(piece.centre[index], piece.half[index], near)
-            first = np.maximum(np.maximum(enter[0], enter[1]), enter[2])
+            _, first, leave = rays.spans(piece.centre[index], piece.half[index], near)
             dark[near] |= (first < leave) & (leave > 0) & (first < _SHADOW_MARGIN)
     return dark
 

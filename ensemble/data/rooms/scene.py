@@ -14,14 +14,10 @@ _GAP = 0.05
 
 @dataclass(frozen=True)
 class Piece:
-    """Boxes that stand in the room together; metres, local to the piece.
+    """Boxes that stand in the room together, in metres: centres and half extents are local to the piece.
 
-    Attributes:
-        position: Where the piece's origin stands on the floor.
-        yaw: Radians that it is turned by about the vertical axis.
-        centre: Centres of its boxes.
-        half: Half their extents.
-        material: Index of the material of each box.
+    Its origin stands on the floor, turned by ``yaw`` radians about the vertical axis; every box has the index of a
+    material.
     """
 
     position: tuple[float, float]
@@ -36,13 +32,8 @@ class Scene:
     """A room around the origin, z up from the floor; metres.
 
     Attributes:
-        half_width: Half its extent along x.
-        half_length: Half its extent along y.
-        height: From floor to ceiling.
+        half_width: Half its extent along x; ``half_length`` is along y.
         shell: Materials of the walls at -x, +x, -y, +y, of the floor and of the ceiling.
-        pieces: What stands in it.
-        materials: Of every surface.
-        lights: Places of the lamps.
         power: Of each lamp, RGB.
         ambient: Light from everywhere, RGB.
     """

@@ -25,17 +25,11 @@ GENERATOR_VERSION = 1
 _SCENE_NAMES: dict[Split, str] = {"train": "room", "test": "hall"}
 _FRAME_ID = re.compile(r"(room|hall)_(\d+)/(\d+)")
 _JPEG_QUALITY = 95
-_FORMATS = {".jpg": "JPEG", ".png": "PNG"}
 
 
 @dataclass(frozen=True)
 class RoomsSource:
-    """Frames of generated rooms (``room_0003/0001``, for training) and halls (``hall_0000/0000``, for tests).
-
-    Attributes:
-        settings: Number of scenes and frames, seed, and sensor faults.
-        size: Height and width of the frames.
-    """
+    """Frames of generated rooms (``room_0003/0001``, for training) and halls (``hall_0000/0000``, for tests)."""
 
     settings: RoomsSettings
     size: tuple[int, int]
@@ -94,21 +88,14 @@ def write_rooms(
     size: tuple[int, int] = FRAME,
     on_frame: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Writes rooms as ``official_splits/{train,test}/<scene>/rgb_N.jpg`` and ``sync_depth_N.png`` in millimetres.
+    """Writes ``official_splits/{train,test}/<scene>/rgb_N.jpg`` and ``sync_depth_N.png``; the number of frames.
+
+    Depth is in millimetres, sizes are height and width; ``on_frame`` gets the number of frames written and of all.
 
     The frames get their final place all at once, so that a copy that was cut short is never taken for a whole one.
 
-    Args:
-        out: Folder to create; it must not hold frames yet.
-        settings: What to generate.
-        size: Height and width.
-        on_frame: Called with the number of frames written and the number of all frames.
-
-    Returns:
-        The number of frames.
-
     Raises:
-        ValueError: ``out`` already has an ``official_splits`` folder.
+        ValueError: ``out`` already has an ``official_splits`` folder with something else.
         LockedError: Another process is writing there.
         OSError: The disk is full; what was written is removed, so run again when there is room.
     """
@@ -116,30 +103,49 @@ def write_rooms(
     source = RoomsSource(settings, size)
     with StoreLock(out, keep=False), ExitStack() as unless_whole:
         if final.exists():
+            if _is_whole(final, source):
+                return len(source.frames)
             raise ValueError(
-                f"{out}: already has official_splits; expected a new folder, remove it or name another one"
+                f"{out}: already has official_splits of other rooms; expected a new folder, remove it or name another "
+                "one"
             )
         if partial.exists():
             shutil.rmtree(partial)
         unless_whole.callback(shutil.rmtree, partial, ignore_errors=True)
         for done, frame in enumerate(source.frames, start=1):
-            _write_pair(source.read(frame), partial / frame.split / frame.scene, int(frame.id.rpartition("/")[2]))
+            for name, content in _files(frame, source).items():
+                with told_when_full(partial / name, len(content)):
+                    (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                    (partial / name).write_bytes(content)  # not synced: the folder is renamed at the end
             if on_frame:
                 on_frame(done, len(source.frames))
         partial.rename(final)
     return len(source.frames)
 
 
-def _write_pair(raw: RawFrame, folder: Path, number: int) -> None:
+def _is_whole(folder: Path, source: RoomsSource) -> bool:
+    """Whether a folder holds the files of these rooms, the first of them as it would be written now."""
+    expected = {name for frame in source.frames for name in _names(frame)}
+    first = _files(source.frames[0], source)
+    return expected == {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} and all(
+        (folder / name).read_bytes() == content for name, content in first.items()
+    )
+
+
+def _names(frame: Frame) -> tuple[Path, Path]:
+    """Where image and depth of a frame lie."""
+    folder, number = Path(frame.split, frame.scene), int(frame.id.rpartition("/")[2])
+    return folder / f"rgb_{number:05d}.jpg", folder / f"sync_depth_{number:05d}.png"
+
+
+def _files(frame: Frame, source: RoomsSource) -> dict[Path, bytes]:
+    """Image and depth of a frame, encoded."""
+    raw, (image, depth) = source.read(frame), _names(frame)
     depth_mm = np.where(raw.valid, np.rint(raw.depth * np.float32(1000)), 0).astype(np.uint16)
-    _save(raw.image, folder / f"rgb_{number:05d}.jpg", quality=_JPEG_QUALITY)
-    _save(depth_mm, folder / f"sync_depth_{number:05d}.png")
+    return {image: _encoded(raw.image, "JPEG", quality=_JPEG_QUALITY), depth: _encoded(depth_mm, "PNG")}
 
 
-def _save(pixels: np.ndarray, path: Path, **options: int) -> None:
-    """Encode an image in memory and write it; nothing waits for the disk, the folder gets its name at the end."""
+def _encoded(pixels: np.ndarray, kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, _FORMATS[path.suffix], **options)
-    with told_when_full(path, buffer.tell()):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(buffer.getvalue())
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -17,21 +17,13 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Every pair of rows on the eight metrics, and how it was resampled.
+    """Every pair of rows on the eight metrics, and how it was resampled."""
 
-    Attributes:
-        differences: Pairs in the order of the rows, metrics in the order of the table.
-        by: What was drawn.
-        resamples: How often; 0 where there is a single scene and so nothing to draw.
-        images: Images that were compared.
-        scenes: Scenes that they come from.
-    """
-
-    differences: tuple[Difference, ...]
-    by: Resampling
-    resamples: int
-    images: int
-    scenes: int
+    differences: tuple[Difference, ...]  # pairs in the order of the rows, metrics in the order of the table
+    by: Resampling  # what was drawn
+    resamples: int  # how often; 0 where there is a single scene and so nothing to draw
+    images: int  # images that were compared
+    scenes: int  # scenes that they come from
 
     def of(self, row: str, reference: str, metric: str) -> Difference | None:
         """``row`` minus ``reference``, whichever way round it was compared; absent where it was not."""
@@ -53,13 +45,9 @@ class Comparisons:
 def compare(
     scores: Scores, images: Iterable[ImageScore], *, by: Resampling = "scene", resamples: int = 10_000
 ) -> Comparisons:
-    """Compare every pair of rows; repeats of a fit are averaged per image first.
+    """Compare every pair of rows by their scores per image; repeats of a fit are averaged per image first.
 
-    Args:
-        scores: Which rows there are.
-        images: Their scores per image; each row must have every image.
-        by: What is drawn; single images only where a person asks for it.
-        resamples: How often.
+    Scenes are drawn ``resamples`` times; single images only where a person asks for it.
 
     Raises:
         ValueError: A row lacks images that another one has, or the means over images are not those of ``scores``.

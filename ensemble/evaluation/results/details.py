@@ -1,13 +1,13 @@
 """What is known of a stack beyond its scores: whom it trusts, where, and how sure it can be (``details.json``)."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from ensemble.evaluation.results.scores import CHECKED, SCHEMA, first_mistake
-from ensemble.runs.files import write_text
+from ensemble.evaluation.results.scores import CHECKED, SCHEMA, read_checked
+from ensemble.runs.seals import write_sealed
 
 BINS = 20
 """Of a histogram of weights, over 0 to 1."""
@@ -15,32 +15,24 @@ BINS = 20
 SparsifiedMetric = Literal["rmse", "abs_rel"]
 """Metrics whose error an uncertainty ranks pixels by."""
 
-Counts = tuple[Annotated[int, Field(ge=0)], ...]
+Counts = tuple[NonNegativeInt, ...]
 
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class WeightDetails:
-    """Weights of one stack over the valid pixels of the test frames.
+    """Weights of one stack over the valid pixels of the test frames."""
 
-    Attributes:
-        learners: Names for people, in the order of everything else here.
-        counts: Per learner, pixels in each of ``BINS`` equal bins of its weight over 0 to 1; the last includes 1.
-        below: Per learner, pixels with a weight below 0; free weights go there.
-        above: Likewise above 1.
-        depth_edges: Metres between ranges of true depth, ascending.
-        pixels: Pixels in each range.
-        mean_weights: Per learner, its mean weight in each range; ``None`` where a range has no pixel.
-        range_counts: Per range of true depth and learner a histogram as in ``counts``; absent in older evaluations.
-    """
-
-    learners: tuple[str, ...]
+    learners: tuple[str, ...]  # names for people, in the order of everything else here
     counts: tuple[Counts, ...]
-    below: Counts
-    above: Counts
-    depth_edges: tuple[float, ...]
-    pixels: Counts
+    """Per learner, pixels in each of ``BINS`` equal bins of its weight over 0 to 1; the last includes 1."""
+    below: Counts  # per learner, pixels with a weight below 0; free weights go there
+    above: Counts  # likewise above 1
+    depth_edges: tuple[float, ...]  # metres between ranges of true depth, ascending
+    pixels: Counts  # pixels in each range
     mean_weights: tuple[tuple[float | None, ...], ...]
+    """Per learner, its mean weight in each range; ``None`` where a range has no pixel."""
     range_counts: tuple[tuple[Counts, ...], ...] | None = None
+    """Per range of true depth and learner a histogram as in ``counts``; absent in older evaluations."""
 
     def __post_init__(self) -> None:
         """Refuses numbers that do not belong together."""
@@ -55,21 +47,13 @@ class WeightDetails:
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class SparsificationDetails:
-    """Error of the pixels that are left when the most uncertain ones go, as a mean over images.
+    """Error of the pixels that are left when the most uncertain ones go, as a mean over images."""
 
-    Attributes:
-        fractions: Shares of pixels taken away, ascending.
-        by_uncertainty: Error of those left, the most uncertain gone first.
-        by_error: The same with the largest errors gone first.
-        ause: Area between the two; 0 is perfect.
-        aurg: Area that is won against taking away any pixels; below 0 the uncertainty misleads.
-    """
-
-    fractions: tuple[float, ...]
-    by_uncertainty: tuple[float, ...]
-    by_error: tuple[float, ...]
-    ause: float
-    aurg: float
+    fractions: tuple[float, ...]  # shares of pixels taken away, ascending
+    by_uncertainty: tuple[float, ...]  # error of those left, the most uncertain gone first
+    by_error: tuple[float, ...]  # the same with the largest errors gone first
+    ause: float  # area between the two; 0 is perfect
+    aurg: float  # area that is won against taking away any pixels; below 0 the uncertainty misleads
 
     def __post_init__(self) -> None:
         """Refuses curves of several lengths."""
@@ -80,19 +64,12 @@ class SparsificationDetails:
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class ReliabilityDetails:
-    """Predicted against observed errors, bin by bin.
+    """Predicted against observed errors, bin by bin."""
 
-    Attributes:
-        predicted: Root mean predicted variance of each bin, metres.
-        observed: Root mean squared error of each bin, metres.
-        pixels: Pixels of each bin.
-        ence: Expected normalised calibration error.
-    """
-
-    predicted: tuple[float, ...]
-    observed: tuple[float, ...]
-    pixels: Counts
-    ence: float
+    predicted: tuple[float, ...]  # root mean predicted variance of each bin, metres
+    observed: tuple[float, ...]  # root mean squared error of each bin, metres
+    pixels: Counts  # pixels of each bin
+    ence: float  # expected normalised calibration error
 
     def __post_init__(self) -> None:
         """Refuses columns of several lengths."""
@@ -103,17 +80,12 @@ class ReliabilityDetails:
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class UncertaintyDetails:
-    """How good a stack's uncertainty is.
+    """How good a stack's uncertainty is."""
 
-    Attributes:
-        sparsification: By metric.
-        reliability: In metres.
-        calibrated_on: Rows that disagreement was turned into metres with; absent in older evaluations.
-    """
-
-    sparsification: dict[SparsifiedMetric, SparsificationDetails]
-    reliability: ReliabilityDetails
+    sparsification: dict[SparsifiedMetric, SparsificationDetails]  # by metric
+    reliability: ReliabilityDetails  # in metres
     calibrated_on: Literal["oof", "validation"] | None = None
+    """Rows that disagreement was turned into metres with; absent in older evaluations."""
 
 
 @checked_dataclass(frozen=True, config=CHECKED)
@@ -126,15 +98,10 @@ class StackDetails:
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class Details:
-    """All stacks of one evaluation.
+    """All stacks of one evaluation."""
 
-    Attributes:
-        schema: Version of this layout.
-        stacks: By name of the row.
-    """
-
-    schema: int
-    stacks: dict[str, StackDetails]
+    schema: int  # version of this layout
+    stacks: dict[str, StackDetails]  # by name of the row
 
     def __post_init__(self) -> None:
         """Refuses other versions."""
@@ -147,16 +114,9 @@ _DETAILS = TypeAdapter(Details)
 
 def write_details(details: Details, path: Path) -> None:
     """Writes ``details`` at once: a reader sees the old file or the new one."""
-    write_text(path, _DETAILS.dump_json(details, indent=2).decode() + "\n")
+    write_sealed(path, _DETAILS.dump_json(details, indent=2) + b"\n")
 
 
 def read_details(path: Path) -> Details:
-    """Reads what ``write_details`` wrote.
-
-    Raises:
-        ValueError: The file is not such a file; the message names it and what is wrong.
-    """
-    try:
-        return _DETAILS.validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error
+    """Reads what ``write_details`` wrote; errors as in ``read_checked``."""
+    return read_checked(_DETAILS, path)

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from ensemble.evaluation.results.scores import SCHEMA, ImageScore
-from ensemble.runs.files import write_bytes
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes, write_sealed
 
 CHOSEN_BY = "abs_rel"
 """Metric that ranks the frames; lower is better."""
@@ -20,25 +21,15 @@ CHOSEN_BY = "abs_rel"
 
 @dataclass(frozen=True)
 class GridRow:
-    """One frame with everything that a picture of it needs; every array at one size, depths in metres.
-
-    Attributes:
-        frame: Frame id.
-        image: The photograph.
-        truth: Measured depth, read only where ``valid``.
-        valid: Pixels that are compared with the truth.
-        depths: Prediction of each learner.
-        weights: Weight of each learner, summing to one.
-        stack: Weighted depth.
-    """
+    """One frame with everything that a picture of it needs; every array at one size, depths in metres."""
 
     frame: str
     image: UInt8[np.ndarray, "h w 3"]
-    truth: Float[np.ndarray, "h w"]
-    valid: Bool[np.ndarray, "h w"]
-    depths: Float[np.ndarray, "k h w"]
-    weights: Float[np.ndarray, "k h w"]
-    stack: Float[np.ndarray, "h w"]
+    truth: Float[np.ndarray, "h w"]  # measured depth, read only where ``valid``
+    valid: Bool[np.ndarray, "h w"]  # pixels that are compared with the truth
+    depths: Float[np.ndarray, "k h w"]  # prediction of each learner
+    weights: Float[np.ndarray, "k h w"]  # weight of each learner, summing to one
+    stack: Float[np.ndarray, "h w"]  # weighted depth
 
     @property
     def mean(self) -> Float[np.ndarray, "h w"]:
@@ -48,35 +39,23 @@ class GridRow:
 
 @dataclass(frozen=True)
 class GalleryImage:
-    """One frame with all that is known of it.
+    """One frame with all that is known of it."""
 
-    Attributes:
-        rank: ``best``, ``median``, ``worst``, or ``spread`` for one of evenly spread frames.
-        score: Of the stack on this frame, by ``CHOSEN_BY``, at the size of the truth as in the tables; NaN where no
-            pixel is valid.
-        row: Image, truth, learners, weights and stack at one size.
-        uncertainty: Expected error of the stack in metres; absent where none was judged.
-    """
-
-    rank: str
+    rank: str  # ``best``, ``median``, ``worst``, or ``spread`` for one of evenly spread frames
     score: float
-    row: GridRow
-    uncertainty: Float[np.ndarray, "h w"] | None
+    """Of the stack on this frame, by ``CHOSEN_BY``, at the size of the truth as in the tables; NaN where no pixel is
+    valid."""
+    row: GridRow  # image, truth, learners, weights and stack at one size
+    uncertainty: Float[np.ndarray, "h w"] | None  # expected error of the stack in metres; absent where none was judged
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Frames of one stack.
+    """Frames of one stack."""
 
-    Attributes:
-        stack: Name of its row.
-        learners: Names for people, in the order of depths and weights.
-        images: From best to worst.
-    """
-
-    stack: str
-    learners: tuple[str, ...]
-    images: tuple[GalleryImage, ...]
+    stack: str  # name of its row
+    learners: tuple[str, ...]  # names for people, in the order of depths and weights
+    images: tuple[GalleryImage, ...]  # from best to worst
 
 
 class RankedFrame(NamedTuple):
@@ -110,12 +89,7 @@ def ranked_frames(images: Iterable[ImageScore], row: str) -> tuple[RankedFrame, 
 
 
 def write_galleries(galleries: Sequence[Gallery], path: Path, *, half: bool = True) -> None:
-    """Writes plain arrays.
-
-    Args:
-        galleries: One of every stack.
-        path: File to write.
-        half: Keep metres and weights in half precision, which is enough for looking at them.
+    """Writes plain arrays; ``half`` keeps metres and weights in half precision, which is enough for looking at them.
 
     Raises:
         ValueError: A gallery has images of other learners than it names, or a stack comes twice.
@@ -145,7 +119,7 @@ def write_galleries(galleries: Sequence[Gallery], path: Path, *, half: bool = Tr
     index_text = json.dumps({"schema": SCHEMA, "galleries": described})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, index=np.array(index_text), **arrays)
-    write_bytes(path, buffer.getvalue())
+    write_sealed(path, buffer.getvalue())
 
 
 def read_galleries(path: Path) -> tuple[Gallery, ...]:
@@ -155,12 +129,13 @@ def read_galleries(path: Path) -> tuple[Gallery, ...]:
         ValueError: The file is not such a file, or damaged.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as file:
             index = json.loads(str(file["index"]))
             if index["schema"] != SCHEMA:
                 raise ValueError(f"schema {index['schema']} found, {SCHEMA} expected")
             return tuple(_gallery(file, place, described) for place, described in enumerate(index["galleries"]))
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        refuse_unreadable(path, error)
         raise ValueError(f"{path}: {error}. Evaluate again to rewrite it.") from error
 
 

@@ -15,19 +15,12 @@ AGREEMENT = 1e-6
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is known of the rows of one evaluation, or of several merged ones.
-
-    Attributes:
-        scores: The table.
-        images: Scores per row, repeat and image.
-        details: By name of the stack.
-        galleries: By name of the stack.
-    """
+    """All that is known of the rows of one evaluation, or of several merged ones."""
 
     scores: Scores
-    images: tuple[ImageScore, ...]
-    details: Mapping[str, StackDetails]
-    galleries: Mapping[str, Gallery]
+    images: tuple[ImageScore, ...]  # scores per row, repeat and image
+    details: Mapping[str, StackDetails]  # by name of the stack
+    galleries: Mapping[str, Gallery]  # by name of the stack
 
 
 def read_evaluation(run: Run) -> Evaluation:
@@ -43,10 +36,7 @@ def read_evaluation(run: Run) -> Evaluation:
 
 
 def merged(found: Sequence[tuple[str, Evaluation]]) -> Evaluation:
-    """Several evaluations as one; rows that stand in more than one of them are kept once.
-
-    Args:
-        found: Where each comes from, for messages; at least one.
+    """One evaluation or more as one, by where each comes from; rows that stand in more than one are kept once.
 
     Raises:
         ValueError: Protocols or test images differ, or a row differs between two of them.
@@ -96,9 +86,8 @@ def _check_protocol(first_name: str, first: Evaluation, name: str, other: Evalua
 
 def _check_agreement(first_name: str, row: ScoreRow, name: str, other: ScoreRow) -> None:
     differing = [
-        f"{metric} is {value:.6g} and {other.scores[metric]:.6g}"
-        for metric, value in row.scores.items()
-        if not math.isclose(value, other.scores.get(metric, math.nan), rel_tol=AGREEMENT, abs_tol=1e-9)
+        f"{metric} is {first:.6g} and {second:.6g}"
+        for metric, (first, second) in _differing(row.scores, other.scores).items()
     ]
     if (row.kind, row.repeats) != (other.kind, other.repeats):
         differing.append(f"{row.kind} of {row.repeats} fits and {other.kind} of {other.repeats}")
@@ -113,14 +102,14 @@ def _check_repeated_images(images: Sequence[ImageScore], others: Sequence[ImageS
     known = {(image.row, image.frame, image.repeat): image for image in images}
     for other in others:
         image = known.get((other.row, other.frame, other.repeat))
-        same = image is not None and (image.scores is None) == (other.scores is None)
-        if image is not None and image.scores is not None and other.scores is not None:
-            same = all(
-                math.isclose(value, other.scores[metric], rel_tol=AGREEMENT, abs_tol=1e-9)
-                for metric, value in image.scores.items()
-            )
-        if not same:
+        if image is None or _differing(image.scores or {}, other.scores or {}):
             raise ValueError(
                 f"{name}: row {other.row!r} has another score on {other.frame} than in the evaluations before it; "
                 "evaluate both again"
             )
+
+
+def _differing(scores: Mapping[str, float], others: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Both values of every metric that does not agree; NaN for one that only the other evaluation has."""
+    pairs = {metric: (scores.get(metric, math.nan), others.get(metric, math.nan)) for metric in {**scores, **others}}
+    return {metric: pair for metric, pair in pairs.items() if not math.isclose(*pair, rel_tol=AGREEMENT, abs_tol=1e-9)}

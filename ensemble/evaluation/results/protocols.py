@@ -2,46 +2,34 @@
 
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from ensemble.evaluation.results.scores import CHECKED, Scores, first_mistake
+from ensemble.evaluation.results.scores import CHECKED, Scores, read_checked
 from ensemble.metrics.published import OURS
-from ensemble.runs.files import write_text
+from ensemble.runs.seals import write_sealed
 
 SCHEMA = 1
 
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class ProtocolScores:
-    """All rows under one protocol.
+    """All rows under one protocol."""
 
-    Attributes:
-        scores: The table, with the protocol as it was applied.
-        source: Where the protocol is published; empty for ours.
-        remembered: What of it is from memory and not read there.
-        departures: In what these scores are made otherwise than there.
-        other_flip: Whether it is published with flip averaging and these rows were made without, or the reverse.
-    """
-
-    scores: Scores
-    source: str = ""
-    remembered: str = ""
-    departures: tuple[str, ...] = ()
+    scores: Scores  # the table, with the protocol as it was applied
+    source: str = ""  # where the protocol is published; empty for ours
+    remembered: str = ""  # what of it is from memory and not read there
+    departures: tuple[str, ...] = ()  # in what these scores are made otherwise than there
     other_flip: bool = False
+    """Whether it is published with flip averaging and these rows were made without, or the reverse."""
 
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class ProtocolComparison:
-    """The same cached rows under several protocols, ours first.
+    """The same cached rows under several protocols, ours first."""
 
-    Attributes:
-        schema: Version of this layout.
-        protocols: By name.
-    """
-
-    schema: int
-    protocols: dict[str, ProtocolScores]
+    schema: int  # version of this layout
+    protocols: dict[str, ProtocolScores]  # by name
 
     def __post_init__(self) -> None:
         """Refuses protocols that were not applied to the same rows."""
@@ -55,23 +43,11 @@ class ProtocolComparison:
 _COMPARISON = TypeAdapter(ProtocolComparison)
 
 
-def protocols_json(comparison: ProtocolComparison) -> str:
-    """The whole of it, indented, with a final newline."""
-    return _COMPARISON.dump_json(comparison, indent=2).decode() + "\n"
-
-
 def write_protocols(comparison: ProtocolComparison, path: Path) -> None:
     """Writes at once: a reader sees the old file or the new one."""
-    write_text(path, protocols_json(comparison))
+    write_sealed(path, _COMPARISON.dump_json(comparison, indent=2) + b"\n")
 
 
 def read_protocols(path: Path) -> ProtocolComparison:
-    """Reads what ``write_protocols`` wrote.
-
-    Raises:
-        ValueError: The file is not such a file; the message names it and what is wrong.
-    """
-    try:
-        return _COMPARISON.validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error
+    """Reads what ``write_protocols`` wrote; errors as in ``read_checked``."""
+    return read_checked(_COMPARISON, path)

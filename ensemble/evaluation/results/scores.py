@@ -5,14 +5,16 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
-from ensemble.runs.files import write_text
 from ensemble.runs.names import BEST_SINGLE, MEAN, ORACLE, SEED_MEAN
+from ensemble.runs.seals import read_bytes, read_text, write_sealed
+
+Content = TypeVar("Content")
 
 SCHEMA = 2
 
@@ -40,41 +42,26 @@ TITLES: Mapping[Kind, str] = {
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class ScoreRow:
-    """One predictor's scores: means over the images that have a valid pixel.
+    """One predictor's scores: means over the images that have a valid pixel."""
 
-    Attributes:
-        name: Unique key.
-        kind: What sort of predictor it is.
-        title: Name for people.
-        parameters: Its own trained parameters; of a stack, those of the meta-learner. ``None`` where there are none.
-        scores: Metric -> value, for every one of ``METRIC_NAMES`` (published rows: those of the tables).
-        images: Scored images.
-        without_valid: Further images, left out because no pixel of theirs has a truth.
-        clipped_pixels: Scored pixels whose prediction was clipped into the depth range.
-        deviations: Metric -> sample standard deviation over repeated fits; ``None`` for a single fit.
-        repeats: Fits that ``scores`` are the mean of.
-        mul_adds: Multiply-adds of one image, as ``parameters`` of its own networks alone.
-        frames_per_second: Images a second, likewise.
-        training_seconds: Time of one fit.
-        validation_rel: REL of a stack on the validation scenes, which chose its weights; of repeats, the mean.
-        note: What a reader should know, such as which learner the best single one is.
-    """
-
-    name: str
+    name: str  # unique key
     kind: Kind
-    title: str
+    title: str  # name for people
     parameters: int | None
-    scores: dict[str, float]
+    """Its own trained parameters; of a stack, those of the meta-learner. ``None`` where there are none."""
+    scores: dict[str, float]  # metric -> value, for every one of ``METRIC_NAMES`` (published rows: those of the tables)
     images: int
-    without_valid: int
-    clipped_pixels: int
+    without_valid: int  # further images, left out because no pixel of theirs has a truth
+    clipped_pixels: int  # scored pixels whose prediction was clipped into the depth range
     deviations: dict[str, float] | None = None
-    repeats: int = 1
-    mul_adds: int | None = None
-    frames_per_second: float | None = None
-    training_seconds: float | None = None
+    """Metric -> sample standard deviation over repeated fits; ``None`` for a single fit."""
+    repeats: int = 1  # fits that ``scores`` are the mean of
+    mul_adds: int | None = None  # multiply-adds of one image, as ``parameters`` of its own networks alone
+    frames_per_second: float | None = None  # images a second, likewise
+    training_seconds: float | None = None  # time of one fit
     validation_rel: float | None = None
-    note: str = ""
+    """REL of a stack on the validation scenes, which chose its weights; of repeats, the mean."""
+    note: str = ""  # what a reader should know, such as which learner the best single one is
 
     def __post_init__(self) -> None:
         """Refuses a row with missing or unknown metrics, or with deviations that do not belong to its repeats."""
@@ -95,19 +82,12 @@ class ScoreRow:
 
 @checked_dataclass(frozen=True, config=CHECKED)
 class Scores:
-    """All rows of one evaluation, and how they were scored.
+    """All rows of one evaluation, and how they were scored."""
 
-    Attributes:
-        schema: Version of this layout.
-        experiment: Its name.
-        protocol: Split, crop, depth range, flip averaging and so on, as stored by the evaluation.
-        rows: In the order of the table.
-    """
-
-    schema: int
+    schema: int  # version of this layout
     experiment: str
-    protocol: dict[str, Any]
-    rows: tuple[ScoreRow, ...]
+    protocol: dict[str, Any]  # split, crop, depth range, flip averaging and so on, as stored by the evaluation
+    rows: tuple[ScoreRow, ...]  # in the order of the table
 
     def __post_init__(self) -> None:
         """Refuses rows that cannot stand side by side."""
@@ -161,26 +141,26 @@ def scores_json(scores: Scores) -> str:
 
 def write_scores(scores: Scores, path: Path) -> None:
     """Writes ``scores`` at once: a reader sees the old file or the new one."""
-    write_text(path, scores_json(scores))
+    write_sealed(path, scores_json(scores).encode())
 
 
 def read_scores(path: Path) -> Scores:
-    """Reads what ``write_scores`` wrote.
+    """Reads what ``write_scores`` wrote; errors as in ``read_checked``."""
+    return read_checked(_SCORES, path)
+
+
+def read_checked(kind: TypeAdapter[Content], path: Path) -> Content:
+    """Reads a JSON file of an evaluation.
 
     Raises:
         ValueError: The file is not such a file; the message names it and what is wrong.
     """
     try:
-        return _SCORES.validate_json(path.read_text(encoding="utf-8"))
+        return kind.validate_json(read_bytes(path))
     except ValidationError as error:
-        raise ValueError(f"{path}: {first_mistake(error)}. Evaluate again to rewrite it.") from error
-
-
-def first_mistake(error: ValidationError) -> str:
-    """Where a file of an evaluation is not as expected, and how."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the file"
-    return f"{place}: {first['msg']}"
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(f"{path}: {place}: {first['msg']}. Evaluate again to rewrite it.") from error
 
 
 def write_per_image(image_scores: Iterable[ImageScore], path: Path) -> None:
@@ -192,7 +172,7 @@ def write_per_image(image_scores: Iterable[ImageScore], path: Path) -> None:
         found = image.scores
         values = ["" if found is None else repr(float(found[metric])) for metric in METRIC_NAMES]
         writer.writerow((image.row, image.frame, image.scene, image.repeat, *values))
-    write_text(path, lines.getvalue())
+    write_sealed(path, lines.getvalue().encode())
 
 
 def read_per_image(path: Path) -> tuple[ImageScore, ...]:
@@ -201,11 +181,10 @@ def read_per_image(path: Path) -> tuple[ImageScore, ...]:
     Raises:
         ValueError: Other columns, a line of another length, or something that is not a number.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.reader(file)
-        if (found := next(lines, None)) != _COLUMNS:
-            raise ValueError(f"{path}: found the columns {found}, expected {_COLUMNS}. Evaluate again to rewrite it.")
-        return tuple(_image_score(line, where=f"{path}, line {lines.line_num}") for line in lines)
+    lines = csv.reader(io.StringIO(read_text(path), newline=""))
+    if (found := next(lines, None)) != _COLUMNS:
+        raise ValueError(f"{path}: found the columns {found}, expected {_COLUMNS}. Evaluate again to rewrite it.")
+    return tuple(_image_score(line, where=f"{path}, line {lines.line_num}") for line in lines)
 
 
 def _image_score(line: Sequence[str], *, where: str) -> ImageScore:

@@ -1,4 +1,4 @@
 """Depth maps from elsewhere as rows of a learner: checked, brought to metres, imported, and kept on record.
 
-In this order: ``checks``, ``scale``, ``import_depth``, ``record``; truth of test frames is read nowhere here.
+In this order: ``guesses``, ``checks``, ``scale``, ``import_depth``, ``record``. No truth of a test frame is read here.
 """

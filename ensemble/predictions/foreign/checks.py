@@ -13,15 +13,20 @@ from torch import Tensor
 
 from ensemble.console import progress
 from ensemble.data.division import Experiment, Role
-from ensemble.data.formats.maps import DepthFile, as_metres, mended_by, read_numbers
+from ensemble.data.formats.maps import DepthFile, as_metres, likely_unit, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
+from ensemble.predictions.foreign.guesses import Sample, likely_units
 from ensemble.predictions.foreign.record import import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.schema import DataSettings, ImportSettings
+from ensemble.settings.units import PER_METRE, per_metre
 
 SAME_ASPECT = 0.01
 """Relative difference of two ratios of height to width that is put down to rounding."""
+
+HOLES = 0.001
+"""Share of exact zeros from which on a map without a scale has holes; one that is normalised has a zero or two."""
 
 ALIGNED_FRAMES, ALIGNED_PIXELS = 1000, 500
 """Frames, spread evenly, and valid pixels of each, that are held against the truth of training."""
@@ -29,33 +34,18 @@ ALIGNED_FRAMES, ALIGNED_PIXELS = 1000, 500
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """An import as it was asked for.
+    """An import as it was asked for."""
 
-    Attributes:
-        settings: Of the learner; its alignment is decided by the rows.
-        place: Folder of depth maps, or one HDF5 file.
-        role: What the frames are.
-        align: Fit a scale and a shift, or use those that were fitted to rows of training before.
-        relative: The user says that the maps have no scale.
-        rebuild: Throw the rows of this role away first.
-        options: Of the command line that chose data and experiment file, for commands in messages.
-    """
-
-    settings: ImportSettings
-    place: Path
-    role: Role
-    align: bool = False
-    relative: bool = False
-    rebuild: bool = False
-    options: tuple[str, ...] = ()
+    settings: ImportSettings  # of the learner; its alignment is decided by the rows
+    place: Path  # folder of depth maps, or one HDF5 file
+    role: Role  # what the frames are
+    align: bool = False  # fit a scale and a shift, or use those that were fitted to rows of training before
+    relative: bool = False  # the user says that the maps have no scale
+    rebuild: bool = False  # throw the rows of this role away first
+    options: tuple[str, ...] = ()  # of the command line that chose data and experiment file, for commands in messages
 
     def command(self, outputs: Outputs, *, align: bool = False) -> str:
-        """This import as a command line.
-
-        Args:
-            outputs: Where rows are.
-            align: Ask for scale and shift even if this import does not.
-        """
+        """This import as a command line; ``align`` asks for scale and shift even if this import does not."""
         return import_command(
             outputs,
             self.settings,
@@ -66,24 +56,40 @@ class ImportRequest:
             options=self.options,
         )
 
+    def refuse_unit(self, problem: str, outputs: Outputs, samples: Sequence[Sample], unit: str) -> None:
+        """Stop where another known unit than that which was read brings depth to its truth, and name it.
+
+        Raises:
+            ValueError: There is such a unit, neither metres nor millimetres; the message holds the command.
+        """
+        depths, truth = (np.concatenate([sample[side] for sample in samples]) for side in (0, 1))
+        if not len(truth) or not (depths > 0).all():
+            return
+        units = likely_units(float(np.median(truth / depths)), per_metre(unit))
+        if units and not {"m", "mm"} & {*units}:
+            told = " or ".join(f"{PER_METRE[name]:g} per metre: --unit {name}" for name in units)
+            again = replace(self, settings=self.settings.model_copy(update={"unit": units[0]}))
+            raise ValueError(f"{problem}: it looks like {told}.\nRun: {again.command(outputs)}")
+
 
 @dataclass(frozen=True)
 class CheckedMaps:
-    """What all maps of a role say before one of them is stored.
+    """What all maps of a role say before one of them is stored."""
 
-    Attributes:
-        content: Fingerprint of the maps, by model.
-        median: Of the depth of every frame, as read.
-        depths: Sampled pixels with a truth; empty where no truth may be read.
-        truth: Metres at these pixels.
-        frames: Number of frames that were sampled.
-    """
+    content: Mapping[str, str]  # fingerprint of the maps, by model
+    median: Mapping[str, float]  # of the depth of every frame, as read
+    samples: tuple[Sample, ...]  # valid pixels of some frames; none where no truth may be read
+    unit: str  # that they were read in
 
-    content: Mapping[str, str]
-    median: Mapping[str, float]
-    depths: Float64[np.ndarray, " n"]
-    truth: Float64[np.ndarray, " n"]
-    frames: int
+    @property
+    def depths(self) -> Float64[np.ndarray, " n"]:
+        """Of all sampled pixels, as read."""
+        return np.concatenate([sample.depths for sample in self.samples] or [np.empty(0)])
+
+    @property
+    def truth(self) -> Float64[np.ndarray, " n"]:
+        """Metres at these pixels."""
+        return np.concatenate([sample.truth for sample in self.samples] or [np.empty(0)])
 
 
 def model_of(fold: int | None) -> str:
@@ -106,7 +112,7 @@ def check_maps(
     digests = {model: hashlib.sha256() for model in models}
     owner = {frame.id: model for model, part in models.items() for frame in part}
     rng, medians = np.random.default_rng(0), {}
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    samples, unit = list[Sample](), request.settings.unit or "m"
     for frame in progress(every, "checking"):
         with mended_by(request.command(outputs)):
             numbers = read_numbers(files[frame.id])
@@ -117,15 +123,14 @@ def check_maps(
         head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
         medians[frame.id] = float(np.median(metres[::4, ::4]))
-        if not request.align:
-            whole = numbers.dtype.kind in "ui"
-            _check_unit(metres, medians[frame.id], frame, request, outputs, whole=whole, passed=len(medians) - 1)
         if frame.id in compared:
-            pairs.append(_sampled(resized(metres, data.size), source, frame, data, rng))
-    depths, truth = (np.concatenate([pair[side] for pair in pairs] or [np.empty(0)]) for side in (0, 1))
-    return CheckedMaps(
-        {model: digest.hexdigest() for model, digest in digests.items()}, medians, depths, truth, len(pairs)
-    )
+            samples.append(_sampled(resized(metres, data.size), source, frame, data, rng))
+        unit = request.settings.unit or likely_unit(numbers)
+        if not request.align:
+            sample = samples[-1] if frame.id in compared else None
+            _check_unit(metres, medians[frame.id], frame, request, outputs, sample, unit, passed=len(medians) - 1)
+    content = {model: digest.hexdigest() for model, digest in digests.items()}
+    return CheckedMaps(content, medians, tuple(samples), unit)
 
 
 def _check_map(metres: Float32[np.ndarray, "h w"], where: str, sizes: set[tuple[int, ...]], *, positive: bool) -> None:
@@ -135,8 +140,8 @@ def _check_map(metres: Float32[np.ndarray, "h w"], where: str, sizes: set[tuple[
             f"{where}: {bad} of {metres.size} pixels are NaN or infinite; expected depth everywhere, nothing is "
             "repaired here"
         )
-    holes = int(np.count_nonzero(metres <= 0))
-    if holes and positive:
+    holes = int(np.count_nonzero(metres <= 0 if positive else metres == 0))
+    if holes > (0 if positive else HOLES * metres.size):
         raise ValueError(
             f"{where}: {holes} of {metres.size} pixels are 0 or negative; expected the predicted depth of every pixel, "
             "holes are for measurements"
@@ -161,16 +166,19 @@ def _check_unit(
     frame: Frame,
     request: ImportRequest,
     outputs: Outputs,
+    sample: Sample | None,
+    unit: str,
     *,
-    whole: bool,
     passed: int,
 ) -> None:
     """Refuse depth that cannot be metres of such a frame, where so many frames before it could be."""
     low, high = request.settings.data.facts.likely_depth
-    millimetres = request.settings.unit == "mm" or (request.settings.unit is None and whole)
+    millimetres = unit == "mm"
     where = f"{request.place}: frame {frame.id}"
     if not low <= median <= high:
         problem = f"{where} has a median depth of {median:g} m where {low:g} .. {high:g} m is likely"
+        if sample is not None and not passed:
+            request.refuse_unit(problem, outputs, [sample], unit)
         if (median < low) != millimetres:
             raise ValueError(
                 f"{problem}; depth without a scale wants one fitted on rows of training.\n"
@@ -186,10 +194,13 @@ def _check_unit(
         raise ValueError(f"{problem}: it looks like {looks}.\nRun: {again.command(outputs)}")
     largest = float(metres.max())
     if largest > request.settings.data.max_depth:
+        problem = (
+            f"{where} reaches {largest:g} m, expected at most data.max_depth, {request.settings.data.max_depth:g} m"
+        )
+        if sample is not None and not passed:
+            request.refuse_unit(problem, outputs, [sample], unit)
         raise ValueError(
-            f"{where} reaches {largest:g} m, expected at most data.max_depth, "
-            f"{request.settings.data.max_depth:g} m; clip it yourself if that is meant. Mend the files, then\n"
-            f"Run: {request.command(outputs)}"
+            f"{problem}; clip it yourself if that is meant. Mend the files, then\nRun: {request.command(outputs)}"
         )
 
 
@@ -203,10 +214,12 @@ def resized(metres: Float32[np.ndarray, "h w"], size: tuple[int, int]) -> Float3
 
 def _sampled(
     metres: np.ndarray, source: FrameSource, frame: Frame, data: DataSettings, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Depth and truth at some valid pixels of a frame of training."""
+) -> Sample:
+    """Some valid pixels of a frame of training."""
     sample = bring_to_size(source.read(frame), data.size)
     inside: Tensor = sample["valid"] & valid_depth(sample["depth"], data.min_depth, data.max_depth)
     valid = np.flatnonzero(inside.numpy())
     chosen = rng.choice(valid, min(ALIGNED_PIXELS, len(valid)), replace=False)
-    return metres.ravel()[chosen].astype(np.float64), sample["depth"].numpy().ravel()[chosen].astype(np.float64)
+    maps = (metres, metres[:, ::-1], metres[::-1], metres[::-1, ::-1])
+    depths, *turned = (values.ravel()[chosen].astype(np.float64) for values in maps)
+    return Sample(depths, sample["depth"].numpy().ravel()[chosen].astype(np.float64), turned)

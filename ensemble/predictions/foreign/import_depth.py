@@ -20,13 +20,12 @@ from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest, chec
 from ensemble.predictions.foreign.record import ImportedRole, read_roles, write_roles
 from ensemble.predictions.foreign.scale import Stored, alignment_of
 from ensemble.predictions.learners import frame_settings, imported_model
-from ensemble.predictions.predict import identity_of
-from ensemble.predictions.store import PredictionWriter
+from ensemble.predictions.predict import writer_of
 from ensemble.runs.claims import differing_keys
-from ensemble.runs.files import write_text
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
+from ensemble.runs.seals import write_checked
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.trees import SettingsError
 from meta.combiners import FITTED_COMBINERS
@@ -47,10 +46,7 @@ def check_free_name(name: str) -> None:
 def import_depth(request: ImportRequest, outputs: Outputs, frames: Sequence[Frame] | None = None) -> None:
     """Check all depth maps of a role, then put them into the cache as rows of a learner; goes on where it stopped.
 
-    Args:
-        request: What to import.
-        outputs: Where to write.
-        frames: To test on; ``None`` for roles of training, whose frames follow from the settings.
+    Frames are given for those to test on; those of training follow from the settings.
 
     Raises:
         ValueError: A map is missing, doubled, damaged or of another size, depth is not in metres or has no scale, or
@@ -86,11 +82,7 @@ def _frames_by_model(
 
 
 def _stored(request: ImportRequest, outputs: Outputs) -> dict[str, tuple[ImportSettings, dict[str, ImportedRole]]]:
-    """Settings and roles of every model that was imported under this name.
-
-    Raises:
-        SettingsError: It was imported with other settings, or some rows with and some without an alignment.
-    """
+    """Settings and roles of every model imported under this name; refused where settings or alignment were others."""
     settings = request.settings
     folder = outputs.learner_run(settings.experiment, settings.learner).folder.parent
     runs = [Run(path.parent) for path in sorted(folder.glob("*/settings.json"))]
@@ -109,11 +101,7 @@ def _stored(request: ImportRequest, outputs: Outputs) -> dict[str, tuple[ImportS
     return stored
 
 
-def _record(
-    settings: ImportSettings,
-    experiment: Experiment,
-    stored: Stored,
-) -> None:
+def _record(settings: ImportSettings, experiment: Experiment, stored: Stored) -> None:
     """Put the learner on record, and a new alignment on all its models: rows made with another one are stale then."""
     if FULL not in stored:
         _begin(settings.model_copy(update={"fold": None}), experiment, {})
@@ -123,19 +111,15 @@ def _record(
             _write(run.settings, old.model_copy(update={"alignment": settings.alignment}))
 
 
-def _begin(
-    settings: ImportSettings,
-    experiment: Experiment,
-    roles: Mapping[str, ImportedRole],
-) -> None:
+def _begin(settings: ImportSettings, experiment: Experiment, roles: Mapping[str, ImportedRole]) -> None:
     run = experiment.outputs.learner_run(settings.experiment, settings.learner, model_of(settings.fold))
-    write_text(run.sources, json.dumps(experiment.sources(settings.fold), indent=2) + "\n")
+    write_checked(run.sources, (json.dumps(experiment.sources(settings.fold), indent=2) + "\n").encode())
     write_roles(run, roles)
     _write(run.settings, settings)
 
 
 def _write(path: Path, settings: ImportSettings) -> None:
-    write_text(path, json.dumps(settings.model_dump(mode="json"), indent=2) + "\n")
+    write_checked(path, (json.dumps(settings.model_dump(mode="json"), indent=2) + "\n").encode())
 
 
 def _store(
@@ -161,19 +145,12 @@ def _store(
     roles = {**roles, request.role: entry}
     learner = imported_model(settings, run, roles)
     clipped = 0
-    with PredictionWriter(
-        outputs.predictions(settings.experiment, settings.learner, request.role, model),
-        identity_of(learner, experiment, frames, request.role),
-        [frame.id for frame in frames],
-        size=data.size,
-        max_depth=data.max_depth,
-        rebuild=request.rebuild,
-        mend=request.command(outputs),
-    ) as writer:
+    mend = request.command(outputs)
+    with writer_of(learner, experiment, frames, request.role, rebuild=request.rebuild, mend=mend) as writer:
         _begin(settings, experiment, roles)
         missing = set(writer.missing())
         for frame in progress([frame for frame in frames if frame.id in missing], "importing"):
-            with mended_by(request.command(outputs)):
+            with mended_by(mend):
                 metres = as_metres(read_numbers(files[frame.id]), settings.unit)
             if alignment is not None:
                 metres, held = aligned(metres, alignment, data)

@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from ensemble.runs.files import write_text
 from ensemble.runs.paths import FULL, Outputs, Run, model_options
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.schema import ImportSettings, Settings
 
 PLACEHOLDER = "DIR"
@@ -16,19 +15,12 @@ PLACEHOLDER = "DIR"
 
 
 class ImportedRole(Settings):
-    """The depth maps of one role.
+    """The depth maps of one role."""
 
-    Attributes:
-        folder: Where they lay.
-        content: Fingerprint of all maps as they were read, with their frames.
-        frames: How many.
-        median: Metres, over a sample of the pixels.
-    """
-
-    folder: str
-    content: str
+    folder: str  # where they lay
+    content: str  # fingerprint of all maps as they were read, with their frames
     frames: int
-    median: float
+    median: float  # metres, over a sample of the pixels
 
 
 class _Record(Settings):
@@ -42,10 +34,8 @@ def read_roles(run: Run) -> dict[str, ImportedRole]:
         ValueError: The record is missing or damaged.
     """
     try:
-        return {**_Record.model_validate_json(run.result.read_text(encoding="utf-8")).roles}
-    except (OSError, ValidationError) as error:
-        if not isinstance(error, FileNotFoundError):
-            refuse_unreadable(run.result, error)
+        return {**_Record.model_validate_json(read_bytes(run.result)).roles}
+    except (FileNotFoundError, ValidationError) as error:
         raise ValueError(
             f"{run.result}: expected the record of an imported learner, found something else ({error}); "
             f"remove {run.folder.parent} and import its depth maps again"
@@ -54,7 +44,8 @@ def read_roles(run: Run) -> dict[str, ImportedRole]:
 
 def write_roles(run: Run, roles: Mapping[str, ImportedRole]) -> None:
     """Put the record of one model on disk."""
-    write_text(run.result, _Record.model_validate({"roles": dict(roles)}).model_dump_json(indent=2) + "\n")
+    content = _Record.model_validate({"roles": dict(roles)}).model_dump_json(indent=2) + "\n"
+    write_checked(run.result, content.encode())
 
 
 def import_command(
@@ -69,14 +60,8 @@ def import_command(
 ) -> str:
     """The command line that imports the maps of a role again, from the folder that they came from.
 
-    Args:
-        outputs: Where rows are.
-        settings: Of the learner.
-        role: Which frames.
-        model: Whose rows; the full fit stands for all folds at once where the role is ``oof``.
-        folder: Where the maps lie; a placeholder where nobody has said.
-        align: Whether scale and shift are asked for; in any case they are where the settings hold them.
-        options: Of the command line that choose data and experiment file.
+    The full fit stands for all folds at once where the role is ``oof``; a placeholder for a folder that nobody has
+    said. Scale and shift are asked for with ``align``, and in any case where the settings hold them.
     """
     words = [settings.learner, str(folder or PLACEHOLDER), "--role", role]
     words += ["--unit", settings.unit] if settings.unit is not None else []

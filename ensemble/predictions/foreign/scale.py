@@ -9,6 +9,7 @@ import numpy as np
 
 from ensemble.console import messages
 from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest
+from ensemble.predictions.foreign.guesses import scaled_one_by_one, turned_over
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import Alignment, ImportSettings
@@ -63,16 +64,27 @@ def _fitted(place: Path, role: Literal["fit", "oof"], checked: CheckedMaps) -> A
     pixels = len(checked.depths)
     if pixels < 2 or np.ptp(checked.depths) == 0:
         raise ValueError(f"{place}: depth is the same at all {pixels} pixels with a truth; nothing can be fitted")
+    _check_turned(place, checked)
     scale, shift = _least_squares(checked)
     if scale <= 0:
         raise ValueError(
             f"{place}: the fitted scale is {scale:g}: what is near has the larger numbers, as in inverse depth or "
             "disparity; write depth that grows with the distance"
         )
+    if scaled_one_by_one(checked.samples, scale, shift):
+        raise ValueError(
+            f"{place}: every map has a scale of its own, as if each were normalised by itself; one scale and shift for "
+            "all cannot mend that, and those of test frames are not known. Write depth in one unit for all frames"
+        )
     messages.print(
-        f"alignment: {scale:.6g} x depth + {shift:.6g} m, from {pixels} pixels of {checked.frames} {role} frames"
+        f"alignment: {scale:.6g} x depth + {shift:.6g} m, from {pixels} pixels of {len(checked.samples)} {role} frames"
     )
-    return Alignment(scale=scale, shift=shift, role=role, pixels=pixels, frames=checked.frames)
+    return Alignment(scale=scale, shift=shift, role=role, pixels=pixels, frames=len(checked.samples))
+
+
+def _check_turned(place: Path, checked: CheckedMaps) -> None:
+    if how := turned_over(checked.samples):
+        raise ValueError(f"{place}: the maps lie {how}: so they fit the truth, and as read they do not; turn them back")
 
 
 def _least_squares(checked: CheckedMaps) -> tuple[float, float]:
@@ -98,10 +110,17 @@ def _check_scale(request: ImportRequest, outputs: Outputs, stored: Stored, check
         if not len(checked.truth):
             raise ValueError(f"{request.place}: no {request.role} frame has a valid pixel to prove the unit with")
         ratio, limit, against = float(np.median(checked.truth / checked.depths)), LIKELY_RATIO, "truth"
+    if request.role != "test":
+        _check_turned(request.place, checked)
     if not 1 / limit <= ratio <= limit:
-        raise ValueError(
+        problem = (
             f"{request.place}: the {against} is {ratio:.3g} times the depth (median over {len(checked.median)} "
-            f"{request.role} frames), so it is not in metres; fit one scale and shift on rows of training.\n"
+            f"{request.role} frames)"
+        )
+        if checked.samples:
+            request.refuse_unit(problem, outputs, checked.samples, checked.unit)
+        raise ValueError(
+            f"{problem}, so it is not in metres; fit one scale and shift on rows of training.\n"
             f"Run: {request.command(outputs, align=True)}"
         )
     if request.role != "test" and request.settings.unit is None:

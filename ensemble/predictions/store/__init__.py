@@ -4,14 +4,8 @@ HDF5 is opened here and in ``data`` alone; which models there are is not known h
 """
 
 from ensemble.predictions.store.filling import fill_stores
-from ensemble.predictions.store.identity import (
-    SCHEMA,
-    CacheError,
-    CacheIdentity,
-    DamagedCacheError,
-    StaleCacheError,
-)
-from ensemble.predictions.store.reader import PredictionReader, damaged_shards
+from ensemble.predictions.store.identity import SCHEMA, CacheError, CacheIdentity, DamagedCacheError, StaleCacheError
+from ensemble.predictions.store.reader import PredictionReader
 from ensemble.predictions.store.shards import CODECS
 from ensemble.predictions.store.writer import PredictionWriter
 
@@ -21,7 +15,6 @@ __all__ = [
     "fill_stores",
     "CacheIdentity",
     "SCHEMA",
-    "damaged_shards",
     "CODECS",
     "CacheError",
     "StaleCacheError",

@@ -22,10 +22,8 @@ def fill_stores(
 ) -> None:
     """Write what is missing, a shard of one store after that of another, so that a kill loses one of them at most.
 
-    Args:
-        writers: By name; open.
-        blocks: Of no more frames than a shard holds, with what they are predicted from.
-        predict: Name of a store and content of a block -> the rows of the block.
+    Writers are open; blocks are of no more frames than a shard holds, with what they are predicted from; ``predict``
+    makes the rows of a block out of the name of a store and the content of the block.
     """
     missing = {name: set(writer.missing()) for name, writer in writers.items()}
     for frame_ids, content in blocks:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import get_args
 
 from ensemble.data.division import Role
@@ -12,19 +12,22 @@ SCHEMA = 2
 
 Description = Mapping[str, str | int | float]
 
-TITLES = {
-    "schema": "schema",
-    "learner": "learner",
-    "role": "role",
-    "fold": "fold",
-    "weights": "weights",
-    "preprocessing": "preprocessing",
-    "frames": "file list",
-    "folds": "folds",
-    "height": "height",
-    "width": "width",
-    "max_depth": "largest depth",
-}
+KEYS = (
+    "schema",
+    "learner",
+    "role",
+    "fold",
+    "weights",
+    "preprocessing",
+    "frames",
+    "folds",
+    "height",
+    "width",
+    "max_depth",
+)
+"""What a shard says about itself, and in this order what is told first where it differs."""
+
+TITLES = {key: key for key in KEYS} | {"frames": "file list", "max_depth": "largest depth"}
 
 
 class CacheError(ValueError):
@@ -41,25 +44,15 @@ class DamagedCacheError(CacheError):
 
 @dataclass(frozen=True)
 class CacheIdentity:
-    """What the rows of one store were made from.
+    """What the rows of one store were made from."""
 
-    Attributes:
-        learner: Name in ``LEARNERS``, or of a learner from elsewhere.
-        role: Which frames, seen from the learner: ``fit`` it was trained on, ``oof`` its fold never saw.
-        fold: The fold whose model predicted; ``None`` for the model of the full fit.
-        weights: Hexadecimal fingerprint of the weights.
-        preprocessing: Hexadecimal fingerprint of everything between file and network, and back.
-        frames: Hexadecimal fingerprint of the file list.
-        folds: Hexadecimal fingerprint of how the scenes to fit are divided into folds.
-    """
-
-    learner: str
-    role: Role
-    fold: int | None
-    weights: str
-    preprocessing: str
-    frames: str
-    folds: str
+    learner: str  # name in ``LEARNERS``, or of a learner from elsewhere
+    role: Role  # which frames, seen from the learner: ``fit`` it was trained on, ``oof`` its fold never saw
+    fold: int | None  # the fold whose model predicted; ``None`` for the model of the full fit
+    weights: str  # hexadecimal fingerprint of the weights
+    preprocessing: str  # hexadecimal fingerprint of everything between file and network, and back
+    frames: str  # hexadecimal fingerprint of the file list
+    folds: str  # hexadecimal fingerprint of how the scenes to fit are divided into folds
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.+-]{1,128}", self.learner):
@@ -74,44 +67,25 @@ class CacheIdentity:
                 raise ValueError(f"{name}: expected a fingerprint of 8 to 128 hexadecimal digits, found {value!r}")
 
     def description(self, *, size: tuple[int, int], max_depth: float) -> Description:
-        """Everything a shard says about itself.
-
-        Args:
-            size: Height and width of the rows.
-            max_depth: Metres; the largest depth that can be stored.
-        """
+        """Everything a shard says about itself: rows of ``size`` (height, width), up to ``max_depth`` metres."""
         return {
             "schema": SCHEMA,
-            "learner": self.learner,
-            "role": self.role,
+            **asdict(self),
             "fold": -1 if self.fold is None else self.fold,
-            "weights": self.weights,
-            "preprocessing": self.preprocessing,
-            "frames": self.frames,
-            "folds": self.folds,
             "height": size[0],
             "width": size[1],
             "max_depth": float(max_depth),
         }
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One thing in which a store differs from what is asked for."""
-
-    what: str
-    stored: str | int | float
-    expected: str | int | float
-
-    def __str__(self) -> str:
-        return f"{self.what} changed: stored {self.stored}, expected {self.expected}"
-
-
-def differences_between(stored: Description, expected: Description) -> list[Difference]:
+def differences_between(stored: Description, expected: Description) -> list[str]:
     """What ``stored`` says otherwise than ``expected``; a foreign schema is told alone, the rest means nothing then."""
-    if stored["schema"] != expected["schema"]:
-        return [Difference(TITLES["schema"], stored["schema"], expected["schema"])]
-    return [Difference(TITLES[key], stored[key], expected[key]) for key in TITLES if stored[key] != expected[key]]
+    told = ("schema",) if stored["schema"] != expected["schema"] else TITLES
+    return [
+        f"{TITLES[key]} changed: stored {stored[key]}, expected {expected[key]}"
+        for key in told
+        if stored[key] != expected[key]
+    ]
 
 
 def without_rebuild(command: str) -> str:

@@ -3,6 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,6 @@ from ensemble.predictions.store.shards import (
     PARSE_ERRORS,
     ShardIndex,
     damaged,
-    is_intact,
     metres,
     open_shard,
     read_index,
@@ -38,49 +38,38 @@ class _Row(NamedTuple):
     checksum: int
 
 
+@dataclass(eq=False, repr=False)
 class PredictionReader:
-    """The rows of one store, each frame exactly once.
+    """The rows of one store, each of the frames that it must hold exactly once.
 
     A reader can be pickled and used after a fork: every process opens the files for itself when it first reads.
-
-    Attributes:
-        directory: Folder of the store.
-        identity: What the rows must have been made from.
-        frame_ids: Every frame that the store must hold, and no other.
-        size: Height and width of a row.
-        max_depth: Metres; the largest depth that could be stored.
-        mend: The command that fills the store; it ends every complaint, with ``--rebuild`` where that is needed.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        identity: CacheIdentity,
-        frame_ids: Sequence[str],
-        *,
-        size: tuple[int, int],
-        max_depth: float,
-        mend: str,
-    ) -> None:
+    directory: Path
+    identity: CacheIdentity
+    frame_ids: Sequence[str]  # every frame that the store must hold, and no other
+    _: KW_ONLY
+    size: tuple[int, int]  # height and width of a row
+    max_depth: float  # metres; the largest depth that could be stored
+    mend: str  # the command that fills the store; it ends every complaint, with ``--rebuild`` where that is needed
+
+    def __post_init__(self) -> None:
         """Look through all shards without reading depth.
 
         Raises:
             StaleCacheError: A shard was made from something else; both sides of every difference are named.
             CacheError: Rows are missing, doubled or foreign, or a shard cannot be read or points outside of itself.
         """
-        check_frames(frame_ids, where=str(directory))
-        self.directory = directory
-        self.identity = identity
-        self.frame_ids = tuple(frame_ids)
-        self.size = (size[0], size[1])
-        self.max_depth = max_depth
-        self.mend = without_rebuild(mend)
+        check_frames(self.frame_ids, where=str(self.directory))
+        self.frame_ids, self.size = tuple(self.frame_ids), (self.size[0], self.size[1])
+        self.mend = without_rebuild(self.mend)
         self._rows: dict[str, _Row] = {}
         self._handles: OrderedDict[Path, tuple[h5py.File, h5py.Dataset]] = OrderedDict()
         self._handles_pid = os.getpid()
         self._levels = np.empty(self.size, "<u2")
-        expected, known = identity.description(size=size, max_depth=max_depth), frozenset(self.frame_ids)
-        for path in shard_paths(directory):
+        expected = self.identity.description(size=self.size, max_depth=self.max_depth)
+        known = frozenset(self.frame_ids)
+        for path in shard_paths(self.directory):
             index = read_index(path, expected=expected, mend=self.mend)
             refuse_stale(index, expected, mend=self.mend)
             self._add(index, known)
@@ -111,10 +100,7 @@ class PredictionReader:
         return {**self.__dict__, "_handles": OrderedDict()}
 
     def _read_plain(self, path: Path, offset: int) -> None:
-        """A row that lies in the file as it is in memory; opening HDF5 for it would cost more than reading it.
-
-        The checksum decides whether it still is that row.
-        """
+        """A row that lies in the file as in memory, where opening HDF5 would cost more; not checked yet."""
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             count = os.preadv(descriptor, [self._levels.data], offset)
@@ -170,8 +156,3 @@ class PredictionReader:
                 f"{self.directory}: {len(missing)} of {len(self.frame_ids)} {self.identity.role} frames have no "
                 f"prediction (first: {missing[0]}).\nRun: {self.mend}"
             )
-
-
-def damaged_shards(directory: Path) -> list[Path]:
-    """The shards of a store that are not byte for byte as they were written."""
-    return [path for path in shard_paths(directory) if not is_intact(path)]

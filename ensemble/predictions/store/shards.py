@@ -48,21 +48,13 @@ PARSE_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryEr
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What is known of a shard after it was looked through, without its depth.
-
-    Attributes:
-        path: The file.
-        description: What it says it was made from.
-        frames: Frame ids in the order of the rows.
-        crc32: Checksum of every row.
-        offsets: Where in the file each row begins; empty where rows are compressed.
-    """
+    """What is known of a shard after it was looked through, without its depth."""
 
     path: Path
-    description: Description
-    frames: tuple[str, ...]
-    crc32: UInt32[np.ndarray, " n"]
-    offsets: tuple[int, ...]
+    description: Description  # what it says it was made from
+    frames: tuple[str, ...]  # frame ids in the order of the rows
+    crc32: UInt32[np.ndarray, " n"]  # checksum of every row
+    offsets: tuple[int, ...]  # where in the file each row begins; empty where rows are compressed
 
 
 def shard_paths(directory: Path) -> list[Path]:
@@ -73,11 +65,9 @@ def shard_paths(directory: Path) -> list[Path]:
 
 
 def quantise(depth: Float[np.ndarray, "h w"], *, max_depth: float) -> UInt16[np.ndarray, "h w"]:
-    """Fixed point over 0 .. ``max_depth``, rounded to the nearest of 65,536 levels.
+    """Fixed point over 0 .. ``max_depth`` metres, rounded to the nearest of 65,536 levels.
 
-    Args:
-        depth: Metres, finite; up to one level outside of the range counts as its end.
-        max_depth: Metres.
+    Depth is finite; up to one level outside of the range counts as its end.
     """
     levels = np.rint(depth.astype(np.float64) * (LEVELS / max_depth))
     return np.clip(levels, 0, LEVELS).astype("<u2")
@@ -118,7 +108,7 @@ def shard_bytes(
             file.attrs[key] = np.bytes_(value.encode("utf-8")) if isinstance(value, str) else value
         file.flush()
         content = file.id.get_file_image()
-    return _user_block(content) + content
+    return _user_block(hashlib.sha256(content).hexdigest()) + content
 
 
 def is_intact(path: Path) -> bool:
@@ -136,16 +126,11 @@ def is_intact(path: Path) -> bool:
     except (OSError, MemoryError) as error:
         refuse_unreadable(path, error)
         raise
-    return head == _user_block_of(digest)
+    return head == _user_block(digest)
 
 
 def read_index(path: Path, *, expected: Description, mend: str) -> ShardIndex:
-    """Look through a shard without reading depth.
-
-    Args:
-        path: The file.
-        expected: What it should say about itself; the rows of a shard that says otherwise are not looked at.
-        mend: The command that fills the store.
+    """Look through a shard without reading depth; rows of one that does not say ``expected`` are not looked at.
 
     Raises:
         UnreadableError: The system refuses to read it.
@@ -201,7 +186,7 @@ def refuse_stale(index: ShardIndex, expected: Description, *, mend: str) -> None
     """
     differences = differences_between(index.description, expected)
     if differences:
-        raise StaleCacheError(f"{index.path}: stale: {'; '.join(map(str, differences))}.\nRun: {mend} --rebuild")
+        raise StaleCacheError(f"{index.path}: stale: {'; '.join(differences)}.\nRun: {mend} --rebuild")
 
 
 def damaged(path: Path, reason: str, *, mend: str) -> DamagedCacheError:
@@ -216,11 +201,7 @@ def _is_plain_file(path: Path) -> bool:
     return stat.S_ISREG(path.lstat().st_mode)
 
 
-def _user_block(content: bytes) -> bytes:
-    return _user_block_of(hashlib.sha256(content).hexdigest())
-
-
-def _user_block_of(digest: str) -> bytes:
+def _user_block(digest: str) -> bytes:
     return (_USER_BLOCK_START + digest.encode("ascii") + b"\n").ljust(_USER_BLOCK_BYTES, b"\0")
 
 
@@ -270,11 +251,7 @@ def _check_depth(depth: h5d.DatasetID, *, rows: int, size: tuple[str | int | flo
 
 
 def _offsets(depth: h5d.DatasetID) -> tuple[int, ...]:
-    """Where each row begins in the file, for rows that lie there as they are in memory.
-
-    Raises:
-        CacheError: A row was never written.
-    """
+    """Where each row begins in the file, for rows that lie there as in memory; refused where one was never written."""
     if depth.get_create_plist().get_nfilters():
         return ()
     found = [depth.get_chunk_info_by_coord((row, 0, 0)).byte_offset for row in range(depth.shape[0])]

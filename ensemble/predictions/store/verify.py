@@ -1,6 +1,7 @@
 """Every byte of the cache, read and held against the checksums that were written with it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from ensemble.console import progress
 from ensemble.predictions.foreign.record import PLACEHOLDER, import_command, read_roles
 from ensemble.predictions.store import SCHEMA, CacheError
 from ensemble.predictions.store.shards import damaged, is_intact, read_index, shard_paths
-from ensemble.runs.paths import Outputs, model_options
+from ensemble.runs.paths import Outputs, Run, model_options
+from ensemble.runs.records import stored_settings
 from ensemble.runs.refusals import UnreadableError
-from ensemble.settings.layers import known_learners, stored_settings
+from ensemble.settings.layers import known_learners
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.trees import check_name
 
@@ -61,6 +63,7 @@ class CheckedStore:
         """Numbers, strings and lists, ready for JSON."""
         return {
             "store": self.name,
+            "kind": "predictions",
             "shards": len(self.shards),
             "frames": sum(shard.frames for shard in self.shards),
             "bytes": sum(shard.bytes for shard in self.shards),
@@ -77,16 +80,17 @@ def verify_stores(outputs: Outputs, experiments: Sequence[str] = ()) -> list[Che
         experiments: Names; all that have cached predictions where empty.
 
     Raises:
-        SettingsError: An experiment has no cached predictions.
+        SettingsError: There is no experiment, and no study, of a name.
     """
     root = outputs.predictions("any", "any", "any").parents[3]
     known = sorted(folder.name for folder in root.glob("*/"))
+    begun = {folder.name for kind in ("runs", "studies") for folder in outputs.root.glob(f"{kind}/*/")}
     for experiment in experiments:
-        check_name(experiment, known, "experiment")
+        check_name(experiment, sorted({*known, *begun}), "experiment")
     folders = [folder for each in dict.fromkeys(experiments or known) for folder in sorted(root.glob(f"{each}/*/*/*/"))]
     checked: dict[Path, list[CheckedShard]] = {}
     for path in progress([path for folder in folders for path in shard_paths(folder)], "verifying"):
-        checked.setdefault(path.parent, []).append(_checked(path, mend=_filling(outputs, path.parent)))
+        checked.setdefault(path.parent, []).append(_checked(path, mend=filling(outputs, path.parent)))
     return [CheckedStore(folder.relative_to(root).as_posix(), tuple(shards)) for folder, shards in checked.items()]
 
 
@@ -113,7 +117,7 @@ def _frames(path: Path, *, mend: str) -> int:
     return len(read_index(path, expected=description, mend=mend).frames)
 
 
-def _filling(outputs: Outputs, folder: Path) -> str:
+def filling(outputs: Outputs, folder: Path) -> str:
     """The command that fills a store."""
     experiment, learner, role, model = folder.parts[-4:]
     run = outputs.learner_run(experiment, learner, model)
@@ -123,9 +127,10 @@ def _filling(outputs: Outputs, folder: Path) -> str:
     if learner in known_learners():
         words = ("cache", learner, "--role", role, *model_options(model))
         return outputs.command("base", *words, "--experiment", experiment)
-    if run.settings.is_file():
-        settings, roles = stored_settings(ImportSettings, run.settings), read_roles(run)
-        place = roles[role].folder if role in roles else None
-        return import_command(outputs, settings, role, model=model, folder=place)
+    for folder in (run.folder, *sorted(run.folder.parent.glob("*/"))):  # other folds come from the same maps
+        with suppress(ValueError):
+            settings, roles = stored_settings(ImportSettings, folder / run.settings.name), read_roles(Run(folder))
+            if role in roles:
+                return import_command(outputs, settings, role, model=model, folder=roles[role].folder)
     words = ("import", learner, PLACEHOLDER, "--role", role, *model_options(model))
     return outputs.command("base", *words, "--experiment", experiment)

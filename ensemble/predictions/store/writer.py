@@ -1,18 +1,14 @@
 """Writing predictions so that a killed process loses at most the shard it was working on."""
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from jaxtyping import Float, UInt16
 
-from ensemble.predictions.store.identity import (
-    CacheError,
-    CacheIdentity,
-    check_frames,
-    without_rebuild,
-)
+from ensemble.predictions.store.identity import CacheError, CacheIdentity, check_frames, without_rebuild
 from ensemble.predictions.store.shards import (
     CODECS,
     LEVELS,
@@ -28,58 +24,41 @@ from ensemble.runs import files
 from ensemble.runs.locks import StoreLock
 
 
+@dataclass(eq=False, repr=False)
 class PredictionWriter:
     """Fills one store, a folder of shards, from wherever an earlier writer stopped; use it in a ``with`` block.
 
-    Rows gather in memory until a shard is full or the block ends without an error. Then the shard is written under
-    another name, flushed to disk and renamed, and only then do its rows count as stored.
+    Rows gather in memory until a shard of ``shard_frames`` is full or the block ends without an error. Then the shard
+    is written under another name, flushed to disk and renamed, and only then do its rows count as stored.
 
-    Attributes:
-        directory: Folder of the store.
-        identity: What the rows are made from.
-        frame_ids: Every frame that the store is to hold, in order.
-        size: Height and width of a row.
-        max_depth: Metres; the largest depth that can be stored.
-        shard_frames: Rows of a full shard.
-        codec: How new rows are compressed, a key of ``CODECS``.
-        rebuild: Remove the shards that are there, whatever they were made from.
-        mend: The command line that fills this store, for messages.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        identity: CacheIdentity,
-        frame_ids: Sequence[str],
-        *,
-        size: tuple[int, int],
-        max_depth: float,
-        shard_frames: int = 64,
-        codec: str = "none",
-        rebuild: bool = False,
-        mend: str,
-    ) -> None:
-        check_frames(frame_ids, where=str(directory))
-        if shard_frames < 1:
-            raise ValueError(f"{directory}: shard_frames is {shard_frames}, expected at least 1")
-        if codec not in CODECS:
-            raise ValueError(f"{directory}: codec {codec} is unknown; expected one of {', '.join(CODECS)}")
-        if not 0 < max_depth < float("inf"):
-            raise ValueError(f"{directory}: max_depth is {max_depth} m, expected a positive finite depth")
-        self.directory = directory
-        self.identity = identity
-        self.frame_ids = tuple(frame_ids)
-        self.size = (size[0], size[1])
-        self.max_depth = max_depth
-        self.shard_frames = shard_frames
-        self.codec = codec
-        self.rebuild = rebuild
-        self.mend = without_rebuild(mend)
-        self._description = identity.description(size=size, max_depth=max_depth)
+    directory: Path
+    identity: CacheIdentity
+    frame_ids: Sequence[str]  # every frame that the store is to hold, in order
+    _: KW_ONLY
+    size: tuple[int, int]  # height and width of a row
+    max_depth: float  # metres; the largest depth that can be stored
+    shard_frames: int = 64
+    codec: str = "none"  # of new rows, a key of ``CODECS``
+    rebuild: bool = False  # remove the shards that are there, whatever they were made from
+    mend: str  # the command line that fills this store, for messages
+
+    def __post_init__(self) -> None:
+        check_frames(self.frame_ids, where=str(self.directory))
+        if self.shard_frames < 1:
+            raise ValueError(f"{self.directory}: shard_frames is {self.shard_frames}, expected at least 1")
+        if self.codec not in CODECS:
+            raise ValueError(f"{self.directory}: codec {self.codec} is unknown; expected one of {', '.join(CODECS)}")
+        if not 0 < self.max_depth < float("inf"):
+            raise ValueError(f"{self.directory}: max_depth is {self.max_depth} m, expected a positive finite depth")
+        self.frame_ids, self.size = tuple(self.frame_ids), (self.size[0], self.size[1])
+        self.mend = without_rebuild(self.mend)
+        self._description = self.identity.description(size=self.size, max_depth=self.max_depth)
         self._known = frozenset(self.frame_ids)
         self._stored: set[str] = set()
         self._pending: dict[str, UInt16[np.ndarray, "h w"]] = {}
-        self._lock = StoreLock(directory)
+        self._lock = StoreLock(self.directory)
         self._open = False
         self._number = 0
 
@@ -132,11 +111,7 @@ class PredictionWriter:
         ]
 
     def append(self, frame_id: str, depth: Float[np.ndarray, "h w"]) -> None:
-        """Add one row; the shard is committed when this row fills it.
-
-        Args:
-            frame_id: One of ``missing()``.
-            depth: Float32 metres.
+        """Add the float32 metres of one frame of ``missing()``; the shard is committed when this row fills it.
 
         Raises:
             CacheError: The frame is unknown or doubled, or its depth is not what a row can hold.

@@ -13,17 +13,11 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart.
+    """One line of a chart."""
 
-    Attributes:
-        label: What the legend says.
-        parts: Points in order; where a part ends the line is interrupted.
-        style: Number of its colour and dashes.
-    """
-
-    label: str
-    parts: tuple[tuple[Point, ...], ...]
-    style: int
+    label: str  # what the legend says
+    parts: tuple[tuple[Point, ...], ...]  # points in order; where a part ends the line is interrupted
+    style: int  # number of its colour and dashes
 
     @property
     def points(self) -> Iterable[Point]:
@@ -33,33 +27,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart and what belongs around it.
+    """A drawn chart and what belongs around it."""
 
-    Attributes:
-        title: Stands above it.
-        svg: The drawing.
-        lines: For the legend.
-        note: Stands below it.
-    """
-
-    title: str
+    title: str  # stands above it
     svg: Markup
     lines: tuple[Line, ...]
-    note: str = ""
+    note: str = ""  # stands below it
 
 
 def line_chart(
     title: str, lines: Sequence[Line], *, x_label: str, y_label: str, note: str = "", dots: bool = False
 ) -> Chart:
-    """Lines over axes that begin at 0 where nothing is below it.
+    """Lines over axes that begin at 0 where nothing is below it, with a dot at every point where asked for.
 
-    Args:
-        title: Stands above it, and names the drawing for who cannot see it.
-        lines: What is drawn; a chart without points is empty.
-        x_label: Below the axis.
-        y_label: Along the axis.
-        note: Stands below it.
-        dots: Whether every point gets a dot.
+    The title names the drawing for who cannot see it; a chart without points is empty.
     """
     x_axis, y_axis = (_Axis.of([point[index] for line in lines for point in line.points]) for index in (0, 1))
     right, lower = WIDTH - RIGHT, HEIGHT - BOTTOM

@@ -27,12 +27,12 @@ def depth_colours(
     """
     shown = np.isfinite(depth) & (depth > 0)
     scale = depth_scale(near, far)
-    return _coloured(depth, shown if valid is None else shown & valid, scale, filler=near)
+    return coloured(depth, shown if valid is None else shown & valid, scale, filler=near)
 
 
 def weight_colours(weight: Float[np.ndarray, "h w"], learners: int, spread: float) -> Rgb:
     """A weight map: white at ``1 / learners``, full colour at ``spread`` from it."""
-    return _coloured(weight, np.isfinite(weight), weight_scale(learners, spread), filler=0.0)
+    return coloured(weight, np.isfinite(weight), weight_scale(learners, spread))
 
 
 def error_colours(
@@ -44,7 +44,7 @@ def error_colours(
 ) -> Rgb:
     """Absolute error: pale at 0, dark at ``largest`` metres or more, grey where there is no truth."""
     error = np.abs(predicted - np.where(valid, truth, 0))
-    return _coloured(error, valid & np.isfinite(error), error_scale(largest), filler=0.0)
+    return coloured(error, valid & np.isfinite(error), error_scale(largest))
 
 
 def depth_scale(near: float, far: float) -> ScalarMappable:
@@ -80,8 +80,9 @@ def weight_spread(weights: Float[np.ndarray, "k ..."]) -> float:
     return max(0.02, float(np.percentile(np.abs(weights - 1 / len(weights)), 99)))
 
 
-def _coloured(
-    values: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"], scale: ScalarMappable, *, filler: float
+def coloured(
+    values: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"], scale: ScalarMappable, *, filler: float = 0.0
 ) -> Rgb:
+    """Values as colours of a scale, grey where none is shown; ``filler`` is any value that the scale knows."""
     colours = scale.to_rgba(np.where(shown, values, filler), bytes=True)[..., :3]
     return np.where(shown[..., None], colours, np.array(INVALID, dtype=np.uint8))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from ensemble.report.drawing.colours import Rgb
-from ensemble.runs.files import write_bytes
+from ensemble.runs.seals import write_sealed
 
 DPI = 150
 DEPTH_TICKS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 80)
@@ -52,4 +52,4 @@ def write_figure(figure: Figure, path: Path) -> None:
     """Renders a PNG, all of it or nothing."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
-    write_bytes(path, buffer.getvalue())
+    write_sealed(path, buffer.getvalue(), beside=False)

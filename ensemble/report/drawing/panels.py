@@ -15,8 +15,8 @@ from PIL import Image
 from ensemble.evaluation.results.gallery import Gallery, GalleryImage
 from ensemble.report.drawing import LARGEST_ERROR
 from ensemble.report.drawing.colours import (
-    INVALID,
     Rgb,
+    coloured,
     depth_colours,
     depth_limits,
     depth_scale,
@@ -61,28 +61,16 @@ class ColourBar:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All strips of one stack; a kind of panel has one scale in all of them.
+    """All strips of one stack; a kind of panel has one scale in all of them."""
 
-    Attributes:
-        stack: Its name for people.
-        columns: Panels side by side where there is room, so that a learner's weights stand below its depth.
-        strips: One per frame.
-        bars: One per kind of panel.
-    """
-
-    stack: str
-    columns: int
-    strips: tuple[Strip, ...]
-    bars: tuple[ColourBar, ...]
+    stack: str  # its name for people
+    columns: int  # panels side by side where there is room, so that a learner's weights stand below its depth
+    strips: tuple[Strip, ...]  # one per frame
+    bars: tuple[ColourBar, ...]  # one per kind of panel
 
 
 def draw_gallery(gallery: Gallery, title: str) -> Pictures:
-    """Image, truth, learners, stack, signed relative error, uncertainty and weights of every frame.
-
-    Args:
-        gallery: At least one image.
-        title: The stack's name for people.
-    """
+    """Image, truth, learners, stack, signed relative error, uncertainty and weights of one frame or more."""
     rows = [image.row for image in gallery.images]
     depths = [*(row.stack.ravel() for row in rows), *(row.truth[row.valid] for row in rows)]
     near, far = depth_limits(np.concatenate(depths))
@@ -105,7 +93,7 @@ def relative_error_colours(
     """Blue where the prediction is too near, red where too far, white where right, grey where there is no truth."""
     usable = valid & (truth > 0)
     error = np.where(usable, predicted - truth, 0) / np.where(usable, truth, 1)
-    return _coloured(error, usable, _error_scale())
+    return coloured(error, usable, _error_scale())
 
 
 def data_uri(picture: Rgb, *, photograph: bool = False) -> str:
@@ -129,7 +117,7 @@ def _strip(
     maps += [("error of the stack", relative_error_colours(row.stack, row.truth, row.valid))]
     if sure is not None and image.uncertainty is not None:
         finite = np.isfinite(image.uncertainty)
-        maps += [("uncertainty", _coloured(image.uncertainty, finite, sure))]
+        maps += [("uncertainty", coloured(image.uncertainty, finite, sure))]
     maps += [
         (f"weight of {name}, mean {weight.mean():.2f}", weight_colours(weight, len(learners), spread))
         for name, weight in zip(learners, row.weights, strict=True)
@@ -158,8 +146,3 @@ def _error_scale() -> ScalarMappable:
 
 def _uncertainty_scale(largest: float) -> ScalarMappable:
     return ScalarMappable(Normalize(0, max(0.05, largest), clip=True), colormaps["cividis"])
-
-
-def _coloured(values: Float[np.ndarray, "h w"], shown: Bool[np.ndarray, "h w"], scale: ScalarMappable) -> Rgb:
-    colours = scale.to_rgba(np.where(shown, values, 0), bytes=True)[..., :3]
-    return np.where(shown[..., None], colours, np.array(INVALID, dtype=np.uint8))

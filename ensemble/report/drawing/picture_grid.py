@@ -34,12 +34,7 @@ def relative_error(row: GridRow, predicted: Float[np.ndarray, "h w"]) -> float:
 def picture_grid(rows: Sequence[GridRow], path: Path, learners: Sequence[str]) -> None:
     """One line of panels per frame: image, truth, learners, weights, stack, errors of plain mean and stack.
 
-    All panels of a kind share one colour scale, drawn below them.
-
-    Args:
-        rows: At least one frame; all of one size.
-        path: PNG to write.
-        learners: Names in the order of ``depths`` and ``weights``.
+    All panels of a kind share one colour scale, drawn below them. Learners are named in the order of ``depths``.
 
     Raises:
         ValueError: No row, rows of several sizes, or other learners than named.
@@ -47,8 +42,8 @@ def picture_grid(rows: Sequence[GridRow], path: Path, learners: Sequence[str]) -
     _check_rows(rows, learners)
     layout = _GridLayout(len(rows), len(learners), aspect=rows[0].truth.shape[0] / rows[0].truth.shape[1])
     near, far = _depth_range(rows)
-    spread, largest = _weight_spread(rows), _largest_error(rows)
-    figure = layout.figure()
+    spread, largest = weight_spread(np.stack([row.weights for row in rows], axis=1)), _largest_error(rows)
+    figure = Figure(figsize=(layout.width, layout.height), dpi=DPI, facecolor="white")
     for line, row in enumerate(rows):
         layout.label(figure, line, row, learners)
         panels = [
@@ -106,9 +101,6 @@ class _GridLayout:
         groups = sum(column >= first for first in (1, 3 + self.learners, 3 + 2 * self.learners))
         return self.margin + self.label_width + column * (self.panel + self.gap) + groups * self.group_gap
 
-    def figure(self) -> Figure:
-        return Figure(figsize=(self.width, self.height), dpi=DPI, facecolor="white")
-
     def box(self, line: int, column: int) -> tuple[float, float, float, float]:
         height = self.panel * self.aspect
         upper = self.top + line * (self.line_height + self.gap)
@@ -148,15 +140,7 @@ class _GridLayout:
 
 
 def _titles(learners: Sequence[str]) -> list[str]:
-    return [
-        "image",
-        "truth",
-        *map(_short, learners),
-        "stack",
-        *map(_short, learners),
-        "plain mean",
-        "stack",
-    ]
+    return ["image", "truth", *map(_short, learners), "stack", *map(_short, learners), "plain mean", "stack"]
 
 
 def _short(name: str, letters: int = 18) -> str:
@@ -192,10 +176,6 @@ def _depth_range(rows: Sequence[GridRow]) -> tuple[float, float]:
     if depths.size == 0:
         depths = np.concatenate([row.stack.ravel() for row in rows])
     return depth_limits(depths)
-
-
-def _weight_spread(rows: Sequence[GridRow]) -> float:
-    return weight_spread(np.stack([row.weights for row in rows], axis=1))
 
 
 def _largest_error(rows: Sequence[GridRow]) -> float:

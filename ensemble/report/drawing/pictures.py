@@ -10,7 +10,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ensemble.evaluation.results.gallery import GridRow
 from ensemble.report.drawing.colours import (
     Rgb,
     depth_colours,
@@ -23,19 +22,7 @@ from ensemble.report.drawing.colours import (
     weight_spread,
 )
 from ensemble.report.drawing.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
-from ensemble.report.drawing.picture_grid import picture_grid
 from ensemble.runs.files import write_bytes
-
-__all__ = [
-    "GridRow",
-    "depth_colours",
-    "draw_prediction",
-    "error_colours",
-    "learning_rate_curve",
-    "picture_grid",
-    "save_depth_png",
-    "weight_colours",
-]
 
 LARGEST_DEPTH_MM = 65535
 
@@ -46,7 +33,9 @@ def save_depth_png(path: Path, depth: Float[np.ndarray, "h w"]) -> None:
     Raises:
         ValueError: A depth that 16 bits of millimetres cannot hold: negative, not finite or above 65.535 m.
     """
-    write_bytes(path, _png(_millimetres(depth, path)))
+    buffer = io.BytesIO()
+    Image.fromarray(_millimetres(depth, path)).save(buffer, format="PNG")
+    write_bytes(path, buffer.getvalue())
 
 
 def draw_prediction(
@@ -159,9 +148,3 @@ def _millimetres(depth: Float[np.ndarray, "h w"], path: Path) -> UInt16[np.ndarr
             f"{depth[beyond][0]} m), expected 0 .. 65.535 m; save the metres as .npy instead"
         )
     return millimetres.astype(np.uint16)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()

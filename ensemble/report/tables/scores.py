@@ -39,14 +39,10 @@ def score_table(
     headroom_of: Mapping[str, str] = ONE_ROOM,
     parameters: str = "params M",
 ) -> Table:
-    """The rows side by side, the best of each column marked as such.
+    """The rows side by side, the best of each column marked as such, with marks of significance from ``comparisons``.
 
-    Args:
-        scores: What to show.
-        comparisons: Where marks of significance come from; without it there are none.
-        published: Add the rows of the published study below.
-        headroom_of: Heading of a column of head-room -> its metric; shown where there is a bound to measure it by.
-        parameters: Heading of the column of parameters.
+    ``headroom_of`` maps headings of columns of head-room to metrics; they are shown where there is a bound to measure
+    by. ``parameters`` is the heading of the column of parameters; ``published`` adds the rows of the study below.
     """
     shares = {title: headroom(scores, metric) for title, metric in headroom_of.items()}
     if all(value is None for each in shares.values() for value in each.values()):

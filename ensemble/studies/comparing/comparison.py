@@ -16,50 +16,34 @@ from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.statistics import Difference, mean_and_deviation, paired_differences, resampled_means
 from ensemble.predictions.level_zero import level_zero_of, open_rows
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.comparing.merging import Pool, pools_of
-from ensemble.studies.design.arms import Arm, arms_of, numbers_of
+from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.repeats import Repeats, read_scores, repeat_best
-from ensemble.studies.running.trials import WorkerContext, spelt
+from ensemble.studies.running.trials import WorkerContext, tuned_numbers
 from ensemble.studies.storage.records import Trial, begun_trials, best_of
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """The best setting of one arm.
-
-    Attributes:
-        study: Name of its study.
-        arm: Which arm.
-        best: Its best trial; ``None`` where none is complete.
-        value: Mean over validation frames of the metric: of that trial, or of its repeats.
-        low: Lower end of the 95 % interval over scenes; absent where there are fewer than two scenes.
-        high: Upper end.
-        deviation: Over repeats.
-        repeats: Fits that ``value`` is the mean of.
-        failed_repeats: Seed -> why its fit failed; these are left out of ``value``.
-        plain_mean: The same metric of the plain mean of its learners' cached depth; frozen arms have it.
-        learners_seconds: Training time of the learners that it rests on; none for joint training.
-        trials: All of its trials.
-        numbers: Tuned setting -> value of the best trial.
-    """
+    """The best setting of one arm."""
 
     study: str
     arm: Arm
-    best: Trial | None
-    value: float | None
-    low: float | None
-    high: float | None
-    deviation: float | None
-    repeats: int
-    failed_repeats: Mapping[int, str]
-    plain_mean: float | None
-    learners_seconds: float
+    best: Trial | None  # its best trial; ``None`` where none is complete
+    value: float | None  # mean over validation frames of the metric: of that trial, or of its repeats
+    low: float | None  # lower end of the 95 % interval over scenes; absent where there are fewer than two scenes
+    high: float | None  # upper end
+    deviation: float | None  # over repeats
+    repeats: int  # fits that ``value`` is the mean of
+    failed_repeats: Mapping[int, str]  # seed -> why its fit failed; these are left out of ``value``
+    plain_mean: float | None  # the same metric of the plain mean of its learners' cached depth; frozen arms have it
+    learners_seconds: float  # training time of the learners that it rests on; none for joint training
     trials: tuple[Trial, ...]
-    numbers: Mapping[str, Any]
+    numbers: Mapping[str, Any]  # tuned setting -> value of the best trial
 
     @property
     def name(self) -> str:
@@ -84,29 +68,17 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that the pages tell.
-
-    Attributes:
-        studies: What was compared.
-        metric: Objective on the validation scenes.
-        arms: Every arm.
-        differences: Every pair of arms; empty where there are fewer than two scenes.
-        scenes: Number of validation scenes.
-        frames: Number of validation frames.
-        pools: Study -> its trials as they are looked at together.
-        budget: Of a trial, and of the repeats where there are any, in words.
-        seeds: Of the repeats.
-    """
+    """Everything that the pages tell."""
 
     studies: tuple[StudySettings, ...]
-    metric: str
+    metric: str  # objective on the validation scenes
     arms: tuple[ArmResult, ...]
-    differences: tuple[Difference, ...]
-    scenes: int
-    frames: int
-    pools: Mapping[str, tuple[Pool, ...]]
-    budget: str
-    seeds: tuple[int, ...]
+    differences: tuple[Difference, ...]  # every pair of arms; empty where there are fewer than two scenes
+    scenes: int  # number of validation scenes
+    frames: int  # number of validation frames
+    pools: Mapping[str, tuple[Pool, ...]]  # study -> its trials as they are looked at together
+    budget: str  # of a trial, and of the repeats where there are any, in words
+    seeds: tuple[int, ...]  # of the repeats
 
 
 @dataclass
@@ -121,10 +93,8 @@ class _Scored:
 def compare_studies(contexts: Sequence[WorkerContext], *, seeds: Sequence[int], budget: str | None) -> Comparison:
     """Compare all arms of some studies.
 
-    Args:
-        contexts: The studies.
-        seeds: Fit the best setting of every arm from each of them first; the trials themselves count where absent.
-        budget: Of these repeats, ``500steps`` or ``300seconds``.
+    With ``seeds`` the best setting of every arm is fitted from each of them first, at ``budget`` (``500steps`` or
+    ``300seconds``); without, the trials themselves count.
 
     Raises:
         SettingsError: Metrics differ, no trial of a study is finished, or the arms were scored on different frames.
@@ -152,12 +122,8 @@ def compare_studies(contexts: Sequence[WorkerContext], *, seeds: Sequence[int], 
 
 
 def _finished_trials(context: WorkerContext) -> list[Trial]:
-    """All trials of a study; refused where there is nothing to compare yet.
-
-    Raises:
-        SettingsError: None is finished.
-    """
-    trials = begun_trials(context.study, context.url)
+    """All trials of a study; refused where none is finished, so that there is nothing to compare yet."""
+    trials = begun_trials(context.study, context.url, context.folder)
     if not any(trial.finished for trial in trials):
         raise SettingsError(
             f"{context.study.name}: {len(trials)} trials were begun and none is finished, so there is nothing to "
@@ -171,15 +137,7 @@ def _arm(
 ) -> _Scored:
     study = context.study
     best = best_of(study, trials)
-    numbers = (
-        {}
-        if best is None
-        else {
-            key: spelt(number, best.numbers[key])
-            for key, number in numbers_of(study, arm).items()
-            if key in best.numbers
-        }
-    )
+    numbers = {} if best is None else tuned_numbers(study, arm, best)
     empty = ArmResult(study.name, arm, best, None, None, None, None, 0, {}, None, 0.0, trials, numbers)
     if best is None:
         return _Scored(empty)
@@ -212,9 +170,7 @@ def _with_intervals(
 ) -> tuple[tuple[ArmResult, ...], tuple[Difference, ...], int, int]:
     """The arms with intervals, and every pair of them."""
     there = [each for each in scored if each.result.value is not None]
-    if not there:
-        return tuple(each.result for each in scored), (), 0, 0
-    frames = sorted(there[0].scores)
+    frames = sorted(there[0].scores) if there else []
     for each in there:
         if sorted(each.scores) != frames:
             raise SettingsError(
@@ -222,23 +178,16 @@ def _with_intervals(
                 "compare studies of the same data"
             )
     groups = [there[0].scene_of[frame] for frame in frames]
-    table = np.array([[each.scores[frame] for frame in frames] for each in there])[..., None]
-    if len(set(groups)) < 2:
-        return tuple(each.result for each in scored), (), len(set(groups)), len(frames)
-    means = resampled_means(table, groups)[..., 0]
-    ends = dict(zip([each.result.name for each in there], np.percentile(means, (2.5, 97.5), axis=0).T, strict=True))
-    arms = tuple(
-        replace(each.result, low=float(ends[each.result.name][0]), high=float(ends[each.result.name][1]))
-        if each.result.name in ends
-        else each.result
-        for each in scored
-    )
     differences: list[Difference] = []
-    if len(there) > 1:
-        names = [each.result.name for each in there]
-        better = {metric: METRICS[metric].higher_is_better}
-        differences = paired_differences(table, groups, rows=names, metrics=better)
-    return arms, tuple(differences), len(set(groups)), len(frames)
+    if len(set(groups)) > 1:
+        table = np.array([[each.scores[frame] for frame in frames] for each in there])[..., None]
+        ends = np.percentile(resampled_means(table, groups)[..., 0], (2.5, 97.5), axis=0).T.tolist()
+        for each, (low, high) in zip(there, ends, strict=True):
+            each.result = replace(each.result, low=low, high=high)
+        if len(there) > 1:
+            names, better = [each.result.name for each in there], {metric: METRICS[metric].higher_is_better}
+            differences = paired_differences(table, groups, rows=names, metrics=better)
+    return tuple(each.result for each in scored), tuple(differences), len(set(groups)), len(frames)
 
 
 def _plain_mean(settings: StackSettings, outputs: Outputs, metric: str) -> float:

@@ -29,13 +29,7 @@ BACKEND = "agg"
 
 
 def best_over_budget(arm: ArmResult, at: int, *, higher: bool) -> list[tuple[float, float]]:
-    """Budget that an arm had spent after each of its trials, and its best value then.
-
-    Args:
-        arm: With its trials.
-        at: Which objective.
-        higher: Whether more is better.
-    """
+    """Budget that an arm had spent after each of its trials, and its best value then in objective number ``at``."""
     best = None
     points: list[tuple[float, float]] = []
     for trial, spent in arm.in_order:
@@ -49,7 +43,10 @@ def best_over_budget(arm: ArmResult, at: int, *, higher: bool) -> list[tuple[flo
 
 def budget_picture(found: Comparison) -> bytes:
     """The best value of every arm over the budget that it has spent (PNG)."""
-    figure, axes = _canvas()
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     units = {study.budget.unit.replace("_", " ") for study in found.studies}
     for arm in found.arms:
         study = next(each for each in found.studies if each.name == arm.study)
@@ -145,15 +142,6 @@ def _drawn(draw: Callable[[], Axes | np.ndarray], *, wide: bool = False) -> byte
             each.xaxis.set_minor_formatter(NullFormatter())
             each.yaxis.set_minor_formatter(NullFormatter())
         return _png(figure)
-
-
-def _canvas() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    axes = figure.add_subplot()
-    axes.grid(alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
 
 
 def _png(figure: Figure) -> bytes:

@@ -20,17 +20,11 @@ LONG = 60
 
 @dataclass(frozen=True)
 class Pool:
-    """Trials that are looked at together.
+    """Trials that are looked at together."""
 
-    Attributes:
-        title: The arms that they are of.
-        covers: What can be seen of them and what cannot, in words.
-        merged: The trials as one study of Optuna in memory, with the questions among its parameters.
-    """
-
-    title: str
-    covers: str
-    merged: optuna.Study
+    title: str  # the arms that they are of
+    covers: str  # what can be seen of them and what cannot, in words
+    merged: optuna.Study  # the trials as one study of Optuna in memory, with the questions among its parameters
 
     @property
     def is_whole(self) -> bool:

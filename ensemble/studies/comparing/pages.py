@@ -30,12 +30,7 @@ CAPTIONS = {
 
 
 def arm_table(found: Comparison, *, apart: bool = False) -> Table:
-    """The arms, best first.
-
-    Args:
-        found: What to show.
-        apart: Give pruned and failed trials columns of their own; 80 letters are too few for that.
-    """
+    """The arms, best first; ``apart`` gives pruned and failed trials columns of their own, too many for 80 letters."""
     metric = METRICS[found.metric]
     units = {study.budget.unit.replace("_", " ") for study in found.studies}
     trials = ["trials", "pruned", "failed"] if apart else ["trials (pruned, failed)"]
@@ -61,10 +56,14 @@ def write_comparison(found: Comparison, folder: Path) -> list[str]:
         "compare.html": html_page(found, pictures).encode(),
         **pictures,
     }
+    decided = {
+        study.name: {pool.title: importances(study, pool) for pool in found.pools[study.name]}
+        for study in found.studies
+    }
     with StoreLock(folder, patience=PATIENCE, keep=False):
         for name, content in files.items():
             write_bytes(folder / name, content)
-        write_text(folder / "importances.json", json.dumps(_importances(found), indent=2) + "\n")
+        write_text(folder / "importances.json", json.dumps(decided, indent=2) + "\n")
     return [*files, "importances.json"]
 
 
@@ -180,13 +179,6 @@ def _notes(found: Comparison) -> list[str]:
         )
     notes.append("Learners: time that training the learners below took beforehand, not part of the budget.")
     return notes
-
-
-def _importances(found: Comparison) -> dict[str, dict[str, dict[str, float]]]:
-    return {
-        study.name: {pool.title: importances(study, pool) for pool in found.pools[study.name]}
-        for study in found.studies
-    }
 
 
 def _pools(found: Comparison) -> Iterator[tuple[StudySettings, Pool]]:

@@ -1,7 +1,6 @@
 """The arms of a study: every combination of answers to its questions, and the settings that each stands for."""
 
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,8 @@ from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import Choice, experiment_name, stack_settings
 from ensemble.settings.schema import StackSettings
-from ensemble.settings.trees import SettingsError
-from ensemble.studies.design.study_file import ALIASES, WORD, NumberSettings, StudySettings
+from ensemble.settings.trees import SettingsError, assignments_of
+from ensemble.studies.design.study_file import ALIASES, WORD, NumberSettings, StudySettings, listed
 
 CHOSEN = ("inputs", "learners")
 """Settings that are chosen before files are read, because other files belong to them."""
@@ -20,20 +19,10 @@ CHOSEN = ("inputs", "learners")
 
 @dataclass(frozen=True)
 class Arm:
-    """One combination of answers.
+    """One combination of answers."""
 
-    Attributes:
-        name: Of its folder and of its part of the storage.
-        answers: Question -> answer.
-    """
-
-    name: str
-    answers: Mapping[str, Any] = field(hash=False)
-
-    @property
-    def title(self) -> str:
-        """For people."""
-        return ", ".join(f"{question} {_shown(answer)}" for question, answer in self.answers.items())
+    name: str  # of its folder and of its part of the storage
+    answers: Mapping[str, Any] = field(hash=False)  # question -> answer
 
 
 def arms_of(study: StudySettings) -> tuple[Arm, ...]:
@@ -58,7 +47,7 @@ def numbers_of(study: StudySettings, arm: Arm) -> dict[str, NumberSettings]:
         key: number
         for key, number in study.numbers.items()
         if all(
-            _listed(arm.answers[question]) in [_listed(answer) for answer in answers]
+            listed(arm.answers[question]) in [listed(answer) for answer in answers]
             for question, answers in number.only.items()
         )
     }
@@ -81,7 +70,8 @@ def assigned(study: StudySettings, arm: Arm, numbers: Mapping[str, Any]) -> dict
 def experiment_of(study: StudySettings, arm: Arm) -> str:
     """The experiment whose learners an arm weighs."""
     named = assigned(study, arm, {}).get("experiment")
-    return experiment_name(Choice(config=study.config, assignments=_written({"experiment": named} if named else {})))
+    words = assignments_of({"experiment": named} if named else {})
+    return experiment_name(Choice(config=study.config, assignments=words))
 
 
 def settings_of(
@@ -95,13 +85,7 @@ def settings_of(
 ) -> StackSettings:
     """The settings of one trial; frames are those of the learners' runs where there are any.
 
-    Args:
-        study: The study.
-        arm: One of its arms.
-        numbers: Tuned setting -> value.
-        outputs: Where the learners' runs are.
-        root: Where the copy of NYU Depth v2 is now.
-        seed: In place of the study's own.
+    Where given, ``root`` is where the data are now, and ``seed`` takes the place of the study's own.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
@@ -112,31 +96,18 @@ def settings_of(
     if seed is not None:
         given["seed"] = seed
     beside = settings_beside(outputs, experiment)
+    kind = None if beside is None else beside.data.kind
     try:
-        settings = stack_settings(
+        return stack_settings(
             chosen.get("inputs", "rgb+d"),
-            Choice(
-                kind=None if beside is None else beside.data.kind,
-                root=root,
-                config=study.config,
-                assignments=_written(given),
-            ),
+            Choice(kind, root, study.config, assignments_of(given)),
             learners=chosen.get("learners"),
             inherited=None if beside is None else beside.model_dump(mode="json", include={"data", "evaluation"}),
             imported=learners_of(outputs, experiment),
         )
     except SettingsError as error:
         raise SettingsError(f"{study.name}, arm {arm.name}: {error}") from error
-    return settings
-
-
-def _written(given: Mapping[str, Any]) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in given.items()]
 
 
 def _shown(answer: Any) -> str:
     return "+".join(map(str, answer)) if isinstance(answer, list | tuple) else str(answer)
-
-
-def _listed(answer: Any) -> Any:
-    return list(answer) if isinstance(answer, tuple) else answer

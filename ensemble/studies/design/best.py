@@ -1,6 +1,5 @@
 """The best setting of a study as an experiment file of its own."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,12 @@ import yaml
 
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import StackSettings
-from ensemble.settings.trees import SettingsError, check_name
-from ensemble.studies.design.arms import arms_of, assigned, numbers_of
+from ensemble.settings.trees import SettingsError, assignments_of, check_name
+from ensemble.studies.design.arms import arms_of, assigned
 from ensemble.studies.design.study_file import StudySettings
-from ensemble.studies.running.trials import spelt
+from ensemble.studies.running.trials import tuned_numbers
 from ensemble.studies.storage.folders import study_folder
 from ensemble.studies.storage.records import Trial, best_of
 
@@ -24,30 +23,17 @@ WRITTEN = ("encoder", "network", "loss", "training", "rows", "level0", "mode", "
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial and what it was fitted with.
+    """The best trial and what it was fitted with."""
 
-    Attributes:
-        trial: As the storage knows it.
-        settings: Of its fit.
-        told: Its values in words.
-        assignments: Of frames, which a fit takes from its learners and not from a file, so that they must be repeated.
-    """
-
-    trial: Trial
-    settings: StackSettings
-    told: str
+    trial: Trial  # as the storage knows it
+    settings: StackSettings  # of its fit
+    told: str  # its values in words
     assignments: tuple[str, ...]
+    """Of frames, which a fit takes from its learners and not from a file, so that they must be repeated."""
 
 
 def write_best(study: StudySettings, trials: Sequence[Trial], outputs: Outputs, file: Path, *, arm: str | None) -> Best:
-    """Write the settings of the best trial.
-
-    Args:
-        study: The study.
-        trials: Of all arms.
-        outputs: Where its runs are.
-        file: To write.
-        arm: Only of this arm.
+    """Write the settings of the best trial, of one arm where it is named.
 
     Raises:
         SettingsError: There is no such arm, or no trial of it is complete.
@@ -77,10 +63,9 @@ def write_best(study: StudySettings, trials: Sequence[Trial], outputs: Outputs, 
     head = f"# {study.name}: trial {trial.number} of {trial.arm}, {told} on the validation scenes.\n"
     write_text(file, head + yaml.safe_dump(content, sort_keys=False))
     found = next(each for each in arms_of(study) if each.name == trial.arm)
-    numbers = {key: spelt(number, trial.numbers[key]) for key, number in numbers_of(study, found).items()}
-    given = assigned(study, found, numbers).items()
-    repeated = [f"{key}={json.dumps(value)}" for key, value in given if key.startswith(("data.", "evaluation."))]
-    return Best(trial, settings, told, tuple(repeated))
+    given = assigned(study, found, tuned_numbers(study, found, trial)).items()
+    repeated = {key: value for key, value in given if key.startswith(("data.", "evaluation."))}
+    return Best(trial, settings, told, tuple(assignments_of(repeated)))
 
 
 def best_command(found: Best, outputs: Outputs, file: Path) -> str:

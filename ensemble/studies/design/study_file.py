@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from ensemble.settings.complaints import complaints
+from ensemble.settings.complaints import validated
 from ensemble.settings.places import at_home
-from ensemble.settings.schema import Name, Positive, Settings, TrainingSettings
-from ensemble.settings.trees import SettingsError, nearest, read_yaml
+from ensemble.settings.schema import Name, Settings, TrainingSettings
+from ensemble.settings.trees import nearest, read_yaml
 
 METRICS = get_args(TrainingSettings.model_fields["select"].annotation)
 """Scores on the validation scenes that can be an objective."""
@@ -24,29 +24,20 @@ ALIASES = {"training": "mode", "weights": "network.weights"}
 """Questions that have a shorter name than their setting."""
 
 Percent = Annotated[int, Field(ge=1, le=99)]
-PositiveNumber = Annotated[float, Field(gt=0)]
 
 
 class NumberSettings(Settings):
-    """One tuned setting: a range, or a list of choices.
-
-    Attributes:
-        low: Smallest value.
-        high: Largest value.
-        log: Whether values are drawn evenly in their logarithm.
-        whole: Whether only whole numbers are meant.
-        step: Distance of neighbouring values.
-        choices: Values instead of a range; lists are allowed, for example widths of a decoder.
-        only: Arms in which it is tuned: question -> answers; every arm where absent.
-    """
+    """One tuned setting: a range, or a list of choices."""
 
     low: float | None = None
     high: float | None = None
-    log: bool = False
-    whole: bool = False
-    step: PositiveNumber | None = None
+    log: bool = False  # whether values are drawn evenly in their logarithm
+    whole: bool = False  # whether only whole numbers are meant
+    step: PositiveFloat | None = None  # distance of neighbouring values
     choices: Annotated[tuple[Any, ...], Field(min_length=2)] | None = None
+    """Values instead of a range; lists are allowed, for example widths of a decoder."""
     only: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Arms in which it is tuned: question -> answers; every arm where absent."""
 
     @model_validator(mode="after")
     def _range_or_choices(self) -> Self:
@@ -62,17 +53,11 @@ class NumberSettings(Settings):
 
 
 class BudgetSettings(Settings):
-    """What every trial may spend, the same in every arm; exactly one of the three.
+    """What every trial may spend, the same in every arm; exactly one of the three."""
 
-    Attributes:
-        steps: Optimiser steps.
-        seconds: Seconds of training.
-        gpu_seconds: Seconds of training on one GPU; arms are refused where there is none.
-    """
-
-    steps: Positive | None = None
-    seconds: PositiveNumber | None = None
-    gpu_seconds: PositiveNumber | None = None
+    steps: PositiveInt | None = None  # optimiser steps
+    seconds: PositiveFloat | None = None  # seconds of training
+    gpu_seconds: PositiveFloat | None = None  # seconds of training on one GPU; arms are refused where there is none
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -100,47 +85,29 @@ class BudgetSettings(Settings):
 
 
 class SamplerSettings(Settings):
-    """How numbers are drawn within an arm.
+    """How numbers are drawn within an arm."""
 
-    Attributes:
-        kind: ``tpe`` learns from the trials of the arm, ``random`` does not.
-        seed: Of the draws; the n-th draw of an arm follows from it alone where one worker runs.
-        startup: Random trials of an arm before TPE begins.
-    """
-
-    kind: Literal["tpe", "random"] = "tpe"
-    seed: Annotated[int, Field(ge=0)] = 0
-    startup: Annotated[int, Field(ge=1)] = 5
+    kind: Literal["tpe", "random"] = "tpe"  # ``tpe`` learns from the trials of the arm, ``random`` does not
+    seed: NonNegativeInt = 0  # of the draws; the n-th draw of an arm follows from it alone where one worker runs
+    startup: PositiveInt = 5  # random trials of an arm before TPE begins
 
 
 class PrunerSettings(Settings):
-    """Which trials are stopped early, judged against trials of their own arm at the same share of the budget.
-
-    Attributes:
-        kind: ``median`` stops what is worse than the median, ``hyperband`` halves again and again.
-        startup: Finished trials of an arm before the median counts.
-        warmup: Percent of the budget that every trial may spend.
-        reduction: Of hyperband: one in so many goes on.
-    """
+    """Which trials are stopped early, judged against trials of their own arm at the same share of the budget."""
 
     kind: Literal["none", "median", "hyperband"] = "none"
-    startup: Annotated[int, Field(ge=1)] = 4
-    warmup: Percent = 30
-    reduction: Annotated[int, Field(ge=2)] = 3
+    """``median`` stops what is worse than the median, ``hyperband`` halves again and again."""
+    startup: PositiveInt = 4  # finished trials of an arm before the median counts
+    warmup: Percent = 30  # percent of the budget that every trial may spend
+    reduction: Annotated[int, Field(ge=2)] = 3  # of hyperband: one in so many goes on
 
 
 class ConstraintSettings(Settings):
-    """Limits on the cost of a whole stack: learners and meta-learner on one frame of the working size.
+    """Limits on the cost of a whole stack: learners and meta-learner on one frame of the working size."""
 
-    Attributes:
-        parameters: Most parameters.
-        mul_adds: Most multiply-adds.
-        milliseconds: Longest time for one frame on the device of training.
-    """
-
-    parameters: PositiveNumber | None = None
-    mul_adds: PositiveNumber | None = None
-    milliseconds: PositiveNumber | None = None
+    parameters: PositiveFloat | None = None  # most parameters
+    mul_adds: PositiveFloat | None = None  # most multiply-adds
+    milliseconds: PositiveFloat | None = None  # longest time for one frame on the device of training
 
     @property
     def limits(self) -> dict[str, float]:
@@ -149,19 +116,12 @@ class ConstraintSettings(Settings):
 
 
 class StorageSettings(Settings):
-    """How long workers wait for the storage and for each other.
+    """How long workers wait for the storage and for each other."""
 
-    Attributes:
-        timeout: Seconds that a worker waits for a storage that is down before it gives up.
-        heartbeat: Seconds between two signs of life of a running trial (SQLite and PostgreSQL).
-        grace: Seconds without a sign of life after which a trial counts as dead.
-        max_retry: How often a dead trial is run again.
-    """
-
-    timeout: PositiveNumber = 300.0
-    heartbeat: Positive = 15
-    grace: Positive = 60
-    max_retry: Annotated[int, Field(ge=0)] = 3
+    timeout: PositiveFloat = 300.0  # seconds that a worker waits for a storage that is down before it gives up
+    heartbeat: PositiveInt = 15  # seconds between two signs of life of a running trial (SQLite and PostgreSQL)
+    grace: PositiveInt = 60  # seconds without a sign of life after which a trial counts as dead
+    max_retry: NonNegativeInt = 3  # how often a dead trial is run again
 
     @model_validator(mode="after")
     def _grace_is_longer(self) -> Self:
@@ -171,54 +131,35 @@ class StorageSettings(Settings):
 
 
 class PreparedSettings(Settings):
-    """Learners that are trained before the first trial where they are missing.
+    """Learners that are trained before the first trial where they are missing."""
 
-    Attributes:
-        experiment: Under which name; that of the study's experiment file where absent.
-        set: Settings of all its learners, as with ``--set``.
-        learners: Settings of single learners on top: learner -> settings.
-    """
-
-    experiment: Name | None = None
-    set: dict[str, Any] = Field(default_factory=dict)
+    experiment: Name | None = None  # under which name; that of the study's experiment file where absent
+    set: dict[str, Any] = Field(default_factory=dict)  # settings of all its learners, as with ``--set``
     learners: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of single learners on top: learner -> settings."""
 
 
 class StudySettings(Settings):
-    """A whole study.
+    """A whole study."""
 
-    Attributes:
-        name: Of the study and of its folder.
-        about: What it asks, in one sentence.
-        config: Experiment file, relative to the study file.
-        set: Settings of every trial, as with ``--set``.
-        questions: Setting -> answers; every combination of answers is an arm.
-        numbers: Settings that are tuned within every arm.
-        objective: A metric on the validation scenes, or a list of metrics and costs. The first metric chooses the
-            weights that all are measured with, and the best trial.
-        budget: Of a trial.
-        trials: Trials of every arm.
-        sampler: How numbers are drawn.
-        pruner: Which trials are stopped early.
-        constraints: Limits on cost.
-        storage: Patience.
-        prepare: Experiments whose learners are trained first where they are missing; none where absent.
-    """
-
-    name: Name
-    about: str = ""
-    config: Path | None = None
-    set: dict[str, Any] = Field(default_factory=dict)
+    name: Name  # of the study and of its folder
+    about: str = ""  # what it asks, in one sentence
+    config: Path | None = None  # experiment file, relative to the study file
+    set: dict[str, Any] = Field(default_factory=dict)  # settings of every trial, as with ``--set``
     questions: Annotated[dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]
-    numbers: dict[str, NumberSettings] = Field(default_factory=dict)
+    """Setting -> answers; every combination of answers is an arm."""
+    numbers: dict[str, NumberSettings] = Field(default_factory=dict)  # settings that are tuned within every arm
     objective: str | tuple[str, ...] = "abs_rel"
-    budget: BudgetSettings
-    trials: Positive = 12
+    """A metric on the validation scenes, or a list of metrics and costs. The first metric chooses the weights that all
+    are measured with, and the best trial."""
+    budget: BudgetSettings  # of a trial
+    trials: PositiveInt = 12  # trials of every arm
     sampler: SamplerSettings = SamplerSettings()
-    pruner: PrunerSettings = PrunerSettings()
+    pruner: PrunerSettings = PrunerSettings()  # which trials are stopped early
     constraints: ConstraintSettings = ConstraintSettings()
     storage: StorageSettings = StorageSettings()
     prepare: tuple[PreparedSettings, ...] = ()
+    """Experiments whose learners are trained first where they are missing; none where absent."""
 
     @model_validator(mode="after")
     def _objectives(self) -> Self:
@@ -243,7 +184,7 @@ class StudySettings(Settings):
         for key, number in self.numbers.items():
             for question, answers in number.only.items():
                 for answer in answers:
-                    if _listed(answer) not in [_listed(known) for known in self.questions.get(question, ())]:
+                    if listed(answer) not in [listed(known) for known in self.questions.get(question, ())]:
                         raise ValueError(f"numbers.{key}.only: no arm answers {question} with {answer!r}")
         return self
 
@@ -265,13 +206,7 @@ def read_study(
     assignments: Mapping[str, Any] | None = None,
     trials: int | None = None,
 ) -> StudySettings:
-    """The study in a YAML file.
-
-    Args:
-        path: The file.
-        config: Experiment file that takes the place of that of the study.
-        assignments: Settings on top of those of the study.
-        trials: Trials of every arm, in place of those of the file.
+    """The study in a YAML file; ``config`` and ``trials`` replace those of the file, ``assignments`` win over ``set``.
 
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
@@ -285,19 +220,11 @@ def read_study(
         tree["trials"] = trials
     if assignments and isinstance(tree.get("set", {}), dict):
         tree["set"] = {**tree.get("set", {}), **assignments}
-    try:
-        return StudySettings.model_validate_json(json.dumps(tree, default=str), strict=True)
-    except ValidationError as error:
-        told = complaints(error, StudySettings, key="key", whole="the study")
-        raise SettingsError("\n".join(f"{path}: {line}" for line in told)) from error
+    return validated(StudySettings, tree, key="key", whole="the study", where=f"{path}: ")
 
 
-def study_tree(study: StudySettings) -> dict[str, Any]:
-    """The study as plain data."""
-    return study.model_dump(mode="json")
-
-
-def _listed(answer: Any) -> Any:
+def listed(answer: Any) -> Any:
+    """An answer as YAML has it: a list where it holds several values."""
     return list(answer) if isinstance(answer, tuple) else answer
 
 

@@ -19,10 +19,8 @@ SHARE = 0.5
 def sharing_frames(settings: StackSettings, outputs: Outputs, kept: KeptFrames) -> StackSettings:
     """The settings of a fit with ``data.preload`` on where learners are trained and all frames fit in memory.
 
-    Args:
-        settings: Of the fit. Preloading changes no result, so a run that goes on may do it or not.
-        outputs: Where the folds of its experiment are.
-        kept: What earlier trials of this worker have decoded; where there is anything, there is room.
+    Preloading changes no result, so a run that goes on may do it or not. ``kept`` holds what earlier trials of this
+    worker have decoded; where there is anything, there is room.
     """
     if settings.mode == "frozen" or settings.data.preload:
         return settings

@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -15,8 +15,8 @@ from optuna.storages import BaseStorage
 from rich.live import Live
 
 from ensemble.console import messages
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import PATIENCE, StoreLock
+from ensemble.runs.seals import write_checked
 from ensemble.runs.stopping import SIGNALS, Stopped
 from ensemble.studies.design.arms import arms_of
 from ensemble.studies.design.study_file import StudySettings
@@ -51,7 +51,7 @@ def begin_study(context: WorkerContext) -> BaseStorage:
     prepare(context)
     with StoreLock(context.folder.folder, patience=PATIENCE, keep=False):
         keep_address(context.url, context.folder)
-        write_text(context.folder.settings, study.model_dump_json(indent=2) + "\n")
+        write_checked(context.folder.settings, (study.model_dump_json(indent=2) + "\n").encode())
     if adopted := adopt_lost(context, storage):
         messages.print(f"{adopted} outcomes that could not be told before are in {shown_url(context.url)} now")
     return storage
@@ -60,10 +60,7 @@ def begin_study(context: WorkerContext) -> BaseStorage:
 def run_study(context: WorkerContext, *, workers: int, timeout: float | None = None) -> int:
     """Run the trials that are still to be run; returns the exit status.
 
-    Args:
-        context: The study and what its trials share.
-        workers: Processes; 0 runs them in this one, without a table.
-        timeout: Seconds after which no trial is begun.
+    No workers run them in this process, without a table; after ``timeout`` seconds no trial is begun.
     """
     study = context.study
     storage = begin_study(context)
@@ -133,17 +130,13 @@ def _hand_over(stream: IO[str] | None, given: dict[str, object]) -> None:
             stream.write(json.dumps(given))
 
 
-def _watch(
-    context: WorkerContext,
-    storage: BaseStorage,
-    begun: Sequence[Worker],
-    before: Sequence[Trial],
-) -> list[int]:
+def _watch(context: WorkerContext, storage: BaseStorage, begun: Sequence[Worker], before: Sequence[Trial]) -> list[int]:
     """Show how far the study is until all workers have ended; returns their exit statuses."""
     study = context.study
     told = {(trial.arm, trial.number) for trial in before if trial.finished}
     ended: dict[int, int] = {}
-    with _screen() as live:
+    screen = Live(console=messages, transient=True, auto_refresh=False) if messages.is_terminal else nullcontext()
+    with screen as live:  # the table is drawn again and again where there is a terminal
         while len(ended) < len(begun):
             time.sleep(LOOK_SECONDS)
             trials = patiently(lambda: trials_of(study, storage), context.url, timeout=study.storage.timeout + 60)
@@ -159,16 +152,6 @@ def _watch(
                     if status:
                         messages.print(_last_words(status, log))
     return list(ended.values())
-
-
-@contextmanager
-def _screen() -> Iterator[Live | None]:
-    """A place for the table that is drawn again and again; none where there is no terminal."""
-    if not messages.is_terminal:
-        yield None
-        return
-    with Live(console=messages, transient=True, auto_refresh=False) as live:
-        yield live
 
 
 def _last_words(status: int, log: Path) -> str:

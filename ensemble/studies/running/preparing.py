@@ -1,9 +1,8 @@
 """Before the first trial: every arm must be possible here, and the learners that it weighs must be there."""
 
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -12,10 +11,10 @@ from ensemble.console import messages
 from ensemble.data.division import Role, open_experiment
 from ensemble.predictions.level_zero import cache_level_zero, level_zero_of
 from ensemble.runs.locks import LockedError
-from ensemble.runs.paths import FULL, Outputs, fold_model, model_options
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
-from ensemble.settings.trees import SettingsError
+from ensemble.settings.trees import SettingsError, assignments_of, flat
 from ensemble.studies.design.arms import Arm, arms_of, lowest_numbers, settings_of
 from ensemble.studies.design.study_file import PreparedSettings, StudySettings
 from ensemble.studies.running.trials import WorkerContext, study_settings
@@ -23,13 +22,16 @@ from ensemble.training.learners import train_learner
 from ensemble.training.networks import build_stack, unloaded
 
 
-@dataclass(frozen=True)
-class Needed:
+class Needed(NamedTuple):
     """A model of a learner that an arm rests on."""
 
     experiment: str
     learner: str
     model: str
+
+    def run(self, outputs: Outputs) -> Run:
+        """Its files."""
+        return outputs.learner_run(*self)
 
 
 def check_arms(context: WorkerContext) -> None:
@@ -39,13 +41,8 @@ def check_arms(context: WorkerContext) -> None:
         SettingsError: Settings contradict each other, or this device cannot run an arm.
     """
     for arm in arms_of(context.study):
-        settings = settings_of(
-            context.study,
-            arm,
-            lowest_numbers(context.study, arm),
-            context.outputs,
-            root=context.root,
-        )
+        numbers = lowest_numbers(context.study, arm)
+        settings = settings_of(context.study, arm, numbers, context.outputs, root=context.root)
         where = f"{context.study.name}, arm {arm.name}"
         on_gpu = settings.training.device != "cpu" and torch.cuda.is_available()
         if settings.training.device == "cuda" and not on_gpu:
@@ -72,7 +69,9 @@ def prepare(context: WorkerContext) -> None:
     for prepared in study.prepare:
         for settings in _to_train(context, prepared):
             train_learner(settings, outputs)
-    missing = [needed for arm in arms_of(study) for needed in _needed(context, arm) if not _is_there(needed, outputs)]
+    missing = [
+        needed for arm in arms_of(study) for needed in _needed(context, arm) if not needed.run(outputs).result.is_file()
+    ]
     if missing:
         commands = dict.fromkeys(_command(study, needed, outputs) for needed in missing)
         raise SettingsError(
@@ -119,17 +118,13 @@ def _needed(context: WorkerContext, arm: Arm) -> Iterator[Needed]:
             yield Needed(settings.experiment, learner, model)
 
 
-def _is_there(needed: Needed, outputs: Outputs) -> bool:
-    return outputs.learner_run(needed.experiment, needed.learner, needed.model).result.is_file()
-
-
 def _command(study: StudySettings, needed: Needed, outputs: Outputs) -> str:
     config = ("--config", str(study.config)) if study.config is not None else ()
-    if outputs.learner_run(needed.experiment, needed.learner, needed.model).settings.is_file():
-        folder = outputs.learner_run(needed.experiment, needed.learner, needed.model).folder
-        return outputs.command("base", "train", needed.learner, "--resume", str(folder))
-    which = model_options(needed.model)
-    return outputs.command("base", "train", needed.learner, *which, *config, "--experiment", needed.experiment)
+    run = needed.run(outputs)
+    if run.settings.is_file():
+        return outputs.command("base", "train", needed.learner, "--resume", str(run.folder))
+    words = (*model_options(needed.model), *config, "--experiment", needed.experiment)
+    return outputs.command("base", "train", needed.learner, *words)
 
 
 def _to_train(context: WorkerContext, prepared: PreparedSettings) -> list[LearnerSettings]:
@@ -137,25 +132,12 @@ def _to_train(context: WorkerContext, prepared: PreparedSettings) -> list[Learne
     study, outputs = context.study, context.outputs
     found: list[LearnerSettings] = []
     for needed in dict.fromkeys(each for arm in arms_of(study) for each in _needed(context, arm)):
-        given = {**prepared.set, **_flat(prepared.learners.get(needed.learner, {}))}
+        given = {**prepared.set, **flat(prepared.learners.get(needed.learner, {}))}
         if prepared.experiment is not None:
             given["experiment"] = prepared.experiment
-        settings = learner_settings(
-            needed.learner,
-            Choice(
-                root=context.root,
-                config=study.config,
-                assignments=[f"{key}={json.dumps(value)}" for key, value in given.items()],
-            ),
-        )
-        if settings.experiment == needed.experiment and not _is_there(needed, outputs):
+        choice = Choice(root=context.root, config=study.config, assignments=assignments_of(given))
+        settings = learner_settings(needed.learner, choice)
+        if settings.experiment == needed.experiment and not needed.run(outputs).result.is_file():
             fold = None if needed.model == FULL else int(needed.model.removeprefix("fold-"))
             found.append(settings.model_copy(update={"fold": fold}))
-    return found
-
-
-def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in tree.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found

@@ -15,13 +15,7 @@ COUNTED = ("running", "complete", "pruned", "failed")
 
 
 def progress_table(study: StudySettings, trials: Sequence[Trial], *, workers: int = 1) -> Table:
-    """Running, complete, pruned and failed trials of every arm, its best value, and the time that is left.
-
-    Args:
-        study: The study.
-        trials: Of all arms.
-        workers: Processes that share the rest.
-    """
+    """Trials of every arm by state, its best value, and the time that is left for so many workers."""
     lines = [
         [
             line["arm"],

@@ -9,6 +9,8 @@ import torch
 
 from ensemble.console import messages
 from ensemble.runs.paths import Run
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_text
 from ensemble.settings.trees import SettingsError, parse_assignments
 from ensemble.stacking.fit import fit_meta
 from ensemble.studies.design.arms import Arm
@@ -24,15 +26,10 @@ DIVERGED = (FloatingPointError, MemoryError, torch.OutOfMemoryError)
 
 @dataclass(frozen=True)
 class Repeats:
-    """Fits of one setting.
+    """Fits of one setting."""
 
-    Attributes:
-        runs: Those that were fitted to their end.
-        failed: Seed -> why its fit failed.
-    """
-
-    runs: tuple[Run, ...]
-    failed: Mapping[int, str]
+    runs: tuple[Run, ...]  # those that were fitted to their end
+    failed: Mapping[int, str]  # seed -> why its fit failed
 
 
 def repeat_best(
@@ -46,13 +43,7 @@ def repeat_best(
 ) -> Repeats:
     """Fit the best setting of an arm once from every seed; what was fitted before is taken as it is.
 
-    Args:
-        context: The study.
-        arm: One of its arms.
-        best: The trial that found the setting.
-        numbers: Tuned setting -> value.
-        seeds: Of the fits.
-        budget: ``500steps`` or ``300seconds``; that of a trial where absent.
+    The budget, ``500steps`` or ``300seconds``, is that of a trial where absent.
     """
     asked = context.study.budget if budget is None else _budget(budget)
     context = replace(context, study=context.study.model_copy(update={"budget": asked}))
@@ -76,8 +67,10 @@ def read_scores(run: Run, metric: str) -> dict[str, float]:
         SettingsError: The run's folder is not here.
     """
     try:
-        found = json.loads(scores_file(run).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(read_text(scores_file(run)))
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, ValueError):
+            refuse_unreadable(scores_file(run), error)
         raise SettingsError(
             f"{scores_file(run)}: cannot be read ({error}); compare where the trials were run, or give --seeds 1,2,3 "
             "to fit the best settings here"

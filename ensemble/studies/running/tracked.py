@@ -12,14 +12,7 @@ from ensemble.training.trackers.weights_and_biases import wandb_logger
 
 
 def start_tracker(study: str, name: str, run: Run, told: Mapping[str, Any]) -> list[WandbLogger]:
-    """The tracker of a trial; none where it cannot start.
-
-    Args:
-        study: Name of the group.
-        name: Of the trial.
-        run: Files of the trial.
-        told: Its settings.
-    """
+    """The tracker of a trial, in the group of its study; none where it cannot start."""
     try:
         tracker = wandb_logger(WANDB_PROJECT, name, study, run.folder, dict(told))
     except Exception as error:  # whatever it is, the trial must come out the same without

@@ -7,20 +7,21 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 
 from ensemble.data.loaders import KeptFrames
-from ensemble.runs.files import write_text
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
+from ensemble.runs.seals import read_text, write_checked
 from ensemble.settings.layers import Choice
 from ensemble.settings.schema import StackSettings
+from ensemble.settings.trees import assignments_of
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.fit import fit_meta
 from ensemble.stacking.joint import with_members
@@ -30,8 +31,8 @@ from ensemble.studies.running.decoding import sharing_frames
 from ensemble.studies.running.tracked import finish_trackers, start_tracker
 from ensemble.studies.running.watching import KeepScores, ReportValues
 from ensemble.studies.storage.connection import StorageDownError, patiently, quiet
-from ensemble.studies.storage.folders import StudyFolder, outcome_file, scores_file, study_folder
-from ensemble.studies.storage.records import FOLDER, OVER_QUOTA, REASON, SECONDS, SPENT, records
+from ensemble.studies.storage.folders import StudyFolder, outcome_file, read_outcome, scores_file, study_folder
+from ensemble.studies.storage.records import FOLDER, OVER_QUOTA, REASON, SECONDS, SPENT, Trial, records
 
 WORKER = "worker"
 """Name of the trial's note of who runs it."""
@@ -50,38 +51,25 @@ class TrialFailedError(Exception):
 
 @dataclass
 class WorkerContext:
-    """What the trials of one worker share.
-
-    Attributes:
-        study: The study.
-        outputs: Where runs and predictions are.
-        url: Of the storage.
-        root: Where the copy of NYU Depth v2 is now.
-        wandb: Track every trial with Weights & Biases as well.
-        frames: Decoded once per worker.
-        gave_up: Why the worker stops, where the storage stayed down.
-    """
+    """What the trials of one worker share."""
 
     study: StudySettings
-    outputs: Outputs
-    url: str
-    root: Path | None = None
-    wandb: bool = False
-    frames: KeptFrames = field(default_factory=dict)
-    gave_up: StorageDownError | None = None
+    outputs: Outputs  # where runs and predictions are
+    url: str  # of the storage
+    root: Path | None = None  # where the copy of NYU Depth v2 is now
+    wandb: bool = False  # track every trial with Weights & Biases as well
+    frames: KeptFrames = field(default_factory=dict)  # decoded once per worker
+    gave_up: StorageDownError | None = None  # why the worker stops, where the storage stayed down
 
     @property
     def folder(self) -> StudyFolder:
         """Of the study."""
         return study_folder(self.outputs, self.study.name)
 
-    @property
+    @cached_property
     def costs(self) -> Costs:
         """Measures every network once."""
-        return self._costs
-
-    def __post_init__(self) -> None:
-        self._costs = Costs(self.outputs)
+        return Costs(self.outputs)
 
 
 def run_trial(context: WorkerContext, arm: Arm, trial: optuna.Trial) -> tuple[float, ...]:
@@ -120,11 +108,10 @@ def study_settings(
     """
     study, outputs, root = context.study, context.outputs, context.root
     settings = settings_of(study, arm, numbers, outputs, root=root, seed=seed)
-    given = [f"{key}={json.dumps(value)}" for key, value in assigned(study, arm, numbers).items()]
-    kind = settings.data.kind
+    choice = Choice(settings.data.kind, root, study.config, assignments_of(assigned(study, arm, numbers)))
     if "data.preload" not in study.set:
         settings = sharing_frames(settings, outputs, context.frames)
-    return with_members(settings, outputs, Choice(kind, root, study.config, given))
+    return with_members(settings, outputs, choice)
 
 
 def tell_attributes(trial: optuna.Trial, found: Mapping[str, Any]) -> None:
@@ -153,6 +140,12 @@ def spelt(number: NumberSettings, value: Any) -> Any:
     return next(choice for choice in number.choices if _plain(choice) == value)
 
 
+def tuned_numbers(study: StudySettings, arm: Arm, trial: Trial) -> dict[str, Any]:
+    """What was drawn for a trial, by tuned setting."""
+    numbers = numbers_of(study, arm).items()
+    return {key: spelt(number, trial.numbers[key]) for key, number in numbers if key in trial.numbers}
+
+
 def _drawn(trial: optuna.Trial, key: str, number: NumberSettings) -> Any:
     distribution = distribution_of(number)
     if isinstance(distribution, optuna.distributions.CategoricalDistribution):
@@ -170,11 +163,7 @@ def _plain(choice: Any) -> Any:
 
 
 def _claim(study: StudySettings, arm: Arm, trial: optuna.Trial) -> None:
-    """Say who runs the trial.
-
-    Raises:
-        OverQuotaError: As many as were asked for were begun before it.
-    """
+    """Say who runs the trial, unless as many as were asked for were begun before it (``OverQuotaError``)."""
     ahead = [each for each in records(arm, trial.study) if each.number < trial.number and each.state != "lost"]
     if len(ahead) >= study.trials:
         trial.set_user_attr(OVER_QUOTA, True)
@@ -228,8 +217,10 @@ def _fitted(
     study, started = context.study, time.monotonic()
     prune = study.pruner.kind != "none"
     report = ReportValues(trial, study.metric, prune=prune)
-    trackers = _trackers(context, arm, trial, run, numbers)
+    told = {"arm": arm.name, **assigned(study, arm, numbers)}
+    trackers = start_tracker(study.name, f"{arm.name}-{trial.number}", run, told) if context.wandb else []
     found: dict[str, Any] = {"state": "failed", "values": [], "reason": "", "constraints": {}, "number": trial.number}
+    found["params"] = trial.params
     spent = 0.0
     try:
         settings = study_settings(context, arm, numbers)
@@ -266,7 +257,7 @@ def _fitted(
         FOLDER: run.folder.name,
         **({REASON: found["reason"]} if found["reason"] else {}),
     }
-    write_text(outcome_file(run), json.dumps(found, indent=2) + "\n")
+    write_checked(outcome_file(run), (json.dumps(found, indent=2) + "\n").encode())
     return found
 
 
@@ -280,21 +271,5 @@ def _further_metrics(study: StudySettings, run: Run) -> dict[str, float]:
     names = [name for name in study.objectives if name not in COSTS and name != study.metric]
     if not names:
         return {}
-    frames = json.loads(scores_file(run).read_text(encoding="utf-8")).values()
+    frames = json.loads(read_text(scores_file(run))).values()
     return {name: sum(scores[name] for scores in frames) / len(frames) for name in names}
-
-
-def _trackers(
-    context: WorkerContext, arm: Arm, trial: optuna.Trial, run: Run, numbers: Mapping[str, Any]
-) -> list[WandbLogger]:
-    if not context.wandb:
-        return []
-    told = {"arm": arm.name, **assigned(context.study, arm, numbers)}
-    return start_tracker(context.study.name, f"{arm.name}-{trial.number}", run, told)
-
-
-def read_outcome(run: Run) -> dict[str, Any] | None:
-    """What an earlier attempt at the same trial has found and could not tell."""
-    if not outcome_file(run).is_file():
-        return None
-    return json.loads(outcome_file(run).read_text(encoding="utf-8"))

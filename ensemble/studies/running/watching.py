@@ -9,26 +9,21 @@ import lightning
 import optuna
 import torch
 
-from ensemble.runs.files import write_text
 from ensemble.runs.paths import Run
+from ensemble.runs.seals import write_checked
 from ensemble.studies.storage.connection import DOWN
 from ensemble.studies.storage.folders import scores_file
-from ensemble.training.budget import Budget
 from ensemble.training.checkpoints import KeepCheckpoints
+from ensemble.training.optimisation.budget import Budget
 
 BUCKET = 5
 """Percent of the budget; trials are compared at multiples of it, because no two are looked at the same moment."""
 
 
 class ReportValues(lightning.Callback):
-    """Tells the storage what the validation scenes say, and ends a trial that the pruner gives up.
+    """Tells the storage what the validation scenes say, and ends a trial that the pruner gives up, if it may.
 
     A storage that is down stops no training: what it misses is left out.
-
-    Args:
-        trial: The trial.
-        metric: Which score.
-        prune: Whether the pruner may end it.
     """
 
     def __init__(self, trial: optuna.Trial, metric: str, *, prune: bool) -> None:
@@ -61,11 +56,7 @@ class ReportValues(lightning.Callback):
 
 
 class KeepScores(lightning.Callback):
-    """Writes the scores of every validation frame whenever a run is best so far.
-
-    Args:
-        run: Files to write.
-    """
+    """Writes the scores of every validation frame whenever a run is best so far."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -95,7 +86,7 @@ class KeepScores(lightning.Callback):
         """Keep them where nothing was better."""
         keep = next(callback for callback in _callbacks(trainer) if isinstance(callback, KeepCheckpoints))
         if keep.best_step == trainer.global_step:
-            write_text(scores_file(self._run), json.dumps(self._found) + "\n")
+            write_checked(scores_file(self._run), (json.dumps(self._found) + "\n").encode())
 
 
 def _callbacks(trainer: lightning.Trainer) -> list[lightning.Callback]:

@@ -31,7 +31,6 @@ from ensemble.studies.running.trials import (
     TrialFailedError,
     WorkerContext,
     process_start,
-    read_outcome,
     run_trial,
     this_process,
 )
@@ -48,6 +47,7 @@ from ensemble.studies.storage.connection import (
     refuse_full,
     retry,
 )
+from ensemble.studies.storage.folders import read_outcome
 from ensemble.studies.storage.records import FOLDER, Trial, open_part, records
 
 HOPELESS = 3
@@ -61,12 +61,7 @@ DOWN_STATUS = 3
 
 
 def work(context: WorkerContext, *, index: int = 0, deadline: float | None = None) -> None:
-    """Run trials until every arm has enough, or the time is over.
-
-    Args:
-        context: The study and what its trials share.
-        index: Number of this worker, so that no two draw the same numbers.
-        deadline: Seconds since the epoch after which no trial is begun.
+    """Run trials until every arm has enough, or the time is over: after ``deadline``, in seconds since the epoch.
 
     Raises:
         StorageDownError: The storage stayed down for longer than the study's patience.
@@ -174,7 +169,7 @@ def _one_trial(context: WorkerContext, arm: Arm, part: optuna.Study, index: int)
     study = context.study
     order = [each.name for each in arms_of(study)].index(arm.name)
     begun = len(part.get_trials(deepcopy=False))
-    part.sampler, part.pruner = sampler_of(study, order, begun, worker_number(index)), pruner_of(study)
+    part.sampler, part.pruner = sampler_of(study, order, _drawn(part), worker_number(index)), pruner_of(study)
 
     ours: list[int] = []
 
@@ -201,6 +196,16 @@ def _one_trial(context: WorkerContext, arm: Arm, part: optuna.Study, index: int)
     for record in records(arm, part):
         if record.number >= begun and record.finished:
             messages.print(trial_line(study, record))
+
+
+def _drawn(part: optuna.Study) -> int:
+    """Trials of an arm that were drawn before the next one, each once, however often it was run or adopted.
+
+    One that is in line again may have numbers still to draw: those that it would have had.
+    """
+    found = part.get_trials(deepcopy=False)
+    own = [each for each in found if "failed_trial" not in each.system_attrs and ADOPTED not in each.user_attrs]
+    return len(own) - sum(each.state == TrialState.WAITING for each in found)
 
 
 def _optimise(part: optuna.Study, objective: Callable[[optuna.Trial], tuple[float, ...]]) -> None:

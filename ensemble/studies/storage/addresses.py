@@ -7,8 +7,8 @@ from pathlib import Path
 import sqlalchemy
 import sqlalchemy.exc
 
-from ensemble.runs.files import write_text
 from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.places import at_home
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.storage.folders import StudyFolder
@@ -16,18 +16,9 @@ from ensemble.studies.storage.folders import StudyFolder
 JOURNAL = "journal:"
 OPEN = frozenset(
     (
-        *(
-            "application_name",
-            "client_encoding",
-            "connect_timeout",
-            "host",
-            "hostaddr",
-            "keepalives",
-            "port",
-            "service",
-        ),
-        *("keepalives_count", "keepalives_idle", "keepalives_interval", "sslcert", "sslcrl", "sslkey"),
-        *("sslmode", "sslrootcert", "target_session_attrs", "user"),
+        *("application_name", "client_encoding", "connect_timeout", "host", "hostaddr", "keepalives"),
+        *("keepalives_count", "keepalives_idle", "keepalives_interval", "port", "service", "sslcert", "sslcrl"),
+        *("sslkey", "sslmode", "sslrootcert", "target_session_attrs", "user"),
     )
 )
 """Parameters behind the ``?`` of an address that hold no secret; all others are neither shown nor kept."""
@@ -36,11 +27,7 @@ EXPECTED = f"postgresql://USER@HOST/DATABASE, sqlite:///FILE or {JOURNAL}FILE"
 
 
 def storage_url(asked: str | None, folder: StudyFolder) -> str:
-    """The address of a study's storage: what was asked for, else what it was started with, else a SQLite file.
-
-    Args:
-        asked: ``--storage``.
-        folder: Of the study.
+    """The address of a study's storage: ``--storage``, else what it was started with, else a SQLite file.
 
     Raises:
         SettingsError: It is of a kind that is not known, or cannot be read.
@@ -51,15 +38,15 @@ def storage_url(asked: str | None, folder: StudyFolder) -> str:
         if asked.startswith(short):
             asked = f"postgresql+psycopg://{asked.removeprefix(short)}"
     if asked.startswith(JOURNAL):
-        return f"{JOURNAL}{at_home(Path(asked.removeprefix(JOURNAL))).absolute()}"
+        return f"{JOURNAL}{_file(asked.removeprefix(JOURNAL))}"
     kind = asked.partition("://")[0] if "://" in asked else ""
     if asked.startswith(("sqlite:///", "postgresql+")):
         url = _parsed(asked)
         _check_driver(url)
         if url.query and asked.startswith("sqlite:///"):
             raise SettingsError("--storage: sqlite:///FILE takes no parameters after the file's name; leave them out")
-        if url.database is not None and asked.startswith("sqlite:///"):
-            return url.set(database=str(at_home(Path(url.database)).absolute())).render_as_string(hide_password=False)
+        if asked.startswith("sqlite:///"):
+            return url.set(database=str(_file(url.database or ""))).render_as_string(hide_password=False)
         return asked
     found = f"found one of kind {kind!r}" if re.fullmatch(r"[a-z][a-z0-9+]{0,19}", kind) else "found something else"
     raise SettingsError(f"--storage: expected {EXPECTED}, {found}")
@@ -70,7 +57,7 @@ def keep_address(url: str, folder: StudyFolder) -> None:
     if url == _own_file(folder):
         folder.storage.unlink(missing_ok=True)
     else:
-        write_text(folder.storage, json.dumps({"address": _without_password(url)}) + "\n")
+        write_checked(folder.storage, (json.dumps({"address": _without_password(url)}) + "\n").encode())
 
 
 def has_password(url: str) -> bool:
@@ -88,6 +75,14 @@ def shown_url(url: str) -> str:
     parsed = _parsed(url)
     hidden = {key: value if key in OPEN else "***" for key, value in parsed.query.items()}
     return parsed.set(query=hidden).render_as_string(hide_password=True)
+
+
+def _file(name: str) -> Path:
+    """The file that an address names."""
+    file = at_home(Path(name)).absolute()
+    if not name or (file.exists() and not file.is_file()):
+        raise SettingsError(f"--storage: expected {EXPECTED}, found no name of a file behind the kind")
+    return file
 
 
 def _own_file(folder: StudyFolder) -> str:
@@ -134,8 +129,8 @@ def _kept_address(folder: StudyFolder) -> str | None:
     if not folder.storage.is_file():
         return None
     try:
-        return str(json.loads(folder.storage.read_text(encoding="utf-8"))["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return str(json.loads(read_bytes(folder.storage))["address"])
+    except (ValueError, KeyError, TypeError) as error:
         refuse_unreadable(folder.storage, error)
         raise SettingsError(
             f"{folder.storage}: expected the address of a storage, and it cannot be read ({error}). "

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import logging
 import os
 import time
 import warnings
@@ -36,7 +37,6 @@ CREATING_TOGETHER = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingEr
 
 ATTEMPTS = 5
 
-
 _FULL = ("disk is full", "disk I/O error", "readonly database", "unable to open database file")
 """What SQLite says of a file that it cannot write, whoever waits for it."""
 
@@ -55,11 +55,7 @@ class PatientStorage(RDBStorage):
 
 
 def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
-    """The storage at an address; made where it is a file that is not there.
-
-    Args:
-        url: As ``storage_url`` returns it.
-        settings: Signs of life and retries.
+    """The storage at an address of ``storage_url``; made where it is a file that is not there.
 
     Raises:
         StorageDownError: It does not answer.
@@ -67,13 +63,14 @@ def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
         ValueError: It is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it shows an end by a signal as its own error
     if url.startswith(JOURNAL):
         path = Path(url.removeprefix(JOURNAL))
         path.parent.mkdir(parents=True, exist_ok=True)
         mend_journal(path)
         return JournalStorage(JournalFileBackend(str(path)))
     connecting = _connecting(url)
-    if (database := _database_file(url)) is not None:
+    if (database := _file(url)) is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(ATTEMPTS):
         try:
@@ -100,8 +97,7 @@ def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
 
 def existing_storage(url: str, settings: StorageSettings) -> BaseStorage | None:
     """The storage at an address, as ``open_storage``; nothing is made, and ``None`` where there is none."""
-    file = Path(url.removeprefix(JOURNAL)) if url.startswith(JOURNAL) else _database_file(url)
-    if file is not None and not file.is_file():
+    if (file := _file(url)) is not None and not file.is_file():
         return None
     if not url.startswith(JOURNAL):
         engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=_connecting(url))
@@ -147,29 +143,11 @@ def retry(settings: StorageSettings) -> RunAgain:
         return RunAgain(max_retry=settings.max_retry)
 
 
-def answers(storage: BaseStorage) -> bool:
-    """Whether a storage is up."""
-    try:
-        storage.get_all_studies()
-    except DOWN:
-        return False
-    return True
-
-
-def patiently(
-    action: Callable[[], Answer], url: str, *, timeout: float, pause: float = 1.0, kept: str = "nothing is lost"
-) -> Answer:
-    """Do something with a storage; while it is down, wait and do it again.
-
-    Args:
-        action: May be done again.
-        url: Of the storage.
-        timeout: Seconds to wait.
-        pause: Seconds between two attempts.
-        kept: What is safe, for the message.
+def patiently(action: Callable[[], Answer], url: str, *, timeout: float, kept: str = "nothing is lost") -> Answer:
+    """Do something with a storage; while it is down, do it again every second, for ``timeout`` seconds.
 
     Raises:
-        StorageDownError: It stayed down.
+        StorageDownError: It stayed down; the message says what is ``kept``.
     """
     give_up = time.monotonic() + timeout
     told = False
@@ -183,22 +161,16 @@ def patiently(
             if not told:
                 messages.print(f"{shown_url(url)}: the storage does not answer; waiting up to {timeout:g} s")
                 told = True
-            time.sleep(pause)
+            time.sleep(1)
 
 
 def refuse_full(url: str, error: BaseException) -> None:
-    """Stop where the file of a storage cannot be written; return where something else is the matter.
-
-    Args:
-        url: Of the storage.
-        error: What Optuna raised.
+    """Stop where the file of a storage cannot be written; return where Optuna's error says something else.
 
     Raises:
         OSError: Names the file, the cause and what to do; to wait would mend nothing.
     """
-    file = Path(url.removeprefix(JOURNAL)) if url.startswith(JOURNAL) else _database_file(url)
-    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
-    told = _first_line(cause)
+    file, told = _file(url), _first_line(error)
     of_system = isinstance(error, OSError) and error.errno and error.strerror == os.strerror(error.errno)
     if file is not None and (of_system or any(words in told for words in _FULL)):
         reason = error.strerror if isinstance(error, OSError) else told
@@ -281,20 +253,18 @@ def _refused(error: Exception) -> bool:
 
 
 def _connecting(url: str) -> dict[str, int]:
-    """How long a connection may take, in seconds.
-
-    Raises:
-        SettingsError: What it needs is not installed.
-    """
-    if _database_file(url) is not None:
+    """How long a connection may take, in seconds; refused where the driver is not installed."""
+    if _file(url) is not None:
         return {"timeout": 60}
     if importlib.util.find_spec("psycopg") is None:
         raise SettingsError("--storage: psycopg is not installed; run: pip install 'stackdepth[postgresql]'")
     return {"connect_timeout": 5}
 
 
-def _database_file(url: str) -> Path | None:
-    """The file of a SQLite database; ``None`` for a server."""
+def _file(url: str) -> Path | None:
+    """The journal, or the file of a SQLite database; ``None`` for a server."""
+    if url.startswith(JOURNAL):
+        return Path(url.removeprefix(JOURNAL))
     parsed = sqlalchemy.engine.make_url(url)
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
@@ -307,12 +277,13 @@ def _no_storage(url: str, error: Exception) -> ValueError:
 
 
 def _down(url: str, error: Exception, more: str = ". Start it, or name another one with --storage") -> StorageDownError:
-    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
-    if "password" in _first_line(cause):
+    if "password" in _first_line(error):
         more = ". Give the password with --storage postgresql://USER:PASSWORD@HOST/DATABASE, or in PGPASSWORD"
-    return StorageDownError(f"{shown_url(url)}: the storage does not answer ({_first_line(cause)}){more}")
+    return StorageDownError(f"{shown_url(url)}: the storage does not answer ({_first_line(error)}){more}")
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__:
+        error = error.__cause__
     text = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
     return text[0][:160]

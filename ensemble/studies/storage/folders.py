@@ -1,22 +1,22 @@
 """The name of every file of a study; the rest of the room asks here."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ensemble.runs.paths import Outputs, Run
+from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.seals import read_bytes
 from ensemble.settings.trees import SettingsError, nearest
 from ensemble.studies.design.study_file import StudySettings
 
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Everything that a study writes.
+    """Everything that a study writes."""
 
-    Attributes:
-        folder: ``cache/studies/<name>``.
-    """
-
-    folder: Path
+    folder: Path  # ``cache/studies/<name>``
 
     @property
     def settings(self) -> Path:
@@ -57,6 +57,13 @@ def outcome_file(run: Run) -> Path:
     return run.folder / "outcome.json"
 
 
+def read_outcome(run: Run) -> dict[str, Any] | None:
+    """What an earlier attempt at the same trial has found and could not tell."""
+    if not outcome_file(run).is_file():
+        return None
+    return json.loads(read_bytes(outcome_file(run)))
+
+
 def scores_file(run: Run) -> Path:
     """Scores of every validation frame where a run was best (JSON)."""
     return run.folder / "validation.json"
@@ -83,8 +90,10 @@ def started_study(outputs: Outputs, name: str) -> StudySettings:
         raise SettingsError(f"{outputs.root / 'studies'}: there is no study {name!r}; {nearest(name, known)}")
     file = study_folder(outputs, name).settings
     try:
-        return StudySettings.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return StudySettings.model_validate_json(read_bytes(file))
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, ValueError):
+            refuse_unreadable(file, error)
         raise SettingsError(
             f"{file}: expected a study, and it cannot be read ({str(error).splitlines()[0]}). It is written again by "
             "python -m ensemble.study run FILE, and no trial is lost"

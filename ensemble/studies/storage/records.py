@@ -2,20 +2,26 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.metrics.formulas import METRICS
+from ensemble.runs.claims import differing_keys
+from ensemble.runs.refusals import DamagedError
+from ensemble.runs.verify import Complaint
 from ensemble.settings.trees import SettingsError, read_yaml
 from ensemble.studies.design.arms import Arm, arms_of
-from ensemble.studies.design.study_file import COSTS, StudySettings, study_tree
+from ensemble.studies.design.study_file import COSTS, StudySettings
 from ensemble.studies.storage.addresses import EXPECTED, shown_url
 from ensemble.studies.storage.connection import existing_storage
+from ensemble.studies.storage.folders import StudyFolder, outcome_file, read_outcome
 
 OVER_QUOTA, REASON, SPENT, SECONDS, FOLDER = "surplus", "reason", "spent", "seconds", "folder"
 """Names of what trials tell beside their values."""
@@ -31,35 +37,20 @@ State = Literal["waiting", "running", "complete", "pruned", "failed", "lost"]
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial.
-
-    Attributes:
-        arm: Name of its arm.
-        number: Within the arm.
-        state: ``failed`` has a reason of its own; ``lost`` was killed from outside and does not count.
-        values: Of the objectives, where it is complete.
-        numbers: Tuned setting -> value.
-        reason: Why it was pruned or failed.
-        spent: Of the budget.
-        seconds: Wall time.
-        feasible: Whether it keeps to all constraints.
-        folder: Of its run, relative to the trials of its arm.
-        ended: Seconds since the epoch.
-        frozen: As Optuna keeps it.
-    """
+    """One trial."""
 
     arm: str
-    number: int
-    state: State
-    values: tuple[float, ...]
-    numbers: Mapping[str, Any]
-    reason: str
-    spent: float
-    seconds: float
-    feasible: bool
-    folder: str
-    ended: float | None
-    frozen: FrozenTrial = field(repr=False)
+    number: int  # within the arm
+    state: State  # ``failed`` has a reason of its own; ``lost`` was killed from outside and does not count
+    values: tuple[float, ...]  # of the objectives, where it is complete
+    numbers: Mapping[str, Any]  # tuned setting -> value
+    reason: str  # why it was pruned or failed
+    spent: float  # of the budget
+    seconds: float  # wall time
+    feasible: bool  # whether it keeps to all constraints
+    folder: str  # of its run, relative to the trials of its arm
+    ended: float | None  # seconds since the epoch
+    frozen: FrozenTrial = field(repr=False)  # as Optuna keeps it
 
     @property
     def finished(self) -> bool:
@@ -95,7 +86,7 @@ def open_part(study: StudySettings, arm: Arm, storage: BaseStorage) -> optuna.St
     if part.user_attrs.get(DEFINITION) == asked:
         return part
     if DEFINITION in part.user_attrs and part.get_trials(deepcopy=False):
-        differing = _differing(part.user_attrs[DEFINITION], asked)
+        differing = differing_keys(part.user_attrs[DEFINITION], asked)
         raise SettingsError(
             f"{study.name}: the study file was changed after trials exist ({'; '.join(differing)}). "
             "Change it back, or give the study another name"
@@ -108,7 +99,7 @@ def open_part(study: StudySettings, arm: Arm, storage: BaseStorage) -> optuna.St
 
 def defined(study: StudySettings) -> dict[str, Any]:
     """What must not change while a study has trials; of the experiment file that is its content, not its place."""
-    tree = {key: value for key, value in study_tree(study).items() if key not in MAY_CHANGE}
+    tree = {key: value for key, value in study.model_dump(mode="json").items() if key not in MAY_CHANGE}
     if study.config is not None:
         content = json.dumps(read_yaml(study.config), sort_keys=True, default=str)
         tree["config"] = hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -116,21 +107,32 @@ def defined(study: StudySettings) -> dict[str, Any]:
 
 
 def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:
-    """Every trial of every arm that has been begun."""
-    known = set(optuna.get_all_study_names(storage))
-    found: list[Trial] = []
-    for arm in arms_of(study):
-        if part_name(study, arm) in known:
-            part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
-            found += records(arm, part)
+    """Every trial of every arm that has been begun.
+
+    Raises:
+        ValueError: What the storage holds is no trials.
+    """
+    arms, found = arms_of(study), []
+    try:
+        known = set(optuna.get_all_study_names(storage))
+        for arm in arms:
+            if part_name(study, arm) in known:
+                part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
+                found += records(arm, part)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        where = shown_url(storage.url) if isinstance(storage, RDBStorage) else study.name
+        raise ValueError(
+            f"{where}: the trials are damaged ({type(error).__name__}: {error}); bring them back from a copy"
+        ) from error
     return found
 
 
-def begun_trials(study: StudySettings, url: str) -> list[Trial]:
+def begun_trials(study: StudySettings, url: str, folder: StudyFolder) -> list[Trial]:
     """The trials at an address for those who only look at them: nothing is made there.
 
     Raises:
         SettingsError: The study has no trial there.
+        ValueError: A trial is not told there as its outcome in the folder of the study has it.
         StorageDownError: The storage does not answer.
     """
     storage = existing_storage(url, study.storage)
@@ -140,7 +142,43 @@ def begun_trials(study: StudySettings, url: str) -> list[Trial]:
             f"{shown_url(url)}: {study.name} has no trial there. Name the storage that its trials were run with "
             f"(--storage {EXPECTED}), or run them: python -m ensemble.study run FILE"
         )
+    for complaint in filter(None, (differing(trial, folder) for trial in found)):
+        raise ValueError(complaint.told)
     return found
+
+
+def differing(trial: Trial, folder: StudyFolder) -> Complaint | None:
+    """What is wrong with a trial that is not told in the storage as its outcome has it, which is written first.
+
+    Raises:
+        DamagedError: The outcome itself is not as it was written.
+    """
+    run = folder.trial(trial.arm, trial.folder)
+    found = read_outcome(run) if trial.state in ("complete", "pruned") else None
+    if found is None:
+        return None
+    told = {
+        "state": trial.state,
+        "values": [*trial.values],
+        "params": {**trial.numbers},
+        "attributes": {key: trial.frozen.user_attrs.get(key) for key in found["attributes"]},
+        "constraints": {key: trial.frozen.constraints.get(key) for key in found["constraints"]},
+    }
+    wrong = [key for key, value in told.items() if found.get(key, value) != value]
+    if not wrong or ("attributes" in wrong and found.get("number") != trial.number):
+        return None  # a trial that was run again on another machine has told what is found there
+    at = ", ".join(f"{key}: {told[key]} found, {found[key]} expected by {outcome_file(run)}" for key in wrong)
+    path = folder.database if folder.database.is_file() else folder.folder
+    error = DamagedError(path, f"trial {trial.number} of {trial.arm}: {at}")
+    mend = _values_back(folder.database, trial, found["values"]) if wrong == ["values"] and path.is_file() else ""
+    return Complaint(path, str(error), mend=mend or f"# bring the trials of {folder.folder} back from a copy")
+
+
+def _values_back(database: Path, trial: Trial, values: Sequence[float]) -> str:
+    rows = [(value, trial.frozen._trial_id, objective) for objective, value in enumerate(values)]
+    change = "UPDATE trial_values SET value = ? WHERE trial_id = ? AND objective = ?"
+    code = f"import sqlite3; c = sqlite3.connect({str(database)!r}); c.executemany({change!r}, {rows!r}); c.commit()"
+    return shlex.join(["python", "-c", code])
 
 
 def records(arm: Arm, part: optuna.Study) -> list[Trial]:
@@ -180,14 +218,3 @@ def _record(arm: str, trial: FrozenTrial) -> Trial:
         ended=None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
         frozen=trial,
     )
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Sequence[str]:
-    found: list[str] = []
-    for key in sorted({*before, *now}):
-        left, right = before.get(key), now.get(key)
-        if isinstance(left, dict) and isinstance(right, dict):
-            found += _differing(left, right, f"{prefix}{key}.")
-        elif left != right:
-            found.append(f"{prefix}{key}: {left!r} against {right!r}")
-    return found

@@ -17,12 +17,7 @@ from ensemble.runs.files import write_text
 class JsonLinesLogger(Logger):
     """Appends one JSON object a line: the step and everything that was measured there.
 
-    Args:
-        path: The log. Lines of steps after ``resumed_step`` are dropped, because the run repeats them.
-        resumed_step: Step that the run goes on from.
-
-    Raises:
-        ValueError: A line of the log that is there is not JSON.
+    Lines of steps after ``resumed_step`` are dropped, because the run repeats them; one that is no JSON is refused.
     """
 
     def __init__(self, path: Path, resumed_step: int = 0) -> None:

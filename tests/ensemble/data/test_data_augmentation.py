@@ -146,10 +146,10 @@ def test_crops_stay_inside_the_region_and_reach_its_borders():
 
 
 def test_probabilities_are_met():
-    sample = sample_of((8, 10))
+    sample = sample_of((32, 40))
     floats = unit_image(sample["image"])
     generator = np.random.default_rng(0)
-    wanted = DataSettings(size=(8, 10), augmentation=AugmentationSettings(flip=0.3, photometric=0.6, rotation=0.0))
+    wanted = DataSettings(size=(32, 40), augmentation=AugmentationSettings(flip=0.3, photometric=0.6, rotation=0.0))
     samples = [augment(sample, wanted, generator) for _ in range(1000)]
     flipped = np.mean([torch.equal(moved["depth"], sample["depth"].flip(-1)) for moved in samples])
     still = np.mean(
@@ -161,8 +161,8 @@ def test_probabilities_are_met():
 
 def test_tinting_changes_the_image_only_and_within_its_ranges():
     changes = AugmentationSettings(flip=0.0, photometric=1.0, rotation=0.0, contrast=(1.0, 1.0))
-    wanted = DataSettings(size=(8, 10), augmentation=changes)
-    sample = sample_of((8, 10)) | {"image": torch.full((3, 8, 10), 128, dtype=torch.uint8)}
+    wanted = DataSettings(size=(32, 40), augmentation=changes)
+    sample = sample_of((32, 40)) | {"image": torch.full((3, 32, 40), 128, dtype=torch.uint8)}
     factors = []
     for seed in range(200):
         tinted = augment(sample, wanted, np.random.default_rng(seed))

@@ -227,9 +227,10 @@ def test_rooms_are_written_and_readable(tmp_path: Path):
     assert "8 frames of 3 training and 1 test scenes" in result.stdout
     assert len(open_nyu(out).frames) == 8
     assert ask(out)[0] == 0
-    again = typed(*command)
+    assert runner.invoke(app, command).stdout == result.stdout  # it was stopped when all was there
+    again = typed(*command, "--seed", "1")
     assert again.returncode == 1
-    assert "already has official_splits" in again.stderr
+    assert "already has official_splits of other rooms" in again.stderr
     assert "Traceback" not in again.stderr
 
 

@@ -26,6 +26,7 @@ from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.refusals import UnreadableError
 from ensemble.settings.schema import RoomsSettings
 
+PIXELS = np.random.default_rng(0).integers(300, 9000, (24, 32)).astype(np.uint16)
 SMALL = RoomsSettings(scenes=2, test_scenes=1, frames=1)
 
 
@@ -107,7 +108,7 @@ def test_leftovers_beside_the_folds_go_with_the_next_training(tmp_path: Path):
     for _ in range(2):  # where there are none yet, and where there are
         (tmp_path / ".folds.json.999999999-00ff00ff.partial").write_text("{")
         assert folds_of_experiment(tmp_path / "folds.json", frames, 2).count == 2
-        assert [path.name for path in tmp_path.iterdir()] == ["folds.json"]
+        assert {path.name for path in tmp_path.iterdir()} == {"folds.json", "folds.json.sha256"}
 
 
 def jpeg(**options: object) -> bytes:
@@ -164,3 +165,21 @@ def test_no_image_a_huge_one_and_a_damaged_one_are_told_apart(tmp_path: Path, mo
     refuse(monkeypatch, Path, "read_bytes", errno.ESTALE)
     with pytest.raises(UnreadableError, match="huge: cannot be read"):
         images.read_rgb(tmp_path / "huge")
+
+
+@pytest.mark.parametrize("kind", ["rgb", "depth", "depth, no filter"])
+def test_a_flipped_bit_of_a_png_is_named_or_changes_nothing(kind: str, tmp_path: Path):
+    path = tmp_path / "00001.png"
+    pixels = PIXELS if kind != "rgb" else np.stack([PIXELS % 251] * 3, axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(path, compress_level=0 if "no filter" in kind else 6)
+    read = images.read_rgb if kind == "rgb" else images.read_depth_mm
+    whole = path.read_bytes()
+    places = np.random.default_rng(1).choice(8 * len(whole), 300, replace=False)
+    for place in (*places, *range(8 * (len(whole) - 12), 8 * len(whole))):
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << int(place) % 8
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"00001\.png: "):
+            read(path)
+    path.write_bytes(whole + b"of a phone")
+    assert np.array_equal(read(path), pixels)

@@ -230,9 +230,9 @@ def test_rooms_that_were_cut_short_are_written_again(tmp_path: Path):
 
 
 def test_rooms_need_no_root():
-    source = open_source(DataSettings(size=(24, 32), rooms=SMALL))
+    source = open_source(DataSettings(size=(32, 48), rooms=SMALL))
     assert source.name == "rooms"
-    assert source.read(source.frames[0]).depth.shape == (24, 32)
+    assert source.read(source.frames[0]).depth.shape == (32, 48)
 
 
 @pytest.mark.parametrize("builder", sorted({*ALONG_WALLS, *FREE_STANDING, *ON_WALLS, carpet}, key=lambda b: b.__name__))

@@ -15,7 +15,6 @@ from ensemble.predictions.store import (
     PredictionWriter,
     StaleCacheError,
 )
-from ensemble.predictions.store.reader import damaged_shards
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.locks import LockedError
 
@@ -32,7 +31,7 @@ def test_rows_come_back_within_half_a_quantum(tmp_path: Path) -> None:
         error = np.abs(depth.astype(np.float64) - samples.depth_of("bts", frame_id))
         assert error.max() <= QUANTUM / 2 + 1e-6
         assert error.max() > QUANTUM / 8
-    assert damaged_shards(tmp_path) == []
+    assert samples.damaged_shards(tmp_path) == []
 
 
 def test_ends_of_the_range_are_exact_and_one_quantum_beyond_is_the_end(tmp_path: Path) -> None:
@@ -85,7 +84,7 @@ def test_writing_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert store.missing() == frames[11:]
     assert samples.fill(tmp_path, 20) == frames[11:]
     assert samples.fill(tmp_path, 20) == []
-    assert damaged_shards(tmp_path) == []
+    assert samples.damaged_shards(tmp_path) == []
 
 
 def test_an_error_in_the_block_keeps_full_shards_only(tmp_path: Path) -> None:
@@ -222,7 +221,7 @@ def test_rebuild_redoes_only_that_learner(tmp_path: Path) -> None:
             store.append(frame_id, samples.depth_of("new", frame_id))
     rebuilt = PredictionReader(tmp_path / "bts", changed, samples.frame_ids(20), **arguments)
     assert len(samples.read_all(rebuilt)) == 20
-    assert damaged_shards(tmp_path / "bts") == []
+    assert samples.damaged_shards(tmp_path / "bts") == []
     assert samples.contents(tmp_path / "adabins") == before
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "adabins").iterdir())] == times
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ensemble.predictions.store import CacheError, DamagedCacheError, damaged_shards
+from ensemble.predictions.store import CacheError, DamagedCacheError
 
 FRAMES = 24
 
@@ -39,7 +39,7 @@ def check_flips(directory: Path, *, flips: int, seed: int) -> None:
         content = bytearray(whole[path.name])
         content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
         path.write_bytes(content)
-        detected += damaged_shards(directory) == [path]
+        detected += samples.damaged_shards(directory) == [path]
         with pytest.raises(DamagedCacheError, match=f"rm '{re.escape(str(path))}'"):
             samples.fill(directory, FRAMES)
         found = read_or_complaint(directory)
@@ -65,7 +65,7 @@ def test_truncated_shards_are_refused(tmp_path: Path, cut: int) -> None:
     truth = read_all(tmp_path)
     content = shard(tmp_path).read_bytes()
     shard(tmp_path).write_bytes(content[: len(content) * cut // 20])
-    assert damaged_shards(tmp_path) == [shard(tmp_path)]
+    assert samples.damaged_shards(tmp_path) == [shard(tmp_path)]
     with pytest.raises(DamagedCacheError, match=r"shard-00001\.h5: not a shard as it was written"):
         samples.fill(tmp_path, FRAMES)
     with pytest.raises(DamagedCacheError, match=r"shard-00001\.h5: not a shard as it was written"):
@@ -75,12 +75,12 @@ def test_truncated_shards_are_refused(tmp_path: Path, cut: int) -> None:
 
 def test_verify_names_every_damaged_shard(tmp_path: Path) -> None:
     samples.fill(tmp_path, FRAMES)
-    assert damaged_shards(tmp_path) == []
+    assert samples.damaged_shards(tmp_path) == []
     for number in (0, 2):
         content = bytearray(shard(tmp_path, number).read_bytes())
         content[-1] ^= 1
         shard(tmp_path, number).write_bytes(content)
-    assert damaged_shards(tmp_path) == [shard(tmp_path, 0), shard(tmp_path, 2)]
+    assert samples.damaged_shards(tmp_path) == [shard(tmp_path, 0), shard(tmp_path, 2)]
 
 
 def test_rows_in_each_others_place_are_found(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_shard_that_is_a_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedCacheError, match=r"shard-00001\.h5"):
         samples.fill(store, FRAMES)
     assert opened == []
-    assert damaged_shards(store) == [shard(store)]
+    assert samples.damaged_shards(store) == [shard(store)]
 
 
 def test_a_reader_that_met_damage_reads_the_mended_shard(tmp_path: Path) -> None:

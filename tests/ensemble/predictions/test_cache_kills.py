@@ -9,8 +9,6 @@ from pathlib import Path
 import cache_samples as samples
 import pytest
 
-from ensemble.predictions.store import damaged_shards
-
 FRAMES = 400
 SHARD_FRAMES = 16
 
@@ -69,7 +67,7 @@ def check_kills(root: Path, *, kills: int, seed: int) -> None:
     for learner in samples.LEARNERS:
         samples.fill(root / "undisturbed" / learner, FRAMES, learner=learner, shard_frames=SHARD_FRAMES)
         assert samples.contents(root / learner) == samples.contents(root / "undisturbed" / learner)
-        assert damaged_shards(root / learner) == []
+        assert samples.damaged_shards(root / learner) == []
 
 
 def test_twenty_kills_lose_no_acknowledged_row(tmp_path: Path) -> None:
@@ -101,7 +99,7 @@ def check_races(root: Path, *, races: int) -> None:
         winner.communicate(timeout=30)
         assert winner.returncode == 0
         assert samples.stored(directory) == samples.frame_ids(4)
-        assert damaged_shards(directory) == []
+        assert samples.damaged_shards(directory) == []
 
 
 def test_of_two_writers_exactly_one_works(tmp_path: Path) -> None:
@@ -152,5 +150,5 @@ def test_a_full_disk_loses_nothing_and_goes_on(tmp_path: Path, monkeypatch: pyte
         assert samples.stored(tmp_path) == samples.frame_ids(8)
         monkeypatch.undo()
     assert samples.stored(tmp_path) == samples.frame_ids(16)
-    assert damaged_shards(tmp_path) == []
+    assert samples.damaged_shards(tmp_path) == []
     assert os.access(tmp_path / "shard-00001.h5", os.R_OK)

@@ -173,7 +173,7 @@ def virtual_dataset(folder: Path, first: Path) -> None:
         (changed(with_pixel(0)), "(frame {id}): 1 of 3072 pixels are 0 or negative"),
         (changed(with_pixel(-1)), "(frame {id}): 1 of 3072 pixels are 0 or negative"),
         (changed(with_pixel(11)), "frame {id} reaches 11 m, expected at most data.max_depth, 10 m"),
-        (changed(lambda metres: metres[None]), "expected a depth map of height x width"),
+        (changed(lambda metres: np.stack([metres] * 2)), "expected a depth map of height x width"),
         (changed(lambda metres: metres[:, 4:]), "48x60 pixels have another shape than the frames (48x64)"),
         (changed(lambda metres: metres.astype(np.uint8)), "expected depth of 16 bits or more, found uint8"),
         (changed(lambda metres: metres > 1), "expected real numbers (metres) or whole ones (millimetres), found bool"),
@@ -467,3 +467,53 @@ def test_names_that_mean_something_else_are_refused(job: Job, foreign: Foreign):
         assert foreign.take(job.cache, foreign.train, "oof", *words).status == 2
     assert foreign.take(job.cache, foreign.train / "none", "oof").status == 2
     assert foreign.take(job.cache, foreign.train, "training").status == 2
+
+
+def of_pixels(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path, Maps], Path]:
+    return lambda folder, maps: save_npy(folder, {name: change(metres) for name, metres in maps.items()})
+
+
+def with_holes(metres: np.ndarray) -> np.ndarray:
+    holed = metres / 40
+    holed[:4] = 0
+    return holed
+
+
+WRONG_GUESSES = {
+    "of TUM": (of_pixels(lambda metres: np.rint(metres * 5000).astype(np.uint16)), (), "5000 per metre: --unit tum"),
+    "of KITTI": (of_pixels(lambda metres: np.rint(metres * 256).astype(np.uint16)), (), "256 per metre: --unit kitti"),
+    "upside down": (of_pixels(lambda metres: metres[::-1]), (), "the maps lie upside down"),
+    "mirrored": (of_pixels(lambda metres: metres[:, ::-1]), (), "the maps lie mirrored left to right"),
+    "turned": (of_pixels(lambda metres: metres[::-1, ::-1] / 40), ("--align-on", "fit"), "turned by half a circle"),
+    "normalised one by one": (
+        of_pixels(lambda metres: (metres - metres.min() + 0.01) / np.ptp(metres)),
+        ("--align-on", "fit"),
+        "every map has a scale of its own",
+    ),
+    "with holes": (of_pixels(with_holes), ("--align-on", "fit"), "256 of 3072 pixels are 0 or negative"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_GUESSES)
+def test_a_wrong_guess_is_named_and_not_obeyed(foreign: Foreign, tmp_path: Path, case: str):
+    save, words, expected = WRONG_GUESSES[case]
+    smooth = noisy_maps(source_of(foreign.config), "train", noise=0.01, seed=3)
+    answer = foreign.take(tmp_path / "cache", save(tmp_path / "maps", smooth), "oof", *words)
+    assert answer.status == 1
+    assert expected in answer.err
+    assert not [*(tmp_path / "cache").rglob("*.h5")]
+
+
+def test_the_unit_that_was_advised_is_right(foreign: Foreign, tmp_path: Path):
+    maps = of_pixels(lambda metres: np.rint(metres * 5000).astype(np.uint16))(tmp_path / "maps", foreign.maps["train"])
+    cache = tmp_path / "cache"
+    done(*foreign.take(cache, maps, "oof").advised)
+    for name, depth in rows_of(cache, "oof").items():
+        np.testing.assert_allclose(depth, foreign.maps["train"][name], atol=2e-3)
+    answer = foreign.take(cache, maps, "validation", "--divisor", 5000)
+    assert "--unit: tum against 5000" in answer.err
+    assert foreign.take(cache, maps, "validation", "--unit", "tum").status == 0
+    answer = foreign.take(cache, maps, "validation", "--unit", "tum", "--divisor", 5000)
+    assert (answer.status, "give one of them" in answer.err) == (2, True)
+    answer = foreign.take(cache, maps, "validation", "--unit", "tumm")
+    assert (answer.status, "did you mean 'tum'" in answer.err) == (2, True)

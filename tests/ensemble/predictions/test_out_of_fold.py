@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from command_lines import LEARNER_NAMES, Job, call, contents, done
+from command_lines import LEARNER_NAMES, Job, call, contents, done, without_seals
 
 from ensemble.data import open_source
 from ensemble.data.division import Experiment, division_of, open_experiment
@@ -82,6 +82,7 @@ def depth_by_hand(model: TrainedLearner, source: FrameSource, frames: Sequence[F
 
 def swap_folds(path: Path) -> None:
     folds = read_folds(path)
+    without_seals(path.parent)
     path.write_text(Folds(2, {scene: 1 - fold for scene, fold in folds.fold_of.items()}).text, encoding="utf-8")
 
 
@@ -392,6 +393,7 @@ def test_a_full_fit_does_not_pass_for_the_model_of_a_fold(job: Job, tmp_path: Pa
         assert answer.status == 1
         assert "expected the settings of fold-0, found those of a full fit" in answer.err
     settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+    without_seals(run)
     (run / "settings.json").write_text(json.dumps({**settings, "fold": 0}), encoding="utf-8")
     for words in (("base", "cache", "bts", "--role", "oof"), ("meta", "fit", "--inputs", "d", "--name", "other")):
         answer = call(*words, *given)

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble.report.drawing.colours import INVALID, depth_limits, depth_scale, weight_spread
-from ensemble.report.drawing.picture_grid import relative_error
-from ensemble.report.drawing.pictures import (
-    GridRow,
+from ensemble.evaluation.results.gallery import GridRow
+from ensemble.report.drawing.colours import (
+    INVALID,
     depth_colours,
-    draw_prediction,
+    depth_limits,
+    depth_scale,
     error_colours,
-    learning_rate_curve,
-    picture_grid,
-    save_depth_png,
     weight_colours,
+    weight_spread,
 )
+from ensemble.report.drawing.picture_grid import picture_grid, relative_error
+from ensemble.report.drawing.pictures import draw_prediction, learning_rate_curve, save_depth_png
 
 LEARNERS = ("adabins", "bts", "ldrn")
 

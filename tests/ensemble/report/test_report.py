@@ -23,6 +23,7 @@ from ensemble.evaluation.results.scores import (
 from ensemble.metrics.formulas import TABLE_METRICS
 from ensemble.metrics.study import STUDIED
 from ensemble.report.tables.scores import score_document, score_table
+from ensemble.runs.seals import checksum_file
 from ensemble.tables.terminal import TerminalTable
 
 BTS = (0.6669, 0.9078, 0.9747, 0.2191, 0.1967, 0.6753, 0.2452, 0.086, 24.1)
@@ -64,7 +65,7 @@ def test_scores_round_trip(tmp_path):
     scores = evaluation(protocol={"crop": "none", "range": [0.001, 10.0], "flip_averaging": False, "split": None})
     write_scores(scores, tmp_path / "scores.json")
     assert read_scores(tmp_path / "scores.json") == scores
-    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "scores.json.sha256"}
 
 
 def test_json_for_the_command_line_has_every_metric():
@@ -133,6 +134,7 @@ def test_per_image_round_trip_keeps_every_bit_and_the_missing(tmp_path):
 def test_per_image_file_with_other_content_is_refused(tmp_path):
     path = tmp_path / "per_image.csv"
     write_per_image([], path)
+    checksum_file(path).unlink()
     header = path.read_text()
     for line, message in [("a,b\n", "found 2 cells"), ("a,b,c,0" + ",1" * 8 + ",x\n", "expected a number"),
                           ("a,b,c,0" + ",1" * 8 + ",\n", "expected a number"),

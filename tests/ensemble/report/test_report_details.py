@@ -15,6 +15,7 @@ from ensemble.evaluation.results.scores import METRIC_NAMES, SCHEMA, ImageScore,
 from ensemble.evaluation.stack_statistics import UncertaintyStatistics, WeightStatistics
 from ensemble.metrics.uncertainty import ReliabilityBin, sparsification
 from ensemble.report.tables.scores import score_document, score_table
+from ensemble.runs.seals import checksum_file
 from ensemble.tables.terminal import TerminalTable
 
 
@@ -144,6 +145,7 @@ def test_details_round_trip_and_refusals(tmp_path):
     written = Details(SCHEMA, {"meta-d": details(0), "meta-rgb": replace(details(1), uncertainty=None)})
     write_details(written, path)
     assert read_details(path) == written
+    checksum_file(path).unlink()
     tree = json.loads(path.read_text())
     damages = [
         (lambda t: t.update(schema=SCHEMA - 1), "schema 1 found, 2 expected"),
@@ -179,6 +181,7 @@ def test_galleries_round_trip_and_refusals(tmp_path):
     with pytest.raises(ValueError, match="3 depths and 3 weights for the learners AdaBins"):
         write_galleries([replace(first, learners=("AdaBins",))], path)
     content = path.read_bytes()
+    checksum_file(path).unlink()
     for damaged in (content[: len(content) // 2], b"no archive", b""):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"gallery\.npz: .*Evaluate again"):

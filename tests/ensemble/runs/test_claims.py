@@ -1,4 +1,4 @@
-"""What training may see, what a run remembers, and caching that is interrupted."""
+"""What training may see, what a run remembers and when it is claimed, and caching that is interrupted."""
 
 from pathlib import Path
 from unittest import mock
@@ -215,3 +215,21 @@ def test_a_run_that_is_being_trained_is_left_alone(job: Job, tmp_path: Path):
                 name: data for name, data in before.items() if name != "writer.lock"
             }
     done(*again)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        ("encoder.name=no_such_net", "timm has no such model"),
+        ("encoder.weights=no/such.pth", "no such file of encoder weights"),
+        ("training.batch_size=500", "training.batch_size is 500, but there are 6 training frames"),
+        ("training.precision=16-mixed", "training.precision is 16-mixed, which needs a GPU"),
+    ],
+)
+def test_what_cannot_be_trained_claims_no_run(mistake: str, told: str, tiny: Path, tmp_path: Path):
+    words = ("base", "train", "bts", "--config", tiny, "--cache-dir", tmp_path)
+    answer = call(*words, "--set", mistake)
+    assert (answer.status, told in answer.err) == (2, True), answer.err
+    assert not list(tmp_path.rglob("settings.json"))
+    assert "encoder" not in mistake or not list(tmp_path.rglob("*.json")), "not even how scenes are divided"
+    done(*words)

@@ -125,7 +125,8 @@ def test_records_that_the_system_does_not_hand_out_are_not_to_be_removed(
     def refused(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_text", refused)
+    for name in ("read_text", "read_bytes"):
+        monkeypatch.setattr(Path, name, refused)
     for act in (
         lambda: storage_url(None, folder),
         lambda: read_folds(tmp_path / "folds.json"),

@@ -95,12 +95,18 @@ def test_inputs_are_chosen_by_their_option():
 
 def test_sizes_of_options_have_the_same_limit():
     answer = call("base", "profile", "bts", "--size", "31x64")
-    assert (answer.status, answer.err) == (2, "error: --size '31x64': expected sides of at least 32 pixels\n")
+    assert (answer.status, answer.err) == (
+        2,
+        "error: --size '31x64': expected sides of at least 32 and at most 16384 pixels\n",
+    )
 
 
-def test_json_of_a_command_is_plain_where_colour_is_forced(tmp_path: Path):
+def test_json_of_a_command_is_plain_where_colour_is_forced(tiny: Path, tmp_path: Path):
     environment = {**os.environ, "FORCE_COLOR": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-m", "ensemble.study", "list", "--json", "--cache-dir", str(tmp_path)]
-    assert json.loads(subprocess.run(command, capture_output=True, check=True, env=environment).stdout) == []
+    training = ("base", "lr-range", "bts", "--config", str(tiny), "--steps", "10")  # it shows a bar as well
+    for tool, *words in (("study", "list"), training):
+        command = [sys.executable, "-m", f"ensemble.{tool}", *words, "--json", "--cache-dir", str(tmp_path)]
+        ended = subprocess.run(command, capture_output=True, check=True, env=environment)
+        assert "\x1b" not in str(json.loads(ended.stdout))
     package = Path(options.__file__).parent
     assert not [path for path in package.rglob("*.py") if "results.print_json" in path.read_text("utf-8")]

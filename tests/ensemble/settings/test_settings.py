@@ -66,6 +66,25 @@ MISTAKES = {
     "learners": (("meta", "fit", "--inputs", "d", "--learners", "bts,ldnr"), ["'ldnr'", "did you mean 'ldrn'"]),
     "one learner": (("meta", "fit", "--inputs", "d", "--learners", "bts"), ["learners", "at least 2"]),
     "run": (("meta", "evaluate", "meta-q"), ["'meta-q'", "no run", "none"]),
+    "more processes than any machine has": ((*TRAIN, "--set", "data.workers=100000"), ["data.workers", "256"]),
+    "more rooms than anybody waits for": (
+        (*TRAIN, "--set", "data.rooms.scenes=999999999"),
+        ["data.rooms: scenes, test_scenes, frames", "1000000 frames", "6000000054"],
+    ),
+    "the same of a command": (("data", "rooms", "out", "--scenes", 999999, "--frames", 9), ["at most 1000000 frames"]),
+    "a rate beyond all": ((*TRAIN, "--set", "training.lr=1e300"), ["training.lr", "1000000000"]),
+    "a width beyond all": ((*TRAIN, "--set", "network.embedding=99999999999"), ["network.embedding", "1000000"]),
+    "a side beyond all": ((*TRAIN, "--set", "data.size=[320000, 64]"), ["data.size.0", "16384"]),
+    "digits of a size": (("base", "profile", "--size", "9" * 5000 + "x1"), ["--size", "480x640"]),
+    "digits of a seed": ((*TRAIN, "--seeds", "1" * 5000), ["--seeds", "0,1,2"]),
+    "digits of a budget": (("meta", "fit", "--inputs", "d", "--budget", "9" * 30 + "steps"), ["--budget"]),
+    "a name too long": (("meta", "fit", "--inputs", "d", "--name", "a" * 300), ["--name"]),
+    "cache is a file": (("base", "verify", "--cache-dir", "/dev/null"), ["--cache-dir /dev/null", "expected a folder"]),
+    "storage is a folder": (("study", "run", "smoke", "--storage", "journal:"), ["--storage: expected postgresql://"]),
+    "storage has no name": (
+        ("study", "run", "smoke", "--storage", "sqlite:///"),
+        ["--storage: expected postgresql://"],
+    ),
     "learner's name for a stack": (("meta", "fit", "--inputs", "d", "--name", "bts"), ["--name 'bts'"]),
 }
 FILES = {
@@ -134,6 +153,8 @@ TYPED = {
     "command": (("base", "trian", "bts"), ["unknown command 'trian'", "did you mean 'train'", "lr-range"]),
     "command of data": (("data", "docter", "x"), ["unknown command 'docter'", "did you mean 'doctor'", "rooms"]),
     "size of rooms": (("data", "rooms", "out", "--size", "24"), ["--size '24'", "480x640"]),
+    "codec of a pack": (("data", "pack", "in", "out", "--codec", "zip"), ["unknown codec 'zip'"]),
+    "no copy": (("data", "pack", "in", "out"), ["in: no such folder"]),
     "report": (("report", "meta-rgb"), ["there is no run 'meta-rgb'"]),
     "study": (("study", "run", "smok"), ["smok", "did you mean 'smoke'"]),
 }
@@ -262,7 +283,7 @@ def test_what_is_no_regular_file_is_never_read(place: str, tmp_path: Path, monke
 
 
 def test_hostile_assignments_are_refused_by_name():
-    for value in ("1000000000000000000000000000000", "!!timestamp x", "[" * 900 + "]" * 900):
+    for value in ("1000000000000000000000000000000", "!!timestamp x", "!!bool x", '!!int ""', "[" * 900 + "]" * 900):
         answer = call("base", "train", "bts", "--set", f"seed={value}")
         assert answer.status == 2
         assert "--set 'seed=" in answer.err

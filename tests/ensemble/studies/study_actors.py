@@ -27,7 +27,7 @@ from ensemble.studies.running import launch, trials, workers
 from ensemble.studies.storage.addresses import storage_url
 from ensemble.studies.storage.connection import open_storage
 from ensemble.studies.storage.folders import study_folder
-from ensemble.studies.storage.records import Trial, trials_of
+from ensemble.studies.storage.records import Trial, differing, trials_of
 
 STUDY = """
 name: toy
@@ -58,7 +58,9 @@ def toy(folder: Path, *, url: str | None = None, **changed: Any) -> trials.Worke
 
 def found(context: trials.WorkerContext, study: StudySettings | None = None) -> list[Trial]:
     asked = study or context.study
-    return trials_of(asked, open_storage(context.url, asked.storage))
+    trials = trials_of(asked, open_storage(context.url, asked.storage))
+    assert not any(differing(trial, context.folder) for trial in trials), "no study raises a false alarm"
+    return trials
 
 
 def ended(records: list[Trial]) -> dict[tuple[str, int], tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from study_actors import found, toy, work_here, write_study
 
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.runs.paths import Outputs, Run
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.fit import fit_meta

@@ -8,12 +8,12 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from command_lines import Job, done
+from command_lines import Job, done, without_seals
 from study_actors import write_study
 
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.runs.paths import Outputs, Run
-from ensemble.settings.layers import stored_settings
+from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.studies.design.arms import arms_of
 from ensemble.studies.design.study_file import read_study
@@ -27,6 +27,7 @@ LIVE = {"training": ["finetune"], "learners": [["bts", "ldrn"]], "inputs": ["d"]
 
 def without_preloading(cache: Path) -> None:
     """The learners of a job as if they had been trained on a copy that is too large for the memory."""
+    without_seals(cache)
     for file in cache.glob("runs/tiny/*/*/settings.json"):
         settings = json.loads(file.read_text())
         settings["data"]["preload"] = False

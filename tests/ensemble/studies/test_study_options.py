@@ -98,6 +98,7 @@ def test_a_study_whose_settings_are_damaged_is_refused_and_running_it_again_mend
     run_here(file, "--cache-dir", cache)
     for damaged in ("", "{", '{"name": "toy"}'):
         (cache / "studies/toy/study.json").write_text(damaged)
+        (cache / "studies/toy/study.json.sha256").unlink(missing_ok=True)  # with it, bytes are told apart from content
         answer = call("study", "show", "toy", "--cache-dir", cache)
         assert answer.status == 2
         assert "study.json: expected a study, and it cannot be read (" in answer.err

@@ -143,10 +143,10 @@ def test_looking_at_an_empty_database_makes_no_tables(server: Server, tmp_path: 
         connection.execute(sqlalchemy.text("CREATE DATABASE bare"))
     bare = storage_url(server.url.replace("/postgres", "/bare"), context.folder)
     with pytest.raises(SettingsError, match=r"/bare: toy has no trial there\. Name the storage .*--storage postgresql"):
-        begun_trials(context.study, bare)
+        begun_trials(context.study, bare, context.folder)
     assert sqlalchemy.inspect(sqlalchemy.create_engine(bare, poolclass=NullPool)).get_table_names() == []
     work_here(toy(tmp_path, url=server.url.replace("/postgres", "/bare")))
-    assert len(begun_trials(context.study, bare)) == 6
+    assert len(begun_trials(context.study, bare, context.folder)) == 6
 
 
 def test_a_study_on_a_server_is_found_without_naming_it_again(server: Server, tmp_path: Path):

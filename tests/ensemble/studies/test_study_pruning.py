@@ -16,7 +16,7 @@ from ensemble.studies.design.study_file import read_study
 from ensemble.studies.running.trials import WorkerContext
 from ensemble.studies.running.watching import ReportValues
 from ensemble.studies.storage.folders import study_folder
-from ensemble.training.budget import Budget
+from ensemble.training.optimisation.budget import Budget
 
 STEPS = 20
 

@@ -39,7 +39,7 @@ from ensemble.studies.running.watching import ReportValues
 from ensemble.studies.storage.connection import StorageDownError, mend_journal, open_storage
 from ensemble.studies.storage.folders import outcome_file
 from ensemble.studies.storage.records import open_part
-from ensemble.training.budget import Budget
+from ensemble.training.optimisation.budget import Budget
 
 JOURNAL_LINES = b'{"op_code":0}\n{"op_code":1}\n'
 
@@ -381,6 +381,11 @@ def test_a_study_that_is_stopped_gives_its_trial_back(number: int, tmp_path: Pat
     assert answer.status == 128 + number, answer.err
     assert answer.err.splitlines()[-1] == f"stopped by {signal.Signals(number).name}; the same command goes on"
     assert run_here(*given).status == 0
+    (tmp_path / "whole").mkdir()
+    whole = toy(tmp_path / "whole")
+    work_here(whole)
+    numbers = [sorted(map(str, ended(found(each)).values())) for each in (toy(tmp_path), whole)]
+    assert numbers[0] == numbers[1]  # a trial that was given back was drawn once
 
 
 def test_workers_of_a_study_end_with_it(tmp_path: Path) -> None:

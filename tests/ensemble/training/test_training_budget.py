@@ -10,9 +10,9 @@ import training_runs as runs
 from torch import Tensor, nn
 
 from ensemble.runs.paths import Run
-from ensemble.training.budget import Budget
 from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint
-from ensemble.training.schedule import cycle
+from ensemble.training.optimisation.budget import Budget
+from ensemble.training.optimisation.schedule import cycle
 
 BATCHES = 4  # an epoch has four steps
 

@@ -13,6 +13,7 @@ from torch import nn
 from training_nursery import Nursery
 
 from ensemble.runs.refusals import UnreadableError
+from ensemble.runs.seals import checksum_file
 from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from ensemble.training.weights import read_weights, save_weights
 
@@ -36,7 +37,7 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     found = AtomicCheckpointIO().load_checkpoint(tmp_path / "deep" / "last.ckpt")
     assert found["global_step"] == 7
     assert torch.equal(found["state_dict"]["weight"], torch.arange(1000.0))
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["last.ckpt"]
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"last.ckpt", "last.ckpt.sha256"}
 
 
 def test_fifty_kills_while_checkpointing_leave_the_last_acknowledged_step_or_a_newer_one(
@@ -81,25 +82,28 @@ def test_a_checkpoint_that_the_system_does_not_hand_out_is_not_called_damaged(tm
     def refused(*_: object, **__: object) -> None:
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    monkeypatch.setattr(torch, "load", refused)
+    monkeypatch.setattr(Path, "read_bytes", refused)
     with pytest.raises(UnreadableError, match=r"last\.ckpt: cannot be read \(Stale file handle\)") as caught:
         read_checkpoint(tmp_path / "last.ckpt")
     assert "--fresh" not in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_every_truncated_or_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sealed", "complaint"), [(True, "damaged since it was written"), (False, "refused")])
+def test_every_truncated_or_damaged_checkpoint_is_refused(tmp_path: Path, sealed: bool, complaint: str) -> None:
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(checkpoint(), path)
+    if not sealed:
+        checksum_file(path).unlink()
     whole = path.read_bytes()
     for length in [0, 1, 3, *range(4, len(whole), len(whole) // 40)]:
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=r"last\.ckpt: refused"):
+        with pytest.raises(ValueError, match=rf"last\.ckpt: {complaint}"):
             read_checkpoint(path)
     generator = random.Random(1)
     for _ in range(100):
         path.write_bytes(generator.randbytes(generator.randrange(200)))
-        with pytest.raises(ValueError, match=r"last\.ckpt: refused"):
+        with pytest.raises(ValueError, match=rf"last\.ckpt: {complaint}"):
             read_checkpoint(path)
 
 

@@ -14,7 +14,6 @@ from ensemble.training.cost import (
     META_PUBLISHED,
     Profile,
     ProfileRow,
-    PublishedCost,
     count_mul_adds,
     count_parameters,
     profile_json,
@@ -176,6 +175,6 @@ def test_json_has_the_promised_keys_and_plain_numbers():
 
 
 def test_deviation_needs_both_counts():
-    assert ProfileRow("a", "A", profile(), None, PublishedCost(1, 1.0)).deviation_percent is None
+    assert ProfileRow("a", "A", profile(), None, Published(1, 1.0)).deviation_percent is None
     assert ProfileRow("a", "A", profile(), 3, None).deviation_percent is None
-    assert ProfileRow("a", "A", profile(), 3, PublishedCost(1, 2.0)).deviation_percent == pytest.approx(50)
+    assert ProfileRow("a", "A", profile(), 3, Published(1, 2.0)).deviation_percent == pytest.approx(50)

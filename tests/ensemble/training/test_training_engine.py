@@ -14,7 +14,7 @@ from ensemble.runs.paths import Run
 from ensemble.training import fit as engine
 from ensemble.training.checkpoints import read_checkpoint
 from ensemble.training.fit import fit
-from ensemble.training.schedule import one_cycle
+from ensemble.training.optimisation.schedule import one_cycle
 from ensemble.training.tasks import DepthTask
 from ensemble.training.weights import read_weights
 
@@ -263,9 +263,10 @@ def test_the_last_step_is_validated_where_not_every_epoch_is(tmp_path: Path) -> 
 def test_what_a_finished_run_leaves(tmp_path: Path) -> None:
     run = runs.toy_fit(tmp_path, checkpoint_every=1)
     names = {"last.ckpt", "best.safetensors", "log.jsonl", "result.json", "writer.lock"}
+    names |= {"last.ckpt.sha256", "best.safetensors.sha256"}
     assert {path.name for path in tmp_path.iterdir()} == names
     result = json.loads(run.result.read_text())
-    assert result.keys() == {"metric", "best", "best_step", "steps", "budget", "seconds", "device"}
+    assert result.keys() == {"metric", "best", "best_step", "steps", "budget", "seconds", "device", "seal"}
     assert result["budget"] == {"unit": "epochs", "asked": 2, "spent": 2.0}
     assert result["device"] == "cpu"
 

@@ -17,8 +17,8 @@ from base_learners.encoders.build import build_encoder
 from base_learners.losses import scale_invariant_log_loss
 from ensemble.runs.paths import Run
 from ensemble.stacking.joint_network import LiveStack, Rates, live_groups, live_losses
-from ensemble.training.groups import trainable_groups
-from ensemble.training.schedule import one_cycle
+from ensemble.training.optimisation.groups import trainable_groups
+from ensemble.training.optimisation.schedule import one_cycle
 from meta.fusion import fuse
 from meta.inputs import DEPTH_MEAN, DEPTH_STD, assemble
 from meta.unet import MetaUNet

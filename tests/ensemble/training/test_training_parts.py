@@ -8,9 +8,9 @@ import torch
 import training_runs as runs
 from torch import nn
 
-from ensemble.training.gradients import clip_parts, gradient_norms
-from ensemble.training.groups import ParameterGroup, encoder_and_decoder, trainable_groups
-from ensemble.training.schedule import one_cycle
+from ensemble.training.optimisation.gradients import clip_parts, gradient_norms
+from ensemble.training.optimisation.groups import ParameterGroup, encoder_and_decoder, trainable_groups
+from ensemble.training.optimisation.schedule import one_cycle
 from ensemble.training.tasks import DepthTask
 
 

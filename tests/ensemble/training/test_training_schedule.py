@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ensemble.training.schedule import climb, cycle, one_cycle
+from ensemble.training.optimisation.schedule import climb, cycle, one_cycle
 
 
 def test_first_peak_and_last_rate() -> None:

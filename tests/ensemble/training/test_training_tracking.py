@@ -184,7 +184,7 @@ def test_the_command_line_ends_with_a_message_where_the_loss_is_not_finite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("STACKDEPTH_TRACEBACK", raising=False)
-    monkeypatch.setattr(sys, "argv", ["base", *command_line(cache=tmp_path, lr=1e30, clip_norm=None)])
+    monkeypatch.setattr(sys, "argv", ["base", *command_line(cache=tmp_path, lr=1e9, weight_decay=1e9, clip_norm=None)])
     with pytest.raises(SystemExit) as ended:
         options.run(app)
     assert ended.value.code == 1

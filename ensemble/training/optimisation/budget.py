@@ -21,14 +21,9 @@ class Budget(lightning.Callback):
     validation scenes and writing checkpoints does not. They are read once before every optimiser step, in the first
     process, so that all processes agree on the learning rate and on the end.
 
-    Args:
-        settings: Hold the budget: ``max_seconds``, else ``max_steps``, else ``epochs``.
-        steps_per_epoch: Optimiser steps of an epoch.
-        now: The clock.
-
     Attributes:
         unit: Of the budget.
-        asked: How much there is.
+        asked: How much there is: ``max_seconds``, else ``max_steps``, else ``epochs``.
         steps: Optimiser steps that it is worth; for seconds, those of ``epochs``, which nothing holds it to.
         seconds: Training time when it was last read.
     """

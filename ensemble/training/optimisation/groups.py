@@ -8,13 +8,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that share a learning rate.
-
-    Attributes:
-        name: In the log, as ``lr/<name>``.
-        parameters: Those that are frozen are left out of training.
-        lr: Largest learning rate of the cycle.
-    """
+    """Parameters that share a largest learning rate, which the log calls ``lr/<name>``; frozen ones are left out."""
 
     name: str
     parameters: tuple[nn.Parameter, ...]
@@ -28,14 +22,7 @@ Groups = Callable[[nn.Module], Sequence[ParameterGroup]]
 def encoder_and_decoder(
     network: nn.Module, *, lr: float, encoder_lr_factor: float = 1.0, prefix: str = ""
 ) -> tuple[ParameterGroup, ParameterGroup]:
-    """The encoder at its own rate, everything else at the full one.
-
-    Args:
-        network: Has an attribute ``encoder``.
-        lr: Largest learning rate outside of the encoder.
-        encoder_lr_factor: That of the encoder as a multiple of ``lr``.
-        prefix: Of the groups' names.
-    """
+    """The ``encoder`` of a network at its factor of ``lr``, everything else at ``lr``; names begin with ``prefix``."""
     encoder = tuple(network.get_submodule("encoder").parameters())
     known = {id(parameter) for parameter in encoder}
     rest = tuple(parameter for parameter in network.parameters() if id(parameter) not in known)

@@ -31,11 +31,7 @@ def clip_parts(network: nn.Module, parts: Mapping[str, nn.Module], max_norm: flo
 
 
 def check_parts(parts: Mapping[str, nn.Module], clip: Clip) -> None:
-    """Refuse parts that cannot be clipped one by one.
-
-    Raises:
-        ValueError: There are none, or two of them share a parameter.
-    """
+    """Refuse parts that cannot be clipped one by one: none at all, or two that share a parameter."""
     if clip == "whole":
         return
     keys = [id(parameter) for part in parts.values() for parameter in part.parameters()]
