@@ -1,6 +1,7 @@
 """What commands import, each in a process of its own: nobody waits for libraries that a command does not use."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,6 +24,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("startup")
     with tarfile.open(LEGACY / "cache.tar.gz") as packed:
         packed.extractall(folder, filter="data")
+    shutil.rmtree(folder / "cache/studies")  # these are looked at with Optuna
     source = open_source(learner_settings("bts", Choice(config=LEGACY / "legacy.yaml")).data)
     for frame in source.frames:
         if frame.split == "train":
