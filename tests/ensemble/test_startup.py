@@ -24,6 +24,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("startup")
     with tarfile.open(LEGACY / "cache.tar.gz") as packed:
         packed.extractall(folder, filter="data")
+    shutil.rmtree(folder / "cache/studies")  # these are looked at with Optuna
     source = open_source(learner_settings("bts", Choice(config=LEGACY / "legacy.yaml")).data)
     for frame in source.frames:
         if frame.split == "train":
