@@ -8,7 +8,7 @@ from pathlib import Path
 from ensemble.predictions.store.verify import CheckedStore, filling
 from ensemble.runs.paths import FULL, Outputs, Run, model_options
 from ensemble.runs.refusals import DamagedError
-from ensemble.runs.seals import RESULT, SUFFIX, checksums, read
+from ensemble.runs.seals import RESULT, SUFFIX, checksums, differing_bits, digest, read
 from ensemble.runs.verify import NEEDED, CheckedRun, Complaint
 from ensemble.settings.layers import known_learners
 
@@ -68,6 +68,9 @@ def _summed_again(beside: Path) -> str:
     file = beside.with_suffix("")
     if (beside.parent / RESULT).is_file():
         return shlex.join(["rm", str(beside)])  # the seal knows the sum
+    right = f"{digest(read(file))}  {file.name}\n"
+    if differing_bits(right, read(beside).decode("latin-1")[: len(right)]) > 1:
+        return f"# {file}: bring it back from a copy, with its checksum"
     return f"(cd {shlex.quote(str(file.parent))} && sha256sum {file.name} > {beside.name})"
 
 
@@ -105,17 +108,16 @@ def _trained_again(
     run: Run, names: set[str], stack: bool, parts: Sequence[str], outputs: Outputs, removal: str
 ) -> Iterator[tuple[int, str]]:
     rank = _STACKS if stack else _FULL if parts[-1] == FULL else _MODELS
-    words = ("meta", "fit") if stack else ("base", "train", parts[1])
-    again = outputs.command(*words, "--resume", str(run.folder))
+    again = (*(("meta", "fit") if stack else ("base", "train", parts[1])), "--resume", str(run.folder))
     if run.settings.name in names:
         yield rank, shlex.join(["rm", "-r", str(run.folder)])
         yield rank, _begun_again(stack, parts, outputs)
     elif names & set(NEEDED) or {RESULT, run.last.name} <= names:
-        yield rank, f"{again} --fresh"
+        yield rank, outputs.command(*again, "--fresh")
     else:
         yield _FILES, removal
         if RESULT in names or not run.result.is_file():
-            yield rank, again
+            yield rank, outputs.command(*again)
 
 
 def _divided_again(folder: Path, outputs: Outputs) -> str:
