@@ -3,13 +3,12 @@
 import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from ensemble.predictions.store.verify import CheckedStore, filling
 from ensemble.runs.paths import FULL, Outputs, Run, model_options
 from ensemble.runs.refusals import DamagedError
-from ensemble.runs.seals import RESULT, SUFFIX, checksums, digest, read, sealed_files
+from ensemble.runs.seals import RESULT, SUFFIX, checksums, differing_bits, digest, read
 from ensemble.runs.verify import NEEDED, CheckedRun, Complaint
 from ensemble.settings.layers import known_learners
 
@@ -28,7 +27,7 @@ def repairs(stores: Iterable[CheckedStore], runs: Iterable[CheckedRun], outputs:
     for shard in (shard for store in stores for shard in store.damaged):
         last = shard.complaint.splitlines()[-1]
         ranked.append((_ROWS, last if last.startswith("rm ") else f"# {last}"))
-    return list(dict.fromkeys(line for _, line in sorted(ranked, key=lambda each: each[0])))
+    return [line for _, line in sorted(ranked, key=lambda each: each[0])]
 
 
 def _mending(run: CheckedRun, outputs: Outputs) -> Iterator[tuple[int, str]]:
@@ -47,14 +46,10 @@ def _mending(run: CheckedRun, outputs: Outputs) -> Iterator[tuple[int, str]]:
 
 def _bit_back(complaint: Complaint) -> str:
     """The command that turns one bit back; empty where more than one is wrong, or where trying takes long."""
-    path, known = complaint.path, set[str]()
-    with suppress(FileNotFoundError, DamagedError):  # a checksum that is damaged leaves that in the seal
-        known |= {each for _, sums in checksums(path, {}) for each in sums}
-    with suppress(FileNotFoundError, DamagedError):
-        known |= {*sealed_files(path.parent).get(path.name, ())}
+    path = complaint.path
     try:
-        content = read(path)
-    except FileNotFoundError:
+        content, known = read(path), {each for _, sums in checksums(path) for each in sums}
+    except (FileNotFoundError, DamagedError):
         return ""
     before = hashlib.sha256()
     for at, byte in enumerate(content if known and len(content) <= _SMALL else b""):
@@ -63,24 +58,20 @@ def _bit_back(complaint: Complaint) -> str:
             tried = before.copy()
             tried.update(right + content[at + 1 :])
             if tried.hexdigest() in known:
-                return _with_byte(path, at, right[0])
+                place = shlex.quote(str(path))
+                return f"printf '\\{right[0]:03o}' | dd of={place} bs=1 seek={at} conv=notrunc status=none"
         before.update(content[at : at + 1])
     return ""
-
-
-def _with_byte(path: Path, at: int, right: int) -> str:
-    return f"printf '\\{right:03o}' | dd of={shlex.quote(str(path))} bs=1 seek={at} conv=notrunc status=none"
 
 
 def _summed_again(beside: Path) -> str:
     file = beside.with_suffix("")
     if (beside.parent / RESULT).is_file():
         return shlex.join(["rm", str(beside)])  # the seal knows the sum
-    right, found = f"{digest(read(file))}  {file.name}".encode(), read(beside)
-    wrong = [at for at, byte in enumerate(right) if found[at : at + 1] != bytes([byte])]
-    if len(wrong) == 1:
-        return _with_byte(beside, wrong[0], right[wrong[0]])
-    return f"# {file} and its checksum may both be damaged: compare them with a copy"
+    right = f"{digest(read(file))}  {file.name}\n"
+    if differing_bits(right, read(beside).decode("latin-1")[: len(right)]) > 1:
+        return f"# {file}: bring it back from a copy, with its checksum"
+    return f"(cd {shlex.quote(str(file.parent))} && sha256sum {file.name} > {beside.name})"
 
 
 def _made_again(folder: Path, names: set[str], outputs: Outputs) -> Iterator[tuple[int, str]]:
@@ -117,17 +108,16 @@ def _trained_again(
     run: Run, names: set[str], stack: bool, parts: Sequence[str], outputs: Outputs, removal: str
 ) -> Iterator[tuple[int, str]]:
     rank = _STACKS if stack else _FULL if parts[-1] == FULL else _MODELS
-    words = ("meta", "fit") if stack else ("base", "train", parts[1])
-    again = outputs.command(*words, "--resume", str(run.folder))
+    again = (*(("meta", "fit") if stack else ("base", "train", parts[1])), "--resume", str(run.folder))
     if run.settings.name in names:
         yield rank, shlex.join(["rm", "-r", str(run.folder)])
         yield rank, _begun_again(stack, parts, outputs)
     elif names & set(NEEDED) or {RESULT, run.last.name} <= names:
-        yield rank, outputs.command(*words, "--resume", str(run.folder), "--fresh")
+        yield rank, outputs.command(*again, "--fresh")
     else:
         yield _FILES, removal
         if RESULT in names or not run.result.is_file():
-            yield rank, again
+            yield rank, outputs.command(*again)
 
 
 def _divided_again(folder: Path, outputs: Outputs) -> str:

@@ -85,13 +85,13 @@ def run_folders(root: Path) -> list[Path]:
 
 def verify_run(folder: Path, outputs: Outputs) -> CheckedRun:
     """Read every file of a folder."""
-    complaints: dict[str, Complaint] = {}
+    complaints: dict[Path, Complaint] = {}
     known: dict[str, list[str]] = {}
     files = size = 0
 
     def complain(path: Path, error: ValueError) -> None:
         path = error.path if isinstance(error, DamagedError) else path
-        complaints[str(error)] = Complaint(path, str(error), isinstance(error, DamagedError))
+        complaints.setdefault(path, Complaint(path, str(error), isinstance(error, DamagedError)))
 
     try:
         known = sealed_files(folder)
