@@ -51,8 +51,6 @@ def test_help_imports_nothing_slow(tool: str):
 
 def test_what_only_reads_files_imports_no_torch(experiment: Path):
     cache = ("--cache-dir", experiment / "cache")
-    assert imported("base", "verify", *cache) & SLOW == {"optuna"}, "there is a study to look at"
-    shutil.rmtree(experiment / "cache" / "studies")
     assert not imported("base", "verify", *cache) & SLOW
     assert not imported("data", "doctor", experiment / "rooms") & SLOW
     drawn = imported("report", "legacy/meta-d", "--out", experiment / "report", *cache) & SLOW
