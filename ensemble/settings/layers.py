@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.settings.complaints import validated
+from ensemble.settings.encoders import check_encoder
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import MOST, NAME, ImportSettings, LearnerSettings, Settings, StackSettings
@@ -86,6 +87,7 @@ def learner_settings(learner: str, choice: Choice = NOTHING) -> LearnerSettings:
     settings = _learner(learner, layers, assigned)
     if choice.config is not None:
         _check_file(choice.config, layers, assigned)
+    check_encoder(settings.encoder)
     return settings
 
 
@@ -116,6 +118,7 @@ def stack_settings(
         check_name(learner, (*known_learners(), *imported), "learner")
     if choice.config is not None:
         _check_file(choice.config, layers, assigned)
+    check_encoder(settings.encoder)
     return settings
 
 

@@ -42,6 +42,7 @@ def test_the_home_folder_is_meant_at_every_door(home: Path, monkeypatch: pytest.
     settings = learner_settings("bts")
     assert settings.data.root == home / "copy"
     assert moved(settings, Path("~/nyu")).data.root == home / "nyu"
+    (home / "w.pth").touch()
     weights = learner_settings("bts", Choice(assignments=("encoder.weights=~/w.pth",))).encoder.weights
     assert weights == str(home / "w.pth")
     folder = StudyFolder(home / "study")

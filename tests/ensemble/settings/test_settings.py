@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from command_lines import call
 
+from ensemble.settings.encoders import check_encoder
 from ensemble.settings.layers import Choice, experiment_name, learner_settings, stack_settings
+from ensemble.settings.schema import EncoderSettings
 from ensemble.settings.trees import SettingsError, read_yaml
 
 TRAIN = ("base", "train", "adabins")
@@ -105,6 +107,17 @@ FILES = {
 }
 
 
+def test_encoders_are_known_without_timm():
+    for name in ("ghostnet_100", "mobilenetv2_100.ra_in1k", "test_efficientnet", "hf-hub:somebody/something"):
+        check_encoder(EncoderSettings(name=name))
+    for settings, message in (
+        (EncoderSettings(name="ghostnet_10"), r"timm has no such model 'ghostnet_10'; nearest: ghostnet_1"),
+        (EncoderSettings(weights="no/such.pth"), r"no/such\.pth: no such file of encoder weights"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            check_encoder(settings)
+
+
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_on_the_command_line_is_answered_by_name(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
@@ -150,6 +163,8 @@ print(sorted({"torch", "timm", "lightning", "h5py"} & set(sys.modules)))
 
 TYPED = {
     **{case: MISTAKES[case] for case in ("unknown learner", "network key", "text for number", "role", "inputs", "run")},
+    "encoder": ((*TRAIN, "--set", "encoder.name=ghostnet_10"), ["timm has no such model", "ghostnet_100"]),
+    "weights": ((*TRAIN, "--set", "encoder.weights=no/such.pth"), ["no such file of encoder weights"]),
     "command": (("base", "trian", "bts"), ["unknown command 'trian'", "did you mean 'train'", "lr-range"]),
     "command of data": (("data", "docter", "x"), ["unknown command 'docter'", "did you mean 'doctor'", "rooms"]),
     "size of rooms": (("data", "rooms", "out", "--size", "24"), ["--size '24'", "480x640"]),
