@@ -18,6 +18,7 @@ from ensemble.data.transforms import resize_image
 from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
 from ensemble.deploy.saved import Header, SavedLearner, read_saved, save_file, save_folder
+from ensemble.metrics.protocols import enlarged
 from ensemble.settings.schema import StackSettings
 from meta.fusion import check_depths
 from meta.inputs import INPUTS
@@ -225,7 +226,7 @@ class DepthStack(ModelHubMixin):
         metres = as_metres(np.asarray(numbers), "m" if own is None else own.unit)
         if own is not None and own.alignment is not None:
             metres, _ = aligned(metres, own.alignment, own.data)
-        return _enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)
+        return enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)
 
     def _answer(self, said: StackOutput, size: Sequence[int], inside: Size | None = None) -> Prediction[Tensor]:
         """What the network said, at a size; ``inside`` leaves out what was padded."""
@@ -235,7 +236,7 @@ class DepthStack(ModelHubMixin):
             raise FloatingPointError(f"{self.header.name}: depth is NaN or infinite; nothing is repaired here")
         height, width = inside or maps.shape[-2:]
         sizes = [part.shape[1] for part in parts]
-        depth, weights, learners, *error = _enlarged(maps[..., :height, :width], size).split(sizes, dim=1)
+        depth, weights, learners, *error = enlarged(maps[..., :height, :width], size).split(sizes, dim=1)
         by_name = dict(zip(self.learners, learners.unbind(1), strict=True))
         return Prediction(depth[:, 0], error[0][:, 0] if error else None, weights, by_name)
 
@@ -271,12 +272,6 @@ def _seen(pixels: Tensor, size: Size) -> Float[Tensor, "b 3 h w"]:
     if pixels.shape[-2:] == tuple(size):
         return pixels
     return F.interpolate(pixels, tuple(size), mode="bilinear", align_corners=False, antialias=True)
-
-
-def _enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
-    if maps.shape[-2:] == tuple(size):
-        return maps
-    return F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
 
 
 def _first(found: Prediction[Tensor]) -> Prediction[np.ndarray]:

@@ -79,10 +79,12 @@ def _write(
     found: Prediction[np.ndarray],
     wanted: Wanted,
 ) -> None:
-    values = {"depth": found.depth, "uncertainty": found.error, "weights": found.weights}
-    names = {"depth": "depth", "error": "uncertainty", "weights": "weights"}
-    for kind, name in names.items():
-        array = values[name]
+    arrays = {
+        "depth": ("depth", found.depth),
+        "error": ("uncertainty", found.error),
+        "weights": ("weights", found.weights),
+    }
+    for kind, (name, array) in arrays.items():
         if kind in wanted.kinds and array is not None:
             for ending in (ending for ending in wanted.formats if ending in WRITERS):
                 WRITERS[ending](place.with_name(f"{place.name}_{name}.{ending}"), array)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from ensemble.data.division import Experiment, Role
 from ensemble.data.formats.maps import DepthFile, as_metres, likely_unit, mended_by, read_numbers
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
+from ensemble.metrics.protocols import enlarged
 from ensemble.predictions.foreign.guesses import Sample, likely_units
 from ensemble.predictions.foreign.record import import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
@@ -206,10 +206,7 @@ def _check_unit(
 
 def resized(metres: Float32[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "rows columns"]:
     """Bilinear, corners not aligned, without smoothing: as predictions are brought to the size of the truth."""
-    tensor = torch.from_numpy(metres)[None, None]
-    if tensor.shape[-2:] != size:
-        tensor = F.interpolate(tensor, size, mode="bilinear", align_corners=False)
-    return tensor[0, 0].numpy()
+    return enlarged(torch.from_numpy(metres)[None, None], size)[0, 0].numpy()
 
 
 def _sampled(
