@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import allocator, caching, checking, evaluate, growth, loading, networks, startup, studies
+from benchmarks import allocator, caching, checking, evaluate, growth, loading, networks, serving, startup, studies
 from benchmarks.tables import only_show
 
 
@@ -14,6 +14,7 @@ def main() -> None:
     loading.main(root=None, scenes=4, repeats=3)
     caching.main(predictions=None, frames=12, network_frames=1, repeats=2)
     checking.main(repeats=3)
+    serving.main(before=None, stack=None, repeats=1)
     growth.main(small=200, large=2000, repeats=1)
     studies.main(trials=2)
     allocator.main(learner="bts", repeats=1)
