@@ -18,6 +18,8 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error)
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _FORMATS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
+_OTHERS = re.compile(rb"RIFF|BM|II\*\0|MM\0\*|....ftyp", re.DOTALL)
+"""How WebP, BMP, TIFF and HEIF begin: what Pillow does not know again of these is damaged rather than no image."""
 _TAIL_BYTES = 4096
 _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 """In a JPEG's picture data, where 0xff stands for itself before 0 and between restarts."""
@@ -182,7 +184,7 @@ def decoded(content: bytes, where: str, *, most_pixels: int | None = None, wante
         ) from error
     except _DAMAGE as error:
         refuse_unreadable(where, error)
-        if isinstance(error, UnidentifiedImageError) and _kind_of(content[:8]) is None:
+        if isinstance(error, UnidentifiedImageError) and not (_kind_of(content[:8]) or _OTHERS.match(content)):
             raise _no_image(content, len(content), where) from error
         raise ValueError(
             f"{where}: damaged or cut short at {len(content)} bytes ({error}); expected a whole image, fetch it again"

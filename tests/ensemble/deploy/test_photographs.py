@@ -1,8 +1,10 @@
 """Photographs of every make become files; those that cannot be read are named, and the others are done."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from command_lines import Job, call, done
 from PIL import Image
@@ -56,6 +58,24 @@ def test_phones_that_were_turned(tmp_path: Path):
     exif[0x0112] = 6  # turned a quarter to the right
     Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)
     np.testing.assert_array_equal(read_photograph(tmp_path / "turned.png").pixels, np.rot90(RGB, -1))
+
+
+def test_heic_of_phones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "phone.heic"
+    pillow_heif.register_heif_opener()
+    Image.fromarray(RGB).save(path, quality=95)
+    found = read_photograph(path)
+    assert not found.converted
+    assert np.abs(found.pixels.astype(int) - RGB).mean() < 3
+    assert read_photograph(path, pixels=1200).pixels.shape == (30, 40, 3)
+    whole = path.read_bytes()
+    for kept in (100, len(whole) // 2, len(whole) - 10):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(ValueError, match=rf"phone\.heic: damaged or cut short at {kept} bytes"):
+            read_photograph(path)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
+    with pytest.raises(ValueError, match=r"HEIC is read by pillow-heif; Run: pip install 'stackdepth\[heic\]'"):
+        read_photograph(path)
 
 
 def test_folders_keep_their_places_and_names_must_differ(tmp_path: Path):
