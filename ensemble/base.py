@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from ensemble import options
+from ensemble import completion, options
 from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
@@ -17,22 +17,28 @@ from ensemble.settings.layers import Choice, experiment_name, known_learners, le
 from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
+from ensemble.tables import plain_table
 
-app = options.application("Base learners: adabins, bts, ldrn.")
+app = options.application(f"Base learners: {', '.join(known_learners())}, and imported ones.")
 
 Role = Literal["fit", "validation", "test", "oof"]
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
-Learner = Annotated[str, typer.Argument(help="adabins, bts or ldrn.", metavar="LEARNER")]
 Folds = Annotated[
-    int | None, typer.Option(min=2, help="Divide the scenes into so many folds; train every fold's model as well.")
+    int | None,
+    typer.Option(metavar="N", min=2, help="Divide the scenes into so many folds; train every fold's model as well."),
 ]
-Learners = Annotated[list[str], typer.Argument(help="One or more learners; every image is read once.")]
+Learners = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="LEARNER", autocompletion=completion.learners, help="One or more learners; every image is read once."
+    ),
+]
 
 
 @app.command()
 def train(
-    learner: Learner,
+    learner: options.Learner,
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
@@ -40,7 +46,7 @@ def train(
     experiment: options.Experiment = None,
     folds: Folds = None,
     fold: Annotated[
-        int | None, typer.Option(min=0, help="Leave the scenes of this fold out, train nothing else.")
+        int | None, typer.Option(metavar="N", min=0, help="Leave the scenes of this fold out, train nothing else.")
     ] = None,
     seeds: options.Seeds = None,
     resume: options.Resume = None,
@@ -82,7 +88,8 @@ def train(
 @app.command()
 def jobs(
     learners: Annotated[
-        list[str] | None, typer.Argument(help="All learners where absent.", metavar="[LEARNER]...")
+        list[str] | None,
+        typer.Argument(metavar="LEARNER", autocompletion=completion.learners, help="All learners where absent."),
     ] = None,
     data: options.Data = None,
     root: options.Root = None,
@@ -115,13 +122,15 @@ def jobs(
 
 @app.command("lr-range")
 def lr_range(
-    learner: Learner,
+    learner: options.Learner,
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
-    steps: Annotated[int, typer.Option(min=10, max=MOST, help="Optimiser steps, from 1e-6 up to 1.")] = 100,
+    steps: Annotated[
+        int, typer.Option(metavar="N", min=10, max=MOST, help="Optimiser steps, from 1e-6 up to 1.")
+    ] = 100,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
@@ -151,21 +160,24 @@ def lr_range(
 @app.command()
 def cache(
     learners: Learners,
-    role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold).")],
+    role: Annotated[str, typer.Option(metavar="|".join(ROLES), help="fit, validation, test or oof (out-of-fold).")],
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
     experiment: options.Experiment = None,
     fold: Annotated[
-        int | None, typer.Option(min=0, help="The model of this fold; with oof, all folds' if absent.")
+        int | None, typer.Option(metavar="N", min=0, help="The model of this fold; with oof, all folds' if absent.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="0,1,2", help="Full fits from these seeds. Default: the full fit alone.")
+        str | None, typer.Option(metavar="N,...", help="Full fits from these seeds. Default: the full fit alone.")
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw these learners' rows away first.")] = False,
-    codec: Annotated[str, typer.Option(help="none, or gzip: half the size, slower to read.")] = "none",
+    codec: Annotated[
+        str, typer.Option(metavar="none|gzip", help="none, or gzip: half the size, slower to read.")
+    ] = "none",
     workers: Annotated[
-        int | None, typer.Option(min=0, max=MOST_PROCESSES, help="Loader processes. Default: as in training.")
+        int | None,
+        typer.Option(metavar="N", min=0, max=MOST_PROCESSES, help="Loader processes. Default: as in training."),
     ] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
@@ -211,22 +223,31 @@ def import_(
     folder: Annotated[
         Path,
         typer.Argument(
-            callback=options.place, help="Depth maps called by frame, or one HDF5 file with a dataset per frame."
+            metavar="DIR|FILE",
+            callback=options.place,
+            help="Depth maps called by frame, or one HDF5 file with a dataset per frame.",
         ),
     ],
-    role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold; fills all folds).")],
+    role: Annotated[
+        str, typer.Option(metavar="|".join(ROLES), help="fit, validation, test or oof (out-of-fold; fills all folds).")
+    ],
     unit: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join((*PER_METRE, ROTATED))}. Default: whole numbers are mm, real ones m."),
+        typer.Option(
+            metavar="UNIT", help=f"{', '.join((*PER_METRE, ROTATED))}. Default: whole numbers are mm, real ones m."
+        ),
     ] = None,
-    divisor: Annotated[float | None, typer.Option(help="Numbers per metre, where no --unit names them.")] = None,
+    divisor: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Numbers per metre, where no --unit names them.")
+    ] = None,
     align_on: Annotated[
         str | None,
         typer.Option(metavar="fit", help="Depth has no scale: fit one scale and shift on rows of training."),
     ] = None,
     relative: Annotated[bool, typer.Option("--relative", help="The maps have no scale; wants --align-on fit.")] = False,
     fold: Annotated[
-        int | None, typer.Option(min=0, help="These maps are by the model of this fold alone. Default: the full fit.")
+        int | None,
+        typer.Option(metavar="N", min=0, help="These maps are by the model of this fold alone. Default: the full fit."),
     ] = None,
     data: options.Data = None,
     root: options.Root = None,
@@ -267,10 +288,24 @@ def import_(
     (import_test_depth if role == "test" else import_depth)(request, where)
 
 
+@app.command("runs")
+def list_runs(cache_dir: options.CacheDir = None, as_json: options.Json = False) -> None:
+    """Names of all runs, learners and stacks, and how far each is."""
+    where = outputs(cache_dir)
+    rows = [(name, run.state) for name, run in where.runs().items()]
+    plain = [{"run": name, "state": state} for name, state in rows]
+    options.show(plain_table(["run", "state"], rows), plain=plain, as_json=as_json)
+    if not rows:
+        messages.print(f"there is no run below {where.root}")
+
+
 @app.command()
 def verify(
     experiments: Annotated[
-        list[str] | None, typer.Argument(help="All experiments where absent.", metavar="[EXPERIMENT]...")
+        list[str] | None,
+        typer.Argument(
+            metavar="EXPERIMENT", autocompletion=completion.experiments, help="All experiments where absent."
+        ),
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Print the commands that mend what is damaged, in order; runs none.")
@@ -319,7 +354,7 @@ def verify(
 
 @app.command()
 def evaluate(
-    learner: Learner,
+    learner: options.AnyLearner,
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
@@ -351,7 +386,7 @@ def evaluate(
 
 @app.command()
 def save(
-    learner: Learner,
+    learner: options.AnyLearner,
     out: options.Saved,
     half: options.Half = False,
     experiment: options.Experiment = None,
@@ -375,7 +410,12 @@ def save(
 
 @app.command()
 def predict(
-    learner: Annotated[str, typer.Argument(metavar="SAVED|RUN", help="A saved learner, or a run such as demo/bts.")],
+    learner: Annotated[
+        str,
+        typer.Argument(
+            metavar="SAVED|RUN", autocompletion=completion.runs, help="A saved learner, or a run such as demo/bts."
+        ),
+    ],
     images: options.Images,
     out: options.Out,
     only: options.Only = options.DEFAULT_KINDS,
@@ -399,10 +439,15 @@ def predict(
 
 @app.command()
 def profile(
-    learner: Annotated[str | None, typer.Argument(help="One learner; all of them where absent.")] = None,
+    learner: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="LEARNER", autocompletion=completion.learners, help="One learner; all of them where absent."
+        ),
+    ] = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = options.default_size(COPY),
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    repeats: Annotated[int, typer.Option(min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to time.")] = "cpu",
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:

@@ -25,11 +25,12 @@ app = options.application("Copies of NYU Depth v2 and generated rooms.")
 
 @app.command()
 def doctor(
-    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", callback=options.place, help="Folder of the copy.")],
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_PROCESSES, help="Processes that decode. Default: one per core.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=MOST_PROCESSES, help="Processes that decode. Default: one per core."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -49,12 +50,12 @@ def doctor(
 
 @app.command()
 def rooms(
-    out: Annotated[Path, typer.Argument(callback=options.place, help="Folder to create.")],
-    scenes: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Training scenes.")] = 40,
-    frames: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Frames per scene.")] = 6,
-    test_scenes: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Test scenes.")] = 10,
+    out: Annotated[Path, typer.Argument(metavar="OUT", callback=options.place, help="Folder to create.")],
+    scenes: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Training scenes.")] = 40,
+    frames: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Frames per scene.")] = 6,
+    test_scenes: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Test scenes.")] = 10,
     size: Annotated[str, typer.Option(help="Height and width.", metavar="HxW")] = options.default_size(GENERATED),
-    seed: Annotated[int, typer.Option(min=0, max=MOST, help="Everything follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=MOST, help="Everything follows from it.")] = 0,
     holes: Annotated[bool, typer.Option("--holes", help="Drop depth where a Kinect would.")] = False,
     noise: Annotated[bool, typer.Option("--noise", help="Add a Kinect's depth noise.")] = False,
 ) -> None:
@@ -71,12 +72,14 @@ def rooms(
 
 @app.command()
 def pack(
-    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
-    out: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the pack.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", callback=options.place, help="Folder of the copy.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", callback=options.place, help="Folder of the pack.")],
     sample: Annotated[bool, typer.Option("--sample", help="The doctor decodes a sample first, not all.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw away what is there and begin anew.")] = False,
-    codec: Annotated[str, typer.Option(help="none, or lz4: 30 % smaller, slower to read.")] = "none",
+    codec: Annotated[
+        str, typer.Option(metavar="none|lz4", help="none, or lz4: 30 % smaller, slower to read.")
+    ] = "none",
 ) -> None:
     """Packs a copy for fast training; a pack that was not finished goes on. Use it like any copy: --root OUT."""
     from ensemble.data.packs.writing import write_pack
