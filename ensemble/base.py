@@ -9,8 +9,9 @@ import typer
 from ensemble import completion, options
 from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
+from ensemble.predictions.next_steps import after_caching, after_import, after_training
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
-from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.runs.paths import FULL, Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved
@@ -59,8 +60,8 @@ def train(
     --resume RUN with --seeds or --fold trains further models with the settings of a full fit.
     """
     where = outputs(cache_dir)
+    choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
     if resume is None:
-        choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
         settings = learner_settings(learner, choice)
         models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
@@ -82,7 +83,10 @@ def train(
         models = without_empty_folds(models, where, folds)
     for model, own in models.items():
         finished = train_learner(own, where, model, fresh=fresh, wandb=wandb)
-        messages.print(f"best weights: {finished.best}")
+        messages.print(f"{settings.experiment}/{learner}/{model}: best weights in {finished.best}")
+    given, sets = [*choice.words, *options.experiment_words(choice, settings.experiment)], assignments or []
+    follows = after_training(where, settings, list(models), given, sets if resume is None else None)
+    messages.print(f"next: {follows}")
 
 
 @app.command()
@@ -215,6 +219,8 @@ def cache(
         if not written:
             names = ", ".join(f"{each.name}/{each.model}" for each in trained)
             messages.print(f"{role}: every frame of {names} is there already")
+    given = [*choice.words, *options.experiment_words(choice, name)]
+    messages.print(f"next: {after_caching(where, name, learners, role, given)}")
 
 
 @app.command("import")
@@ -286,6 +292,8 @@ def import_(
         options=tuple(choice.words),
     )
     (import_test_depth if role == "test" else import_depth)(request, where)
+    follows = after_import(where, settings, folder, align=request.align, given=choice.words)
+    messages.print(f"next: {follows}")
 
 
 @app.command("runs")
@@ -382,6 +390,7 @@ def evaluate(
     options.show(*tables, plain=(run.protocols if protocols else run.scores).read_text("utf-8"), as_json=as_json)
     if not as_json:
         messages.print(f"scores, and scores per image: {run.folder}")
+        messages.print(f"next: {where.command('report', f'{name}/{learner}')}")
 
 
 @app.command()
@@ -406,6 +415,7 @@ def save(
     messages.print(f"{out}: {learner}")
     if half:
         messages.print(halving_report(whole.network, kept.network, whole.network.settings, where))
+    messages.print(f"next: {command_line('base', 'predict', str(out), 'IMAGE', '--out', 'DIR')}")
 
 
 @app.command()

@@ -10,7 +10,7 @@ import typer
 from ensemble import completion, options
 from ensemble.console import messages, results
 from ensemble.predictions.available import learner_settings_of, learners_of, settings_beside
-from ensemble.runs.paths import Outputs, Run, outputs, stack_name
+from ensemble.runs.paths import Outputs, Run, command_line, outputs, stack_name
 from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import (
     Choice,
@@ -93,7 +93,8 @@ def fit(
 
     for run, settings in asked:
         finished = fit_meta(settings, run, where, fresh=fresh, wandb=wandb)
-        messages.print(f"best weights: {finished.best}")
+        messages.print(f"{where.name_of(finished)}: best weights in {finished.best}")
+    messages.print(f"next: {where.command('meta', 'evaluate', where.name_of(asked[0][0]), *options.root_words(root))}")
 
 
 def _stored(run: Run, root: Path | None) -> tuple[Run, StackSettings]:
@@ -193,6 +194,8 @@ def evaluate(
     options.show(*tables, plain=(run.protocols if protocols else run.scores).read_text("utf-8"), as_json=as_json)
     if not as_json:
         messages.print(f"scores, scores per image and pictures: {folder}")
+        name = where.name_of(found[0]) if len(runs) == 1 else stacks[0].settings.experiment
+        messages.print(f"next: {where.command('report', name)}")
 
 
 @app.command("cross-validate")
@@ -304,6 +307,7 @@ def save(
     messages.print(f"{out}: {kept.header.name}, {', '.join(kept.learners)}")
     if half:
         messages.print(halving_report(stack.network, kept.network, stack.network.settings, where))
+    messages.print(f"next: {command_line('meta', 'predict', str(out), 'IMAGE', '--out', 'DIR')}")
 
 
 @app.command()

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from ensemble.metrics.published import PROTOCOLS
 from ensemble.runs.refusals import refusal
 from ensemble.runs.stopping import Stopped, stoppable
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
-from ensemble.settings.layers import Choice, known_learners
+from ensemble.settings.layers import Choice, experiment_name, known_learners
 from ensemble.settings.packaged import config_file
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import LARGEST_SIDE
@@ -200,6 +200,16 @@ def choice(
     """What the shared options choose; ``--experiment`` is one of the ``--set`` values."""
     named = [] if experiment is None else assignments_of({"experiment": experiment})
     return Choice(data, root, config, (*(assignments or ()), *named))
+
+
+def experiment_words(choice: Choice, experiment: str) -> list[str]:
+    """The option that names an experiment in a further command line, where the others would choose another one."""
+    return [] if experiment == experiment_name(replace(choice, assignments=())) else ["--experiment", experiment]
+
+
+def root_words(root: Path | None) -> list[str]:
+    """The option that names the folder of the data in a further command line, where it was given."""
+    return [] if root is None else ["--root", str(root)]
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def run(
     if status:
         raise typer.Exit(status)
     again = " (with the same --storage: its password is not kept)" if has_password(url) else ""
-    messages.print(f"next: {where.command('study', 'compare', study.name)}{again}")
+    messages.print(f"next: {where.command('study', 'compare', study.name, *options.root_words(root))}{again}")
 
 
 @app.command()

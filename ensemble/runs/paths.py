@@ -155,6 +155,11 @@ class Run:
         return self.folder / "lr_range.png"
 
 
+def command_line(tool: str, *words: str) -> str:
+    """A command line, ready to be pasted into a shell."""
+    return shlex.join(("python", "-m", f"ensemble.{tool}", *words))
+
+
 @dataclass(frozen=True)
 class Outputs:
     """The folder that every stage writes below.
@@ -170,7 +175,7 @@ class Outputs:
     def command(self, tool: str, *words: str) -> str:
         """A command line that works on this folder, ready to be pasted into a shell."""
         where = ("--cache-dir", str(self.root)) if self.named else ()
-        return shlex.join(("python", "-m", f"ensemble.{tool}", *words, *where))
+        return command_line(tool, *words, *where)
 
     def learner_run(self, experiment: str, learner: str, model: str = FULL) -> Run:
         """The run of one model of a learner: the full fit, that of a fold, or that of another seed."""
@@ -196,6 +201,12 @@ class Outputs:
     def report(self, experiment: str) -> Path:
         """The folder of the tables and pictures of an experiment."""
         return self.root / "reports" / experiment
+
+    def name_of(self, run: Run) -> str:
+        """What a person may call a run: the last part of its name where that is unique."""
+        name = run.folder.name
+        full = f"{run.folder.parent.name}/{name}"
+        return name if name in self.short_names() or full not in self.runs() else full
 
     def reports(self) -> list[str]:
         """Experiments that have a report."""
