@@ -5,6 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ensemble.pulse import pulse
 from ensemble.settings.trees import SettingsError, check_name, nearest
 
 WHOLE = 10_000
@@ -29,6 +30,11 @@ class Command(TyperCommand):
             unknown = str(getattr(error, "option_name", ""))
             options = [option for option in known if option.startswith("--")]
             raise SettingsError(f"unknown option {unknown!r}; {nearest(unknown, options)}") from error
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with a sign of life where it says nothing."""
+        with pulse.beating():
+            return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The words behind the name of the command."""

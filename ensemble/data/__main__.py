@@ -1,7 +1,8 @@
 """Command line of the data: ``python -m ensemble.data doctor ROOT``, ``pack ROOT OUT`` and ``rooms OUT``."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from ensemble import options
 from ensemble.console import messages, print_json, results
+from ensemble.pulse import pulse
 from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import GENERATED
 from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
@@ -37,7 +39,7 @@ def doctor(
     """Which copy of NYU Depth v2 this is, what it holds, and what is wrong with it; exit code 1 if anything is."""
     from ensemble.data.doctor.diagnosis import diagnose
 
-    with _progress("decoding" if full else "looking") as progress:
+    with _bar("decoding" if full else "looking") as progress:
         on_frame = _counted(progress, "frames")
         diagnosis = diagnose(root, full=full, infilled=infilled, workers=workers, on_frame=on_frame)
     if as_json:
@@ -65,9 +67,9 @@ def rooms(
     pixels = options.parse_size(size)
     tree = {"scenes": scenes, "test_scenes": test_scenes, "frames": frames, "seed": seed, "holes": holes}
     settings = validated(RoomsSettings, {**tree, "noise": noise})
-    with _progress(f"writing {out}") as progress:
+    with _bar(f"writing {out}") as progress:
         count = write_rooms(out, settings, pixels, _counted(progress, "frames"))
-    typer.echo(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes")
+    results.print(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes", soft_wrap=True)
 
 
 @app.command()
@@ -84,7 +86,7 @@ def pack(
     """Packs a copy for fast training; a pack that was not finished goes on. Use it like any copy: --root OUT."""
     from ensemble.data.packs.writing import write_pack
 
-    with _progress(f"packing {out}") as progress:
+    with _bar(f"packing {out}") as progress:
         count = write_pack(
             root,
             out,
@@ -95,7 +97,22 @@ def pack(
             on_look=_counted(progress, "doctor"),
             on_frame=_counted(progress, "frames"),
         )
-    typer.echo(f"{out}: {count} frames, read back and compared; train with --data nyu --root {shlex.quote(str(out))}")
+    results.print(
+        f"{out}: {count} frames, read back and compared; train with --data nyu --root {shlex.quote(str(out))}",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _bar(title: str) -> Iterator["Progress"]:
+    """The same while it is shown; elsewhere a line of dots knows what is being done."""
+    with _progress(title) as progress:
+        if progress.disable:
+            pulse.doing = title
+            yield progress
+        else:
+            with pulse.muted():
+                yield progress
 
 
 def _progress(title: str) -> "Progress":
@@ -116,7 +133,13 @@ def _progress(title: str) -> "Progress":
 def _counted(progress: "Progress", name: str) -> Callable[[int, int], None]:
     """A line of the progress bar, and what tells it how many of all are done."""
     task = progress.add_task(name, total=None)
-    return lambda done, total: progress.update(task, completed=done, total=total)
+
+    def count(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+        if progress.disable:
+            pulse.doing = f"{name}: {done} of {total}"
+
+    return count
 
 
 def _show(diagnosis: "Diagnosis") -> None:
