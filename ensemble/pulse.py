@@ -25,7 +25,7 @@ class Pulse:
     def __init__(self, write: Callable[[str], object], now: Callable[[], float] = time.monotonic) -> None:
         self.doing = ""
         self._write, self._now = write, now
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may want to say something while something is said
         self._heard, self._dots, self._muted = now(), 0, 0
         os.register_at_fork(
             before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._forget_and_release
@@ -86,9 +86,9 @@ class Pulse:
                 return
 
     def _end_line(self) -> None:
-        if self._dots:
+        dots, self._dots = self._dots, 0
+        if dots:
             self._write("\n")
-        self._dots = 0
 
     def _forget_and_release(self) -> None:
         self._dots = 0

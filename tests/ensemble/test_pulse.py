@@ -116,3 +116,16 @@ def test_a_command_that_waits_shows_that_it_lives(quiet: dict[str, str], dots: b
     else:
         assert ran.stderr == ""
     assert ran.stdout.startswith("done ")
+
+
+def test_what_a_signal_says_while_something_is_said_is_said():
+    silence = Silence()
+
+    def interrupted(text: str) -> None:
+        silence.written += text
+        silence.pulse.heard()
+
+    silence.pulse._write = interrupted
+    silence.pass_by(QUIET)
+    silence.pulse.heard()
+    assert silence.written.startswith("  training step 3 .\n")
