@@ -1,42 +1,71 @@
 """``stackdepth``: all command lines by one name; ``stackdepth base train`` is ``python -m ensemble.base train``."""
 
 import importlib
-import sys
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
 
 from ensemble import options
-from ensemble.console import messages, results
-from ensemble.settings.trees import SettingsError, check_name
+from ensemble.commands import Commands, application
+from ensemble.console import results
 
 TOOLS: Mapping[str, tuple[str, str]] = {
-    "base": ("ensemble.base", "learners: train, cache, import, verify, evaluate, save, predict"),
-    "meta": ("ensemble.meta", "stacks: fit, evaluate, save, fuse, predict"),
-    "study": ("ensemble.study", "studies with Optuna: run, show, compare"),
-    "report": ("ensemble.report.__main__", "tables with error bars and one page"),
-    "data": ("ensemble.data.__main__", "copies of a data set: doctor, pack, rooms"),
-    "demo": ("ensemble.demo", "the whole job on generated rooms"),
+    "base": ("ensemble.base", "Learners: train, cache, import, verify, evaluate, save, predict."),
+    "meta": ("ensemble.meta", "Stacks: fit, evaluate, save, fuse, predict."),
+    "study": ("ensemble.study", "Studies with Optuna: run, show, compare."),
+    "report": ("ensemble.report.__main__", "Tables with error bars and one page."),
+    "data": ("ensemble.data.__main__", "Copies of a data set: doctor, pack, rooms."),
+    "demo": ("ensemble.demo", "The whole job on generated rooms."),
 }
+
+
+class Tools(Commands):
+    """Every command line as a command of its own, imported when it is named."""
+
+    called = "tool"
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names in the order of the work."""
+        return list(TOOLS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command line of a name."""
+        if cmd_name not in TOOLS:
+            return None
+        return typer.main.get_command(importlib.import_module(TOOLS[cmd_name][0]).app)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words of a command line; none at all ask for help."""
+        return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
+
+    def first_sentence(self, ctx: Any, name: str) -> str:
+        """What a list says of one, without its import."""
+        return TOOLS[name][1]
+
+
+app = application("Monocular depth: learners, stacks of them, and studies.", cls=Tools, completion=True)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        results.print(f"stackdepth {version('stackdepth')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tools(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Monocular depth: learners, stacks of them, and studies."""
 
 
 def main() -> None:
     """Hand the words over to the tool that the first of them names."""
-    words = sys.argv[1:]
-    if words == ["--version"]:
-        results.print(f"stackdepth {version('stackdepth')}")
-    elif not words or words in (["--help"], ["-h"]):
-        results.print("stackdepth TOOL COMMAND ...\n")
-        for name, (_, told) in TOOLS.items():
-            results.print(f"  {name:<8}{told}")
-        results.print("\nstackdepth TOOL --help tells more.")
-    else:
-        try:
-            check_name(words[0], TOOLS, "tool")
-        except SettingsError as error:
-            messages.print(f"error: {error}", style="red")
-            sys.exit(2)
-        sys.argv = [f"stackdepth {words[0]}", *words[1:]]
-        options.run(importlib.import_module(TOOLS[words[0]][0]).app)
+    options.run(app, "stackdepth")
 
 
 if __name__ == "__main__":

@@ -6,33 +6,40 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from ensemble import options
+from ensemble import completion, options
 from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
+from ensemble.predictions.next_steps import after_caching, after_import, after_training
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
-from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.runs.paths import FULL, Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved
 from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
+from ensemble.tables import plain_table
 
-app = options.application("Base learners: adabins, bts, ldrn.")
+app = options.application(f"Base learners: {', '.join(known_learners())}, and imported ones.")
 
 Role = Literal["fit", "validation", "test", "oof"]
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
-Learner = Annotated[str, typer.Argument(help="adabins, bts or ldrn.", metavar="LEARNER")]
 Folds = Annotated[
-    int | None, typer.Option(min=2, help="Divide the scenes into so many folds; train every fold's model as well.")
+    int | None,
+    typer.Option(metavar="N", min=2, help="Divide the scenes into so many folds; train every fold's model as well."),
 ]
-Learners = Annotated[list[str], typer.Argument(help="One or more learners; every image is read once.")]
+Learners = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="LEARNER", autocompletion=completion.learners, help="One or more learners; every image is read once."
+    ),
+]
 
 
 @app.command()
 def train(
-    learner: Learner,
+    learner: options.Learner,
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
@@ -40,7 +47,7 @@ def train(
     experiment: options.Experiment = None,
     folds: Folds = None,
     fold: Annotated[
-        int | None, typer.Option(min=0, help="Leave the scenes of this fold out, train nothing else.")
+        int | None, typer.Option(metavar="N", min=0, help="Leave the scenes of this fold out, train nothing else.")
     ] = None,
     seeds: options.Seeds = None,
     resume: options.Resume = None,
@@ -53,8 +60,8 @@ def train(
     --resume RUN with --seeds or --fold trains further models with the settings of a full fit.
     """
     where = outputs(cache_dir)
+    choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
     if resume is None:
-        choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
         settings = learner_settings(learner, choice)
         models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
@@ -76,13 +83,17 @@ def train(
         models = without_empty_folds(models, where, folds)
     for model, own in models.items():
         finished = train_learner(own, where, model, fresh=fresh, wandb=wandb)
-        messages.print(f"best weights: {finished.best}")
+        messages.print(f"{settings.experiment}/{learner}/{model}: best weights in {finished.best}")
+    given, sets = [*choice.words, *options.experiment_words(choice, settings.experiment)], assignments or []
+    follows = after_training(where, settings, list(models), given, sets if resume is None else None)
+    messages.print(f"next: {follows}")
 
 
 @app.command()
 def jobs(
     learners: Annotated[
-        list[str] | None, typer.Argument(help="All learners where absent.", metavar="[LEARNER]...")
+        list[str] | None,
+        typer.Argument(metavar="LEARNER", autocompletion=completion.learners, help="All learners where absent."),
     ] = None,
     data: options.Data = None,
     root: options.Root = None,
@@ -115,13 +126,15 @@ def jobs(
 
 @app.command("lr-range")
 def lr_range(
-    learner: Learner,
+    learner: options.Learner,
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
-    steps: Annotated[int, typer.Option(min=10, max=MOST, help="Optimiser steps, from 1e-6 up to 1.")] = 100,
+    steps: Annotated[
+        int, typer.Option(metavar="N", min=10, max=MOST, help="Optimiser steps, from 1e-6 up to 1.")
+    ] = 100,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
@@ -151,21 +164,24 @@ def lr_range(
 @app.command()
 def cache(
     learners: Learners,
-    role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold).")],
+    role: Annotated[str, typer.Option(metavar="|".join(ROLES), help="fit, validation, test or oof (out-of-fold).")],
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
     experiment: options.Experiment = None,
     fold: Annotated[
-        int | None, typer.Option(min=0, help="The model of this fold; with oof, all folds' if absent.")
+        int | None, typer.Option(metavar="N", min=0, help="The model of this fold; with oof, all folds' if absent.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="0,1,2", help="Full fits from these seeds. Default: the full fit alone.")
+        str | None, typer.Option(metavar="N,...", help="Full fits from these seeds. Default: the full fit alone.")
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw these learners' rows away first.")] = False,
-    codec: Annotated[str, typer.Option(help="none, or gzip: half the size, slower to read.")] = "none",
+    codec: Annotated[
+        str, typer.Option(metavar="none|gzip", help="none, or gzip: half the size, slower to read.")
+    ] = "none",
     workers: Annotated[
-        int | None, typer.Option(min=0, max=MOST_PROCESSES, help="Loader processes. Default: as in training.")
+        int | None,
+        typer.Option(metavar="N", min=0, max=MOST_PROCESSES, help="Loader processes. Default: as in training."),
     ] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
@@ -203,6 +219,8 @@ def cache(
         if not written:
             names = ", ".join(f"{each.name}/{each.model}" for each in trained)
             messages.print(f"{role}: every frame of {names} is there already")
+    given = [*choice.words, *options.experiment_words(choice, name)]
+    messages.print(f"next: {after_caching(where, name, learners, role, given)}")
 
 
 @app.command("import")
@@ -211,22 +229,31 @@ def import_(
     folder: Annotated[
         Path,
         typer.Argument(
-            callback=options.place, help="Depth maps called by frame, or one HDF5 file with a dataset per frame."
+            metavar="DIR|FILE",
+            callback=options.place,
+            help="Depth maps called by frame, or one HDF5 file with a dataset per frame.",
         ),
     ],
-    role: Annotated[str, typer.Option(help="fit, validation, test or oof (out-of-fold; fills all folds).")],
+    role: Annotated[
+        str, typer.Option(metavar="|".join(ROLES), help="fit, validation, test or oof (out-of-fold; fills all folds).")
+    ],
     unit: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join((*PER_METRE, ROTATED))}. Default: whole numbers are mm, real ones m."),
+        typer.Option(
+            metavar="UNIT", help=f"{', '.join((*PER_METRE, ROTATED))}. Default: whole numbers are mm, real ones m."
+        ),
     ] = None,
-    divisor: Annotated[float | None, typer.Option(help="Numbers per metre, where no --unit names them.")] = None,
+    divisor: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Numbers per metre, where no --unit names them.")
+    ] = None,
     align_on: Annotated[
         str | None,
         typer.Option(metavar="fit", help="Depth has no scale: fit one scale and shift on rows of training."),
     ] = None,
     relative: Annotated[bool, typer.Option("--relative", help="The maps have no scale; wants --align-on fit.")] = False,
     fold: Annotated[
-        int | None, typer.Option(min=0, help="These maps are by the model of this fold alone. Default: the full fit.")
+        int | None,
+        typer.Option(metavar="N", min=0, help="These maps are by the model of this fold alone. Default: the full fit."),
     ] = None,
     data: options.Data = None,
     root: options.Root = None,
@@ -265,12 +292,28 @@ def import_(
         options=tuple(choice.words),
     )
     (import_test_depth if role == "test" else import_depth)(request, where)
+    follows = after_import(where, settings, folder, align=request.align, given=choice.words)
+    messages.print(f"next: {follows}")
+
+
+@app.command("runs")
+def list_runs(cache_dir: options.CacheDir = None, as_json: options.Json = False) -> None:
+    """Names of all runs, learners and stacks, and how far each is."""
+    where = outputs(cache_dir)
+    rows = [(name, run.state) for name, run in where.runs().items()]
+    plain = [{"run": name, "state": state} for name, state in rows]
+    options.show(plain_table(["run", "state"], rows), plain=plain, as_json=as_json)
+    if not rows:
+        messages.print(f"there is no run below {where.root}")
 
 
 @app.command()
 def verify(
     experiments: Annotated[
-        list[str] | None, typer.Argument(help="All experiments where absent.", metavar="[EXPERIMENT]...")
+        list[str] | None,
+        typer.Argument(
+            metavar="EXPERIMENT", autocompletion=completion.experiments, help="All experiments where absent."
+        ),
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Print the commands that mend what is damaged, in order; runs none.")
@@ -319,7 +362,7 @@ def verify(
 
 @app.command()
 def evaluate(
-    learner: Learner,
+    learner: options.AnyLearner,
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
@@ -347,11 +390,12 @@ def evaluate(
     options.show(*tables, plain=(run.protocols if protocols else run.scores).read_text("utf-8"), as_json=as_json)
     if not as_json:
         messages.print(f"scores, and scores per image: {run.folder}")
+        messages.print(f"next: {where.command('report', f'{name}/{learner}')}")
 
 
 @app.command()
 def save(
-    learner: Learner,
+    learner: options.AnyLearner,
     out: options.Saved,
     half: options.Half = False,
     experiment: options.Experiment = None,
@@ -371,11 +415,17 @@ def save(
     messages.print(f"{out}: {learner}")
     if half:
         messages.print(halving_report(whole.network, kept.network, whole.network.settings, where))
+    messages.print(f"next: {command_line('base', 'predict', str(out), 'IMAGE', '--out', 'DIR')}")
 
 
 @app.command()
 def predict(
-    learner: Annotated[str, typer.Argument(metavar="SAVED|RUN", help="A saved learner, or a run such as demo/bts.")],
+    learner: Annotated[
+        str,
+        typer.Argument(
+            metavar="SAVED|RUN", autocompletion=completion.runs, help="A saved learner, or a run such as demo/bts."
+        ),
+    ],
     images: options.Images,
     out: options.Out,
     only: options.Only = options.DEFAULT_KINDS,
@@ -399,10 +449,15 @@ def predict(
 
 @app.command()
 def profile(
-    learner: Annotated[str | None, typer.Argument(help="One learner; all of them where absent.")] = None,
+    learner: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="LEARNER", autocompletion=completion.learners, help="One learner; all of them where absent."
+        ),
+    ] = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = options.default_size(COPY),
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    repeats: Annotated[int, typer.Option(min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to time.")] = "cpu",
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:

@@ -1,16 +1,34 @@
 """Where messages go: tables and JSON to standard output, everything else to standard error."""
 
 import json
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
+from ensemble.pulse import pulse
+
 Item = TypeVar("Item")
 
-messages = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-results = Console(highlight=False, markup=False)
+
+class HeardConsole(Console):
+    """A console that ends a line of dots before it says something."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Say something, the shared pulse first."""
+        pulse.heard()
+        pulse.doing = "working"
+        super().print(*objects, **how)
+
+    def out(self, *objects: Any, **how: Any) -> None:
+        """The same of text as it is."""
+        pulse.heard()
+        super().out(*objects, **how)
+
+
+messages = HeardConsole(stderr=True, highlight=False, markup=False, soft_wrap=True)
+results = HeardConsole(highlight=False, markup=False)
 
 
 def print_json(plain: object) -> None:
@@ -19,7 +37,22 @@ def print_json(plain: object) -> None:
     results.out(json.dumps(tree, indent=2, ensure_ascii=False), highlight=False)
 
 
-def progress(items: Iterable[Item], title: str) -> Iterable[Item]:
-    """The items, with a bar on the terminal that leaves nothing behind; no bar where there is no terminal."""
-    off = not messages.is_terminal
-    return track(items, description=f"  {title:<10}", console=messages, transient=True, disable=off)
+def progress(items: Iterable[Item], title: str) -> Iterator[Item]:
+    """The items, with a bar on the terminal that leaves nothing behind; elsewhere a line of dots knows of them."""
+    if messages.is_terminal:
+        with pulse.muted():
+            yield from track(items, description=f"  {title:<10}", console=messages, transient=True)
+        return
+    of = f" of {len(items)}" if isinstance(items, Sized) else ""
+    for number, item in enumerate(items, 1):
+        pulse.doing = f"{title} {number}{of}"
+        yield item
+    pulse.doing = "working"
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes or seconds, as a person says them."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

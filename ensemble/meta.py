@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ensemble import options
+from ensemble import completion, options
 from ensemble.console import messages, results
 from ensemble.predictions.available import learner_settings_of, learners_of, settings_beside
-from ensemble.runs.paths import Outputs, Run, outputs, stack_name
+from ensemble.runs.paths import Outputs, Run, command_line, outputs, stack_name
 from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import (
     Choice,
@@ -31,25 +31,42 @@ DEFAULT_LEARNERS = ("adabins", "bts", "ldrn")
 
 @app.command()
 def fit(
-    inputs: Annotated[str | None, typer.Option(help="What the meta-learner sees: rgb, d or rgb+d.")] = None,
-    learners: Annotated[str, typer.Option(help="Whose predictions are weighed.")] = ",".join(DEFAULT_LEARNERS),
+    inputs: Annotated[
+        str | None, typer.Option(metavar="|".join(known_inputs()), help="What the meta-learner sees: rgb, d or rgb+d.")
+    ] = None,
+    learners: Annotated[
+        str,
+        typer.Option(metavar="LEARNER,...", autocompletion=completion.learners, help="Whose predictions are weighed."),
+    ] = ",".join(DEFAULT_LEARNERS),
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
     rows: Annotated[
-        str | None, typer.Option(help="oof (out-of-fold, default) or fit (in-sample, as in the published study).")
+        str | None,
+        typer.Option(
+            metavar="oof|fit", help="oof (out-of-fold, default) or fit (in-sample, as in the published study)."
+        ),
     ] = None,
     level0: Annotated[
-        str | None, typer.Option(help="What predicts at test time: full (default) or folds (the mean of their models).")
+        str | None,
+        typer.Option(
+            metavar="full|folds", help="What predicts at test time: full (default) or folds (the mean of their models)."
+        ),
     ] = None,
     training: Annotated[
-        str | None, typer.Option(help="frozen (default), finetune or joint: whether learners are trained with it.")
+        str | None,
+        typer.Option(
+            metavar="frozen|finetune|joint",
+            help="frozen (default), finetune or joint: whether learners are trained with it.",
+        ),
     ] = None,
-    budget: Annotated[str | None, typer.Option(metavar="500steps|300seconds", help="Length of the training.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="BUDGET", help="Length of the training, such as 500steps or 300seconds.")
+    ] = None,
     seeds: options.Seeds = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run. Default: meta-INPUTS.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the run. Default: meta-INPUTS.")] = None,
     resume: options.Resume = None,
     fresh: options.Fresh = False,
     wandb: options.Wandb = False,
@@ -76,7 +93,8 @@ def fit(
 
     for run, settings in asked:
         finished = fit_meta(settings, run, where, fresh=fresh, wandb=wandb)
-        messages.print(f"best weights: {finished.best}")
+        messages.print(f"{where.name_of(finished)}: best weights in {finished.best}")
+    messages.print(f"next: {where.command('meta', 'evaluate', where.name_of(asked[0][0]), *options.root_words(root))}")
 
 
 def _stored(run: Run, root: Path | None) -> tuple[Run, StackSettings]:
@@ -149,7 +167,10 @@ def _repeated(where: Outputs, asked: tuple[Run, StackSettings], seeds: list[int]
 
 @app.command()
 def evaluate(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One or more fits to the same learners.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN", autocompletion=completion.runs, help="One or more fits to the same learners."),
+    ],
     root: options.Root = None,
     published: options.Published = False,
     protocol: options.Protocols = None,
@@ -173,19 +194,28 @@ def evaluate(
     options.show(*tables, plain=(run.protocols if protocols else run.scores).read_text("utf-8"), as_json=as_json)
     if not as_json:
         messages.print(f"scores, scores per image and pictures: {folder}")
+        name = where.name_of(found[0]) if len(runs) == 1 else stacks[0].settings.experiment
+        messages.print(f"next: {where.command('report', name)}")
 
 
 @app.command("cross-validate")
 def cross_validate_(
-    inputs: Annotated[str, typer.Option(help="What the meta-learner sees: rgb, d or rgb+d.")],
-    learners: Annotated[str, typer.Option(help="Whose predictions are weighed.")] = ",".join(DEFAULT_LEARNERS),
+    inputs: Annotated[
+        str, typer.Option(metavar="|".join(known_inputs()), help="What the meta-learner sees: rgb, d or rgb+d.")
+    ],
+    learners: Annotated[
+        str,
+        typer.Option(metavar="LEARNER,...", autocompletion=completion.learners, help="Whose predictions are weighed."),
+    ] = ",".join(DEFAULT_LEARNERS),
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
     assignments: options.Assignments = None,
     experiment: options.Experiment = None,
     seeds: options.Seeds = None,
-    name: Annotated[str | None, typer.Option(help="Begins the names of the runs. Default: meta-INPUTS.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Begins the names of the runs. Default: meta-INPUTS.")
+    ] = None,
     fresh: options.Fresh = False,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
@@ -207,7 +237,9 @@ def cross_validate_(
 
 @app.command("compare-subsets")
 def compare(
-    learners: Annotated[str, typer.Option(help="Two or more.")] = ",".join(DEFAULT_LEARNERS),
+    learners: Annotated[
+        str, typer.Option(metavar="LEARNER,...", autocompletion=completion.learners, help="Two or more.")
+    ] = ",".join(DEFAULT_LEARNERS),
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
@@ -243,13 +275,20 @@ def compare(
 
 
 Saved = Annotated[
-    str, typer.Argument(metavar="STACK|RUN", help="A saved stack, file or folder; or a fit of the meta-learner.")
+    str,
+    typer.Argument(
+        metavar="STACK|RUN",
+        autocompletion=completion.runs,
+        help="A saved stack, file or folder; or a fit of the meta-learner.",
+    ),
 ]
 
 
 @app.command()
 def save(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A fit of the meta-learner.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", autocompletion=completion.runs, help="A fit of the meta-learner.")
+    ],
     out: options.Saved,
     half: options.Half = False,
     cache_dir: options.CacheDir = None,
@@ -268,15 +307,17 @@ def save(
     messages.print(f"{out}: {kept.header.name}, {', '.join(kept.learners)}")
     if half:
         messages.print(halving_report(stack.network, kept.network, stack.network.settings, where))
+    messages.print(f"next: {command_line('meta', 'predict', str(out), 'IMAGE', '--out', 'DIR')}")
 
 
 @app.command()
 def fuse(
     stack: Saved,
     maps: Annotated[list[str], typer.Option("--maps", metavar="LEARNER=DIR", help="Depth maps of a learner.")],
-    out: Annotated[Path, typer.Option(callback=options.place, help="Folder to write to.")],
+    out: options.Out,
     images: Annotated[
-        Path | None, typer.Option(callback=options.place, help="Folder of the images, named as the maps are.")
+        Path | None,
+        typer.Option(metavar="DIR", callback=options.place, help="Folder of the images, named as the maps are."),
     ] = None,
     cache_dir: options.CacheDir = None,
 ) -> None:

@@ -5,19 +5,21 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
+from ensemble import completion
+from ensemble.commands import application as application
 from ensemble.console import messages, print_json, results
 from ensemble.metrics.published import PROTOCOLS
 from ensemble.runs.refusals import refusal
 from ensemble.runs.stopping import Stopped, stoppable
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
-from ensemble.settings.layers import Choice
+from ensemble.settings.layers import Choice, experiment_name, known_learners
+from ensemble.settings.packaged import config_file
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import LARGEST_SIDE
 from ensemble.settings.trees import SettingsError, assignments_of, check_name
@@ -48,30 +50,67 @@ def places(values: list[Path]) -> list[Path]:
 Data = Annotated[
     str | None,
     typer.Option(
-        help=f"{', '.join(known_kinds())}. Default: {COPY} where --root or {_VARIABLE} names a copy, else {GENERATED}."
+        metavar="|".join(known_kinds()),
+        help=f"Kind of data. Default: {COPY} where --root or {_VARIABLE} names a copy, else {GENERATED}.",
     ),
 ]
 Root = Annotated[
-    Path | None, typer.Option(callback=place, help=f"Folder of the data. Default: of {COPY}, {_VARIABLE}.")
+    Path | None,
+    typer.Option(metavar="DIR", callback=place, help=f"Folder of the data. Default: of {COPY}, {_VARIABLE}."),
 ]
 Config = Annotated[
-    Path | None, typer.Option(callback=place, help="Experiment file (YAML) that wins over the packaged defaults.")
+    Path | None,
+    typer.Option(
+        metavar="FILE|NAME",
+        callback=config_file,
+        autocompletion=completion.configs,
+        help="Experiment (YAML) that wins over the packaged defaults: a file, or the name of a packaged one.",
+    ),
 ]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as training.lr=3e-4.")
 ]
-Experiment = Annotated[str | None, typer.Option(help="Names the folders below the cache that belong together.")]
+Experiment = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=completion.experiments,
+        help="Names the folders below the cache that belong together.",
+    ),
+]
 CacheDir = Annotated[
     Path | None,
     typer.Option(
-        "--cache-dir", callback=place, help="Where everything is written. Default: STACKDEPTH_CACHE, else cache."
+        "--cache-dir",
+        metavar="DIR",
+        callback=place,
+        help="Where everything is written. Default: STACKDEPTH_CACHE, else cache.",
     ),
 ]
 Seeds = Annotated[
     str | None,
-    typer.Option(metavar="0,1,2", help="Repeat with these seeds; the run of the settings' own seed keeps its name."),
+    typer.Option(metavar="N,...", help="Repeat with these seeds; the run of the settings' own seed keeps its name."),
 ]
-Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run, with its own settings.")]
+Resume = Annotated[
+    str | None,
+    typer.Option(metavar="RUN", autocompletion=completion.runs, help="Go on with this run, with its own settings."),
+]
+Learner = Annotated[
+    str,
+    typer.Argument(
+        metavar="LEARNER",
+        autocompletion=completion.learners,
+        help=f"A learner of ours ({', '.join(known_learners())}).",
+    ),
+]
+AnyLearner = Annotated[
+    str,
+    typer.Argument(
+        metavar="LEARNER",
+        autocompletion=completion.learners,
+        help=f"A learner of ours ({', '.join(known_learners())}), or an imported one.",
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier run of this name has written.")]
 Wandb = Annotated[
     bool, typer.Option("--wandb", help="Track with Weights & Biases as well; offline where there is no key.")
@@ -82,9 +121,9 @@ FORMATS = ("png", "npy", "npz", "tiff")
 DEFAULT_FORMATS = "png,npy"
 """What is written of a photograph, and how."""
 
-Out = Annotated[Path, typer.Option(callback=place, help="Folder to write to.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", callback=place, help="Folder to write to.")]
 Images = Annotated[
-    list[Path], typer.Argument(metavar="IMAGE|FOLDER...", callback=places, help="Photographs of any size and make.")
+    list[Path], typer.Argument(metavar="IMAGE|DIR", callback=places, help="Photographs of any size and make.")
 ]
 Only = Annotated[str, typer.Option(metavar="KIND,...", help=f"{', '.join(KINDS)}.")]
 Formats = Annotated[
@@ -105,53 +144,34 @@ Protocols = Annotated[
     str | None,
     typer.Option(
         "--protocol",
-        metavar="NAME[,NAME...]",
+        metavar="NAME,...",
         help=f"Score the same rows by published rules as well: {', '.join(PROTOCOLS)}, or all.",
     ),
 ]
 
 
-class KnownCommands(TyperGroup):
-    """Commands of a command line; an unknown name is answered with the known ones."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first word names; a ``SettingsError`` where there is none."""
-        if not ctx.resilient_parsing and not args[0].startswith("-"):
-            check_name(args[0], self.list_commands(ctx), "command")
-        return super().resolve_command(ctx, args)
-
-
-def application(help_text: str) -> typer.Typer:
-    """A command line whose unexpected errors keep their traceback."""
-    return typer.Typer(
-        cls=KnownCommands,
-        help=help_text,
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-
-def run(app: typer.Typer) -> None:
+def run(app: typer.Typer, name: str | None = None) -> None:
     """Run a command line; what a person can mend ends with a message and no traceback.
 
     Exit status 2 stands for a mistake in what was asked, 1 for anything that went wrong while doing it, 143 for an end
     by SIGTERM and 130 for one by SIGINT. ``STACKDEPTH_TRACEBACK=1`` shows where an error was raised.
+
+    Args:
+        app: The command line.
+        name: What a person types for it; as Python tells where absent.
     """
     settle()
     with stoppable():
         try:
-            _run(app)
+            _run(app, name)
         except Stopped as stop:
             messages.print(str(stop))
             sys.exit(stop.status)
 
 
-def _run(app: typer.Typer) -> None:
+def _run(app: typer.Typer, name: str | None) -> None:
     try:
-        app()
+        app(prog_name=name)
     except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
         reason = refusal(error) if isinstance(error, MemoryError | RuntimeError) else None
         if os.environ.get("STACKDEPTH_TRACEBACK") or (isinstance(error, RuntimeError) and reason is None):
@@ -180,6 +200,16 @@ def choice(
     """What the shared options choose; ``--experiment`` is one of the ``--set`` values."""
     named = [] if experiment is None else assignments_of({"experiment": experiment})
     return Choice(data, root, config, (*(assignments or ()), *named))
+
+
+def experiment_words(choice: Choice, experiment: str) -> list[str]:
+    """The option that names an experiment in a further command line, where the others would choose another one."""
+    return [] if experiment == experiment_name(replace(choice, assignments=())) else ["--experiment", experiment]
+
+
+def root_words(root: Path | None) -> list[str]:
+    """The option that names the folder of the data in a further command line, where it was given."""
+    return [] if root is None else ["--root", str(root)]
 
 
 def listed(text: str) -> tuple[str, ...]:

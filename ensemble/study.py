@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ensemble import options
+from ensemble import completion, options
 from ensemble.console import messages, print_json, results
 from ensemble.runs.paths import outputs
-from ensemble.settings.layers import config_folder
+from ensemble.settings.packaged import STUDIES, packaged, study_file
 from ensemble.settings.schema import MOST, MOST_PROCESSES
-from ensemble.settings.trees import SettingsError, flat, nearest, parse_assignments
+from ensemble.settings.trees import SettingsError, flat, parse_assignments
 from ensemble.studies.design.arms import arms_of, experiment_of, lowest_numbers, settings_of
 from ensemble.studies.design.study_file import read_study
 from ensemble.studies.storage.folders import known_studies, started_study, study_folder
@@ -24,12 +24,16 @@ DOWN_STATUS = 3
 Storage = Annotated[
     str | None,
     typer.Option(
+        metavar="URL",
         envvar="STACKDEPTH_STORAGE",
         help="postgresql://USER@HOST/DATABASE, sqlite:///FILE or journal:FILE. "
         "Default: where the study was started, else a file of its own.",
     ),
 ]
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study that was started.")]
+Study = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", autocompletion=completion.studies, help="Name of a study that was started."),
+]
 
 
 @contextmanager
@@ -49,17 +53,22 @@ def run(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", callback=options.place, help="A study (YAML), or the name of one in configs/study."
+            metavar="FILE|NAME",
+            callback=study_file,
+            autocompletion=completion.ready_studies,
+            help="A study (YAML): a file, or the name of a packaged one.",
         ),
     ],
     trials: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Trials of every arm, finished ones counted.")
+        int | None, typer.Option(metavar="N", min=1, max=MOST, help="Trials of every arm, finished ones counted.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=0, max=MOST_PROCESSES, help="Processes; 0 runs the trials in this one.")
+        int, typer.Option(metavar="N", min=0, max=MOST_PROCESSES, help="Processes; 0 runs the trials in this one.")
     ] = 1,
     storage: Storage = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Begin no trial after so many seconds.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0, help="Begin no trial after so many seconds.")
+    ] = None,
     prepare_only: Annotated[
         bool, typer.Option("--prepare", help="Train and cache what is missing, then stop.")
     ] = False,
@@ -73,7 +82,7 @@ def run(
     """Run the trials of a study that are still to be run; again after a stop, or beside others on other machines."""
     where = outputs(cache_dir)
     given = flat(parse_assignments(options.choice(None, root, config, assignments, experiment).assignments))
-    study = read_study(_found(file), config=config, assignments=given, trials=trials)
+    study = read_study(file, config=config, assignments=given, trials=trials)
     for arm in arms_of(study):  # a mistake is told before anything heavy is imported
         settings_of(study, arm, lowest_numbers(study, arm), where, root=root)
         experiment_of(study, arm)
@@ -96,7 +105,7 @@ def run(
     if status:
         raise typer.Exit(status)
     again = " (with the same --storage: its password is not kept)" if has_password(url) else ""
-    messages.print(f"next: {where.command('study', 'compare', study.name)}{again}")
+    messages.print(f"next: {where.command('study', 'compare', study.name, *options.root_words(root))}{again}")
 
 
 @app.command()
@@ -128,7 +137,7 @@ def list_studies(cache_dir: options.CacheDir = None, as_json: options.Json = Fal
     for name, about in asked.items():
         results.print(f"{name:<24} {about}", soft_wrap=True)
     if not asked:
-        messages.print(f"no study was started below {where.root}; ready ones: {', '.join(_ready())}")
+        messages.print(f"no study was started below {where.root}; ready ones: {', '.join(packaged(STUDIES))}")
 
 
 @app.command()
@@ -137,7 +146,7 @@ def best(
     write: Annotated[
         Path, typer.Option(metavar="FILE", callback=options.place, help="Experiment file (YAML) to write.")
     ],
-    arm: Annotated[str | None, typer.Option(help="Of this arm; of all where absent.")] = None,
+    arm: Annotated[str | None, typer.Option(metavar="ARM", help="Of this arm; of all where absent.")] = None,
     storage: Storage = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
@@ -159,15 +168,23 @@ def best(
 
 @app.command()
 def compare(
-    studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Studies that were started.")],
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY", autocompletion=completion.studies, help="Studies that were started.")
+    ],
     out: Annotated[
-        Path | None, typer.Option(callback=options.place, help="Folder to write to. Default: that of the first study.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", callback=options.place, help="Folder to write to. Default: that of the first study."
+        ),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(metavar="1,2,3|none", help="Fit the best of every arm again from these; none skips that.")
+        str, typer.Option(metavar="N,...|none", help="Fit the best of every arm again from these; none skips that.")
     ] = "1,2,3",
     budget: Annotated[
-        str | None, typer.Option(metavar="500steps|300seconds", help="Of the repeats; that of a trial where absent.")
+        str | None,
+        typer.Option(
+            metavar="BUDGET", help="Of the repeats, such as 500steps or 300seconds; that of a trial where absent."
+        ),
     ] = None,
     storage: Storage = None,
     root: options.Root = None,
@@ -199,23 +216,6 @@ def compare(
     plain = {**comparison_tree(found), "folder": str(folder), "files": written}
     options.show(arm_table(found), plain=plain, as_json=as_json)
     messages.print(f"{', '.join(written)}: {folder}")
-
-
-def _found(file: Path) -> Path:
-    """The study file that a person means: a file, or the name of a ready one; refused where it is neither."""
-    if file.is_file() or file.parent != Path():
-        return file
-    ready = _ready()
-    if file.name not in ready:
-        raise SettingsError(
-            f"{file}: there is no such file, and no ready study of that name; {nearest(file.stem, ready)}"
-        )
-    return ready[file.name]
-
-
-def _ready() -> dict[str, Path]:
-    """Name -> file of the ready studies."""
-    return {path.stem: path for path in sorted((config_folder() / "study").glob("*.yaml"))}
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from timm.models import adapt_input_conv
 from timm.models.ghostnet import GhostNet
 from torch import Tensor, nn
 
+from base_learners.encoders.hub import asked_once, is_fetched, silence_of_hub
 from base_learners.encoders.pyramid import FIVE, Encoder, Pyramid
 from base_learners.encoders.weights import WAY_OUT, load_weights
 
@@ -112,13 +113,32 @@ def _create(name: str, *, pretrained: bool = False, **arguments: Any) -> Any:
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise ValueError(f"encoder {name}: timm has no such model{', nearest: ' + ', '.join(near) if near else ''}")
     try:
-        return timm.create_model(name, pretrained=pretrained, **arguments)
+        if not pretrained:
+            return timm.create_model(name, **arguments)
+        check_imagenet(name)
+        with asked_once():
+            return timm.create_model(name, pretrained=True, **arguments)
     except TypeError as error:
         raise ValueError(f"encoder {name}: encoder.arguments do not fit the model: {error}") from error
     except (OSError, RuntimeError, ValueError) as error:
-        if not pretrained:
+        if not pretrained or WAY_OUT in str(error):
             raise
         raise ValueError(f"encoder {name}: timm's ImageNet weights cannot be had ({error}). {WAY_OUT}") from error
+
+
+def check_imagenet(name: str) -> None:
+    """Refuse timm's ImageNet weights of a model where they were not fetched before and the hub does not answer.
+
+    Raises:
+        ValueError: They cannot be had.
+    """
+    facts = timm.get_pretrained_cfg(name)
+    repository = None if facts is None else facts.hf_hub_id
+    if repository is None or is_fetched(repository):
+        return
+    silence = silence_of_hub()
+    if silence is not None:
+        raise ValueError(f"encoder {name}: timm's ImageNet weights cannot be had: {silence}. {WAY_OUT}")
 
 
 def _ghost_channels(pyramid: GhostPyramid) -> list[int]:

@@ -1,7 +1,8 @@
 """Command line of the data: ``python -m ensemble.data doctor ROOT``, ``pack ROOT OUT`` and ``rooms OUT``."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from ensemble import options
 from ensemble.console import messages, print_json, results
+from ensemble.pulse import pulse
 from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import GENERATED
 from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
@@ -25,18 +27,19 @@ app = options.application("Copies of NYU Depth v2 and generated rooms.")
 
 @app.command()
 def doctor(
-    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", callback=options.place, help="Folder of the copy.")],
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_PROCESSES, help="Processes that decode. Default: one per core.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=MOST_PROCESSES, help="Processes that decode. Default: one per core."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Which copy of NYU Depth v2 this is, what it holds, and what is wrong with it; exit code 1 if anything is."""
     from ensemble.data.doctor.diagnosis import diagnose
 
-    with _progress("decoding" if full else "looking") as progress:
+    with _bar("decoding" if full else "looking") as progress:
         on_frame = _counted(progress, "frames")
         diagnosis = diagnose(root, full=full, infilled=infilled, workers=workers, on_frame=on_frame)
     if as_json:
@@ -49,12 +52,12 @@ def doctor(
 
 @app.command()
 def rooms(
-    out: Annotated[Path, typer.Argument(callback=options.place, help="Folder to create.")],
-    scenes: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Training scenes.")] = 40,
-    frames: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Frames per scene.")] = 6,
-    test_scenes: Annotated[int, typer.Option(min=1, max=MOST_FRAMES, help="Test scenes.")] = 10,
+    out: Annotated[Path, typer.Argument(metavar="OUT", callback=options.place, help="Folder to create.")],
+    scenes: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Training scenes.")] = 40,
+    frames: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Frames per scene.")] = 6,
+    test_scenes: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Test scenes.")] = 10,
     size: Annotated[str, typer.Option(help="Height and width.", metavar="HxW")] = options.default_size(GENERATED),
-    seed: Annotated[int, typer.Option(min=0, max=MOST, help="Everything follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=MOST, help="Everything follows from it.")] = 0,
     holes: Annotated[bool, typer.Option("--holes", help="Drop depth where a Kinect would.")] = False,
     noise: Annotated[bool, typer.Option("--noise", help="Add a Kinect's depth noise.")] = False,
 ) -> None:
@@ -64,24 +67,26 @@ def rooms(
     pixels = options.parse_size(size)
     tree = {"scenes": scenes, "test_scenes": test_scenes, "frames": frames, "seed": seed, "holes": holes}
     settings = validated(RoomsSettings, {**tree, "noise": noise})
-    with _progress(f"writing {out}") as progress:
+    with _bar(f"writing {out}") as progress:
         count = write_rooms(out, settings, pixels, _counted(progress, "frames"))
-    typer.echo(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes")
+    results.print(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes", soft_wrap=True)
 
 
 @app.command()
 def pack(
-    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
-    out: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the pack.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", callback=options.place, help="Folder of the copy.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", callback=options.place, help="Folder of the pack.")],
     sample: Annotated[bool, typer.Option("--sample", help="The doctor decodes a sample first, not all.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw away what is there and begin anew.")] = False,
-    codec: Annotated[str, typer.Option(help="none, or lz4: 30 % smaller, slower to read.")] = "none",
+    codec: Annotated[
+        str, typer.Option(metavar="none|lz4", help="none, or lz4: 30 % smaller, slower to read.")
+    ] = "none",
 ) -> None:
     """Packs a copy for fast training; a pack that was not finished goes on. Use it like any copy: --root OUT."""
     from ensemble.data.packs.writing import write_pack
 
-    with _progress(f"packing {out}") as progress:
+    with _bar(f"packing {out}") as progress:
         count = write_pack(
             root,
             out,
@@ -92,7 +97,22 @@ def pack(
             on_look=_counted(progress, "doctor"),
             on_frame=_counted(progress, "frames"),
         )
-    typer.echo(f"{out}: {count} frames, read back and compared; train with --data nyu --root {shlex.quote(str(out))}")
+    results.print(
+        f"{out}: {count} frames, read back and compared; train with --data nyu --root {shlex.quote(str(out))}",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _bar(title: str) -> Iterator["Progress"]:
+    """The same while it is shown; elsewhere a line of dots knows what is being done."""
+    with _progress(title) as progress:
+        if progress.disable:
+            pulse.doing = title
+            yield progress
+        else:
+            with pulse.muted():
+                yield progress
 
 
 def _progress(title: str) -> "Progress":
@@ -113,7 +133,13 @@ def _progress(title: str) -> "Progress":
 def _counted(progress: "Progress", name: str) -> Callable[[int, int], None]:
     """A line of the progress bar, and what tells it how many of all are done."""
     task = progress.add_task(name, total=None)
-    return lambda done, total: progress.update(task, completed=done, total=total)
+
+    def count(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+        if progress.disable:
+            pulse.doing = f"{name}: {done} of {total}"
+
+    return count
 
 
 def _show(diagnosis: "Diagnosis") -> None:

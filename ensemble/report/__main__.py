@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble import options
+from ensemble import completion, options
 from ensemble.console import messages, print_json, results
 from ensemble.report.finding import find_evaluation
 from ensemble.runs.paths import outputs
@@ -19,18 +19,27 @@ app = options.application("The report of evaluations: Markdown, LaTeX, CSV and o
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Evaluated runs, or folders with their scores; of one protocol."),
+        typer.Argument(
+            metavar="RUN|DIR",
+            autocompletion=completion.evaluations,
+            help="Evaluated runs, or folders with their scores; of one protocol.",
+        ),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=options.place, help="Folder to write to. Default: that of a single run, else of the experiment."
+            metavar="DIR",
+            callback=options.place,
+            help="Folder to write to. Default: that of a single run, else of the experiment.",
         ),
     ] = None,
     by: Annotated[
-        str, typer.Option(help="What is resampled: scene, or image as if images were independent.")
+        str,
+        typer.Option(metavar="scene|image", help="What is resampled: scene, or image as if images were independent."),
     ] = "scene",
-    resamples: Annotated[int, typer.Option(min=100, max=MOST_FRAMES, help="Of the paired bootstrap.")] = 10_000,
+    resamples: Annotated[
+        int, typer.Option(metavar="N", min=100, max=MOST_FRAMES, help="Of the paired bootstrap.")
+    ] = 10_000,
     published: Annotated[bool, typer.Option(help="Show the published rows below ours (other data, no match).")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print scores and all differences as JSON as well.")] = False,
     cache_dir: options.CacheDir = None,

@@ -15,7 +15,7 @@ def find_evaluation(where: Outputs, name: str) -> Run:
     for folder in (Path(name), where.report(name)):
         if Run(folder).scores.is_file():
             return Run(folder)
-    run = where.find_run(name)
+    run = where.find_run(name, beside=where.reports())
     if not run.scores.is_file():
         raise SettingsError(
             f"{run.folder}: not evaluated yet, there is no {run.scores.name}. Run: "

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ensemble.evaluation.results.comparisons import LEVEL, Comparisons, leading_stack, validation_rels
-from ensemble.evaluation.results.scores import REFERENCES, Scores
+from ensemble.evaluation.results.comparisons import LEVEL, Comparisons, best_simple, leading_stack, validation_rels
+from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference, few_scenes
 from ensemble.runs.names import BEST_SINGLE, MEAN, SEED_MEAN
@@ -30,7 +30,9 @@ def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
     if leading is None:
         return ["There is no stack among these rows, so there is nothing to hold against the plain mean."]
     stacks = [row for row in scores.rows if row.kind == "stack"]
-    sentences = [f"Of one stack, {leading.title}, this is what {comparisons.images} test images say."]
+    simple = best_simple(scores)
+    sentences = [] if simple is None else _against_simple(leading, *simple, comparisons)
+    sentences.append(f"Of one stack, {leading.title}, this is what {comparisons.images} test images say.")
     if len(stacks) > 1:
         chosen = (
             f"has the lowest REL on the validation scenes; this is what {comparisons.images} test images say of it."
@@ -38,11 +40,12 @@ def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
             else f"has the lowest REL on {comparisons.images} test images; it is named first by these very images, "
             "which flatters it a little."
         )
-        sentences = [f"Of {len(stacks)} stacks, {leading.title} {chosen}"]
+        sentences[-1] = f"Of {len(stacks)} stacks, {leading.title} {chosen}"
     if not comparisons.resamples:
         return [*sentences, resampling_sentence(comparisons)]
-    compared = [(each, comparisons.against(leading.name, each)) for each in REFERENCES if each != leading.name]
-    sentences += [_verdict(REFERENCE_WORDS[name], found) for name, found in compared if found]
+    told = None if simple is None else simple[0].name
+    compared = [(each, comparisons.against(leading.name, each)) for each in REFERENCES if each != told]
+    sentences += [_verdict(f"Against {REFERENCE_WORDS[name]} it is", found) for name, found in compared if found]
     missing = [REFERENCE_WORDS[name] for name, found in compared if not found]
     if missing:
         sentences.append(f"There is no row for {_listed(missing)}, so nothing is said about it.")
@@ -89,7 +92,22 @@ def _leans(each: Difference) -> str:
     return "better" if (each.difference > 0) == METRICS[each.metric].higher_is_better else "worse"
 
 
-def _verdict(reference: str, found: Sequence[Difference]) -> str:
+def _against_simple(leading: ScoreRow, simple: ScoreRow, wins: int, comparisons: Comparisons) -> list[str]:
+    """What the stack is beside the best that can be had without one, and how that was chosen."""
+    row = REFERENCE_WORDS[MEAN] if simple.name == MEAN else simple.title
+    named = f"Against the best simple row, {row}, {leading.title} is"
+    if found := comparisons.against(leading.name, simple.name):
+        first = _verdict(named, found)
+    else:
+        signs = {each: 1 if METRICS[each].higher_is_better else -1 for each in TABLE_METRICS}
+        ahead = sum(sign * leading.scores[each] > sign * simple.scores[each] for each, sign in signs.items())
+        first = f"{named} better on {_share(ahead, len(TABLE_METRICS))} metrics."
+    most = f"the best on the greatest number of metrics ({wins} of {len(TABLE_METRICS)})"
+    chosen = f"Of all rows without a meta-learner that one is {most}"
+    return [first, f"{chosen}, chosen by these very {comparisons.images} test images, which flatters it a little."]
+
+
+def _verdict(begins: str, found: Sequence[Difference]) -> str:
     wins = [METRICS[each.metric].label for each in found if each.better == "first"]
     losses = [METRICS[each.metric].label for each in found if each.better == "second"]
     unclear = [f"{METRICS[each.metric].label} ({_leans(each)})" for each in found if each.better is None]
@@ -97,7 +115,7 @@ def _verdict(reference: str, found: Sequence[Difference]) -> str:
     parts = [f"better on {_share(ahead, len(found))} metrics", _significantly("", wins, len(found))]
     if losses:
         parts.append(_significantly("worse ", losses, len(found)))
-    text = f"Against {reference} it is {', '.join(parts)}."
+    text = f"{begins} {', '.join(parts)}."
     return f"{text} Not significant: {_listed(unclear)}." if unclear else text
 
 

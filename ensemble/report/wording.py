@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from ensemble import console
 from ensemble.evaluation.results.published import PUBLISHED, PUBLISHED_NOTE
 from ensemble.evaluation.results.scores import TITLES, ScoreRow, Scores
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
@@ -74,12 +75,7 @@ def millions(parameters: int | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Hours, minutes or seconds; a dash where nothing was trained."""
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return "-" if seconds is None else console.duration(seconds)
 
 
 def best_values(rows: Sequence[ScoreRow]) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import os
 import shlex
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,11 @@ class Run:
     def read_result(self) -> dict[str, Any]:
         """What ``result`` holds of a training that is complete."""
         return read_result(self.result)
+
+    @property
+    def state(self) -> str:
+        """How far the run is: begun, complete or evaluated."""
+        return "evaluated" if self.scores.is_file() else "complete" if self.result.is_file() else "begun"
 
     @property
     def log(self) -> Path:
@@ -148,6 +155,11 @@ class Run:
         return self.folder / "lr_range.png"
 
 
+def command_line(tool: str, *words: str) -> str:
+    """A command line, ready to be pasted into a shell."""
+    return shlex.join(("python", "-m", f"ensemble.{tool}", *words))
+
+
 @dataclass(frozen=True)
 class Outputs:
     """The folder that every stage writes below.
@@ -163,7 +175,7 @@ class Outputs:
     def command(self, tool: str, *words: str) -> str:
         """A command line that works on this folder, ready to be pasted into a shell."""
         where = ("--cache-dir", str(self.root)) if self.named else ()
-        return shlex.join(("python", "-m", f"ensemble.{tool}", *words, *where))
+        return command_line(tool, *words, *where)
 
     def learner_run(self, experiment: str, learner: str, model: str = FULL) -> Run:
         """The run of one model of a learner: the full fit, that of a fold, or that of another seed."""
@@ -190,24 +202,50 @@ class Outputs:
         """The folder of the tables and pictures of an experiment."""
         return self.root / "reports" / experiment
 
-    def find_run(self, name: str) -> Run:
+    def name_of(self, run: Run) -> str:
+        """What a person may call a run: the last part of its name where that is unique."""
+        name = run.folder.name
+        full = f"{run.folder.parent.name}/{name}"
+        return name if name in self.short_names() or full not in self.runs() else full
+
+    def reports(self) -> list[str]:
+        """Experiments that have a report."""
+        return sorted(path.parent.name for path in (self.root / "reports").glob("*/scores.json"))
+
+    def find_run(self, name: str, *, beside: Iterable[str] = ()) -> Run:
         """The run that a person means: its folder, ``experiment/name``, or a name that is unique.
+
+        Args:
+            name: What the person typed.
+            beside: Further names that would have done in its place.
 
         Raises:
             SettingsError: No run, or more than one, goes by this name.
         """
-        runs = self.root / "runs"
-        for folder in (Path(name), runs / name, runs / name / FULL):
-            if Run(folder).settings.is_file():
-                return Run(folder)
-        known = sorted(path.parent for path in runs.rglob("settings.json"))
-        names = {str(folder.relative_to(runs)).removesuffix(f"/{FULL}"): folder for folder in known}
-        found = [full for full in names if name == full.rpartition("/")[2]]
+        folder = self.root / "runs"
+        for place in (Path(name), folder / name, folder / name / FULL):
+            if Run(place).settings.is_file():
+                return Run(place)
+        runs = self.runs()
+        found = [full for full in runs if name == full.rpartition("/")[2]]
         if len(found) == 1:
-            return Run(names[found[0]])
+            return runs[found[0]]
         if found:
-            raise SettingsError(f"{runs}: {len(found)} runs are called {name!r}; name one of {', '.join(found)}")
-        raise SettingsError(f"{runs}: there is no run {name!r}; {nearest(name, names)}")
+            raise SettingsError(f"{folder}: {len(found)} runs are called {name!r}; name one of {', '.join(found)}")
+        names = runs if "/" in name else (full.rpartition("/")[2] for full in runs if full.count("/") == 1)
+        hint = nearest(name, {*names, *beside}, listing=self.command("base", "runs"))
+        raise SettingsError(f"{folder}: there is no run {name!r}; {hint}")
+
+    def runs(self) -> dict[str, Run]:
+        """Every run by its name: ``experiment/bts`` of a full fit, ``experiment/bts/fold-0``, ``experiment/meta-d``."""
+        folder = self.root / "runs"
+        known = sorted(path.parent for path in folder.rglob("settings.json"))
+        return {str(each.relative_to(folder)).removesuffix(f"/{FULL}"): Run(each) for each in known}
+
+    def short_names(self) -> list[str]:
+        """The last parts of names of runs, where one run alone has it."""
+        counted = Counter(name.rpartition("/")[2] for name in self.runs())
+        return [name for name, count in counted.items() if count == 1]
 
 
 def outputs(folder: Path | None = None) -> Outputs:

@@ -1,13 +1,12 @@
 """Whether timm can have an encoder, told from its files: importing it takes longer than the answer to a typo may."""
 
-import difflib
 import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from ensemble.settings.schema import EncoderSettings
-from ensemble.settings.trees import SettingsError
+from ensemble.settings.trees import SettingsError, near_names
 
 _NAMED = re.compile(r"^def (\w+)\(|^ +['\"](\w+)['\"]: *['\"]", re.MULTILINE)
 """A function that builds a model, or a former name of one."""
@@ -21,7 +20,7 @@ def check_encoder(settings: EncoderSettings) -> None:
     """
     name, elsewhere = settings.name.partition(".")[0], ":" in settings.name
     if not elsewhere and name not in _names():
-        near = difflib.get_close_matches(name, sorted(_names()))
+        near = near_names(name, _names())
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise SettingsError(f"encoder.name: timm has no such model {settings.name!r}{hint}")
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():

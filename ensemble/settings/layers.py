@@ -17,6 +17,7 @@ from typing import Any
 from ensemble.settings.complaints import validated
 from ensemble.settings.encoders import check_encoder
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
+from ensemble.settings.packaged import name_or_path
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import MOST, NAME, ImportSettings, LearnerSettings, Settings, StackSettings
 from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
@@ -63,7 +64,8 @@ class Choice:
     @property
     def words(self) -> list[str]:
         """The options without ``--set``, for a command line in a message that is to choose the same."""
-        given = (("--data", self.kind), ("--root", self.root), ("--config", self.config))
+        config = None if self.config is None else name_or_path(self.config)
+        given = (("--data", self.kind), ("--root", self.root), ("--config", config))
         return [word for option, value in given if value is not None for word in (option, str(value))]
 
     def also(self, *assignments: str) -> "Choice":

@@ -26,11 +26,25 @@ def config_folder() -> Path:
     return packaged if packaged.is_dir() else package.parent / "configs"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the closest known one, and all of them."""
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that look like a misspelt one: up to three that are very like it, else the closest."""
+    likeness = {each: difflib.SequenceMatcher(None, each, name).ratio() for each in sorted(known)}
+    close = [each for each in likeness if likeness[each] >= 0.5]
+    close.sort(key=lambda each: (-likeness[each], abs(len(each) - len(name))))
+    return [each for each in close[:3] if likeness[each] >= 0.8] or close[:1]
+
+
+LISTED = 20
+"""Known names that a message may list."""
+
+
+def nearest(name: str, known: Iterable[str], *, listing: str | None = None) -> str:
+    """A hint for a misspelt name: the closest known ones, the first of all, and the command that lists them."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known: {', '.join(names) or 'none'}."
+    near = " or ".join(map(repr, near_names(name, names)))
+    shown = [*names[:LISTED], *([f"and {len(names) - LISTED} more"] if len(names) > LISTED else [])]
+    hint = (f"did you mean {near}? " if near else "") + f"Known: {', '.join(shown) or 'none'}."
+    return hint if listing is None else f"{hint} To list them\nRun: {listing}"
 
 
 def check_name(name: str, known: Iterable[str], what: str) -> None:

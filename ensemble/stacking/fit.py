@@ -32,7 +32,7 @@ from ensemble.settings.schema import StackSettings
 from ensemble.stacking.joint import live_task
 from ensemble.training.fit import MakeTask, fit
 from ensemble.training.learners import announce, preload, trackers
-from ensemble.training.networks import build_learner, build_stack
+from ensemble.training.networks import build_learner, build_stack, check_pretrained
 from ensemble.training.tasks import DepthTask
 from meta.inputs import assemble
 
@@ -60,6 +60,8 @@ def fit_meta(
         ValueError: Learners are not trained, rows are stale, or the run was begun with other settings.
     """
     check_free_name(run.folder.name)
+    if not run.settings.is_file():
+        check_pretrained(settings.encoder, *(member.encoder for member in settings.members.values()))
     if settings.mode != "frozen":
         prepared = _prepare_live(settings, run, outputs, fresh=fresh)
     else:

@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import lightning
@@ -17,6 +17,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ensemble.console import messages
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
+from ensemble.pulse import pulse
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.seals import write_result
@@ -30,7 +31,7 @@ from ensemble.training.optimisation.schedule import SHAPE, climb, cycle
 from ensemble.training.range_test import RangeCurve, steepest_fall
 from ensemble.training.stopping import StopWhereSafe, as_stopped
 from ensemble.training.tasks import DepthTask
-from ensemble.training.trackers.log import EpochLines, JsonLinesLogger
+from ensemble.training.trackers.log import EpochLines, JsonLinesLogger, TimeLeft
 
 MakeTask = Callable[[int], DepthTask]
 """Builds the task for a cycle of so many optimiser steps."""
@@ -85,6 +86,7 @@ def fit(
                 budget,
                 keep,
                 EpochLines(task.name, settings.select),
+                TimeLeft(task.name, budget),
                 *callbacks,
                 *_progress_bar(),
                 StopWhereSafe(run, settings, budget),
@@ -99,7 +101,7 @@ def fit(
         claim()
         with warnings.catch_warnings():
             _silence_expected()
-            with held_back(), as_stopped():
+            with held_back(), as_stopped(), _bar():
                 trainer.fit(task, train_loader, validation_loader, ckpt_path=run.last if done else None)
             if keep.validated_step != trainer.global_step:
                 trainer.validate(task, validation_loader, verbose=False)
@@ -147,7 +149,8 @@ def lr_range(
     with warnings.catch_warnings():
         _silence_expected()
         try:
-            trainer.fit(task, batches)
+            with _bar():
+                trainer.fit(task, batches)
         except FloatingPointError:
             if not curve.losses:
                 raise
@@ -225,6 +228,11 @@ def _progress(run: Run, batches: TrainingBatches, steps_per_epoch: int) -> int:
 
 def _progress_bar() -> list[lightning.Callback]:
     return [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if messages.is_terminal else []
+
+
+def _bar() -> AbstractContextManager[None]:
+    """While Lightning's bar moves, nothing else does."""
+    return pulse.muted() if messages.is_terminal else nullcontext()
 
 
 def _silence_expected() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from base_learners import LEARNERS
 from ensemble.runs.paths import Run
 from ensemble.runs.seals import fingerprint_of, read_bytes
-from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.settings.schema import EncoderSettings, LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.training.weights import read_weights
 from meta.inputs import channel_count, normalisation
@@ -48,9 +48,24 @@ def check_learner(settings: LearnerSettings) -> None:
     """Refuse a network that cannot be built before anything is written; pretrained weights are not fetched for it.
 
     Raises:
-        SettingsError: There is no such encoder, file of weights or argument.
+        SettingsError: There is no such encoder, file of weights or argument, or pretrained weights cannot be fetched.
     """
+    check_pretrained(settings.encoder)
     build_learner(unloaded(settings) if settings.encoder.weights == "imagenet" else settings)
+
+
+@_named()
+def check_pretrained(*encoders: EncoderSettings) -> None:
+    """Refuse pretrained weights that cannot be fetched before anybody has waited for frames or rows.
+
+    Raises:
+        SettingsError: They are not on this machine, and the hub does not answer.
+    """
+    from base_learners.encoders.build import check_imagenet
+
+    for encoder in encoders:
+        if encoder.weights == "imagenet":
+            check_imagenet(encoder.name)
 
 
 @_named()

@@ -4,19 +4,25 @@ import argparse
 import errno
 import os
 import pickle
+import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from narrow import noise
 from safetensors.torch import save_file
 
+from base_learners.encoders import build
 from base_learners.encoders.build import FITTING, build_encoder
+from base_learners.encoders.hub import asked_once, silence_of_hub
 from base_learners.encoders.pyramid import Pyramid
-from base_learners.encoders.weights import read_tensors
+from base_learners.encoders.weights import WAY_OUT, read_tensors
 
 MOBILENET = (
     Path(os.environ.get("STACKDEPTH_WEIGHTS", "../shared/data/weights")) / "mobilenetv2_100_imagenet.safetensors"
@@ -226,7 +232,58 @@ def test_an_absent_file_and_other_content_are_refused(tmp_path):
         build_encoder(weights=str(tmp_path / "list.pth"))
 
 
-def test_unreachable_imagenet_weights_name_both_ways_out(monkeypatch):
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub at an address where nobody listens, and an empty cache of it; yields the address."""
+    with socket.socket() as unheard:  # bound, and never listens
+        unheard.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unheard.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        yield address
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(hub, caplog, capfd):
+    with pytest.raises(ValueError, match=f"ImageNet weights cannot be had: {hub} does not answer") as error:
+        build_encoder("test_efficientnet", weights="imagenet")
+    assert str(error.value).endswith(WAY_OUT)
+    assert "Retrying" not in caplog.text + capfd.readouterr().err
+    with asked_once() as silence:
+        assert constants.HF_HUB_OFFLINE
+        assert hub in str(silence)
+    assert not constants.HF_HUB_OFFLINE
+
+
+def test_weights_that_were_fetched_before_want_no_hub(hub, tmp_path):
+    trained = timm.create_model("test_efficientnet", num_classes=1000)
+    folder = tmp_path / "models--timm--test_efficientnet.r160_in1k"
+    kept = folder / "snapshots" / ("0" * 40)
+    kept.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0" * 40)
+    save_file(trained.state_dict(), kept / "model.safetensors")
+    built = build_encoder("test_efficientnet", weights="imagenet").features.state_dict()
+    assert torch.equal(built["conv_stem.weight"], trained.state_dict()["conv_stem.weight"])
+
+
+def test_a_hub_that_answers_with_an_error_is_there(monkeypatch):
+    class Refusing(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_error(404)
+
+        def log_message(self, *words):
+            """Nothing on the screen."""
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        assert silence_of_hub() is None
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert silence_of_hub() == "HF_HUB_OFFLINE is set"
+
+
+def test_a_download_that_breaks_off_names_both_ways_out(hub, monkeypatch):
+    monkeypatch.setattr(build, "is_fetched", lambda repository: True)
     create = timm.create_model
 
     def offline(name, *, pretrained=False, **arguments):

@@ -119,6 +119,7 @@ class Job:
     cache: Path
     first_lines: list[str]
     images_read: dict[str, Counter[str]]
+    next_commands: list[str]
     table: Answer
 
     @property

@@ -43,7 +43,8 @@ def job(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 def _job(tiny: Path, cache: Path) -> Job:
     given = ("--config", tiny, "--cache-dir", cache)
-    first_lines = [done("base", "train", name, "--folds", 2, *given).err.splitlines()[0] for name in LEARNER_NAMES]
+    trained = [done("base", "train", name, "--folds", 2, *given).err.splitlines() for name in LEARNER_NAMES]
+    next_commands = [lines[-1] for lines in trained]
     images_read: dict[str, Counter[str]] = {}
     read_image = RoomsSource.read_image
     for role in ("fit", "oof", "validation", "test"):
@@ -54,8 +55,8 @@ def _job(tiny: Path, cache: Path) -> Job:
             return read_image(source, frame)
 
         with mock.patch.object(RoomsSource, "read_image", counted):
-            done("base", "cache", *LEARNER_NAMES, "--role", role, *given)
-    for inputs in ("d", "rgb", "rgb+d"):
-        done("meta", "fit", "--inputs", inputs, *given)
+            next_commands.append(done("base", "cache", *LEARNER_NAMES, "--role", role, *given).err.splitlines()[-1])
+    fitted = [done("meta", "fit", "--inputs", inputs, *given).err.splitlines() for inputs in ("d", "rgb", "rgb+d")]
+    next_commands += [lines[-1] for lines in fitted]
     table = done("meta", "evaluate", "meta-d", "meta-rgb", "tiny/meta-rgb+d", "--json", "--cache-dir", cache)
-    return Job(tiny, cache, first_lines, images_read, table)
+    return Job(tiny, cache, [lines[0] for lines in trained], images_read, next_commands, table)

@@ -15,7 +15,19 @@ from command_lines import LEARNER_NAMES, Job, call, contents, done
 from PIL import Image
 
 COMMANDS = {
-    "base": ("train", "jobs", "lr-range", "cache", "import", "verify", "evaluate", "save", "predict", "profile"),
+    "base": (
+        "train",
+        "jobs",
+        "lr-range",
+        "cache",
+        "import",
+        "runs",
+        "verify",
+        "evaluate",
+        "save",
+        "predict",
+        "profile",
+    ),
     "meta": ("fit", "compare-subsets", "cross-validate", "evaluate", "save", "fuse", "predict"),
     "data": ("doctor", "rooms", "pack"),
     "study": ("run", "show", "list", "best", "compare"),

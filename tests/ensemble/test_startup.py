@@ -39,6 +39,7 @@ def imported(tool: str, *words: object) -> set[str]:
     """Modules that a command imports until it ends well."""
     command = [sys.executable, "-X", "importtime", "-m", f"ensemble.{tool}", *map(str, words)]
     environment = {name: value for name, value in os.environ.items() if name not in ("NYU_ROOT", "STACKDEPTH_CACHE")}
+    environment["STACKDEPTH_QUIET"] = "1"  # a line of dots would stand before what is read below
     ran = subprocess.run(command, cwd=LEGACY.parents[2], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
     return {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines() if line.startswith("import time:")}

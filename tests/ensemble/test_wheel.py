@@ -6,6 +6,7 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,26 +44,44 @@ def test_configurations_are_in_the_wheel(wheel: Path):
     assert {name.partition("/")[0] for name in names if name.endswith(".py")} == {"base_learners", "meta", "ensemble"}
 
 
-def test_the_installed_wheel_trains(wheel: Path, tmp_path: Path):
-    """An environment of its own, which borrows only third-party packages from the one that tests run in."""
-    home = tmp_path / "environment"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder far from the checkout."""
+    return tmp_path_factory.mktemp("empty")
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packages of an environment of its own, which borrows only third-party ones from that which tests run in."""
+    home = tmp_path_factory.mktemp("environment")
     venv.create(home, with_pip=False, symlinks=True)
-    python = home / "bin" / "python"
     site = home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     # A line of a .pth file adds a folder after ours, and does not read the .pth files of that folder: an editable
     # installation of the checkout stays out of sight.
     (site / "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
-    empty = tmp_path / "empty"
-    empty.mkdir()
+    return site
+
+
+@pytest.fixture(scope="module")
+def run(site: Path, empty: Path) -> Run:
+    """Runs the interpreter of that environment in the empty folder."""
+    python = site.parents[2] / "bin" / "python"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "NYU", "STACKDEPTH"))}
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(python), *words], cwd=empty, env=kept, capture_output=True, text=True, check=False, timeout=300
+            [str(python), *words], cwd=empty, env=kept, capture_output=True, text=True, check=False, timeout=600
         )
 
+    return run
+
+
+def test_the_installed_wheel_trains(run: Run, site: Path, empty: Path):
     where = run("-c", "from ensemble.settings.layers import config_folder; print(config_folder())")
     assert where.stdout.strip() == str(site / "ensemble" / "configs"), where.stderr
     trained = run("-m", "ensemble.base", "train", "adabins", *NARROW)
@@ -70,3 +89,29 @@ def test_the_installed_wheel_trains(wheel: Path, tmp_path: Path):
     assert trained.stderr.startswith("data: generated rooms")
     assert (empty / "cache/runs/rooms/adabins/full/best.safetensors").is_file()
     assert (empty / "cache/runs/rooms/adabins/full/result.json").is_file()
+
+
+STACKDEPTH = (
+    "import sys; from importlib.metadata import entry_points; "
+    "(script,) = entry_points(group='console_scripts', name='stackdepth'); "
+    "sys.argv[0] = 'stackdepth'; script.load()()"
+)
+"""What the console script of an installation does."""
+
+
+def test_the_console_command_finds_packaged_files_by_name(run: Run):
+    assert run("-c", STACKDEPTH, "--version").stdout.startswith("stackdepth ")
+    assert run("-c", STACKDEPTH, "base", "train", "-h").stdout.startswith("Usage: stackdepth base train ")
+    jobs = run("-c", STACKDEPTH, "base", "jobs", "adabins", "--config", "rooms_tiny")
+    assert "python -m ensemble.base train adabins --config rooms_tiny\n" in jobs.stdout, jobs.stderr
+    assert "ready ones: encoder_size, " in run("-c", STACKDEPTH, "study", "list").stderr
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_runs_the_demo(run: Run, empty: Path):
+    few = ("training.max_steps=1", "training.batch_size=2", "data.rooms.scenes=6", "data.rooms.frames=1")
+    words = [word for each in (*few, "data.rooms.test_scenes=2") for word in ("--set", each)]
+    shown = run("-c", STACKDEPTH, "demo", *words)
+    assert shown.returncode == 0, shown.stderr
+    assert "stack rgb+d" in shown.stdout
+    assert (empty / "cache/reports/demo/table.md").is_file()

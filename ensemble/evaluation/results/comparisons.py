@@ -90,6 +90,25 @@ def leading_stack(scores: Scores) -> ScoreRow | None:
     return min(zip(rel, stacks, strict=True), key=lambda pair: pair[0], default=(None, None))[1]
 
 
+def best_simple(scores: Scores) -> tuple[ScoreRow, int] | None:
+    """The row without a meta-learner that is best on most metrics of the table, and on how many; of equals by REL.
+
+    Learners, combiners and fitted weights are such rows. It is chosen by the scores on the test images, so that a stack
+    that is ahead of it is ahead of whatever a person could have taken instead.
+    """
+    simple = [row for row in scores.rows if row.kind in ("learner", "combiner", "fitted")]
+    simple.sort(key=lambda row: row.name not in REFERENCES)  # the best single learner is a learner as well
+    if not simple:
+        return None
+    wins = {row.name: sum(row.scores[each] == _best(each, simple) for each in TABLE_METRICS) for row in simple}
+    found = min(simple, key=lambda row: (-wins[row.name], row.scores["abs_rel"]))
+    return found, wins[found.name]
+
+
+def _best(metric: str, rows: Sequence[ScoreRow]) -> float:
+    return (max if METRICS[metric].higher_is_better else min)(row.scores[metric] for row in rows)
+
+
 def validation_rels(stacks: Sequence[ScoreRow]) -> list[float]:
     """Of every stack; empty where it is not known of all."""
     known = [row.validation_rel for row in stacks if row.validation_rel is not None]

@@ -87,7 +87,8 @@ def started_study(outputs: Outputs, name: str) -> StudySettings:
     """
     known = known_studies(outputs)
     if name not in known:
-        raise SettingsError(f"{outputs.root / 'studies'}: there is no study {name!r}; {nearest(name, known)}")
+        hint = nearest(name, known, listing=outputs.command("study", "list"))
+        raise SettingsError(f"{outputs.root / 'studies'}: there is no study {name!r}; {hint}")
     file = study_folder(outputs, name).settings
     try:
         return StudySettings.model_validate_json(read_bytes(file))

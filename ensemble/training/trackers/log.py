@@ -10,8 +10,10 @@ import lightning
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ensemble.console import messages
+from ensemble.console import duration, messages
+from ensemble.pulse import pulse
 from ensemble.runs.files import write_text
+from ensemble.training.optimisation.budget import Budget
 
 
 class JsonLinesLogger(Logger):
@@ -91,3 +93,51 @@ class EpochLines(lightning.Callback):
         limit = f"/{trainer.max_epochs}" if trainer.max_epochs != -1 else ""
         epoch = f"epoch {trainer.current_epoch + 1:>3}{limit}"
         messages.print(f"  {self._name:<10} {epoch}  {'  '.join(shown)}  {time.monotonic() - self._since:5.1f} s")
+
+
+WARM_STEPS = 3
+"""The first steps of a process, which are slower than the rest."""
+TOLD_FROM = 120.0
+"""Seconds from which a training says how long it will take."""
+
+
+class TimeLeft(lightning.Callback):
+    """Says once, after some steps, about how long a long training goes on, and where it is to whoever watches."""
+
+    def __init__(self, name: str, budget: Budget) -> None:
+        self._name, self._budget = name, budget
+        self._first: int | None = None
+        self._since = 0.0
+        self._told = False
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure the steps behind the first ones."""
+        done = trainer.global_step
+        if self._first is None:
+            self._first = done + WARM_STEPS
+        if done <= self._first:
+            self._since = self._budget.seconds
+            self._say_doing(done, "")
+            return
+        left = self._left(done, (self._budget.seconds - self._since) / (done - self._first))
+        about = f"about {duration(left)} left" if left >= TOLD_FROM else ""
+        self._say_doing(done, f", {about}" if about else "")
+        if about and not self._told and done >= self._first + WARM_STEPS and trainer.is_global_zero:
+            self._told = True
+            of = f"{self._budget.asked:g} s" if self._budget.unit == "seconds" else f"{self._budget.steps} steps"
+            messages.print(f"  {self._name:<10} {about} of {of}, looks at the validation scenes not counted")
+
+    def _left(self, done: int, seconds_per_step: float) -> float:
+        if self._budget.unit == "seconds":
+            return self._budget.asked - self._budget.seconds
+        return seconds_per_step * (self._budget.steps - done)
+
+    def _say_doing(self, done: int, about: str) -> None:
+        of = "" if self._budget.unit == "seconds" else f" of {self._budget.steps}"
+        pulse.doing = f"{self._name}: step {done}{of}{about}"
+
+    def on_validation_batch_end(self, trainer: lightning.Trainer, *given: Any, **named: Any) -> None:
+        """Say that this is no training."""
+        pulse.doing = f"{self._name}: validation after step {trainer.global_step}"

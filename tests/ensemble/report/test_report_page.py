@@ -11,9 +11,9 @@ import pytest
 from report_samples import HOSTILE, PROTOCOL, ROWS, image_scores, table, write_evaluation
 
 from ensemble import options
-from ensemble.evaluation.results.comparisons import compare, leading_stack, row_marks
+from ensemble.evaluation.results.comparisons import best_simple, compare, leading_stack, row_marks
 from ensemble.evaluation.results.merging import merged, read_evaluation
-from ensemble.evaluation.results.scores import METRIC_NAMES
+from ensemble.evaluation.results.scores import METRIC_NAMES, REFERENCES
 from ensemble.metrics.formulas import TABLE_METRICS
 from ensemble.metrics.statistics import paired_differences
 from ensemble.report.__main__ import app
@@ -125,6 +125,48 @@ def test_the_validation_scenes_choose_the_stack_that_is_spoken_of_first(evaluati
     text = " ".join(summary(scores, comparisons))
     assert "stack d has the lowest REL on the validation scenes; this is what 47 test images say of it" in text
     assert "of the others from the plain mean on 8 metrics: stack rgb+d, joint" in text
+
+
+def test_the_first_sentence_holds_the_stack_against_the_best_simple_row(evaluation, comparisons):
+    simple = [row for row in evaluation.scores.rows if row.kind in ("learner", "combiner", "fitted")]
+    sign = {metric: -1 if metric in ("d1", "d2", "d3") else 1 for metric in TABLE_METRICS}
+
+    def wins(row):
+        return sum(all(sign[m] * (row.scores[m] - other.scores[m]) <= 0 for other in simple) for m in TABLE_METRICS)
+
+    best = max(simple, key=lambda row: (wins(row), -row.scores["abs_rel"], row.name == "best-single"))
+    found, count = best_simple(evaluation.scores)
+    assert (found.name, count) == (best.name, wins(best))
+    first, second, *rest = summary(evaluation.scores, comparisons)
+    leading = leading_stack(evaluation.scores)
+    against = comparisons.against(leading.name, best.name)
+    ahead = sum(sign[each.metric] * each.difference < 0 for each in against)
+    assert re.match(r"Against the best simple row, [^.]*, stack rgb\+d, joint is better on ", first)
+    assert f"better on {'all 8' if ahead == 8 else f'{ahead} of 8'} metrics" in first
+    assert f"best on the greatest number of metrics ({count} of 8), chosen by these very 47 test images" in second
+    assert sum(sentence.startswith("Against") for sentence in (first, *rest)) == 3 + (best.name not in REFERENCES)
+
+
+@pytest.mark.parametrize("champion", ["bts", "best-single", "median", "inverse-variance"])
+def test_the_best_simple_row_may_be_any_without_a_meta_learner(evaluation, comparisons, champion):
+    perfect = {metric: 1.0 if metric in ("d1", "d2", "d3") else 0.0 for metric in TABLE_METRICS}
+    row = row_of(evaluation.scores, champion)
+    better = replace(row, scores={**row.scores, **perfect})
+    rows = tuple(better if each is row else each for each in evaluation.scores.rows)
+    found, count = best_simple(replace(evaluation.scores, rows=rows))
+    assert (found.name, count) == (champion, 8)
+    alone = replace(evaluation.scores, rows=tuple(each for each in rows if each.kind == "stack"))
+    assert best_simple(alone) is None
+    assert summary(alone, comparisons)[0].startswith("Of 2 stacks, stack rgb+d, joint has")
+
+
+def test_images_of_one_scene_have_a_first_sentence_without_significance():
+    images = image_scores(scenes=1, per_scene=8)
+    scores = table(images)
+    first, *_ = summary(scores, compare(scores, images))
+    assert re.fullmatch(
+        r"Against the best simple row, .*, stack rgb\+d, joint is better on (all 8|\d of 8|none of 8) metrics\.", first
+    )
 
 
 def test_what_is_not_significant_is_named():

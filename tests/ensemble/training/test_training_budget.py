@@ -9,6 +9,7 @@ import torch
 import training_runs as runs
 from torch import Tensor, nn
 
+from ensemble.pulse import pulse
 from ensemble.runs.paths import Run
 from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from ensemble.training.optimisation.budget import Budget
@@ -22,12 +23,13 @@ class Clock:
 
     def __init__(self, time: float = 0.0) -> None:
         self.time = time
+        self.second = 1.0
 
     def __call__(self) -> float:
         return self.time
 
     def forward(self, network: nn.Module, batch: Any) -> Tensor:
-        self.time += 1.0 if network.training else 100.0
+        self.time += self.second if network.training else 100.0
         return network(batch["image"])
 
 
@@ -160,3 +162,44 @@ def test_channels_last_resumes_bit_equal(tmp_path: Path) -> None:
     straight, _ = laid_out(tmp_path / "straight", "channels_last")
     laid_out(tmp_path / "cut", "channels_last", losses=runs.cut_after(3))
     runs.assert_same_end(laid_out(tmp_path / "cut", "channels_last")[0], straight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"epochs": 3}, "about 5 min left of 12 steps"),
+        ({"max_steps": 10}, "about 3 min left of 10 steps"),
+        ({"max_seconds": 1800.0}, "about 23 min left of 1800 s"),
+    ],
+)
+def test_a_long_training_says_once_how_long_it_will_take(
+    changes: dict[str, Any], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock()
+    clock.second = 60.0
+    timed_fit(tmp_path, clock, **changes)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "left of" in line]
+    assert lines == [f"  toy        {told}, looks at the validation scenes not counted"]
+
+
+def test_a_short_training_says_nothing_of_its_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    timed_fit(tmp_path, Clock(), epochs=3)
+    assert "left of" not in capsys.readouterr().err
+    assert pulse.doing.startswith("toy: ") or pulse.doing == "working"
+
+
+def test_whoever_watches_is_told_the_step(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    class Watching(Clock):
+        def forward(self, network: nn.Module, batch: Any) -> Tensor:
+            seen.append(pulse.doing)
+            return super().forward(network, batch)
+
+    clock = Watching()
+    clock.second = 60.0
+    timed_fit(tmp_path, clock, epochs=3, validate_every=3)
+    assert "toy: step 4 of 12" not in seen, "a line per epoch was said in between"
+    assert "toy: step 3 of 12" in seen
+    assert "toy: step 6 of 12, about 6 min left" in seen
+    assert "toy: validation after step 12" in seen

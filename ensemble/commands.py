@@ -1,0 +1,104 @@
+"""How command lines look: commands by name with their whole first sentence, one style of words in capitals."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ensemble.pulse import pulse
+from ensemble.settings.trees import SettingsError, check_name, nearest
+
+WHOLE = 10_000
+"""Characters that the first sentence of a command may have in a list: it is wrapped, never cut."""
+
+
+class Command(TyperCommand):
+    """A command whose arguments stand in its help as they are typed, and that knows what was meant by an option."""
+
+    def get_short_help_str(self, limit: int = WHOLE) -> str:
+        """Its first sentence, for lists of a shell as well."""
+        return super().get_short_help_str(WHOLE)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words of a command line; a ``SettingsError`` names the nearest options of an unknown one."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # Typer brings a Click of its own, whose classes have no public name
+            if ctx.resilient_parsing or type(error).__name__ != "NoSuchOption":
+                raise
+            known = [option for each in self.get_params(ctx) for option in (*each.opts, *each.secondary_opts)]
+            unknown = str(getattr(error, "option_name", ""))
+            options = [option for option in known if option.startswith("--")]
+            raise SettingsError(f"unknown option {unknown!r}; {nearest(unknown, options)}") from error
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with a sign of life where it says nothing."""
+        with pulse.beating():
+            return super().invoke(ctx)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words behind the name of the command."""
+        return ["[OPTIONS]", *(_shape(each) for each in self.get_params(ctx) if each.param_type_name == "argument")]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and options, each with what it is."""
+        rows: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
+        for each in self.get_params(ctx):
+            record = each.get_help_record(ctx)
+            if record is not None:
+                kind = each.param_type_name
+                rows[kind].append((_shape(each), record[1]) if kind == "argument" else record)
+        for title, kind in (("Arguments", "argument"), ("Options", "option")):
+            if rows[kind]:
+                with formatter.section(title):
+                    formatter.write_dl(rows[kind])
+
+
+class Commands(TyperGroup):
+    """Commands of a command line; an unknown name is answered with the known ones."""
+
+    called = "command"
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names; a ``SettingsError`` where there is none."""
+        if not ctx.resilient_parsing and not args[0].startswith("-"):
+            check_name(args[0], self.list_commands(ctx), self.called)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands with their first sentences, however long these are."""
+        with formatter.section(f"{self.called.capitalize()}s"):
+            formatter.write_dl([(name, self.first_sentence(ctx, name)) for name in self.list_commands(ctx)])
+
+    def first_sentence(self, ctx: Any, name: str) -> str:
+        """What a list of commands says of one."""
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str()
+
+
+class CommandLine(typer.Typer):
+    """A Typer application whose commands look as ``Command`` says."""
+
+    def command(self, name: str | None = None, *, cls: type[TyperCommand] | None = Command, **given: Any) -> Any:
+        """Register a function as a command."""
+        return super().command(name, cls=cls, **given)
+
+
+def application(help_text: str, *, cls: type[TyperGroup] = Commands, completion: bool = False) -> CommandLine:
+    """A command line whose unexpected errors keep their traceback."""
+    return CommandLine(
+        cls=cls,
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _shape(argument: Any) -> str:
+    """How an argument is typed: ``RUN``, ``RUN...`` where there may be more, in brackets where it may be left out."""
+    name = argument.metavar or argument.name.upper()
+    name = name if argument.required else f"[{name}]"
+    return name if argument.nargs == 1 else f"{name}..."

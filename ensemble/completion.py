@@ -1,0 +1,60 @@
+"""Names that a shell completes: learners, runs, experiments, packaged configurations, studies; reads folders alone."""
+
+from pathlib import Path
+
+import typer
+
+from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.settings.layers import known_learners
+from ensemble.settings.packaged import EXPERIMENTS, STUDIES, packaged
+from ensemble.settings.trees import SettingsError
+
+
+def configs() -> list[str]:
+    """Packaged experiments; a shell adds files where none begins so."""
+    return list(packaged(EXPERIMENTS))
+
+
+def learners(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Learners of ours and imported ones, also behind a comma."""
+    before, comma, _ = incomplete.rpartition(",")
+    imported = (folder.parent.name for folder in _folders(ctx, f"runs/*/*/{FULL}"))
+    return [f"{before}{comma}{name}" for name in dict.fromkeys((*known_learners(), *imported))]
+
+
+def runs(ctx: typer.Context) -> list[str]:
+    """Runs by their whole and, where it is unique, their own name."""
+    where = _where(ctx)
+    return [] if where is None else [*where.runs(), *where.short_names()]
+
+
+def evaluations(ctx: typer.Context) -> list[str]:
+    """Runs, and experiments that have a report."""
+    return [*runs(ctx), *(where.reports() if (where := _where(ctx)) else ())]
+
+
+def experiments(ctx: typer.Context) -> list[str]:
+    """Experiments that have runs or predictions."""
+    return sorted({folder.name for kind in ("runs", "predictions") for folder in _folders(ctx, f"{kind}/*")})
+
+
+def studies(ctx: typer.Context) -> list[str]:
+    """Studies that were started."""
+    return [folder.name for folder in _folders(ctx, "studies/*")]
+
+
+def ready_studies() -> list[str]:
+    """Packaged studies; a shell adds files where none begins so."""
+    return list(packaged(STUDIES))
+
+
+def _where(ctx: typer.Context) -> Outputs | None:
+    try:
+        return outputs(ctx.params.get("cache_dir"))
+    except SettingsError:
+        return None
+
+
+def _folders(ctx: typer.Context, pattern: str) -> list[Path]:
+    where = _where(ctx)
+    return [] if where is None else sorted(path for path in where.root.glob(pattern) if path.is_dir())

@@ -1,0 +1,84 @@
+"""The command that follows a finished one on the way from learners to a report; told from which runs are complete."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ensemble.data.folds import read_folds
+from ensemble.predictions.available import learners_of
+from ensemble.predictions.foreign.record import import_command, read_roles
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model
+from ensemble.settings.layers import known_learners
+from ensemble.settings.schema import ImportSettings, LearnerSettings
+
+ROLES = ("oof", "validation", "test")
+"""In the order in which maps from elsewhere are imported."""
+
+
+def after_training(
+    where: Outputs,
+    settings: LearnerSettings,
+    models: Sequence[str],
+    given: Sequence[str],
+    assignments: Sequence[str] | None,
+) -> str:
+    """What follows the training of models of a learner.
+
+    A full fit is scored. Models of folds are followed by what a stack still wants: the other folds, the other learners,
+    then their depth.
+
+    Args:
+        where: Folder of all stages.
+        settings: Of the learner.
+        models: Those that were trained.
+        given: Options that chose data and experiment.
+        assignments: ``--set`` values, for further trainings; ``None`` where the settings are those of an earlier run.
+    """
+    learner = settings.learner
+    if not any(model.startswith("fold") for model in models):
+        return where.command("base", "evaluate", learner, *given)
+    count = read_folds(where.folds(settings.experiment)).count
+    folds = set(map(fold_model, range(count)))
+    missing = sorted(folds - _complete_models(where, settings, learner))
+    if len(models) == 1 and missing and assignments is not None:
+        fold = ("--fold", missing[0].removeprefix("fold-"))
+        return where.command("base", "train", learner, *fold, *given, *_words(assignments))
+    for other in known_learners() if assignments is not None else ():
+        if other != learner and not folds | {FULL} <= _complete_models(where, settings, other):
+            shared = [each for each in assignments or () if not each.startswith(("network", "loss"))]
+            return where.command("base", "train", other, "--folds", str(count), *given, *_words(shared))
+    ready = [other for other in known_learners() if FULL in _complete_models(where, settings, other)]
+    return where.command("base", "cache", *(ready or [learner]), "--role", "oof", *given)
+
+
+def after_caching(where: Outputs, experiment: str, learners: Sequence[str], role: str, given: Sequence[str]) -> str:
+    """What follows rows of a role: a stack of all learners that are there, or the score of a single one."""
+    ready = [
+        name
+        for name in learners_of(where, experiment)
+        if name in learners or where.learner_run(experiment, name).result.is_file()
+    ]
+    if len(ready) < 2:
+        return where.command("base", "evaluate", learners[0], *given)
+    rows = ("--rows", "fit") if role == "fit" else ()
+    return where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(ready), *rows, *given)
+
+
+def after_import(where: Outputs, settings: ImportSettings, folder: Path, *, align: bool, given: Sequence[str]) -> str:
+    """What follows an import: the next role, then a stack; maps of test frames lie in a folder of their own."""
+    runs = where.learner_run(settings.experiment, settings.learner).folder.parent.glob("*/result.json")
+    done = {role for path in runs for role in read_roles(Run(path.parent))}
+    for role in ROLES:
+        if role not in done:
+            place = None if role == "test" else folder
+            return import_command(where, settings, role, folder=place, align=align, options=given)
+    words = [*given, "--experiment", settings.experiment]
+    return after_caching(where, settings.experiment, [settings.learner], "oof", words)
+
+
+def _complete_models(where: Outputs, settings: LearnerSettings, learner: str) -> set[str]:
+    folder = where.learner_run(settings.experiment, learner).folder.parent
+    return {path.parent.name for path in folder.glob("*/result.json")}
+
+
+def _words(assignments: Sequence[str]) -> list[str]:
+    return [word for each in assignments for word in ("--set", each)]

@@ -1,0 +1,52 @@
+"""Packaged experiments and studies by their names."""
+
+import os
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from command_lines import call
+
+from ensemble.settings.layers import Choice
+from ensemble.settings.packaged import config_file, name_or_path, packaged, study_file
+from ensemble.settings.trees import SettingsError, config_folder
+
+EXPERIMENTS = config_folder() / "experiments"
+
+
+def test_a_name_or_its_beginning_stands_for_a_packaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert config_file(None) is None
+    assert config_file(Path("nyu_stacking")) == EXPERIMENTS / "nyu_stacking.yaml"
+    assert config_file(Path("nyu_stacking.yaml")) == EXPERIMENTS / "nyu_stacking.yaml"
+    assert config_file(Path("nyu_small_gh")) == EXPERIMENTS / "nyu_small_ghostnet.yaml"
+    assert config_file(Path("demo")) == config_folder() / "demo.yaml"
+    assert study_file(Path("smoke")) == config_folder() / "study/smoke.yaml"
+
+
+def test_a_file_that_is_there_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").write_text("seed: 1\n")
+    assert config_file(Path("demo")) == Path("demo")
+    assert name_or_path(Path("demo")) == "demo"
+    assert config_file(Path("no/such/demo")) == Path("no/such/demo"), "a path is not a name"
+    with mock.patch.dict(os.environ, {"HOME": str(tmp_path)}):
+        assert config_file(Path("~/demo")) == tmp_path / "demo"
+
+
+def test_an_unknown_or_ambiguous_name_is_answered_with_the_near_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"did you mean 'nyu_stacking'\? Known: demo, nyu_small_ghostnet, "):
+        config_file(Path("nyu_staking"))
+    begun = [name for name in packaged(("experiments/*.yaml",)) if name.startswith("nyu_s")]
+    with pytest.raises(SettingsError, match=f"nyu_s: {len(begun)} packaged files begin so: {', '.join(begun)}; name"):
+        config_file(Path("nyu_s"))
+    with pytest.raises(SettingsError, match=r"no packaged study of that name; did you mean 'smoke'\?"):
+        study_file(Path("smok"))  # what begins trainings wants its whole name
+    answer = call("base", "train", "bts", "--config", "nyu_staking")
+    assert (answer.status, "did you mean 'nyu_stacking'?" in answer.err) == (2, True)
+
+
+def test_commands_in_messages_give_the_name_again():
+    assert Choice(config=config_folder() / "demo.yaml").words == ["--config", "demo"]
+    assert Choice(config=Path("mine.yaml")).words == ["--config", "mine.yaml"]

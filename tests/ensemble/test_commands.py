@@ -1,0 +1,153 @@
+"""One style in the help of every command, names that a shell completes, and what is said of unknown names."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_lines import Job, call, done
+from test_cli import COMMANDS, SINGLE_COMMANDS
+
+from ensemble.__main__ import TOOLS
+from ensemble.settings.trees import near_names, nearest
+
+CHECKOUT = Path(__file__).parents[2]
+EVERY = [*((tool, name) for tool, names in COMMANDS.items() for name in names), *((tool,) for tool in SINGLE_COMMANDS)]
+ONE = r"[A-Z][A-Z]*|HxW|KEY=VALUE|LEARNER=DIR"  # to be replaced
+LITERAL = r"[a-z0-9+-]+"  # to be typed as it is
+METAVAR = re.compile(rf"(?:(?:{ONE})(?:,\.\.\.)?|{LITERAL})(?:\|(?:(?:{ONE})(?:,\.\.\.)?|{LITERAL}))*")
+
+
+def stackdepth(*words: object, cwd: Path = CHECKOUT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a person who types the console command gets to see; the words of no shell have lost their quotes."""
+    command = [sys.executable, "-m", "ensemble", *map(str, words)]
+    kept = {name: value for name, value in os.environ.items() if name not in ("NYU_ROOT", "STACKDEPTH_CACHE")}
+    environment = {**kept, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "80", **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+
+
+def completed(*words: str, **environment: str) -> list[str]:
+    """What bash offers for the last of the words."""
+    typed = {"COMP_WORDS": " ".join(("stackdepth", *words)), "COMP_CWORD": str(len(words))}
+    answer = stackdepth(**typed, _STACKDEPTH_COMPLETE="complete_bash", **environment)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    return answer.stdout.split()
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+@pytest.mark.parametrize("tool", COMMANDS)
+def test_no_sentence_of_a_list_of_commands_is_cut(tool: str, columns: str):
+    shown = done(tool, "--help", COLUMNS=columns).out
+    assert "..." not in shown.partition("Commands:")[2]
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= int(columns)
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_every_word_to_be_replaced_is_in_capitals(words: tuple[str, ...]):
+    narrow, shown = (stackdepth(*words, "-h", COLUMNS=columns).stdout for columns in ("60", "80"))
+    assert [max(map(len, text.splitlines())) <= most for text, most in ((narrow, 60), (shown, 80))] == [True, True]
+    plain = shown.replace("{train,test}/<scene>", "")
+    assert not re.search("<[a-z]|INTEGER|TEXT|PATH|FLOAT|[{}]", plain), shown
+    options = re.findall(r"^  (--[a-z-]+)(?: (?!/)(\S+))?(?:  |$)", shown, re.MULTILINE)
+    assert options
+    for option, metavar in options:
+        assert not metavar or METAVAR.fullmatch(metavar), (option, metavar)
+    arguments = shown.partition("Arguments:\n")[2].partition("\n\n")[0]
+    for argument in re.findall(r"^  (\S+)", arguments, re.MULTILINE):
+        bare = argument.removesuffix("...").strip("[]")
+        assert METAVAR.fullmatch(bare), argument
+        assert argument in shown.partition("\n\n")[0], "the usage line has the same word"
+
+
+def test_the_console_command_names_itself_in_its_help():
+    shown = stackdepth("base", "train", "--help").stdout
+    assert shown.startswith("Usage: stackdepth base train [OPTIONS] LEARNER\n")
+    assert stackdepth("report", "--help").stdout.startswith("Usage: stackdepth report [OPTIONS] RUN|DIR...\n")
+
+
+def test_an_unknown_option_is_answered_with_the_nearest():
+    answer = call("base", "train", "bts", "--cach-dir", "x")
+    assert answer.status == 2
+    assert answer.err.startswith("error: unknown option '--cach-dir'; did you mean '--cache-dir'? Known: --cache-dir, ")
+
+
+def test_near_names_are_few_and_like():
+    assert near_names("meta-e", ["meta-d", "meta-rgb", "meta-f", "bts"]) == ["meta-d", "meta-f"]
+    assert near_names("lt", ["select", "lr"]) == ["lr"]
+    assert near_names("zzz", ["select", "lr"]) == []
+    many = [f"run{number:02}" for number in range(30)]
+    assert nearest("zz", many, listing="list them") == (
+        f"Known: {', '.join(many[:20])}, and 10 more. To list them\nRun: list them"
+    )
+
+
+def test_an_unknown_run_is_answered_with_the_near_ones_and_the_command_that_lists_them(job: Job):
+    for words in (("meta", "evaluate"), ("report",)):
+        answer = call(*words, "meta-e", "--cache-dir", job.cache)
+        assert answer.status == 2
+        assert "there is no run 'meta-e'; did you mean 'meta-d'? Known: adabins, bts, ldrn, " in answer.err
+        listed = done(*answer.advised[:2], *answer.advised[2:]).out
+        assert "tiny/meta-d" in listed
+        assert "tiny/bts/fold-1" in listed
+    answer = call("report", "tinny", "--cache-dir", job.cache)
+    assert "did you mean 'tiny'?" in answer.err, "the report of an experiment goes by its name"
+    answer = call("study", "show", "smoke", "--cache-dir", job.cache)
+    assert answer.advised == ["study", "list", "--cache-dir", str(job.cache)]
+
+
+def test_runs_are_listed_with_how_far_they_are(job: Job, tmp_path: Path):
+    rows = done("base", "runs", "--json", "--cache-dir", job.cache).out
+    assert '"run": "tiny/bts"' in rows
+    assert '"state": "complete"' in rows
+    (job.cache / "runs/tiny/ldrn/fold-0/result.json").rename(tmp_path / "result.json")
+    table = done("base", "runs", "--cache-dir", job.cache).out
+    (tmp_path / "result.json").rename(job.cache / "runs/tiny/ldrn/fold-0/result.json")
+    assert re.search(r"tiny/ldrn/fold-0 +begun", table)
+    assert "there is no run below" in done("base", "runs", "--cache-dir", tmp_path / "none").err
+
+
+def test_a_shell_completes_tools_commands_and_options():
+    assert completed("") == list(TOOLS)
+    assert completed("base", "ver") == ["verify"]
+    assert completed("meta", "fit", "--see") == ["--seeds"]
+    assert (
+        "verify" in stackdepth(_STACKDEPTH_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="stackdepth base ver").stdout
+    )
+
+
+def test_a_shell_completes_names(job: Job, tmp_path: Path):
+    cache = ("--cache-dir", str(job.cache))
+    assert completed("base", "train", "b") == ["bts"]
+    assert completed("meta", "fit", "--learners", "bts,l") == ["bts,ldrn"]
+    assert completed("meta", "evaluate", *cache, "meta-rgb") == ["meta-rgb", "meta-rgb+d"]
+    assert completed("base", "predict", "tiny/b", STACKDEPTH_CACHE=str(job.cache)) == [
+        "tiny/bts/fold-0",
+        "tiny/bts/fold-1",
+        "tiny/bts",
+    ]
+    assert completed("report", *cache, "ti")[-1] == "tiny"
+    assert completed("base", "verify", *cache, "") == ["tiny"]
+    assert "nyu_stacking" in completed("base", "train", "--config", "nyu")
+    assert completed("study", "run", "smo") == ["smoke"]
+    assert completed("study", "show", *cache, "") == []
+    (tmp_path / "file").write_text("")
+    assert completed("meta", "evaluate", "--cache-dir", str(tmp_path / "file"), "m") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_shown_for_every_shell(shell: str):
+    shown = stackdepth(_STACKDEPTH_COMPLETE=f"source_{shell}").stdout
+    assert "_STACKDEPTH_COMPLETE=complete_" + shell in shown
+    assert "stackdepth" in shown
+
+
+def test_completion_is_installed_for_the_shell_that_runs(tmp_path: Path):
+    words = [sys.executable, "-m", "ensemble", "--install-completion"]
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)}
+    line = " ".join(words) + "; exit $?"  # a shell that has more to do stays the parent
+    ran = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "complete_bash" in (tmp_path / ".bash_completions/stackdepth.sh").read_text()

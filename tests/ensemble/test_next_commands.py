@@ -1,0 +1,88 @@
+"""Every finished step says which command follows, with the options that were given, and that command is a real one."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+from command_lines import Answer, Job, done
+
+from ensemble.data import open_source
+from ensemble.settings.layers import Choice, learner_settings
+
+
+def following(answer: Answer) -> list[str]:
+    """The words of the command that a finished one names last."""
+    (line,) = (line for line in answer.err.splitlines() if line.startswith("next: "))
+    return shlex.split(line.removeprefix("next: python -m ensemble."))
+
+
+def test_the_whole_job_tells_its_way(job: Job):
+    made = Path(shlex.split(job.next_commands[0])[-1])  # where the shared job was made
+    config = shlex.split(job.next_commands[0])[shlex.split(job.next_commands[0]).index("--config") + 1]
+    given = f"--config {config}"
+    fit = "meta fit --inputs rgb+d --learners adabins,bts,ldrn"
+    ways = [
+        f"base train bts --folds 2 {given}",
+        f"base train ldrn --folds 2 {given}",
+        f"base cache adabins bts ldrn --role oof {given}",
+        f"{fit} --rows fit {given}",
+        *3 * [f"{fit} {given}"],
+        *[f"meta evaluate meta-{inputs}" for inputs in ("d", "rgb", "rgb+d")],
+    ]
+    assert job.next_commands == [f"next: python -m ensemble.{way} --cache-dir {made}" for way in ways]
+
+
+def test_a_fit_names_itself_and_an_evaluation_the_report(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    given = ("--config", job.config, "--cache-dir", cache)
+    answer = done("meta", "fit", "--inputs", "d", "--name", "mine", *given)
+    assert f"\nmine: best weights in {cache}/runs/tiny/mine/best.safetensors\n" in answer.err
+    for expected in (["meta", "evaluate", "mine"], ["report", "mine"]):
+        words = following(answer)
+        assert words == [*expected, "--cache-dir", str(cache)]
+        if expected != ["report", "mine"]:
+            answer = done(*words)
+    alone = following(done("base", "evaluate", "bts", *given))
+    assert alone == ["report", "tiny/bts", "--cache-dir", str(cache)]
+    assert following(done("meta", "evaluate", "meta-d", "mine", "--cache-dir", cache))[:2] == ["report", "tiny"]
+    assert not done("meta", "evaluate", "mine", "--json", "--cache-dir", cache).err.count("next: ")
+    saved = done("meta", "save", "mine", tmp_path / "a.stack", "--cache-dir", cache)
+    assert following(saved) == ["meta", "predict", str(tmp_path / "a.stack"), "IMAGE", "--out", "DIR"]
+    saved = done("base", "save", "bts", tmp_path / "b.stack", "--experiment", "tiny", "--cache-dir", cache)
+    assert following(saved) == ["base", "predict", str(tmp_path / "b.stack"), "IMAGE", "--out", "DIR"]
+
+
+def test_trainings_of_folds_lead_on(job: Job, tmp_path: Path):
+    given = ("--config", job.config, "--set", "training.max_steps=1", "--cache-dir", tmp_path)
+    options = ["--config", str(job.config), "--experiment", "other"]
+    where = ["--set", "training.max_steps=1", "--cache-dir", str(tmp_path)]
+    answer = done("base", "train", "bts", "--fold", 1, "--experiment", "other", *given)
+    assert following(answer) == ["base", "train", "bts", "--fold", "0", *options, *where]
+    answer = done(*following(answer))
+    assert following(answer) == ["base", "train", "adabins", "--folds", "2", *options, *where]
+    assert "other/bts/fold-0: best weights in" in answer.err
+    full = done("base", "train", "bts", "--experiment", "other", *given)
+    assert following(full) == ["base", "evaluate", "bts", *options, "--cache-dir", str(tmp_path)]
+    again = done("base", "train", "bts", "--resume", "other/bts", "--fold", 0, "--cache-dir", tmp_path)
+    assert following(again)[:5] == ["base", "cache", "bts", "--role", "oof"]
+
+
+def test_an_import_leads_to_the_next_role_and_to_a_stack(job: Job, tmp_path: Path):
+    cache, maps = job.copy_to(tmp_path), tmp_path / "maps"
+    source = open_source(learner_settings("bts", Choice(config=job.config)).data)
+    for frame in source.frames:
+        path = maps / f"{frame.id}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, source.read(frame).depth)
+    given = ("--config", job.config, "--unit", "m", "--cache-dir", cache)
+    tail = ["--unit", "m", "--config", str(job.config), "--experiment", "tiny", "--cache-dir", str(cache)]
+    answer = done("base", "import", "other", maps, "--role", "oof", *given)
+    assert following(answer) == ["base", "import", "other", str(maps), "--role", "validation", *tail]
+    answer = done(*following(answer))
+    assert following(answer) == ["base", "import", "other", "DIR", "--role", "test", *tail]
+    answer = done("base", "import", "other", maps, "--role", "test", *given)
+    assert following(answer)[:6] == ["meta", "fit", "--inputs", "rgb+d", "--learners", "adabins,bts,ldrn,other"]
+    done(*following(answer))
+    state = json.loads(done("base", "runs", "--json", "--cache-dir", cache).out)
+    assert {"run": "tiny/other", "state": "complete"} in state
