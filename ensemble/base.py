@@ -18,12 +18,12 @@ from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, 
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
 
-app = options.application("Base learners: adabins, bts, ldrn.")
+app = options.application(f"Base learners: {', '.join(known_learners())}.")
 
 Role = Literal["fit", "validation", "test", "oof"]
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
-Learner = Annotated[str, typer.Argument(help="adabins, bts or ldrn.", metavar="LEARNER")]
+Learner = Annotated[str, typer.Argument(help=f"{', '.join(known_learners())}.", metavar="LEARNER")]
 Folds = Annotated[
     int | None, typer.Option(min=2, help="Divide the scenes into so many folds; train every fold's model as well.")
 ]
@@ -375,7 +375,9 @@ def save(
 
 @app.command()
 def predict(
-    learner: Annotated[str, typer.Argument(metavar="SAVED|RUN", help="A saved learner, or a run such as demo/bts.")],
+    learner: Annotated[
+        str, typer.Argument(metavar="SAVED|RUN", help=f"A saved learner, or a run such as demo/{known_learners()[0]}.")
+    ],
     images: options.Images,
     out: options.Out,
     only: options.Only = options.DEFAULT_KINDS,
@@ -463,7 +465,7 @@ def _say_data(settings: LearnerSettings) -> None:
         messages.print(f"data: {facts.title} ({way})")
     elif place is None or not place.is_dir():
         found = f"found no folder {place}" if place else "found none"
-        raise SettingsError(f"data.root: expected the folder of a copy in --root or {facts.variable}, {found}")
+        raise SettingsError(f"data.root: expected the folder of {facts.title} in --root or {facts.variable}, {found}")
     else:
         messages.print(f"data: {facts.title} in {place}")
 

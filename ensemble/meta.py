@@ -26,12 +26,14 @@ from ensemble.settings.trees import SettingsError, assignments_of, check_name
 
 app = options.application("The meta-learner: per-pixel weights over the base learners.")
 
-DEFAULT_LEARNERS = ("adabins", "bts", "ldrn")
+DEFAULT_LEARNERS = known_learners()
 
 
 @app.command()
 def fit(
-    inputs: Annotated[str | None, typer.Option(help="What the meta-learner sees: rgb, d or rgb+d.")] = None,
+    inputs: Annotated[
+        str | None, typer.Option(help=f"What the meta-learner sees: {', '.join(known_inputs())}.")
+    ] = None,
     learners: Annotated[str, typer.Option(help="Whose predictions are weighed.")] = ",".join(DEFAULT_LEARNERS),
     data: options.Data = None,
     root: options.Root = None,
@@ -63,7 +65,7 @@ def fit(
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         asked = [_stored(_fit_called(where, resume), root)]
     elif inputs is None:
-        raise SettingsError("--inputs: expected rgb, d or rgb+d, found nothing")
+        raise SettingsError(f"--inputs: expected {', '.join(known_inputs())}, found nothing")
     else:
         check_name(inputs, known_inputs(), "inputs")
         chosen = options.listed(learners)
@@ -177,7 +179,7 @@ def evaluate(
 
 @app.command("cross-validate")
 def cross_validate_(
-    inputs: Annotated[str, typer.Option(help="What the meta-learner sees: rgb, d or rgb+d.")],
+    inputs: Annotated[str, typer.Option(help=f"What the meta-learner sees: {', '.join(known_inputs())}.")],
     learners: Annotated[str, typer.Option(help="Whose predictions are weighed.")] = ",".join(DEFAULT_LEARNERS),
     data: options.Data = None,
     root: options.Root = None,
@@ -223,7 +225,9 @@ def compare(
     for learner in chosen:
         check_name(learner, learners_of(where, name), "learner")
     if len(chosen) < 2:
-        raise SettingsError(f"--learners {learners}: expected two or more different learners, such as adabins,bts")
+        raise SettingsError(
+            f"--learners {learners}: expected two or more different learners, such as {','.join(known_learners()[:2])}"
+        )
 
     from ensemble.metrics.statistics import few_scenes
     from ensemble.predictions.level_zero import with_all_folds

@@ -16,7 +16,7 @@ from ensemble.console import messages, print_json, results
 from ensemble.metrics.published import PROTOCOLS
 from ensemble.runs.refusals import refusal
 from ensemble.runs.stopping import Stopped, stoppable
-from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
+from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk, known_kinds
 from ensemble.settings.layers import Choice
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import LARGEST_SIDE
@@ -25,6 +25,7 @@ from ensemble.tables import Table
 from ensemble.tables.terminal import TerminalTable
 
 _VARIABLE = facts_of(COPY).variable
+_PLACES = ", ".join(f"{facts_of(kind).variable} for {kind}" for kind in kinds_on_disk())
 
 
 def place(value: Path | None) -> Path | None:
@@ -51,9 +52,7 @@ Data = Annotated[
         help=f"{', '.join(known_kinds())}. Default: {COPY} where --root or {_VARIABLE} names a copy, else {GENERATED}."
     ),
 ]
-Root = Annotated[
-    Path | None, typer.Option(callback=place, help=f"Folder of the data. Default: of {COPY}, {_VARIABLE}.")
-]
+Root = Annotated[Path | None, typer.Option(callback=place, help=f"Folder of the data. Default: {_PLACES}.")]
 Config = Annotated[
     Path | None, typer.Option(callback=place, help="Experiment file (YAML) that wins over the packaged defaults.")
 ]
@@ -183,7 +182,7 @@ def choice(
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """The words of ``adabins,bts``, in their order."""
+    """The words of ``depth,error``, in their order."""
     return tuple(word.strip() for word in text.split(","))
 
 

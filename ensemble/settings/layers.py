@@ -17,8 +17,9 @@ from typing import Any
 from ensemble.settings.complaints import validated
 from ensemble.settings.encoders import check_encoder
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
+from ensemble.settings.names import known_inputs, known_learners
 from ensemble.settings.places import at_home
-from ensemble.settings.schema import MOST, NAME, ImportSettings, LearnerSettings, Settings, StackSettings
+from ensemble.settings.schema import MOST, NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
 from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
@@ -38,16 +39,6 @@ CHOICES = {
 
 WIDEST = 1_000_000
 """Channels, bins or blocks of a network; beyond it a number is a mistake."""
-
-
-def known_learners() -> tuple[str, ...]:
-    """Names of the learners that have a YAML file, without importing their networks."""
-    return tuple(sorted(path.stem for path in (config_folder() / "base").glob("*.yaml")))
-
-
-def known_inputs() -> tuple[str, ...]:
-    """What the meta-learner can see."""
-    return tuple(sorted(path.stem for path in (config_folder() / "meta").glob("*.yaml")))
 
 
 @dataclass(frozen=True)
@@ -144,6 +135,19 @@ def experiment_name(choice: Choice = NOTHING) -> str:
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise SettingsError(f"experiment: expected a name of letters, digits and . _ + -, found {name!r}")
     return name
+
+
+def data_settings(choice: Choice = NOTHING) -> DataSettings:
+    """The data that the same choice would train on.
+
+    Raises:
+        SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
+    """
+    assigned = parse_assignments(choice.assignments)
+    tree: Tree = {}
+    for layer in (*_layers(choice, assigned), assigned):
+        tree = merged(tree, _mapping(layer.get("data", {}), "data"))
+    return validated(DataSettings, tree, where="data.")
 
 
 def moved(settings: RunSettings, root: Path | None) -> RunSettings:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,8 @@ from ensemble.data.doctor.measurements import Measurements, examine_all
 from ensemble.data.nyu.files import SPLITS
 from ensemble.data.nyu.recognition import Copy, copies_in, look_through, recognise
 from ensemble.data.source import Frame, Split
+from ensemble.settings.kinds import COPY
+from ensemble.settings.names import known_learners
 
 QUICK_SAMPLE = 40
 PLAUSIBLE_MEDIAN = (0.5, 6.0)
@@ -53,6 +55,7 @@ class SplitReport:
         sizes: Heights and widths that occur.
         median: Median of the medians of frames.
         holes: Share of pixels without a measurement.
+        quantiles: Of the depth of frames, each the median over them; own data alone have them.
         scale: ``metres`` where the depth is plausible, ``8-bit`` where it is in 255 steps, else ``wrong``.
     """
 
@@ -66,6 +69,7 @@ class SplitReport:
     farthest: float | None = None
     holes: float | None = None
     border: str = "unknown"
+    quantiles: dict[str, float] | None = None
     scale: Literal["unknown", "metres", "8-bit", "wrong"] = "unknown"
 
 
@@ -74,11 +78,12 @@ class Diagnosis:
     """Everything that is known about a copy.
 
     Attributes:
-        copy: Key in ``COPIES``, or ``unknown``.
+        copy: Key in ``COPIES``, the kind of own data, or ``unknown``.
         full: Whether every frame was decoded.
         splits: One report per split that has frames.
         files: How many files are missing, damaged, doubled or lead out of the copy.
         findings: Errors and notes.
+        words: Options of the command that trains on it; of the kind and the folder of a copy where empty.
     """
 
     root: Path
@@ -88,6 +93,7 @@ class Diagnosis:
     splits: dict[str, SplitReport] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
     findings: list[Finding] = field(default_factory=list)
+    words: tuple[str, ...] = ()
 
     @property
     def trainable(self) -> bool:
@@ -99,12 +105,14 @@ class Diagnosis:
         """The command that trains on the copy; none where something has to be mended first."""
         if not self.trainable:
             return None
-        test = "" if "test" in self.splits else " --set data.test=held-out"
-        return f"python -m ensemble.base train adabins --data nyu --root {shlex.quote(str(self.root))}{test}"
+        words = self.words or ("--data", COPY, "--root", str(self.root))
+        test = () if "test" in self.splits else ("--set", "data.test=held-out")
+        return shlex.join(["python", "-m", "ensemble.base", "train", known_learners()[0], *words, *test])
 
     def summary(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
-        return {**asdict(self), "root": str(self.root), "trainable": self.trainable, "command": self.command}
+        plain = {key: value for key, value in asdict(self).items() if key != "words"}
+        return {**plain, "root": str(self.root), "trainable": self.trainable, "command": self.command}
 
     def error(self, text: str) -> None:
         """Adds something that makes training wrong."""
@@ -137,7 +145,8 @@ def diagnose(
         diagnosis.error(str(error))
         return diagnosis
     frames = contents.source.frames
-    sampled = {frame for split in SPLITS for frame in _spread(frames, split, None if full else QUICK_SAMPLE)}
+    parts = [[frame for frame in frames if frame.split == split] for split in SPLITS]
+    sampled = {frame for part in parts for frame in (part if full else spread(part, QUICK_SAMPLE))}
     tasks = [(frame, frame in sampled) for frame in frames]
     problems = list(contents.problems)
     measured: dict[Split, dict[Frame, Measurements]] = {"train": {}, "test": {}}
@@ -154,16 +163,15 @@ def diagnose(
         _judge_depth(diagnosis, split, measured[split], copy)
     _judge_copy(diagnosis, copy)
     _judge_scenes(diagnosis, frames)
-    _judge_doubles(diagnosis, measured["train"] | measured["test"])
+    judge_doubles(diagnosis, measured, measured["train"] | measured["test"])
     return diagnosis
 
 
-def _spread(frames: Sequence[Frame], split: Split, count: int | None) -> list[Frame]:
-    """At most ``count`` frames of a split, evenly spread."""
-    own = [frame for frame in frames if frame.split == split]
-    if count is None or len(own) <= count:
-        return own
-    return [own[index] for index in np.linspace(0, len(own) - 1, count).astype(int)]
+def spread(frames: Sequence[Frame], count: int) -> list[Frame]:
+    """At most ``count`` frames, evenly spread."""
+    if len(frames) <= count:
+        return [*frames]
+    return [frames[index] for index in np.linspace(0, len(frames) - 1, count).astype(int)]
 
 
 def _summary(frames: Sequence[Frame], measured: Sequence[Measurements], published: Sequence[int]) -> SplitReport:
@@ -275,17 +283,23 @@ def _judge_scenes(diagnosis: Diagnosis, frames: Sequence[Frame]) -> None:
             diagnosis.error("held-out tests need at least 3 training scenes, found 2")
 
 
-def _judge_doubles(diagnosis: Diagnosis, measured: Mapping[Frame, Measurements]) -> None:
-    """Equal images under different names, among the decoded frames."""
-    equal: dict[bytes, list[Frame]] = defaultdict(list)
-    for frame, one in measured.items():
-        equal[one.digest].append(frame)
+def judge_doubles(
+    diagnosis: Diagnosis, parts: Mapping[Any, Iterable[Frame]], measured: Mapping[Frame, Measurements]
+) -> None:
+    """Equal images under different names, among the decoded frames of each part."""
+    equal: dict[bytes, list[tuple[str, Frame]]] = defaultdict(list)
+    for name, part in parts.items():
+        for frame in part:
+            equal[measured[frame].digest].append((name, frame))
     groups = [group for group in equal.values() if len(group) > 1]
-    leaks = [group for group in groups if len({frame.split for frame in group}) > 1]
+    leaks = [group for group in groups if len({name for name, _ in group}) > 1]
+    between = (
+        "test images are also in the training split" if {*parts} <= {*SPLITS} else "images stand in several splits"
+    )
     for group_list, say, what in (
-        (leaks, diagnosis.error, "test images are also in the training split"),
+        (leaks, diagnosis.error, between),
         ([group for group in groups if group not in leaks], diagnosis.note, "images occur under several names"),
     ):
         if group_list:
-            named = [" = ".join(f"{frame.split} {frame.id}" for frame in group) for group in group_list]
+            named = [" = ".join(f"{name} {frame.id}" for name, frame in group) for group in group_list]
             say(f"{len(group_list)} {what} ({first_of(named)})")
