@@ -81,6 +81,13 @@ def _refuse_shared(source: FrameSource, one: Split, other: Split) -> None:
         )
 
 
+def evenly_spread(frames: Sequence[Frame], count: int) -> list[Frame]:
+    """At most so many frames, the first and the last among them."""
+    if len(frames) <= count:
+        return [*frames]
+    return [frames[index] for index in np.linspace(0, len(frames) - 1, count).astype(int)]
+
+
 def _by_id(frames: Iterable[Frame]) -> tuple[Frame, ...]:
     return tuple(sorted(frames, key=lambda frame: frame.id))
 

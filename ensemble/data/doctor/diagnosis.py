@@ -14,6 +14,7 @@ from ensemble.data.doctor.measurements import Measurements, examine_all
 from ensemble.data.nyu.files import SPLITS
 from ensemble.data.nyu.recognition import Copy, copies_in, look_through, recognise
 from ensemble.data.source import Frame, Split
+from ensemble.data.splits import evenly_spread
 from ensemble.settings.kinds import COPY
 from ensemble.settings.names import known_learners
 
@@ -146,7 +147,7 @@ def diagnose(
         return diagnosis
     frames = contents.source.frames
     parts = [[frame for frame in frames if frame.split == split] for split in SPLITS]
-    sampled = {frame for part in parts for frame in (part if full else spread(part, QUICK_SAMPLE))}
+    sampled = {frame for part in parts for frame in (part if full else evenly_spread(part, QUICK_SAMPLE))}
     tasks = [(frame, frame in sampled) for frame in frames]
     problems = list(contents.problems)
     measured: dict[Split, dict[Frame, Measurements]] = {"train": {}, "test": {}}
@@ -165,13 +166,6 @@ def diagnose(
     _judge_scenes(diagnosis, frames)
     judge_doubles(diagnosis, measured, measured["train"] | measured["test"])
     return diagnosis
-
-
-def spread(frames: Sequence[Frame], count: int) -> list[Frame]:
-    """At most ``count`` frames, evenly spread."""
-    if len(frames) <= count:
-        return [*frames]
-    return [frames[index] for index in np.linspace(0, len(frames) - 1, count).astype(int)]
 
 
 def _summary(frames: Sequence[Frame], measured: Sequence[Measurements], published: Sequence[int]) -> SplitReport:

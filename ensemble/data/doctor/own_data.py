@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.data.copies import Problem, first_of
-from ensemble.data.doctor.diagnosis import QUICK_SAMPLE, Diagnosis, SplitReport, judge_doubles, spread
+from ensemble.data.doctor.diagnosis import QUICK_SAMPLE, Diagnosis, SplitReport, judge_doubles
 from ensemble.data.doctor.measurements import QUANTILES, Measurements, examine_all
 from ensemble.data.folder.listing import told
 from ensemble.data.folder.source import FolderSource, fitting_size, no_truth, open_folder, unlikely
 from ensemble.data.held_out import test_frames
 from ensemble.data.source import Frame
-from ensemble.data.splits import SPLIT_NAMES, shared_scenes, training_frames
+from ensemble.data.splits import SPLIT_NAMES, evenly_spread, shared_scenes, training_frames
 from ensemble.settings.layers import Choice
 from ensemble.settings.schema import DataSettings
 
@@ -53,7 +53,7 @@ def diagnose_folder(
         problems.append(Problem("layout", "no frame is used: data.folder.training names none that is there"))
     if listing.unlisted:
         diagnosis.note(f"{listing.unlisted} pairs of image and depth stand in no list and are not used")
-    wanted = {frame for part in parts.values() for frame in (part if full else spread(part, QUICK_SAMPLE))}
+    wanted = {frame for part in parts.values() for frame in (part if full else evenly_spread(part, QUICK_SAMPLE))}
     tasks = [(frame, frame in wanted) for part in parts.values() for frame in part]
     examined = [*examine_all(source, tasks, workers=workers, on_frame=on_frame, farthest=settings.max_depth)]
     problems += [one.problem for one in examined if one.problem]

@@ -18,14 +18,15 @@ from ensemble.data.formats.photographs import read_photograph
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.roots import root_of
 from ensemble.data.source import Frame, RawFrame
-from ensemble.data.splits import frames_not_tested_on
+from ensemble.data.splits import evenly_spread, frames_not_tested_on
 from ensemble.runs.fingerprints import lines_fingerprint
+from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.schema import DataSettings, FolderSettings
 from ensemble.settings.trees import SettingsError, assignments_of, flat
 from ensemble.settings.units import PER_METRE, per_metre
 
-LOOKED_AT = 5
-"""Frames of training that are decoded before any work is done."""
+LOOKED_AT, DECODED = 1000, 5
+"""Frames of training, evenly spread, whose files are looked at before any work is done, and that are decoded."""
 
 ROUNDING = 0.02
 """Relative difference of two ratios of height to width that is put down to rounding: of depth and its image."""
@@ -34,6 +35,8 @@ SQUEEZED = 0.15
 """Likewise of an image and ``data.size``: up to here it may be squeezed."""
 
 _WITH_ENDS = (".png", ".jpg", ".jpeg")
+_ORIENTATION, _QUARTER_TURN = 0x0112, 5
+"""EXIF's tag, and the first of its values that exchange height and width."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,10 @@ class FolderSource:
         Raises:
             ValueError: A file is damaged or not what it should be, or the shapes differ.
         """
-        image, place = self.read_image(frame), self.root / self._pair(frame).depth
-        depth = as_metres(read_numbers(DepthFile(place)), self.settings.folder.unit)
+        image = self.read_image(frame)
+        depth = as_metres(read_numbers(DepthFile(self.depth_file(frame))), self.settings.folder.unit)
         size = image.shape[0], image.shape[1]
-        if not _same_shape(depth.shape, size, ROUNDING):
-            raise ValueError(
-                f"{place}: {_sides(depth.shape)} pixels have another shape than the image, {_sides(size)} pixels in "
-                f"{self.root / self._pair(frame).image}; expected the whole frame, neither turned nor cropped"
-            )
+        self._check_depth_shape(frame, depth.shape, size)
         depth = _nearest(depth, size)
         valid = np.isfinite(depth) & (depth > 0)
         return RawFrame(image, np.where(valid, depth, np.float32(0)), valid, self._intrinsics(size))
@@ -78,40 +77,45 @@ class FolderSource:
         """The image alone, upright and as RGB; refused where it is no image of 8 bits, or not of the expected shape."""
         path = self.root / self._pair(frame).image
         photograph = read_photograph(path)
-        if photograph.converted.startswith(("I", "F")):
-            raise ValueError(
-                f"{path}: found mode {photograph.converted!r}, more than 8 bits, as depth has; expected an image. Are "
-                "data.folder.images and data.folder.depth confused?"
-            )
+        _check_bits(path, photograph.converted)
         self._check_shape(path, photograph.pixels.shape[:2])
         return photograph.pixels
 
     def check(self, frame: Frame) -> None:
-        """Refuses files that are not there, cut short or of another shape, as far as their first bytes say it."""
+        """Refuses files that are not there, cut short or of another shape, as far as that shows without decoding."""
         pair = self._pair(frame)
         image, depth = self.root / pair.image, self.root / pair.depth
         for path in (image, depth):
-            if not path.is_file():
-                raise ValueError(f"{path}: is no file, a link to nothing perhaps")
+            _bytes(path)
             if path.suffix.lower() in _WITH_ENDS:
                 check_end(path)
-        if image.suffix.lower() in _WITH_ENDS:
-            with Image.open(image) as opened:
-                turned = opened.getexif().get(0x0112, 1) >= 5  # a quarter of a turn
-                self._check_shape(image, (opened.width, opened.height) if turned else (opened.height, opened.width))
+        size, mode = _header(image)
+        _check_bits(image, mode)
+        depth_size = read_numbers(DepthFile(depth)).shape if depth.suffix.lower() == ".npy" else _header(depth)[0]
+        if size is not None:
+            self._check_shape(image, size)
+        if size is not None and depth_size is not None:
+            self._check_depth_shape(frame, depth_size, size)
 
     def describe(self, frames: Sequence[Frame]) -> str:
         """Fingerprint of ids, splits, sizes of files, unit and camera: replaced files are noticed without reading."""
         own = self.settings.folder
         lines = [f"{self.name} 1 {own.unit} {own.intrinsics}"]
         for frame in frames:
-            sizes = " ".join(str((self.root / path).stat().st_size) for path in self._pair(frame))
+            sizes = " ".join(str(_bytes(self.root / path)) for path in self._pair(frame))
             lines.append(f"{frame.split} {frame.id} {sizes}")
         return lines_fingerprint(lines)
 
     def depth_file(self, frame: Frame) -> Path:
         """The file of a frame's depth, for messages."""
         return self.root / self._pair(frame).depth
+
+    def _check_depth_shape(self, frame: Frame, size: tuple[int, ...], image: tuple[int, int]) -> None:
+        if not _same_shape(size, image, ROUNDING):
+            raise ValueError(
+                f"{self.depth_file(frame)}: {_sides(size)} pixels have another shape than the image, {_sides(image)} "
+                f"pixels in {self.root / self._pair(frame).image}; expected the whole frame, neither turned nor cropped"
+            )
 
     def _check_shape(self, path: Path, size: tuple[int, ...]) -> None:
         if _same_shape(size, self.settings.size, SQUEEZED):
@@ -150,8 +154,9 @@ def from_settings(settings: DataSettings) -> FolderSource:
     if not problems:
         try:
             trained_on = frames_not_tested_on(source, settings)
-            spread = np.linspace(0, len(trained_on) - 1, LOOKED_AT).astype(int) if trained_on else ()
-            check_depth(source, tuple(dict.fromkeys(trained_on[index] for index in spread)))
+            for frame in evenly_spread(trained_on, LOOKED_AT):
+                source.check(frame)
+            _check_depth(source, evenly_spread(trained_on, DECODED))
         except ValueError as error:
             problems = [str(error)]
     if problems:
@@ -172,12 +177,8 @@ def open_folder(root: Path, settings: DataSettings) -> tuple[FolderSource, Listi
     return FolderSource(root, settings, listing.entries), listing
 
 
-def check_depth(source: FolderSource, frames: Sequence[Frame]) -> None:
-    """Decode frames and refuse depth that is empty or of an unlikely size.
-
-    Raises:
-        ValueError: A frame cannot be read, has no depth, or the median of their medians is not likely.
-    """
+def _check_depth(source: FolderSource, frames: Sequence[Frame]) -> None:
+    """Refuse depth that is empty or of an unlikely size."""
     medians = []
     for frame in frames:
         raw = source.read(frame)
@@ -227,6 +228,36 @@ def fitting_size(size: Sequence[int], asked: Sequence[int]) -> str:
     area, ratio = asked[0] * asked[1], size[0] / size[1]
     height, width = (max(32, 16 * round(side / 16)) for side in ((area * ratio) ** 0.5, (area / ratio) ** 0.5))
     return f"data.size=[{height},{width}]"
+
+
+def _header(path: Path) -> tuple[tuple[int, int] | None, str]:
+    """Height and width of a PNG or JPEG, upright, and its mode; nothing of other files."""
+    if path.suffix.lower() not in _WITH_ENDS:
+        return None, ""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) >= _QUARTER_TURN
+            return (image.width, image.height) if turned else (image.height, image.width), image.mode
+    except (OSError, SyntaxError) as error:
+        refuse_unreadable(path, error)
+        raise ValueError(f"{path}: damaged ({error}); expected an image, take the original file") from error
+
+
+def _check_bits(path: Path, mode: str) -> None:
+    if mode.startswith(("I", "F")):
+        raise ValueError(
+            f"{path}: found mode {mode!r}, more than 8 bits, as depth has; expected an image. Are data.folder.images "
+            "and data.folder.depth confused?"
+        )
+
+
+def _bytes(path: Path) -> int:
+    """Size of a file; refused where it is empty, or a link to nothing."""
+    size = path.stat().st_size if path.is_file() else 0
+    if not size:
+        found = f"a link to {path.readlink()}, which is not there" if path.is_symlink() else "no content"
+        raise ValueError(f"{path}: found {found}, expected a file; bring it back, or take its other half away")
+    return size
 
 
 def _nearest(depth: Float32[np.ndarray, "rows columns"], size: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
