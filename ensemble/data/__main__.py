@@ -178,7 +178,7 @@ def _table(diagnosis: "Diagnosis") -> Table:
         ("height x width", *(_sizes(report) for report in reports)),
         *((f"{name} depth", *map(_metres, values)) for name, values in _depths(reports).items()),
         ("depth scale", *(report.scale for report in reports)),
-        ("holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports)),
+        _measured_share(reports),
     ]
     if any(report.border != "unknown" for report in reports):
         lines.append(("image border", *(report.border for report in reports)))
@@ -200,6 +200,13 @@ def _depths(reports: Sequence["SplitReport"]) -> dict[str, list[float | None]]:
         return depths
     between = {name: [(report.quantiles or {}).get(name) for report in reports] for name in known}
     return {"nearest": depths["nearest"], **between, "farthest": depths["farthest"]}
+
+
+def _measured_share(reports: Sequence["SplitReport"]) -> tuple[str, ...]:
+    """Holes of copies, which have few; pixels with a truth of own data, which may have few."""
+    if any(report.quantiles for report in reports):
+        return "valid pixels", *("-" if report.holes is None else f"{1 - report.holes:.1%}" for report in reports)
+    return "holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports)
 
 
 def _metres(depth: float | None) -> str:

@@ -74,7 +74,7 @@ def shared_scenes(frames: Iterable[Frame], one: Split, other: Split) -> list[str
 
 def _refuse_shared(source: FrameSource, one: Split, other: Split) -> None:
     if shared := shared_scenes(source.frames, one, other):
-        mend = "Mend the copy, or set data.test=held-out to test on scenes of the training split"
+        mend = "Mend the data, or set data.test=held-out to test on scenes of the training split"
         raise ValueError(
             f"{source.name}: {len(shared)} scenes are in the {SPLIT_NAMES[one]} and in the {SPLIT_NAMES[other]} split "
             f"(first: {shared[0]}); expected none. {mend if other == 'test' else 'Mend the lists of frames'}"

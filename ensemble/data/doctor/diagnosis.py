@@ -28,6 +28,9 @@ CHANCE = 0.05
 COUNTED = ("missing", "damaged", "unreadable", "doubled", "foreign")
 """Kinds of problems that are counted; the others are told one by one."""
 
+_NAMED = 4
+"""Frames with one image of which all are named."""
+
 _UNITS = {
     "metres read as millimetres": 1000.0,
     "8-bit values, 255 for 10 m, read as millimetres": 10_000 / 255,
@@ -287,13 +290,20 @@ def judge_doubles(
             equal[measured[frame].digest].append((name, frame))
     groups = [group for group in equal.values() if len(group) > 1]
     leaks = [group for group in groups if len({name for name, _ in group}) > 1]
-    between = (
-        "test images are also in the training split" if {*parts} <= {*SPLITS} else "images stand in several splits"
-    )
-    for group_list, say, what in (
-        (leaks, diagnosis.error, between),
-        ([group for group in groups if group not in leaks], diagnosis.note, "images occur under several names"),
-    ):
-        if group_list:
-            named = [" = ".join(f"{name} {frame.id}" for name, frame in group) for group in group_list]
-            say(f"{len(group_list)} {what} ({first_of(named)})")
+    twice = [group for group in groups if group not in leaks]
+    if leaks:
+        copies = {*parts} <= {*SPLITS}
+        what = "test images are also in the training split" if copies else "images stand in several splits"
+        mend = "" if copies else "; expected each on one side: take the others away, or make one scene of them"
+        diagnosis.error(f"{len(leaks)} {what} ({first_of([*map(_equal_names, leaks)])}){mend}")
+    if twice:
+        text = f"{len(twice)} images occur under several names"
+        diagnosis.note(f"{text} ({first_of([*map(_equal_names, twice)])})")
+
+
+def _equal_names(group: Sequence[tuple[str, Frame]]) -> str:
+    """Frames with one image, the first of every split and a few more of many."""
+    firsts = {name: (name, frame) for name, frame in reversed(group)}
+    shown = [*firsts.values()][::-1] if len(group) > _NAMED else group
+    more = f" and {len(group) - len(shown)} more" if len(shown) < len(group) else ""
+    return " = ".join(f"{name} {frame.id}" for name, frame in shown) + more

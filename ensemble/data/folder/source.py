@@ -236,7 +236,8 @@ def _header(path: Path) -> tuple[tuple[int, int] | None, str]:
         return None, ""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) >= _QUARTER_TURN
+            told = image.format == "JPEG" or "exif" in image.info  # to look for it, Pillow would decode a PNG
+            turned = told and image.getexif().get(_ORIENTATION, 1) >= _QUARTER_TURN
             return (image.width, image.height) if turned else (image.height, image.width), image.mode
     except (OSError, SyntaxError) as error:
         refuse_unreadable(path, error)
