@@ -7,7 +7,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ensemble.settings.kinds import OWN, KindFacts, facts_of, reader_of
 from ensemble.settings.names import known_learners
@@ -193,6 +202,11 @@ class DataSettings(Settings):
         if self.test == "official" and _tests_nothing(self.kind, self.folder):
             raise ValueError("test official: expected a list of test frames in folder.test, found none; leave test out")
         return self
+
+    @model_serializer(mode="wrap")
+    def _of_its_kind(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """How files of one's own are called is written where they are read so."""
+        return {key: value for key, value in serialize(self).items() if key != "folder" or self.reader == OWN}
 
     @property
     def facts(self) -> KindFacts:
