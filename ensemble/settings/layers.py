@@ -16,7 +16,7 @@ from typing import Any
 
 from ensemble.settings.complaints import validated
 from ensemble.settings.encoders import check_encoder
-from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
+from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
 from ensemble.settings.names import known_inputs, known_learners
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import MOST, NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
@@ -46,7 +46,8 @@ class Choice:
     """What a person chose settings by; everything else follows from files."""
 
     kind: str | None = None
-    """Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``."""
+    """Of the data; where absent, what ``config`` says, ``folder`` where it says how files of one's own are called, else
+    ``nyu`` where a copy is named, else ``rooms``."""
     root: Path | None = None  # folder of the data
     config: Path | None = None
     assignments: Sequence[str] = ()  # ``section.key=value``, as given with ``--set``
@@ -201,7 +202,8 @@ def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
     named, asked = (_mapping(tree.get("data", {}), "data") for tree in (chosen, assigned))
     place = asked.get("root") or root or named.get("root")
     some = place or os.environ.get(facts_of(COPY).variable or "")
-    kind = str(asked.get("kind") or choice.kind or named.get("kind") or (COPY if some else GENERATED))
+    usual = OWN if "folder" in named or "folder" in asked else COPY if some else GENERATED
+    kind = str(asked.get("kind") or choice.kind or named.get("kind") or usual)
     variable = facts_of(kind).variable
     if variable is None and root is not None:
         expected, add = " or ".join(kinds_on_disk()), " or ".join(f"--data {each}" for each in kinds_on_disk())

@@ -1,7 +1,7 @@
 """Patterns of file names: ``*`` is a part of a name, ``**`` anything below, ``{png,jpg}`` one of several.
 
 What the stars stand for is the id of a frame: ``rgb/*/*.png`` and ``depth/*/*.npy`` both make ``kitchen/0001``. All
-other characters, brackets and question marks too, stand for themselves.
+other characters, brackets and question marks too, stand for themselves, in capitals or not.
 """
 
 import re
@@ -33,7 +33,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     for token in _TOKENS.findall(pattern):
         words = "|".join(re.escape(word.strip()) for word in token[1:-1].split(","))
         parts.append(_STARS.get(token) or (f"(?:{words})" if token.startswith("{") else re.escape(token)))
-    return re.compile("".join(parts))
+    return re.compile("".join(parts), re.IGNORECASE)
 
 
 def frame_id(pattern: str, path: str) -> str | None:

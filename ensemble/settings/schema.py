@@ -100,7 +100,7 @@ class FolderSettings(Settings):
 
     images: Pattern = "rgb/**.{png,jpg,jpeg}"
     """``*`` is a part of a name, ``**`` also of several folders, ``{png,jpg}`` one of these."""
-    depth: Pattern = "depth/**.{png,npy,npz,h5,pfm,tif,tiff,dpt,bin}"  # one map in a file
+    depth: Pattern = "depth/**.{png,npy,npz,h5,hdf5,pfm,tif,tiff,exr,dpt,bin}"  # one map in a file
     unit: Annotated[str, AfterValidator(known_unit)] | None = None
     """Of the depth, a name or a number per metre; where absent whole numbers are millimetres and real ones metres."""
     scene: str = FIRST_FOLDER

@@ -65,7 +65,7 @@ def diagnose_folder(
         own = {frame: measured[frame] for frame in part if frame in measured}
         diagnosis.splits[name] = _report(part, own)
         _judge(diagnosis, name, own, source)
-    _judge_sizes(diagnosis, measured, settings)
+    _judge_sizes(diagnosis, measured, source)
     decoded = {name: [frame for frame in part if frame in measured] for name, part in parts.items()}
     judge_doubles(diagnosis, decoded, measured)
     return diagnosis
@@ -143,12 +143,19 @@ def _judge(diagnosis: Diagnosis, name: str, measured: Mapping[Frame, Measurement
         )
 
 
-def _judge_sizes(diagnosis: Diagnosis, measured: Mapping[Frame, Measurements], settings: DataSettings) -> None:
+def _judge_sizes(diagnosis: Diagnosis, measured: Mapping[Frame, Measurements], source: FolderSource) -> None:
+    settings = source.settings
     sizes: dict[tuple[int, int], list[Frame]] = defaultdict(list)
     for frame, one in measured.items():
         sizes[one.size].append(frame)
     if len(sizes) > 1:
         diagnosis.note(f"frames have {len(sizes)} different sizes; each is scored at its own")
+    first = next(iter(measured), None)
+    if first and (depth := source.depth_size(first)) != (image := measured[first].size):
+        diagnosis.note(
+            f"depth of {depth[0]}x{depth[1]} is brought to the size of its image, {image[0]}x{image[1]}, by nearest "
+            f"neighbour (first: {source.depth_file(first)})"
+        )
     if sizes:
         size = max(sizes, key=lambda each: len(sizes[each]))
         exact = abs(size[0] * settings.size[1] / (size[1] * settings.size[0]) - 1)

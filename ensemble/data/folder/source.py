@@ -110,6 +110,10 @@ class FolderSource:
         """The file of a frame's depth, for messages."""
         return self.root / self._pair(frame).depth
 
+    def depth_size(self, frame: Frame) -> tuple[int, ...]:
+        """Height and width of a frame's depth as it stands in its file."""
+        return read_numbers(DepthFile(self.depth_file(frame))).shape
+
     def _check_depth_shape(self, frame: Frame, size: tuple[int, ...], image: tuple[int, int]) -> None:
         if not _same_shape(size, image, ROUNDING):
             raise ValueError(

@@ -1,6 +1,7 @@
 """Images and depth maps of one's own: the whole job on them, how they are found and read, and what is refused."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.source import RawFrame
 from ensemble.data.splits import training_frames
+from ensemble.settings.layers import Choice, data_settings
 from ensemble.settings.patterns import frame_id
 from ensemble.settings.schema import FIRST_FOLDER, DataSettings, FolderSettings
 
@@ -119,9 +121,9 @@ def test_what_is_no_pattern_is_refused(pattern: str):
 
 
 def test_all_kinds_of_depth_files_are_found_by_default():
-    for suffix in READERS:
-        assert frame_id(FolderSettings().depth, f"depth/a/1{suffix}") in ("a/1", None)
-    assert {suffix for suffix in READERS if frame_id(FolderSettings().depth, f"depth/1{suffix}")} >= {".png", ".npy"}
+    found = {suffix for suffix in READERS if frame_id(FolderSettings().depth, f"depth/a/1{suffix}") == "a/1"}
+    assert found >= {".png", ".npy", ".npz", ".h5", ".hdf5", ".pfm", ".tif", ".tiff", ".dpt", ".bin"}
+    assert frame_id(FolderSettings().images, "rgb/IMG_1.JPG") == "IMG_1"
 
 
 def test_scenes_come_from_folders_or_from_a_regular_expression():
@@ -221,6 +223,28 @@ def test_image_and_depth_may_lie_side_by_side(own: Path, tmp_path: Path):
     source = open_source(settings_of(tmp_path, images="*.png", depth="*_depth.png", scene=r"(\w+_\d+)_\d+"))
     assert len(source.frames) == FRAMES
     assert {frame.scene for frame in source.frames} == {*(f"room_000{n}" for n in range(6)), "hall_0000", "hall_0001"}
+
+
+def test_training_reads_no_test_frame_and_processes_get_a_copy(own: Path):
+    settings = settings_of(own)
+    source = open_source(settings)
+    for frame in scored_frames(source, settings):
+        image_of(own, frame.id).write_bytes(b"nothing to see")
+        depth_of(own, frame.id).write_bytes(b"nothing to see")
+    again = pickle.loads(pickle.dumps(open_source(settings)))
+    train = training_frames(again, settings)
+    assert all(again.read(frame).valid.any() for frame in (*train.fit, *train.validation))
+    with pytest.raises(ValueError, match=f"{scored_frames(source, settings)[0].id}.png"):
+        again.read(scored_frames(source, settings)[0])
+
+
+def test_the_section_of_own_files_names_the_kind(own: Path, tmp_path: Path):
+    config = tmp_path / "own.yaml"
+    config.write_text("data: {size: [40, 64], folder: {depth: 'depth/**.npy'}}")
+    assert data_settings(Choice(config=config, root=own)).kind == "folder"
+    assert data_settings(Choice(root=own, assignments=("data.folder.unit=m",))).kind == "folder"
+    assert data_settings(Choice(root=own)).kind == "nyu"
+    assert "folder" not in data_settings(Choice(kind="rooms")).model_dump()
 
 
 def test_the_fingerprint_knows_files_and_units(own: Path):
@@ -344,12 +368,14 @@ def test_the_doctor_says_what_is_worth_knowing(own: Path):
     for path in sorted((own / "depth/room_0002").iterdir()):
         np.save(path, np.load(path) + np.float32(8))
     Image.open(image_of(own)).resize((48, 30)).save(image_of(own))
+    assert training_frames(open_source(settings_of(own)), settings_of(own)).fit[0].id == FIRST
     shutil.copy(image_of(own, "room_0003/0000"), image_of(own, "room_0004/0000"))
     answer, found = ask(own)
     notes = " | ".join(finding["text"] for finding in found["findings"] if finding["level"] == "note")
     assert answer.status == 0, notes
     assert "of the measurements are 10 m or farther and will not be used" in notes
     assert "2 different sizes" in notes
+    assert f"depth of 60x96 is brought to the size of its image, 30x48, by nearest neighbour (first: {own}" in notes
     assert "images occur under several names" in notes
     other, found = ask(own, "--set", "data.size=[60,88]")
     assert other.status == 0
