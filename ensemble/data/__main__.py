@@ -10,7 +10,7 @@ import typer
 from ensemble import options
 from ensemble.console import messages, print_json, results
 from ensemble.settings.complaints import validated
-from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of
+from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
 from ensemble.settings.layers import Choice, data_settings
 from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
 from ensemble.settings.trees import check_name
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ensemble.data.doctor.diagnosis import Diagnosis, Finding, SplitReport
 
 _COPY = facts_of(COPY).title
+_KINDS = "|".join(kinds_on_disk())
 _SIZES_SHOWN = 3
 
 app = options.application("Data to train on: copies, own images and depth, generated rooms.")
@@ -30,9 +31,10 @@ app = options.application("Data to train on: copies, own images and depth, gener
 
 @app.command()
 def doctor(
-    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the data.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", callback=options.place, help="Folder of the data.")],
     data: Annotated[
-        str | None, typer.Option(help=f"Kind of data. Default: what --config says, else a copy of {_COPY}.")
+        str | None,
+        typer.Option(metavar=_KINDS, help=f"Kind of data. Default: what --config says, else a copy of {_COPY}."),
     ] = None,
     config: options.Config = None,
     assignments: options.Assignments = None,

@@ -20,6 +20,9 @@ from ensemble.settings.schema import DataSettings
 UNUSED = 0.01
 """Share of the measurements beyond ``data.max_depth`` from which on it is worth a note."""
 
+SHORT = 1 / 3
+"""Share of ``data.max_depth`` below which the farthest measurement is worth a note."""
+
 _OFF = 4
 """The median of a frame is another unit's where it is so many times that of its split, or the other way round."""
 
@@ -136,9 +139,15 @@ def _judge(diagnosis: Diagnosis, name: str, measured: Mapping[Frame, Measurement
             f"{name}: {len(off)} of {len(measured)} decoded frames have a median depth outside {low:g} .. {high:g} m "
             f"({first_of(off)}); expected about {report.median:.3g} m, they may be in another unit"
         )
+    farthest, most = report.farthest or 0.0, source.settings.max_depth
+    if farthest < SHORT * most:
+        diagnosis.note(
+            f"{name}: depth reaches {farthest:.3g} m, expected about data.max_depth, {most:g} m; set that to what "
+            "networks are to predict, or look whether data.folder.unit is right"
+        )
     if (beyond := float(np.mean([one.beyond for one in measured.values()]))) > UNUSED:
         diagnosis.note(
-            f"{name}: {beyond:.1%} of the measurements are {source.settings.max_depth:g} m or farther and will not be "
+            f"{name}: {beyond:.1%} of the measurements are {most:g} m or farther and will not be "
             "used; data.max_depth says how far"
         )
 

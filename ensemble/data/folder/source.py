@@ -204,13 +204,15 @@ def unlikely(median: float, source: FolderSource, example: Frame) -> str:
     low, high = source.settings.likely_depth
     if low <= median <= high:
         return ""
-    unit = source.settings.folder.unit or likely_unit(read_numbers(DepthFile(source.depth_file(example))))
+    given = source.settings.folder.unit
+    unit = given or likely_unit(read_numbers(DepthFile(source.depth_file(example))))
     fits = [name for name, per in PER_METRE.items() if low <= median * per_metre(unit) / per <= high]
     named = [name for name in fits if name in ("m", "mm")] or fits
-    mend = f"data.folder.unit={' or '.join(named)} would fit" if named else "set data.folder.unit"
+    other, most = f"data.folder.unit={' or '.join(named)} would fit", "set data.max_depth"
+    mend = f"{most}; {other}" if given and named else f"{other}, or {most}" if named else f"{most} or data.folder.unit"
     return (
         f"median depth is {median:.4g} m, expected {low:g} .. {high:g} m with data.max_depth "
-        f"{source.settings.max_depth:g} and numbers in {unit}; {mend}, or set data.max_depth"
+        f"{source.settings.max_depth:g} and numbers in {unit}; {mend}"
     )
 
 

@@ -380,6 +380,9 @@ def test_the_doctor_says_what_is_worth_knowing(own: Path):
     other, found = ask(own, "--set", "data.size=[60,88]")
     assert other.status == 0
     assert any("squeezed by 8%" in finding["text"] for finding in found["findings"])
+    far, found = ask(own, "--set", "data.max_depth=80")
+    assert far.status == 0
+    assert any("expected about data.max_depth, 80 m" in finding["text"] for finding in found["findings"])
 
 
 def test_an_image_on_both_sides_of_the_division_is_a_leak(own: Path):
