@@ -220,9 +220,12 @@ class DataSettings(Settings):
 
     @property
     def likely_depth(self) -> tuple[float, float]:
-        """Metres between which the median depth of a frame lies: as known of the kind, in step with ``max_depth``."""
-        low, high = (depth * self.max_depth / self.facts.max_depth for depth in self.facts.likely_depth)
-        return low, high
+        """Metres between which the median depth of a frame lies: as known of the kind, in step with ``max_depth``.
+
+        What is far may be near as well, so that a larger ``max_depth`` raises the farther limit alone.
+        """
+        (low, high), share = self.facts.likely_depth, self.max_depth / self.facts.max_depth
+        return low * min(1.0, share), high * share
 
     @property
     def crop_region(self) -> tuple[int, int, int, int]:

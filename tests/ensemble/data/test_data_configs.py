@@ -30,7 +30,8 @@ def test_kinds_say_what_their_frames_are(name: str):
     facts, bare = facts_of(name), DataSettings(kind=name)
     assert (bare.size, bare.max_depth) == (facts.frame, facts.max_depth) == ((480, 640), 10.0)
     assert bare.likely_depth == facts.likely_depth == (0.1, 10.0 if name == "folder" else 20.0)
-    assert DataSettings(kind=name, max_depth=80).likely_depth == (0.8, 8 * facts.likely_depth[1])
+    assert DataSettings(kind=name, max_depth=80).likely_depth == (0.1, 8 * facts.likely_depth[1])
+    assert DataSettings(kind=name, max_depth=1).likely_depth == pytest.approx((0.01, facts.likely_depth[1] / 10))
     assert bare.reader in SOURCES
     assert kinds_on_disk() == ("folder", "nyu")
     assert (facts.variable, facts.title) == {
