@@ -375,9 +375,7 @@ def save(
 
 @app.command()
 def predict(
-    learner: Annotated[
-        str, typer.Argument(metavar="SAVED|RUN", help=f"A saved learner, or a run such as demo/{known_learners()[0]}.")
-    ],
+    learner: Annotated[str, typer.Argument(metavar="SAVED|RUN", help="A saved learner, or a run such as demo/bts.")],
     images: options.Images,
     out: options.Out,
     only: options.Only = options.DEFAULT_KINDS,

@@ -31,9 +31,7 @@ DEFAULT_LEARNERS = known_learners()
 
 @app.command()
 def fit(
-    inputs: Annotated[
-        str | None, typer.Option(help=f"What the meta-learner sees: {', '.join(known_inputs())}.")
-    ] = None,
+    inputs: Annotated[str | None, typer.Option(help="What the meta-learner sees: rgb, d or rgb+d.")] = None,
     learners: Annotated[str, typer.Option(help="Whose predictions are weighed.")] = ",".join(DEFAULT_LEARNERS),
     data: options.Data = None,
     root: options.Root = None,
@@ -179,7 +177,7 @@ def evaluate(
 
 @app.command("cross-validate")
 def cross_validate_(
-    inputs: Annotated[str, typer.Option(help=f"What the meta-learner sees: {', '.join(known_inputs())}.")],
+    inputs: Annotated[str, typer.Option(help="What the meta-learner sees: rgb, d or rgb+d.")],
     learners: Annotated[str, typer.Option(help="Whose predictions are weighed.")] = ",".join(DEFAULT_LEARNERS),
     data: options.Data = None,
     root: options.Root = None,

@@ -93,7 +93,7 @@ def rooms(
 
 @app.command()
 def pack(
-    root: Annotated[Path, typer.Argument(callback=options.place, help=f"Folder of a copy of {_COPY}.")],
+    root: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the copy.")],
     out: Annotated[Path, typer.Argument(callback=options.place, help="Folder of the pack.")],
     sample: Annotated[bool, typer.Option("--sample", help="The doctor decodes a sample first, not all.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
