@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -157,15 +157,21 @@ def from_settings(settings: DataSettings) -> FolderSource:
     problems = told(listing.problems)
     if not problems:
         try:
-            trained_on = frames_not_tested_on(source, settings)
-            for frame in evenly_spread(trained_on, LOOKED_AT):
-                source.check(frame)
-            _check_depth(source, evenly_spread(trained_on, DECODED))
+            _look(source)
         except ValueError as error:
             problems = [str(error)]
     if problems:
         raise ValueError(f"{root}: {'; '.join(problems)}.\nRun: {doctor_command(root, settings)}")
     return source
+
+
+@lru_cache(maxsize=4)
+def _look(source: FolderSource) -> None:
+    """Refuse what is wrong with a few frames of training; once in a process, which opens its data several times."""
+    trained_on = frames_not_tested_on(source, source.settings)
+    for frame in evenly_spread(trained_on, LOOKED_AT):
+        source.check(frame)
+    _check_depth(source, evenly_spread(trained_on, DECODED))
 
 
 def open_folder(root: Path, settings: DataSettings) -> tuple[FolderSource, Listing]:
