@@ -20,7 +20,8 @@ from ensemble.predictions.level_zero import level_zero_of, rests_on
 from ensemble.runs import seals
 from ensemble.runs.claims import FOLDS, claim
 from ensemble.runs.paths import Outputs, Run
-from ensemble.settings.layers import Choice, known_learners, learner_settings, stack_settings
+from ensemble.settings.layers import Choice, learner_settings, stack_settings
+from ensemble.settings.names import known_learners
 from ensemble.settings.schema import RoomsSettings
 from ensemble.stacking.stack import load_stack
 from ensemble.training import networks

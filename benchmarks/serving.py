@@ -22,7 +22,8 @@ from ensemble.deploy.door import DepthStack
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.saved import Header, SavedLearner, package_versions
 from ensemble.metrics.uncertainty import Calibration
-from ensemble.settings.layers import Choice, known_learners, learner_settings, stack_settings
+from ensemble.settings.layers import Choice, learner_settings, stack_settings
+from ensemble.settings.names import known_learners
 from ensemble.training.networks import build_learner, build_stack
 
 MOST_SECONDS, MOST_MEGABYTES = 4.0, 700.0

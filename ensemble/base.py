@@ -14,7 +14,8 @@ from ensemble.predictions.plan import job_lines, models_to_cache, models_to_trai
 from ensemble.runs.paths import FULL, Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
-from ensemble.settings.layers import Choice, experiment_name, known_learners, learner_settings, moved
+from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved
+from ensemble.settings.names import known_learners
 from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
@@ -518,7 +519,7 @@ def _say_data(settings: LearnerSettings) -> None:
         messages.print(f"data: {facts.title} ({way})")
     elif place is None or not place.is_dir():
         found = f"found no folder {place}" if place else "found none"
-        raise SettingsError(f"data.root: expected the folder of a copy in --root or {facts.variable}, {found}")
+        raise SettingsError(f"data.root: expected the folder of {facts.title} in --root or {facts.variable}, {found}")
     else:
         messages.print(f"data: {facts.title} in {place}")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from ensemble.runs.paths import FULL, Outputs, outputs
-from ensemble.settings.layers import known_learners
+from ensemble.settings.names import known_learners
 from ensemble.settings.packaged import EXPERIMENTS, STUDIES, packaged
 from ensemble.settings.trees import SettingsError
 

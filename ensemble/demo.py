@@ -5,7 +5,8 @@ import time
 from ensemble import options
 from ensemble.console import messages
 from ensemble.runs.paths import Run, outputs, stack_name
-from ensemble.settings.layers import Choice, config_folder, known_learners, learner_settings, stack_settings
+from ensemble.settings.layers import Choice, config_folder, learner_settings, stack_settings
+from ensemble.settings.names import known_learners
 
 app = options.application("The whole job on generated rooms: train, cache, fit, evaluate.")
 

@@ -12,21 +12,14 @@ from ensemble.console import messages, results
 from ensemble.predictions.available import learner_settings_of, learners_of, settings_beside
 from ensemble.runs.paths import Outputs, Run, command_line, outputs, stack_name
 from ensemble.runs.records import stored_settings
-from ensemble.settings.layers import (
-    Choice,
-    experiment_name,
-    known_inputs,
-    known_learners,
-    learner_settings,
-    moved,
-    stack_settings,
-)
+from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved, stack_settings
+from ensemble.settings.names import known_inputs, known_learners
 from ensemble.settings.schema import NAME, StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, check_name
 
 app = options.application("The meta-learner: per-pixel weights over the base learners.")
 
-DEFAULT_LEARNERS = ("adabins", "bts", "ldrn")
+DEFAULT_LEARNERS = known_learners()
 
 
 @app.command()
@@ -80,7 +73,7 @@ def fit(
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         asked = [_stored(_fit_called(where, resume), root)]
     elif inputs is None:
-        raise SettingsError("--inputs: expected rgb, d or rgb+d, found nothing")
+        raise SettingsError(f"--inputs: expected {', '.join(known_inputs())}, found nothing")
     else:
         check_name(inputs, known_inputs(), "inputs")
         chosen = options.listed(learners)
@@ -255,7 +248,9 @@ def compare(
     for learner in chosen:
         check_name(learner, learners_of(where, name), "learner")
     if len(chosen) < 2:
-        raise SettingsError(f"--learners {learners}: expected two or more different learners, such as adabins,bts")
+        raise SettingsError(
+            f"--learners {learners}: expected two or more different learners, such as {','.join(known_learners()[:2])}"
+        )
 
     from ensemble.metrics.statistics import few_scenes
     from ensemble.predictions.level_zero import with_all_folds

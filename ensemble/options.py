@@ -17,8 +17,9 @@ from ensemble.console import messages, print_json, results
 from ensemble.metrics.published import PROTOCOLS
 from ensemble.runs.refusals import refusal
 from ensemble.runs.stopping import Stopped, stoppable
-from ensemble.settings.kinds import COPY, GENERATED, facts_of, known_kinds
-from ensemble.settings.layers import Choice, experiment_name, known_learners
+from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk, known_kinds
+from ensemble.settings.layers import Choice, experiment_name
+from ensemble.settings.names import known_learners
 from ensemble.settings.packaged import config_file
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import LARGEST_SIDE
@@ -27,6 +28,7 @@ from ensemble.tables import Table
 from ensemble.tables.terminal import TerminalTable
 
 _VARIABLE = facts_of(COPY).variable
+_PLACES = ", ".join(f"{facts_of(kind).variable} for {kind}" for kind in kinds_on_disk())
 
 
 def place(value: Path | None) -> Path | None:
@@ -55,8 +57,7 @@ Data = Annotated[
     ),
 ]
 Root = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", callback=place, help=f"Folder of the data. Default: of {COPY}, {_VARIABLE}."),
+    Path | None, typer.Option(metavar="DIR", callback=place, help=f"Folder of the data. Default: {_PLACES}.")
 ]
 Config = Annotated[
     Path | None,
@@ -213,7 +214,7 @@ def root_words(root: Path | None) -> list[str]:
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """The words of ``adabins,bts``, in their order."""
+    """The words of ``depth,error``, in their order."""
     return tuple(word.strip() for word in text.split(","))
 
 

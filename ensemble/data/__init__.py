@@ -10,12 +10,21 @@ from ensemble.data.rooms.source import RoomsSource
 from ensemble.data.source import FrameSource
 from ensemble.settings.schema import DataSettings
 
+
+def _folder(settings: DataSettings) -> FrameSource:
+    """Images and depth maps of one's own; readers of all kinds of files are loaded when they are wanted."""
+    from ensemble.data.folder.source import from_settings
+
+    return from_settings(settings)
+
+
 SOURCES: dict[str, Callable[[DataSettings], FrameSource]] = {
     "rooms": RoomsSource.from_settings,
     "nyu": recognition.from_settings,
+    "folder": _folder,
 }
 
 
 def open_source(settings: DataSettings) -> FrameSource:
-    """The source that the settings name; lists its frames and reads none."""
-    return SOURCES[settings.kind](settings)
+    """The source that the settings name; lists its frames and reads no test frame."""
+    return SOURCES[settings.reader](settings)

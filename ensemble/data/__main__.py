@@ -1,7 +1,7 @@
 """Command line of the data: ``python -m ensemble.data doctor ROOT``, ``pack ROOT OUT`` and ``rooms OUT``."""
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,22 +12,34 @@ from ensemble import options
 from ensemble.console import messages, print_json, results
 from ensemble.pulse import pulse
 from ensemble.settings.complaints import validated
-from ensemble.settings.kinds import GENERATED
+from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
+from ensemble.settings.layers import Choice, data_settings
 from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
+from ensemble.settings.trees import check_name
 from ensemble.tables import Table, plain_table
 from ensemble.tables.terminal import TerminalTable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ensemble.data.doctor.diagnosis import Diagnosis, Finding
+    from ensemble.data.doctor.diagnosis import Diagnosis, Finding, SplitReport
 
-app = options.application("Copies of NYU Depth v2 and generated rooms.")
+_COPY = facts_of(COPY).title
+_KINDS = "|".join(kinds_on_disk())
+_SIZES_SHOWN = 3
+
+app = options.application("Data to train on: copies, own images and depth, generated rooms.")
 
 
 @app.command()
 def doctor(
-    root: Annotated[Path, typer.Argument(metavar="ROOT", callback=options.place, help="Folder of the copy.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", callback=options.place, help="Folder of the data.")],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar=_KINDS, help=f"Kind of data. Default: what --config says, else a copy of {_COPY}."),
+    ] = None,
+    config: options.Config = None,
+    assignments: options.Assignments = None,
     full: Annotated[bool, typer.Option("--full", help="Decode every frame, not a sample.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     workers: Annotated[
@@ -36,12 +48,22 @@ def doctor(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Which copy of NYU Depth v2 this is, what it holds, and what is wrong with it; exit code 1 if anything is."""
-    from ensemble.data.doctor.diagnosis import diagnose
+    """What a folder holds, which copy it is or how own data are read, and what is wrong; exit code 1 if anything is."""
+    choice = Choice(data, root, config, assignments or ())
+    settings = data_settings(choice)
+    check_name(settings.reader, (COPY, OWN), "kind of data to look at:")
 
     with _bar("decoding" if full else "looking") as progress:
         on_frame = _counted(progress, "frames")
-        diagnosis = diagnose(root, full=full, infilled=infilled, workers=workers, on_frame=on_frame)
+        if settings.reader == OWN:
+            from ensemble.data.doctor.own_data import diagnose_folder
+
+            diagnosis = diagnose_folder(root, settings, choice, full=full, workers=workers, on_frame=on_frame)
+        else:
+            from ensemble.data.doctor.diagnosis import diagnose
+
+            filled = infilled or settings.infilled
+            diagnosis = diagnose(root, full=full, infilled=filled, workers=workers, on_frame=on_frame)
     if as_json:
         print_json(diagnosis.summary())
     else:
@@ -177,21 +199,46 @@ def _show_finding(finding: "Finding", root: Path) -> None:
 def _table(diagnosis: "Diagnosis") -> Table:
     reports = list(diagnosis.splits.values())
     published = (f" of {report.published}" if report.published else "" for report in reports)
-    depths = {name: [getattr(report, name) for report in reports] for name in ("nearest", "median", "farthest")}
     lines = [
         ("frames", *(f"{report.frames}{of}" for report, of in zip(reports, published, strict=True))),
         ("scenes", *(f"{report.scenes}" for report in reports)),
         ("decoded", *(f"{report.decoded}" for report in reports)),
-        ("height x width", *(", ".join(f"{h}x{w}" for h, w in report.sizes) or "-" for report in reports)),
-        *(
-            (f"{name} depth", *("-" if depth is None else f"{depth:.3f} m" for depth in values))
-            for name, values in depths.items()
-        ),
+        ("height x width", *(_sizes(report) for report in reports)),
+        *((f"{name} depth", *map(_metres, values)) for name, values in _depths(reports).items()),
         ("depth scale", *(report.scale for report in reports)),
-        ("holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports)),
-        ("image border", *(report.border for report in reports)),
+        _measured_share(reports),
     ]
+    if any(report.border != "unknown" for report in reports):
+        lines.append(("image border", *(report.border for report in reports)))
     return plain_table(["", *diagnosis.splits], lines)
+
+
+def _sizes(report: "SplitReport") -> str:
+    """The sizes of a split, the first few of many."""
+    shown = ", ".join(f"{height}x{width}" for height, width in report.sizes[:_SIZES_SHOWN])
+    return f"{shown}, {len(report.sizes)} in all" if len(report.sizes) > _SIZES_SHOWN else shown or "-"
+
+
+def _depths(reports: Sequence["SplitReport"]) -> dict[str, list[float | None]]:
+    """Depths of every split by name, the nearest first: quantiles in place of the median where they are known."""
+    named = ("nearest", "median", "farthest")
+    depths: dict[str, list[float | None]] = {name: [getattr(report, name) for report in reports] for name in named}
+    known = next((report.quantiles for report in reports if report.quantiles), None)
+    if known is None:
+        return depths
+    between = {name: [(report.quantiles or {}).get(name) for report in reports] for name in known}
+    return {"nearest": depths["nearest"], **between, "farthest": depths["farthest"]}
+
+
+def _measured_share(reports: Sequence["SplitReport"]) -> tuple[str, ...]:
+    """Holes of copies, which have few; pixels with a truth of own data, which may have few."""
+    if any(report.quantiles for report in reports):
+        return "valid pixels", *("-" if report.holes is None else f"{1 - report.holes:.1%}" for report in reports)
+    return "holes", *("-" if report.holes is None else f"{report.holes:.1%}" for report in reports)
+
+
+def _metres(depth: float | None) -> str:
+    return "-" if depth is None else f"{depth:.3f} m"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ The copies differ in where a frame stands (two files, an index, a member of an a
 Both are the business of a reader, of which every kind of copy has one in a file of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,10 @@ from ensemble.runs.fingerprints import lines_fingerprint
 from ensemble.runs.refusals import UnreadableError
 
 Place = TypeVar("Place", contravariant=True)
-ProblemKind = Literal["missing", "doubled", "damaged", "unreadable", "foreign", "layout"]
+ProblemKind = Literal["missing", "doubled", "damaged", "unreadable", "foreign", "shape", "layout"]
 
 _NAMED = 3
-_WORDS: dict[ProblemKind, tuple[str, str]] = {
+_WORDS: Mapping[ProblemKind, tuple[str, str]] = {
     "missing": ("missing files", "complete the copy, or take their lines out of its list"),
     "doubled": ("doubled frames", "expected every frame once, remove one of the two"),
     "damaged": ("files that cannot be used", "training would stop there"),
@@ -138,15 +138,20 @@ class Contents:
         return self.source
 
 
+class ShapeError(ValueError):
+    """A frame that is whole, and of another shape than is asked for."""
+
+
 def problem_of(error: ValueError) -> Problem:
-    """What an error says about a file: that it is damaged, or that the system does not hand it out."""
-    return Problem("unreadable" if isinstance(error, UnreadableError) else "damaged", str(error))
+    """What an error says about a file: that it is damaged, of another shape, or not handed out by the system."""
+    kinds: dict[type[ValueError], ProblemKind] = {UnreadableError: "unreadable", ShapeError: "shape"}
+    return Problem(kinds.get(type(error), "damaged"), str(error))
 
 
-def tell(problems: Sequence[Problem]) -> list[str]:
-    """One sentence per kind of problem: how many, the first of them, what to do."""
+def tell(problems: Sequence[Problem], known: Mapping[ProblemKind, tuple[str, str]] = _WORDS) -> list[str]:
+    """One sentence per kind of problem that is known: how many, the first of them, what to do."""
     sentences = [problem.text for problem in problems if problem.kind == "layout"]
-    for kind, (words, remedy) in _WORDS.items():
+    for kind, (words, remedy) in known.items():
         if texts := [problem.text for problem in problems if problem.kind == kind]:
             sentences.append(f"{words}: {len(texts)} ({first_of(texts)}); {remedy}")
     return sentences

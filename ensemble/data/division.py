@@ -59,7 +59,7 @@ class Experiment:
 
 
 def open_experiment(outputs: Outputs, settings: ScoredSettings) -> Experiment:
-    """The experiment that settings belong to; lists its frames and reads none."""
+    """The experiment that settings belong to; lists its frames."""
     source = open_source(settings.data)
     return Experiment(
         outputs, settings.experiment, source, division_of(outputs, settings.experiment, source, settings.data)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from ensemble.data.intrinsics import Intrinsics
 
-Split = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class FrameSource(Protocol):
 
     @property
     def frames(self) -> tuple[Frame, ...]:
-        """Every frame of both splits."""
+        """Every frame of all splits."""
         ...
 
     def read(self, frame: Frame) -> RawFrame:

@@ -4,17 +4,21 @@ Which frames are tested on is the business of ``ensemble.data.held_out``, which 
 """
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-from ensemble.data.source import Frame, FrameSource
+from ensemble.data.source import Frame, FrameSource, Split
 from ensemble.settings.schema import DataSettings
 
 _PART_LETTER = re.compile(r"(.*_\d+)[a-z]")
 _TEST_DIVISION, _VALIDATION_DIVISION = 0, 1
+
+SPLIT_NAMES: Mapping[Split, str] = {"train": "training", "validation": "validation", "test": "test"}
+"""What splits are called in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,15 @@ def scene_of_folder(folder: str) -> str:
 
 
 def training_frames(source: FrameSource, settings: DataSettings) -> TrainingFrames:
-    """Frames to fit on and to validate with: scenes of the training split that are not tested on; refuses too few."""
+    """Frames to fit on and to validate with: scenes of the training split that are not tested on; refuses too few.
+
+    The source's own validation split validates where it has one, else a share of the training scenes.
+    """
     frames, seed = frames_not_tested_on(source, settings), (settings.split_seed, _VALIDATION_DIVISION)
+    if own := _by_id(frame for frame in source.frames if frame.split == "validation"):
+        if not frames:
+            raise ValueError(f"{source.name}: expected frames to train on, found none beside validation and test")
+        return TrainingFrames(_by_id(frames), own)
     return TrainingFrames(*divide_scenes(frames, settings.validation_fraction, seed=seed, wanted="validation"))
 
 
@@ -45,15 +56,40 @@ def frames_not_tested_on(source: FrameSource, settings: DataSettings) -> tuple[F
     """
     train = tuple(frame for frame in source.frames if frame.split == "train")
     if settings.test == "held-out":
+        _refuse_shared(source, "train", "validation")
         seed = settings.split_seed, _TEST_DIVISION
         return divide_scenes(train, settings.test_fraction, seed=seed, wanted="held-out test", leave=2)[0]
-    shared = {frame.scene for frame in train} & {frame.scene for frame in source.frames if frame.split == "test"}
-    if shared:
-        raise ValueError(
-            f"{source.name}: {len(shared)} scenes are in the training and in the test split (first: {min(shared)}); "
-            "expected none. Mend the copy, or set data.test=held-out to test on scenes of the training split"
-        )
+    for one, other in combinations(SPLIT_NAMES, 2):
+        _refuse_shared(source, one, other)
     return train
+
+
+def shared_scenes(frames: Iterable[Frame], one: Split, other: Split) -> list[str]:
+    """Scenes that stand on both sides, which none must."""
+    scenes: dict[Split, set[str]] = defaultdict(set)
+    for frame in frames:
+        scenes[frame.split].add(frame.scene)
+    return sorted(scenes[one] & scenes[other])
+
+
+def _refuse_shared(source: FrameSource, one: Split, other: Split) -> None:
+    if shared := shared_scenes(source.frames, one, other):
+        mend = "Mend the data, or set data.test=held-out to test on scenes of the training split"
+        raise ValueError(
+            f"{source.name}: {len(shared)} scenes are in the {SPLIT_NAMES[one]} and in the {SPLIT_NAMES[other]} split "
+            f"(first: {shared[0]}); expected none. {mend if other == 'test' else 'Mend the lists of frames'}"
+        )
+
+
+def evenly_spread(frames: Sequence[Frame], count: int) -> list[Frame]:
+    """At most so many frames, the first and the last among them."""
+    if len(frames) <= count:
+        return [*frames]
+    return [frames[index] for index in np.linspace(0, len(frames) - 1, count).astype(int)]
+
+
+def _by_id(frames: Iterable[Frame]) -> tuple[Frame, ...]:
+    return tuple(sorted(frames, key=lambda frame: frame.id))
 
 
 def divide_scenes(

@@ -3,7 +3,7 @@
 from ensemble.runs.paths import FULL, Outputs, Run
 from ensemble.runs.records import stored_settings
 from ensemble.runs.refusals import refuse_unreadable
-from ensemble.settings.layers import known_learners
+from ensemble.settings.names import known_learners
 from ensemble.settings.schema import ImportSettings, LearnerSettings
 
 

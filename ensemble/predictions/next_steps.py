@@ -7,7 +7,7 @@ from ensemble.data.folds import read_folds
 from ensemble.predictions.available import learners_of
 from ensemble.predictions.foreign.record import import_command, read_roles
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
-from ensemble.settings.layers import known_learners
+from ensemble.settings.names import known_learners
 from ensemble.settings.schema import ImportSettings, LearnerSettings
 
 ROLES = ("oof", "validation", "test")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from ensemble.console import messages
 from ensemble.runs.paths import FULL, Outputs, fold_model, seed_model
 from ensemble.runs.records import stored_settings
-from ensemble.settings.layers import known_learners
+from ensemble.settings.names import known_learners
 from ensemble.settings.schema import LearnerSettings
 from ensemble.settings.trees import SettingsError
 

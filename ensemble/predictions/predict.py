@@ -45,12 +45,12 @@ def check_trained_frames(trained: Sequence[TrainedLearner], experiment: Experime
         if differing and learner.is_import:
             raise ValueError(
                 f"{learner.run.folder}: {learner.name} was imported for other frames than there are now "
-                f"({'; '.join(differing)}). Bring the copy back, or remove {learner.run.folder.parent} and import again"
+                f"({'; '.join(differing)}). Bring the data back, or remove {learner.run.folder.parent} and import again"
             )
         if differing:
             raise ValueError(
                 f"{learner.run.folder}: {learner.name} was trained on other frames than there are now "
-                f"({'; '.join(differing)}), some of which may be tested on now. Bring the copy back, or train it again "
+                f"({'; '.join(differing)}), some of which may be tested on now. Bring the data back, or train it again "
                 "with --fresh"
             )
 

@@ -10,7 +10,7 @@ from ensemble.runs.paths import FULL, Outputs, Run, model_options
 from ensemble.runs.refusals import DamagedError
 from ensemble.runs.seals import RESULT, SUFFIX, checksums, differing_bits, digest, read
 from ensemble.runs.verify import NEEDED, CheckedRun, Complaint
-from ensemble.settings.layers import known_learners
+from ensemble.settings.names import known_learners
 
 _FILES, _FULL, _MODELS, _ROWS, _STACKS, _SCORES = range(6)
 """What rests on what: later ones are made from earlier ones."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.runs.seals import read_result
+from ensemble.settings.names import known_learners
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, nearest
@@ -271,5 +272,5 @@ def stack_name(settings: StackSettings, *, repeat: bool = False) -> str:
     words += [settings.mode] if settings.mode != "frozen" else []
     words += ["fit"] if settings.mode == "frozen" and settings.rows == "fit" else []
     words += ["folds"] if settings.level0 == "folds" else []
-    words += settings.learners if settings.learners != StackSettings.model_fields["learners"].default else []
+    words += settings.learners if settings.learners != known_learners() else []
     return "-".join([*words, *([seed_model(settings.seed)] if repeat else [])])

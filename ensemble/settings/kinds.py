@@ -14,6 +14,9 @@ from ensemble.settings.trees import SettingsError, check_name, config_folder, re
 GENERATED, COPY = "rooms", "nyu"
 """What data are where no kind is named: generated frames, or the copy that a folder or its variable names."""
 
+OWN = "folder"
+"""The kind, and the reader, of images and depth maps that patterns of file names find."""
+
 
 class KindFacts(BaseModel):
     """What is known of all data of a kind."""
@@ -21,6 +24,7 @@ class KindFacts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     title: str  # name for people
+    reader: str | None = None  # of its frames, a key in ``ensemble.data.SOURCES``; that of its own name where absent
     variable: str | None = None
     """Environment variable that names the folder where no setting does; none where nothing is on disk."""
     frame: tuple[PositiveInt, PositiveInt]
@@ -28,7 +32,8 @@ class KindFacts(BaseModel):
     ``data.size``."""
     max_depth: PositiveFloat  # metres; the default of ``data.max_depth``
     likely_depth: tuple[PositiveFloat, PositiveFloat]
-    """Metres between which the median depth of a frame lies; outside of them a unit is in doubt."""
+    """Metres between which the median depth of a frame lies where ``data.max_depth`` is that of the kind; outside of
+    them a unit is in doubt."""
 
     @model_validator(mode="after")
     def _range_ascends(self) -> Self:
@@ -55,6 +60,11 @@ def facts_of(kind: str) -> KindFacts:
         return KindFacts.model_validate(read_yaml(path).get("source"))
     except ValidationError as error:
         raise SettingsError(f"{path}: source: expected the facts of a kind of data, found {error}") from error
+
+
+def reader_of(kind: str) -> str:
+    """What reads the frames of a kind, a key in ``ensemble.data.SOURCES``."""
+    return facts_of(kind).reader or kind
 
 
 def kinds_on_disk() -> tuple[str, ...]:

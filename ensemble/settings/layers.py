@@ -16,10 +16,11 @@ from typing import Any
 
 from ensemble.settings.complaints import validated
 from ensemble.settings.encoders import check_encoder
-from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk
+from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
+from ensemble.settings.names import known_inputs, known_learners
 from ensemble.settings.packaged import name_or_path
 from ensemble.settings.places import at_home
-from ensemble.settings.schema import MOST, NAME, ImportSettings, LearnerSettings, Settings, StackSettings
+from ensemble.settings.schema import MOST, NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
 from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
 
 SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
@@ -41,22 +42,13 @@ WIDEST = 1_000_000
 """Channels, bins or blocks of a network; beyond it a number is a mistake."""
 
 
-def known_learners() -> tuple[str, ...]:
-    """Names of the learners that have a YAML file, without importing their networks."""
-    return tuple(sorted(path.stem for path in (config_folder() / "base").glob("*.yaml")))
-
-
-def known_inputs() -> tuple[str, ...]:
-    """What the meta-learner can see."""
-    return tuple(sorted(path.stem for path in (config_folder() / "meta").glob("*.yaml")))
-
-
 @dataclass(frozen=True)
 class Choice:
     """What a person chose settings by; everything else follows from files."""
 
     kind: str | None = None
-    """Of the data; where absent, what ``config`` says, else ``nyu`` where a copy is named, else ``rooms``."""
+    """Of the data; where absent, what ``config`` says, ``folder`` where it says how files of one's own are called, else
+    ``nyu`` where a copy is named, else ``rooms``."""
     root: Path | None = None  # folder of the data
     config: Path | None = None
     assignments: Sequence[str] = ()  # ``section.key=value``, as given with ``--set``
@@ -148,6 +140,19 @@ def experiment_name(choice: Choice = NOTHING) -> str:
     return name
 
 
+def data_settings(choice: Choice = NOTHING) -> DataSettings:
+    """The data that the same choice would train on.
+
+    Raises:
+        SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
+    """
+    assigned = parse_assignments(choice.assignments)
+    tree: Tree = {}
+    for layer in (*_layers(choice, assigned), assigned):
+        tree = merged(tree, _mapping(layer.get("data", {}), "data"))
+    return validated(DataSettings, tree, where="data.")
+
+
 def moved(settings: RunSettings, root: Path | None) -> RunSettings:
     """The settings of a run whose data lie elsewhere now.
 
@@ -199,7 +204,8 @@ def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
     named, asked = (_mapping(tree.get("data", {}), "data") for tree in (chosen, assigned))
     place = asked.get("root") or root or named.get("root")
     some = place or os.environ.get(facts_of(COPY).variable or "")
-    kind = str(asked.get("kind") or choice.kind or named.get("kind") or (COPY if some else GENERATED))
+    usual = OWN if "folder" in named or "folder" in asked else COPY if some else GENERATED
+    kind = str(asked.get("kind") or choice.kind or named.get("kind") or usual)
     variable = facts_of(kind).variable
     if variable is None and root is not None:
         expected, add = " or ".join(kinds_on_disk()), " or ".join(f"--data {each}" for each in kinds_on_disk())

@@ -3,12 +3,24 @@
 ``ensemble.settings.layers`` reads them from YAML. Nothing here imports torch, so that a typo is answered at once.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from ensemble.settings.kinds import KindFacts, facts_of
+from ensemble.settings.kinds import OWN, KindFacts, facts_of, reader_of
+from ensemble.settings.names import known_learners
+from ensemble.settings.patterns import known_pattern
 from ensemble.settings.places import at_home
 from ensemble.settings.units import known_unit
 
@@ -59,6 +71,61 @@ class RoomsSettings(Settings):
         return self
 
 
+FIRST_FOLDER = "first folder"
+Pattern = Annotated[str, AfterValidator(known_pattern)]
+
+
+class CameraSettings(Settings):
+    """A pinhole camera, in pixels of frames of one size; the centre of the first pixel is 0, 0."""
+
+    frame: ImageSize  # height and width of these frames
+    fx: PositiveNumber  # focal length in widths of a pixel
+    fy: PositiveNumber  # focal length in heights of a pixel
+    cx: NonNegativeNumber  # column that the optical axis meets
+    cy: NonNegativeNumber  # row, likewise
+
+    @model_validator(mode="after")
+    def _axis_meets_the_frame(self) -> Self:
+        height, width = self.frame
+        if self.cx >= width or self.cy >= height:
+            raise ValueError(f"cx {self.cx:g}, cy {self.cy:g}: expected a place within a frame of {height}x{width}")
+        return self
+
+
+class FolderSettings(Settings):
+    """Images and depth maps of one's own, found by their names below ``data.root``.
+
+    What the stars of the patterns stand for is the id of a frame, and equal in the names of its image and its depth.
+    """
+
+    images: Pattern = "rgb/**.{png,jpg,jpeg}"
+    """``*`` is a part of a name, ``**`` also of several folders, ``{png,jpg}`` one of these."""
+    depth: Pattern = "depth/**.{png,npy,npz,h5,hdf5,pfm,tif,tiff,exr,dpt,bin}"  # one map in a file
+    unit: Annotated[str, AfterValidator(known_unit)] | None = None
+    """Of the depth, a name or a number per metre; where absent whole numbers are millimetres and real ones metres."""
+    scene: str = FIRST_FOLDER
+    """What of a frame's id names the place it was taken in: its first folder, or a regular expression, of which the
+    first group counts where there is one."""
+    intrinsics: CameraSettings | None = None  # of all frames of its shape, if it is known
+    training: str | None = None
+    """Text file below ``data.root`` with an id in each line; all frames in no other list where absent."""
+    validation: str | None = None  # likewise; ``data.validation_fraction`` of the training scenes where absent
+    test: str | None = None  # likewise; ``data.test_fraction`` of the scenes where absent
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if self.images == self.depth:
+            raise ValueError(f"images, depth: expected different patterns, found {self.images!r} twice")
+        if self.scene != FIRST_FOLDER:
+            try:
+                re.compile(self.scene)
+            except re.error as error:
+                raise ValueError(
+                    f"scene: expected {FIRST_FOLDER!r} or a regular expression, found {self.scene!r} ({error})"
+                ) from error
+        return self
+
+
 class AugmentationSettings(Settings):
     """Random changes of a training frame."""
 
@@ -83,10 +150,12 @@ class DataSettings(Settings):
     """Where frames come from, at what size, and how they are split by scene."""
 
     kind: Annotated[str, AfterValidator(_known_kind)] = "rooms"
-    """``rooms`` generates scenes; ``nyu`` reads a copy of NYU Depth v2 from disk; ``facts`` says what they are."""
+    """``rooms`` generates scenes; ``nyu`` reads a copy of NYU Depth v2 from disk, ``folder`` images and depth of one's
+    own; ``facts`` says what they are."""
     root: Annotated[Path, AfterValidator(at_home)] | None = None  # folder of the data, for kinds that lie in one
     infilled: bool = False
     """Take depth whose holes were filled where a copy has both kinds (the labelled set), not measured depth."""
+    folder: FolderSettings = FolderSettings()  # how the files of a folder are called that no reader of its own knows
     size: tuple[Side, Side] = Field(default_factory=lambda data: facts_of(data["kind"]).frame)
     """Height and width that every frame is brought to; predictions are cached at this size."""
     border: tuple[int, int, int, int] | None = None
@@ -98,8 +167,11 @@ class DataSettings(Settings):
     """Metres; farther measurements are invalid, and networks predict up to here."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training scenes that selects checkpoints and is never trained on."""
-    test: Literal["official", "held-out"] = "official"
-    """``official`` scores on the data's own test split; ``held-out`` on scenes taken out of its training split."""
+    test: Literal["official", "held-out"] = Field(
+        default_factory=lambda data: "held-out" if _tests_nothing(data["kind"], data["folder"]) else "official"
+    )
+    """``official`` scores on the data's own test split; ``held-out`` on scenes taken out of its training split, as
+    where a folder has no list of test frames."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of scenes taken out with ``held-out``
     split_seed: NonNegativeInt = 0  # shuffles scenes before they are divided
     folds: Annotated[int, Field(ge=2, le=MOST_FRAMES)] = 5
@@ -125,10 +197,35 @@ class DataSettings(Settings):
                 raise ValueError(f"crop {self.crop} does not fit into the {height}x{width} pixels it is taken from")
         return self
 
+    @model_validator(mode="after")
+    def _tests_something(self) -> Self:
+        if self.test == "official" and _tests_nothing(self.kind, self.folder):
+            raise ValueError("test official: expected a list of test frames in folder.test, found none; leave test out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _of_its_kind(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """How files of one's own are called is written where they are read so."""
+        return {key: value for key, value in serialize(self).items() if key != "folder" or self.reader == OWN}
+
     @property
     def facts(self) -> KindFacts:
         """What is known of all data of this kind."""
         return facts_of(self.kind)
+
+    @property
+    def reader(self) -> str:
+        """What reads its frames, a key in ``ensemble.data.SOURCES``."""
+        return reader_of(self.kind)
+
+    @property
+    def likely_depth(self) -> tuple[float, float]:
+        """Metres between which the median depth of a frame lies: as known of the kind, in step with ``max_depth``.
+
+        What is far may be near as well, so that a larger ``max_depth`` raises the farther limit alone.
+        """
+        (low, high), share = self.facts.likely_depth, self.max_depth / self.facts.max_depth
+        return low * min(1.0, share), high * share
 
     @property
     def crop_region(self) -> tuple[int, int, int, int]:
@@ -140,6 +237,10 @@ class DataSettings(Settings):
         top, bottom = (round(row * height / rows) for row in (self.border[0], self.border[2]))
         left, right = (round(column * width / columns) for column in (self.border[1], self.border[3]))
         return top, left, bottom - top, right - left
+
+
+def _tests_nothing(kind: str, folder: FolderSettings) -> bool:
+    return reader_of(kind) == OWN and folder.test is None
 
 
 class EncoderSettings(Settings):
@@ -262,7 +363,7 @@ class StackSettings(Settings):
 
     experiment: Name  # names the folders below ``cache/`` that belong together
     inputs: Literal["rgb", "d", "rgb+d"]  # what the meta-learner sees
-    learners: Annotated[tuple[str, ...], Field(min_length=2)] = ("adabins", "bts", "ldrn")
+    learners: Annotated[tuple[str, ...], Field(min_length=2)] = Field(default_factory=known_learners)
     """Whose cached predictions are weighed, in this order."""
     mode: Literal["frozen", "finetune", "joint"] = "frozen"
     """``frozen`` reads the learners' cached depth; ``finetune`` goes on training them; ``joint`` trains them from the

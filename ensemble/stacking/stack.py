@@ -48,7 +48,7 @@ def load_stack(run: Run, outputs: Outputs, *, root: Path | None = None) -> Stack
     Args:
         run: Files of the fit.
         outputs: Where the learners' runs are.
-        root: Where the copy of NYU Depth v2 is now; where it was at the time of the fit if absent.
+        root: Where the data are now; where it was at the time of the fit if absent.
 
     Raises:
         ValueError: The run is not complete, or a learner was trained anew since.

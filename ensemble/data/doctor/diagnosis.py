@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,9 @@ from ensemble.data.doctor.measurements import Measurements, examine_all
 from ensemble.data.nyu.files import SPLITS
 from ensemble.data.nyu.recognition import Copy, copies_in, look_through, recognise
 from ensemble.data.source import Frame, Split
+from ensemble.data.splits import evenly_spread
+from ensemble.settings.kinds import COPY
+from ensemble.settings.names import known_learners
 
 QUICK_SAMPLE = 40
 PLAUSIBLE_MEDIAN = (0.5, 6.0)
@@ -24,6 +27,9 @@ CHANCE = 0.05
 
 COUNTED = ("missing", "damaged", "unreadable", "doubled", "foreign")
 """Kinds of problems that are counted; the others are told one by one."""
+
+_NAMED = 4
+"""Frames with one image of which all are named."""
 
 _UNITS = {
     "metres read as millimetres": 1000.0,
@@ -53,6 +59,7 @@ class SplitReport:
         sizes: Heights and widths that occur.
         median: Median of the medians of frames.
         holes: Share of pixels without a measurement.
+        quantiles: Of the depth of frames, each the median over them; own data alone have them.
         scale: ``metres`` where the depth is plausible, ``8-bit`` where it is in 255 steps, else ``wrong``.
     """
 
@@ -66,6 +73,7 @@ class SplitReport:
     farthest: float | None = None
     holes: float | None = None
     border: str = "unknown"
+    quantiles: dict[str, float] | None = None
     scale: Literal["unknown", "metres", "8-bit", "wrong"] = "unknown"
 
 
@@ -74,11 +82,12 @@ class Diagnosis:
     """Everything that is known about a copy.
 
     Attributes:
-        copy: Key in ``COPIES``, or ``unknown``.
+        copy: Key in ``COPIES``, the kind of own data, or ``unknown``.
         full: Whether every frame was decoded.
         splits: One report per split that has frames.
         files: How many files are missing, damaged, doubled or lead out of the copy.
         findings: Errors and notes.
+        words: Options of the command that trains on it; of the kind and the folder of a copy where empty.
     """
 
     root: Path
@@ -88,6 +97,7 @@ class Diagnosis:
     splits: dict[str, SplitReport] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
     findings: list[Finding] = field(default_factory=list)
+    words: tuple[str, ...] = ()
 
     @property
     def trainable(self) -> bool:
@@ -99,12 +109,14 @@ class Diagnosis:
         """The command that trains on the copy; none where something has to be mended first."""
         if not self.trainable:
             return None
-        test = "" if "test" in self.splits else " --set data.test=held-out"
-        return f"python -m ensemble.base train adabins --data nyu --root {shlex.quote(str(self.root))}{test}"
+        words = self.words or ("--data", COPY, "--root", str(self.root))
+        test = () if "test" in self.splits else ("--set", "data.test=held-out")
+        return shlex.join(["python", "-m", "ensemble.base", "train", known_learners()[0], *words, *test])
 
     def summary(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
-        return {**asdict(self), "root": str(self.root), "trainable": self.trainable, "command": self.command}
+        plain = {key: value for key, value in asdict(self).items() if key != "words"}
+        return {**plain, "root": str(self.root), "trainable": self.trainable, "command": self.command}
 
     def error(self, text: str) -> None:
         """Adds something that makes training wrong."""
@@ -137,7 +149,8 @@ def diagnose(
         diagnosis.error(str(error))
         return diagnosis
     frames = contents.source.frames
-    sampled = {frame for split in SPLITS for frame in _spread(frames, split, None if full else QUICK_SAMPLE)}
+    parts = [[frame for frame in frames if frame.split == split] for split in SPLITS]
+    sampled = {frame for part in parts for frame in (part if full else evenly_spread(part, QUICK_SAMPLE))}
     tasks = [(frame, frame in sampled) for frame in frames]
     problems = list(contents.problems)
     measured: dict[Split, dict[Frame, Measurements]] = {"train": {}, "test": {}}
@@ -154,16 +167,8 @@ def diagnose(
         _judge_depth(diagnosis, split, measured[split], copy)
     _judge_copy(diagnosis, copy)
     _judge_scenes(diagnosis, frames)
-    _judge_doubles(diagnosis, measured["train"] | measured["test"])
+    judge_doubles(diagnosis, measured, measured["train"] | measured["test"])
     return diagnosis
-
-
-def _spread(frames: Sequence[Frame], split: Split, count: int | None) -> list[Frame]:
-    """At most ``count`` frames of a split, evenly spread."""
-    own = [frame for frame in frames if frame.split == split]
-    if count is None or len(own) <= count:
-        return own
-    return [own[index] for index in np.linspace(0, len(own) - 1, count).astype(int)]
 
 
 def _summary(frames: Sequence[Frame], measured: Sequence[Measurements], published: Sequence[int]) -> SplitReport:
@@ -275,17 +280,30 @@ def _judge_scenes(diagnosis: Diagnosis, frames: Sequence[Frame]) -> None:
             diagnosis.error("held-out tests need at least 3 training scenes, found 2")
 
 
-def _judge_doubles(diagnosis: Diagnosis, measured: Mapping[Frame, Measurements]) -> None:
-    """Equal images under different names, among the decoded frames."""
-    equal: dict[bytes, list[Frame]] = defaultdict(list)
-    for frame, one in measured.items():
-        equal[one.digest].append(frame)
+def judge_doubles(
+    diagnosis: Diagnosis, parts: Mapping[Any, Iterable[Frame]], measured: Mapping[Frame, Measurements]
+) -> None:
+    """Equal images under different names, among the decoded frames of each part."""
+    equal: dict[bytes, list[tuple[str, Frame]]] = defaultdict(list)
+    for name, part in parts.items():
+        for frame in part:
+            equal[measured[frame].digest].append((name, frame))
     groups = [group for group in equal.values() if len(group) > 1]
-    leaks = [group for group in groups if len({frame.split for frame in group}) > 1]
-    for group_list, say, what in (
-        (leaks, diagnosis.error, "test images are also in the training split"),
-        ([group for group in groups if group not in leaks], diagnosis.note, "images occur under several names"),
-    ):
-        if group_list:
-            named = [" = ".join(f"{frame.split} {frame.id}" for frame in group) for group in group_list]
-            say(f"{len(group_list)} {what} ({first_of(named)})")
+    leaks = [group for group in groups if len({name for name, _ in group}) > 1]
+    twice = [group for group in groups if group not in leaks]
+    if leaks:
+        copies = {*parts} <= {*SPLITS}
+        what = "test images are also in the training split" if copies else "images stand in several splits"
+        mend = "" if copies else "; expected each on one side: take the others away, or make one scene of them"
+        diagnosis.error(f"{len(leaks)} {what} ({first_of([*map(_equal_names, leaks)])}){mend}")
+    if twice:
+        text = f"{len(twice)} images occur under several names"
+        diagnosis.note(f"{text} ({first_of([*map(_equal_names, twice)])})")
+
+
+def _equal_names(group: Sequence[tuple[str, Frame]]) -> str:
+    """Frames with one image, the first of every split and a few more of many."""
+    firsts = {name: (name, frame) for name, frame in reversed(group)}
+    shown = [*firsts.values()][::-1] if len(group) > _NAMED else group
+    more = f" and {len(group) - len(shown)} more" if len(shown) < len(group) else ""
+    return " = ".join(f"{name} {frame.id}" for name, frame in shown) + more

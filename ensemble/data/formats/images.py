@@ -46,14 +46,14 @@ def read_depth_8bit(path: Path) -> UInt8[np.ndarray, "h w"]:
     if image.mode != "L":
         raise ValueError(
             f"{path}: expected an 8-bit image with one channel (depth in 255 steps over 10 m), "
-            f"found mode {image.mode!r}; take the copy's original depth files"
+            f"found mode {image.mode!r}; take the original depth files"
         )
     steps = np.array(image)
     largest = int(steps.max())
     if 0 < largest <= 10:
         raise ValueError(
             f"{path}: expected depth in 255 steps over 10 m, found values of at most {largest}: "
-            "metres in place of steps; take the copy's original depth files"
+            "metres in place of steps; take the original depth files"
         )
     return steps
 
@@ -82,7 +82,7 @@ def decode_depth_mm(content: bytes, where: str) -> UInt16[np.ndarray, "h w"]:
     if image.mode != "I;16":
         raise ValueError(
             f"{where}: expected a 16-bit PNG with one channel (depth in millimetres), found mode {image.mode!r}; "
-            "an 8-bit or coloured depth map has lost its scale, take the copy's original depth files"
+            "an 8-bit or coloured depth map has lost its scale, take the original depth files"
         )
     depth_mm = np.asarray(image)
     largest = int(depth_mm.max())

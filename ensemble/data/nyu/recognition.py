@@ -4,20 +4,21 @@ Reading HDF5 and MATLAB files needs libraries that a command line should not loa
 so each copy loads its reader when it is opened.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ensemble.data.copies import Contents, NyuSource
 from ensemble.data.nyu.files import LIST_FILES, find_list_file
+from ensemble.data.roots import root_of
 from ensemble.data.source import Split
-from ensemble.settings.places import at_home
+from ensemble.settings.kinds import OWN
 from ensemble.settings.schema import DataSettings
 from ensemble.settings.trees import SettingsError
 
 _LABELED: Mapping[Split, tuple[int, ...]] = {"train": (795,), "test": (654,)}
 _NAMES_SHOWN = 8
+OWN_DATA = "Images and depth maps of your own"
 _BTS_LIST = LIST_FILES["train"][0]
 
 
@@ -55,7 +56,10 @@ def recognise(root: Path) -> Copy:
         names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
         shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
         known = "".join(f"\n  {copy.title}: {copy.layout}" for copy in COPIES)
-        raise ValueError(f"{root}: expected a copy of NYU Depth v2, found {shown or 'nothing'}. Known copies:{known}")
+        own = f"\n{OWN_DATA}: add --data {OWN}, which packs do not hold; configs/data/{OWN}.yaml says the rest"
+        raise ValueError(
+            f"{root}: expected a copy of NYU Depth v2, found {shown or 'nothing'}. Known copies:{known}{own}"
+        )
     return found[0]
 
 
@@ -91,13 +95,7 @@ def open_nyu(root: Path, *, infilled: bool = False) -> NyuSource:
 
 def from_settings(settings: DataSettings) -> NyuSource:
     """The copy in ``data.root``, or in the folder that ``NYU_ROOT`` names; refused where neither is a good one."""
-    root = settings.root or os.environ.get("NYU_ROOT")
-    if not root:
-        raise ValueError(
-            "data.kind=nyu: expected the folder of a copy of NYU Depth v2 in data.root (--root DIR) "
-            "or in the environment variable NYU_ROOT, found neither"
-        )
-    return open_nyu(at_home(Path(root)), infilled=settings.infilled)
+    return open_nyu(root_of(settings), infilled=settings.infilled)
 
 
 def _has(*patterns: str) -> Callable[[Path], bool]:

@@ -172,7 +172,7 @@ def _check_unit(
     passed: int,
 ) -> None:
     """Refuse depth that cannot be metres of such a frame, where so many frames before it could be."""
-    low, high = request.settings.data.facts.likely_depth
+    low, high = request.settings.data.likely_depth
     millimetres = unit == "mm"
     where = f"{request.place}: frame {frame.id}"
     if not low <= median <= high:

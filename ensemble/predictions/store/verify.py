@@ -13,7 +13,7 @@ from ensemble.predictions.store.shards import damaged, is_intact, read_index, sh
 from ensemble.runs.paths import Outputs, Run, model_options
 from ensemble.runs.records import stored_settings
 from ensemble.runs.refusals import UnreadableError
-from ensemble.settings.layers import known_learners
+from ensemble.settings.names import known_learners
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.trees import check_name
 

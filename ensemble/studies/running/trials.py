@@ -56,7 +56,7 @@ class WorkerContext:
     study: StudySettings
     outputs: Outputs  # where runs and predictions are
     url: str  # of the storage
-    root: Path | None = None  # where the copy of NYU Depth v2 is now
+    root: Path | None = None  # where the data are now
     wandb: bool = False  # track every trial with Weights & Biases as well
     frames: KeptFrames = field(default_factory=dict)  # decoded once per worker
     gave_up: StorageDownError | None = None  # why the worker stops, where the storage stayed down

@@ -13,7 +13,7 @@ def read(name: str) -> DataSettings:
     return DataSettings(**read_yaml(config_folder() / "data" / f"{name}.yaml")["data"])
 
 
-@pytest.mark.parametrize("name", ["rooms", "nyu"])
+@pytest.mark.parametrize("name", known_kinds())
 def test_settings_load_and_name_their_source(name: str):
     assert read(name).kind == name
 
@@ -29,16 +29,20 @@ def test_nyu_crops_come_from_the_published_box():
 def test_kinds_say_what_their_frames_are(name: str):
     facts, bare = facts_of(name), DataSettings(kind=name)
     assert (bare.size, bare.max_depth) == (facts.frame, facts.max_depth) == ((480, 640), 10.0)
-    assert bare.facts.likely_depth == (0.1, 20.0)
-    assert name in SOURCES
-    assert kinds_on_disk() == ("nyu",)
-    assert (facts.variable, facts.title) == {"nyu": ("NYU_ROOT", "NYU Depth v2"), "rooms": (None, "generated rooms")}[
-        name
-    ]
+    assert bare.likely_depth == facts.likely_depth == (0.1, 10.0 if name == "folder" else 20.0)
+    assert DataSettings(kind=name, max_depth=80).likely_depth == (0.1, 8 * facts.likely_depth[1])
+    assert DataSettings(kind=name, max_depth=1).likely_depth == pytest.approx((0.01, facts.likely_depth[1] / 10))
+    assert bare.reader in SOURCES
+    assert kinds_on_disk() == ("folder", "nyu")
+    assert (facts.variable, facts.title) == {
+        "folder": ("FOLDER_ROOT", "own data"),
+        "nyu": ("NYU_ROOT", "NYU Depth v2"),
+        "rooms": (None, "generated rooms"),
+    }[name]
 
 
 def test_stored_settings_of_an_unknown_kind_name_the_known_ones():
-    with pytest.raises(ValueError, match=r"data.kind .*'kitty'.*Known: nyu, rooms"):
+    with pytest.raises(ValueError, match=r"data.kind .*'kitty'.*Known: folder, nyu, rooms"):
         DataSettings.model_validate_json('{"kind": "kitty"}')
 
 

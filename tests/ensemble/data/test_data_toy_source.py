@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 from command_lines import TINY
+from PIL import Image
 
 ROOT = Path(__file__).parents[3]
 SIZES = ((40, 130), (36, 126))
@@ -76,6 +77,10 @@ YAML = """
 source: {title: toy roads, variable: TOY_ROOT, frame: [40, 130], max_depth: 80.0, likely_depth: [1.0, 60.0]}
 data: {kind: toy, size: [32, 96], border: [4, 0, 40, 130], crop: [24, 64], validation_fraction: 0.3}
 """
+ROADS = """
+source: {reader: folder, title: roads, variable: ROADS_ROOT, frame: [40, 130], max_depth: 80.0, likely_depth: [1, 60]}
+data: {kind: roads, size: [32, 96], folder: {images: "images/*/*.png", depth: "maps/*/*.npy"}}
+"""
 DRIVER = """
 import json, sys
 from pathlib import Path
@@ -97,7 +102,8 @@ for role in ("validation", "test"):
 scan = done("base", "evaluate", "scan", "--experiment", "toy", "--json", "--cache-dir", cache)
 nowhere = call("base", "train", "bts", *given).err
 rooms = call("base", "train", "bts", "--data", "rooms", "--root", root).err
-found = {"package": ensemble.data.__file__, "said": said, "nowhere": nowhere, "rooms": rooms}
+roads = done("data", "doctor", root, "--data", "roads").out
+found = {"package": ensemble.data.__file__, "said": said, "roads": roads, "nowhere": nowhere, "rooms": rooms}
 print(json.dumps({**found, "scores": json.loads(scores.out), "scan": json.loads(scan.out)}))
 """
 
@@ -122,6 +128,9 @@ def write_roads(folder: Path) -> None:
             np.save(maps, np.clip(depth, 25, 59).astype(np.float32))  # no room is this deep
             path = folder / split / f"{split}_{scene}" / f"{frame}.npz"
             path.parent.mkdir(parents=True, exist_ok=True)
+            picture = folder / "images" / f"{split}_{scene}" / f"{frame}.png"
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(picture)
             np.savez(path, image=image, depth=known, camera=(width, width, width / 2 - 0.5, 0.3 * height - 0.5))
 
 
@@ -134,6 +143,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     (copy / "ensemble/data/toy.py").write_text(SOURCE, encoding="utf-8")
     (copy / "configs/data/toy.yaml").write_text(YAML, encoding="utf-8")
+    (copy / "configs/data/roads.yaml").write_text(ROADS, encoding="utf-8")
     registry = copy / "ensemble/data/__init__.py"
     text = registry.read_text(encoding="utf-8")
     lines = "from ensemble.data.source import FrameSource\n", '    "rooms": RoomsSource.from_settings,\n'
@@ -158,16 +168,24 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["package"] == str(registry), "it is the copy that was run"
-    return {**answer, "cache": folder / "cache", "roads": folder / "roads"}
+    return {**answer, "cache": folder / "cache", "roads_folder": folder / "roads"}
 
 
 def test_what_its_yaml_says_of_the_kind_is_asked(found: dict[str, Any]):
     settings = json.loads((found["cache"] / "runs/toy/bts/full/settings.json").read_text(encoding="utf-8"))["data"]
-    assert (settings["kind"], settings["root"], settings["max_depth"]) == ("toy", str(found["roads"]), 80.0)
+    assert (settings["kind"], settings["root"], settings["max_depth"]) == ("toy", str(found["roads_folder"]), 80.0)
     assert settings["size"] == [32, 96]
-    assert f"data: toy roads in {found['roads']}" in found["said"]
+    assert f"data: toy roads in {found['roads_folder']}" in found["said"]
     assert "--root or TOY_ROOT, found none" in found["nowhere"]
-    assert "expected data.kind nyu or toy, found rooms" in found["rooms"]
+    assert "expected data.kind folder or nyu or roads or toy, found rooms" in found["rooms"]
+
+
+def test_a_data_set_in_files_of_its_own_wants_a_yaml_alone(found: dict[str, Any]):
+    lines = found["roads"].splitlines()
+    assert lines[0] == f"roads in {found['roads_folder']}"
+    (frames,) = (line.split() for line in lines if line.startswith(" frames"))
+    assert sum(map(int, frames[1:])) == 2 * sum(SCENES.values())
+    assert lines[-1].startswith(f"python -m ensemble.base train adabins --data roads --root {found['roads_folder']}")
 
 
 def test_scores_are_made_at_the_size_of_each_frame(found: dict[str, Any]):

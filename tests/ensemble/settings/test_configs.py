@@ -5,15 +5,9 @@ from pathlib import Path
 import pytest
 
 from base_learners import LEARNERS
-from ensemble.settings.layers import (
-    Choice,
-    config_folder,
-    experiment_name,
-    known_inputs,
-    known_learners,
-    learner_settings,
-    stack_settings,
-)
+from ensemble.settings.kinds import known_kinds
+from ensemble.settings.layers import Choice, config_folder, experiment_name, learner_settings, stack_settings
+from ensemble.settings.names import known_inputs, known_learners
 from ensemble.training.networks import build_learner, build_stack
 
 EXPERIMENTS = sorted([config_folder() / "demo.yaml", *config_folder().glob("experiments/*.yaml")])
@@ -21,7 +15,7 @@ BARE = ["encoder.weights=none"]
 
 
 def test_no_file_is_left_out():
-    known = {*EXPERIMENTS, *(config_folder() / "data" / f"{kind}.yaml" for kind in ("rooms", "nyu"))}
+    known = {*EXPERIMENTS, *(config_folder() / "data" / f"{kind}.yaml" for kind in known_kinds())}
     known |= {config_folder() / "base" / f"{name}.yaml" for name in known_learners()}
     known |= {config_folder() / "meta" / f"{name}.yaml" for name in known_inputs()}
     known |= set((config_folder() / "study").glob("*.yaml"))  # tests/ensemble/studies loads them
@@ -52,7 +46,7 @@ def test_experiments_load_for_stacks(config: Path, inputs: str):
     build_stack(stack_settings(inputs, Choice(config=config, assignments=BARE)))
 
 
-@pytest.mark.parametrize("kind", ["rooms", "nyu"])
+@pytest.mark.parametrize("kind", known_kinds())
 @pytest.mark.parametrize("learner", known_learners())
 def test_defaults_load(kind: str, learner: str):
     settings = learner_settings(learner, Choice(kind=kind))

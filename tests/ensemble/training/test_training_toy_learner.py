@@ -61,13 +61,17 @@ contract = pytest.main(["-q", "-p", "no:cacheprovider", *chosen, "tests/base_lea
 sys.path.insert(0, tests)
 from command_lines import done
 import base_learners
+from ensemble.settings.layers import Choice, stack_settings
 given = ("--config", config, "--cache-dir", cache)
 done("base", "train", "toy", "--folds", 2, *given)
 for role in ("oof", "validation", "test"):
     done("base", "cache", "toy", "--role", role, *given)
 done("meta", "fit", "--inputs", "d", "--learners", "bts,toy", *given)
 scores = done("meta", "evaluate", "meta-d-bts-toy", "--json", "--cache-dir", cache)
+helps = [done(*words, "--help").out for words in (("base",), ("base", "train"), ("meta", "fit"))]
+default = stack_settings("d", Choice(config=Path(config))).learners
 found = {"package": base_learners.__file__, "contract": int(contract), "scores": json.loads(scores.out)}
+found |= {"helps": helps, "default": default}
 Path(out).write_text(json.dumps(found), encoding="utf-8")
 """
 
@@ -126,6 +130,12 @@ def test_the_contract_test_runs_for_it_by_itself(found: dict[str, Any]):
     passed = re.search(r"(\d+) passed", found["said"])
     assert passed is not None
     assert int(passed.group(1)) >= 8
+
+
+def test_helps_and_defaults_name_it_with_the_others(found: dict[str, Any]):
+    for shown in found["helps"]:
+        assert re.search(r"adabins,\s*bts,\s*ldrn,\s*toy", shown), shown
+    assert found["default"] == ["adabins", "bts", "ldrn", "toy"]
 
 
 def test_it_is_trained_cached_stacked_and_scored_like_the_others(found: dict[str, Any]):
