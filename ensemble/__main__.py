@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ensemble import options
-from ensemble.commands import Commands, application
+from ensemble.commands.application import Commands, application
 from ensemble.console import results
 
 TOOLS: Mapping[str, tuple[str, str]] = {

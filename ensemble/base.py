@@ -6,7 +6,8 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from ensemble import completion, options
+from ensemble import options
+from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.next_steps import after_caching, after_import, after_training

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble import completion, options
+from ensemble import options
+from ensemble.commands import completion
 from ensemble.console import messages, results
 from ensemble.predictions.available import learner_settings_of, learners_of, settings_beside
 from ensemble.runs.paths import Outputs, Run, command_line, outputs, stack_name

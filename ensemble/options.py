@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble import completion
-from ensemble.commands import application as application
+from ensemble.commands import completion
+from ensemble.commands.application import application as application
 from ensemble.console import messages, print_json, results
 from ensemble.metrics.published import PROTOCOLS
 from ensemble.runs.refusals import refusal

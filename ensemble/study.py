@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble import completion, options
+from ensemble import options
+from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
 from ensemble.runs.paths import outputs
 from ensemble.settings.packaged import STUDIES, packaged, study_file

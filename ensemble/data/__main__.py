@@ -10,7 +10,7 @@ import typer
 
 from ensemble import options
 from ensemble.console import messages, print_json, results
-from ensemble.pulse import pulse
+from ensemble.console.pulse import pulse
 from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
 from ensemble.settings.layers import Choice, data_settings

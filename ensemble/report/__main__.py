@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble import completion, options
+from ensemble import options
+from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
 from ensemble.report.finding import find_evaluation
 from ensemble.runs.paths import outputs

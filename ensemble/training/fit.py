@@ -16,8 +16,8 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.strategies import DDPStrategy
 
 from ensemble.console import messages
+from ensemble.console.pulse import pulse
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
-from ensemble.pulse import pulse
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.seals import write_result

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ensemble import console
-from ensemble.pulse import DOTS, QUIET, Pulse
+from ensemble.console.pulse import DOTS, QUIET, Pulse
 
 
 class Silence:

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ensemble.console import duration, messages
-from ensemble.pulse import pulse
+from ensemble.console.pulse import pulse
 from ensemble.runs.files import write_text
 from ensemble.training.optimisation.budget import Budget
 

@@ -9,7 +9,7 @@ import torch
 import training_runs as runs
 from torch import Tensor, nn
 
-from ensemble.pulse import pulse
+from ensemble.console.pulse import pulse
 from ensemble.runs.paths import Run
 from ensemble.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from ensemble.training.optimisation.budget import Budget

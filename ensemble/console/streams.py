@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
-from ensemble.pulse import pulse
+from ensemble.console.pulse import pulse
 
 Item = TypeVar("Item")
 

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ensemble.pulse import pulse
+from ensemble.console.pulse import pulse
 from ensemble.settings.trees import SettingsError, check_name, nearest
 
 WHOLE = 10_000
