@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ensemble import console
+from ensemble.console import streams
 from ensemble.console.pulse import DOTS, QUIET, Pulse
 
 
@@ -66,8 +66,8 @@ def test_there_is_no_pulse_where_standard_error_is_somebody_elses(capsys: pytest
 
 def test_a_console_ends_the_line_of_dots(monkeypatch: pytest.MonkeyPatch):
     silence = Silence()
-    monkeypatch.setattr(console, "pulse", silence.pulse)
-    said = console.HeardConsole(file=io.StringIO())
+    monkeypatch.setattr(streams, "pulse", silence.pulse)
+    said = streams.HeardConsole(file=io.StringIO())
     for say in (said.print, said.out, said.rule):
         silence.pass_by(QUIET)
         say("words")
@@ -76,14 +76,15 @@ def test_a_console_ends_the_line_of_dots(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_loop_says_where_it_is(monkeypatch: pytest.MonkeyPatch):
     silence = Silence()
-    monkeypatch.setattr(console, "pulse", silence.pulse)
-    assert [silence.pulse.doing for _ in console.progress("ab", "scoring")] == ["scoring 1 of 2", "scoring 2 of 2"]
-    assert [silence.pulse.doing for _ in console.progress(iter("a"), "scoring")] == ["scoring 1"]
+    monkeypatch.setattr(streams, "pulse", silence.pulse)
+    assert [silence.pulse.doing for _ in streams.progress("ab", "scoring")] == ["scoring 1 of 2", "scoring 2 of 2"]
+    assert [silence.pulse.doing for _ in streams.progress(iter("a"), "scoring")] == ["scoring 1"]
 
 
 SILENT = """
 import time
-from ensemble import options, pulse
+from ensemble import options
+from ensemble.console import pulse
 
 pulse.QUIET = 0.05
 app = options.application("")
