@@ -27,9 +27,9 @@ def found_file(file: Path, where: tuple[str, ...], what: str, *, beginnings: boo
     Raises:
         SettingsError: There is neither, or more than one name begins so.
     """
-    if file.exists() or file.parent != Path():
+    if (file.exists() and not file.is_dir()) or file.parent != Path():
         return file
-    known, name = packaged(where), file.name.removesuffix(".yaml")
+    known, name = packaged(where), file.name.removesuffix(".yaml") if beginnings else file.name
     if name in known:
         return known[name]
     begun = [each for each in known if each.startswith(name) and beginnings]
@@ -37,17 +37,17 @@ def found_file(file: Path, where: tuple[str, ...], what: str, *, beginnings: boo
         return known[begun[0]]
     if begun:
         raise SettingsError(f"{file}: {len(begun)} packaged files begin so: {', '.join(begun)}; name one of them")
-    raise SettingsError(f"{file}: there is no such file, and no packaged {what} of that name; {nearest(name, known)}")
+    raise SettingsError(f"{file}: there is no such file, and no {what} of that name; {nearest(file.stem, known)}")
 
 
 def config_file(value: Path | None) -> Path | None:
     """Callback of ``--config``."""
-    return None if value is None else found_file(at_home(value), EXPERIMENTS, "experiment", beginnings=True)
+    return None if value is None else found_file(at_home(value), EXPERIMENTS, "packaged experiment", beginnings=True)
 
 
 def study_file(value: Path) -> Path:
     """Callback of an argument that names a study to begin."""
-    return found_file(at_home(value), STUDIES, "study")
+    return found_file(at_home(value), STUDIES, "ready study")
 
 
 def name_or_path(file: Path) -> str:

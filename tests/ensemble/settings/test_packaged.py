@@ -29,6 +29,8 @@ def test_a_file_that_is_there_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "demo").write_text("seed: 1\n")
     assert config_file(Path("demo")) == Path("demo")
     assert name_or_path(Path("demo")) == "demo"
+    (tmp_path / "nyu_study").mkdir()
+    assert config_file(Path("nyu_study")) == EXPERIMENTS / "nyu_study.yaml", "a folder is no experiment"
     assert config_file(Path("no/such/demo")) == Path("no/such/demo"), "a path is not a name"
     with mock.patch.dict(os.environ, {"HOME": str(tmp_path)}):
         assert config_file(Path("~/demo")) == tmp_path / "demo"
@@ -41,7 +43,7 @@ def test_an_unknown_or_ambiguous_name_is_answered_with_the_near_ones(tmp_path: P
     begun = [name for name in packaged(("experiments/*.yaml",)) if name.startswith("nyu_s")]
     with pytest.raises(SettingsError, match=f"nyu_s: {len(begun)} packaged files begin so: {', '.join(begun)}; name"):
         config_file(Path("nyu_s"))
-    with pytest.raises(SettingsError, match=r"no packaged study of that name; did you mean 'smoke'\?"):
+    with pytest.raises(SettingsError, match=r"no ready study of that name; did you mean 'smoke'\?"):
         study_file(Path("smok"))  # what begins trainings wants its whole name
     answer = call("base", "train", "bts", "--config", "nyu_staking")
     assert (answer.status, "did you mean 'nyu_stacking'?" in answer.err) == (2, True)

@@ -16,7 +16,7 @@ from ensemble.studies.running import workers
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ("jont_vs_separate", "did you mean 'joint_vs_separate'?"),
+        ("jont_vs_separate", "did you mean 'joint_vs_separate' or 'nyu_joint_vs_separate'?"),
         ("smoke.yaml", "did you mean 'smoke'?"),
         ("qqqq", "no ready study of that name; Known: encoder_size, freeze_vs_finetune, inputs, "),
     ],
