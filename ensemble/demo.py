@@ -66,6 +66,7 @@ def demo(
     tables = draw_evaluation(Run(folder))
     options.show(*tables, plain=Run(folder).scores.read_text("utf-8"), as_json=json)
     messages.print(f"table and pictures: {folder}   {time.monotonic() - started:.0f} s")
+    messages.print(f"next: {where.command('meta', 'predict', where.name_of(runs[-1]), 'IMAGE', '--out', 'DIR')}")
 
 
 if __name__ == "__main__":
