@@ -54,15 +54,15 @@ def list_folder(root: Path, settings: FolderSettings) -> Listing:
         return Listing((), tuple(problems))
     pairs = _pairs(images, depths, settings, problems)
     splits = _splits(root, settings, pairs, problems)
-    entries, shapeless = [], []
+    entries, without_scene = [], []
     for name, split in splits.items():
         scene = scene_of(name, settings.scene)
         if scene is None:
-            shapeless.append(pairs[name].image)
+            without_scene.append(pairs[name].image)
         else:
             entries.append(Entry(Frame(name, scene, split), pairs[name]))
-    if shapeless:
-        problems.append(Problem("layout", _no_scene(shapeless, settings.scene)))
+    if without_scene:
+        problems.append(Problem("layout", _no_scene(without_scene, settings.scene)))
     return Listing(tuple(entries), tuple(problems), len(pairs) - len(splits))
 
 

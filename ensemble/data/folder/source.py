@@ -12,6 +12,7 @@ from PIL import Image
 
 from ensemble.data.copies import Entry, ShapeError
 from ensemble.data.folder.listing import Listing, Pair, list_folder, told
+from ensemble.data.formats.depth_files import READERS, check_map
 from ensemble.data.formats.images import check_end
 from ensemble.data.formats.maps import DepthFile, as_metres, likely_unit, read_numbers
 from ensemble.data.formats.photographs import read_photograph
@@ -34,7 +35,7 @@ ROUNDING = 0.02
 SQUEEZED = 0.15
 """Likewise of an image and ``data.size``: up to here it may be squeezed."""
 
-_WITH_ENDS = (".png", ".jpg", ".jpeg")
+_WITH_ENDS, _ARRAY = (".png", ".jpg", ".jpeg"), ".npy"
 _ORIENTATION, _QUARTER_TURN = 0x0112, 5
 """EXIF's tag, and the first of its values that exchange height and width."""
 
@@ -91,7 +92,7 @@ class FolderSource:
                 check_end(path)
         size, mode = _header(image)
         _check_bits(image, mode)
-        depth_size = read_numbers(DepthFile(depth)).shape if depth.suffix.lower() == ".npy" else _header(depth)[0]
+        depth_size = _array_size(depth) if depth.suffix.lower() == _ARRAY else _header(depth)[0]
         if size is not None:
             self._check_shape(image, size)
         if size is not None and depth_size is not None:
@@ -254,6 +255,16 @@ def _header(path: Path) -> tuple[tuple[int, int] | None, str]:
     except (OSError, SyntaxError) as error:
         refuse_unreadable(path, error)
         raise ValueError(f"{path}: damaged ({error}); expected an image, take the original file") from error
+
+
+def _array_size(path: Path) -> tuple[int, int]:
+    """Height and width of an array, whose numbers are not read."""
+    try:
+        array = READERS[_ARRAY](path)
+        return check_map(array.shape, array.dtype)
+    except (OSError, ValueError, EOFError) as error:
+        refuse_unreadable(path, error)
+        raise ValueError(f"{path}: damaged or not as expected ({error})") from error
 
 
 def _check_bits(path: Path, mode: str) -> None:
