@@ -1,8 +1,9 @@
 """Depth maps from elsewhere: which file belongs to which frame, and the numbers in it.
 
 A folder holds one file per frame, called by the frame's id: ``group_031/rgb_00412.png``, or flat, with ``__`` for every
-``/``: ``group_031__rgb_00412.npy``. A single HDF5 file in place of the folder holds one dataset per frame, called so.
-Nothing is repaired here, and nothing outside of a file is read.
+``/``: ``group_031__rgb_00412.npy``; what other systems put behind the name (``OTHER_ENDINGS``) may stay. A single HDF5 file
+in place of the folder holds one dataset per frame, called so; a recording of Record3D has numbers for names. Nothing is
+repaired here, and nothing outside of a file is read.
 """
 
 import io
@@ -19,6 +20,8 @@ from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
 from ensemble.data.formats.hdf5 import member_names, opened
+from ensemble.data.formats.record3d import SUFFIX as RECORD3D
+from ensemble.data.formats.record3d import frames_of, read_frame
 from ensemble.runs.files import write_bytes
 from ensemble.runs.refusals import refuse_unreadable
 from ensemble.settings.schema import Alignment, DataSettings
@@ -26,20 +29,26 @@ from ensemble.settings.units import ROTATED, per_metre
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = tuple(READERS)
+OTHER_ENDINGS = (".geometric", ".photometric", ".depth_meters", "_raw_depth_meter")
+"""What COLMAP, Hypersim and Depth Anything V2 put between the name of a frame and the suffix."""
 
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_IMAGES = (".png", ".jpg", ".jpeg")
 _DEEPEST = 8
+_OF_MANY = {**dict.fromkeys(HDF5_SUFFIXES, read_hdf5), RECORD3D: read_frame}
+"""Readers of files that may hold many maps, by the end of their name."""
 
 
 @dataclass(frozen=True)
 class DepthFile:
-    """The file with the depth map of a frame, and its dataset in an HDF5 file that holds many."""
+    """The file with the depth map of a frame, and its dataset or number where the file holds many."""
 
     path: Path
     dataset: str | None = None
 
     def __str__(self) -> str:
-        return str(self.path) if self.dataset is None else f"{self.path}, dataset {self.dataset}"
+        what = "frame" if self.path.suffix.lower() == RECORD3D else "dataset"
+        return str(self.path) if self.dataset is None else f"{self.path}, {what} {self.dataset}"
 
 
 def save_npy(path: Path, values: Shaped[np.ndarray, "*any"]) -> None:
@@ -109,7 +118,7 @@ def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
     """
     suffix = file.path.suffix.lower()
     try:
-        array = read_hdf5(file.path, file.dataset) if suffix in HDF5_SUFFIXES else READERS[suffix](file.path)
+        array = _OF_MANY[suffix](file.path, file.dataset) if suffix in _OF_MANY else READERS[suffix](file.path)
     except _DAMAGE as error:
         refuse_unreadable(file, error)
         if str(error).startswith(str(file.path)):
@@ -149,15 +158,38 @@ def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
     if place.is_dir():
         files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         for path in files:
-            yield path.relative_to(place).with_suffix("").as_posix(), DepthFile(path)
+            yield _frame_name(path.relative_to(place)), DepthFile(path)
     elif place.is_file() and place.suffix.lower() in HDF5_SUFFIXES:
         with opened(place, str(place)) as file:
             names = list(_datasets(file, ""))
         for name in names:
             yield name, DepthFile(place, name)
+    elif place.is_file() and place.suffix.lower() == RECORD3D:
+        for number in _frames_of(place):
+            yield number, DepthFile(place, number)
     else:
         found = "a file of another kind" if place.exists() else "nothing"
-        raise ValueError(f"{place}: expected a folder of depth maps, or one HDF5 file with all of them, found {found}")
+        raise ValueError(
+            f"{place}: expected a folder of depth maps, or one file with all of them (HDF5, {RECORD3D}), found {found}"
+        )
+
+
+def _frame_name(path: Path) -> str:
+    """Name of a frame that a file goes by; COLMAP keeps the ending of the image in front of its own."""
+    name = path.with_suffix("").as_posix()
+    ending = next((ending for ending in OTHER_ENDINGS if name.endswith(ending)), None)
+    if ending is None:
+        return name
+    image = Path(name.removesuffix(ending))
+    return image.with_suffix("").as_posix() if image.suffix.lower() in _IMAGES else image.as_posix()
+
+
+def _frames_of(place: Path) -> list[str]:
+    try:
+        return frames_of(place)
+    except _DAMAGE as error:
+        refuse_unreadable(place, error)
+        raise ValueError(f"{place}: damaged or no recording ({error}); take the original file") from error
 
 
 def _datasets(file: h5py.File, group: str, depth: int = 0) -> Iterator[str]:

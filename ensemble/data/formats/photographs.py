@@ -1,6 +1,5 @@
 """Photographs of any make: upright, as RGB with 8 bits, and no larger than they are wanted."""
 
-import importlib
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from ensemble.data.formats.images import decoded, file_content
+from ensemble.data.formats.packages import needed
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif")
 HEIF_SUFFIXES = (".heic", ".heif")
@@ -90,7 +90,4 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _with_heif(path: Path) -> None:
-    try:
-        importlib.import_module("pillow_heif").register_heif_opener()
-    except ImportError:
-        raise ValueError(f"{path}: HEIC is read by pillow-heif; Run: pip install 'stackdepth[heic]'") from None
+    needed("pillow_heif", extra="heic", kind="HEIC", where=path).register_heif_opener()
