@@ -78,7 +78,7 @@ Wandb = Annotated[
 ]
 KINDS = ("depth", "error", "weights", "pictures")
 DEFAULT_KINDS = "depth,error,pictures"
-FORMATS = ("png", "npy", "npz", "tiff")
+FORMATS = ("png", "npy", "npz", "tiff", "exr")
 DEFAULT_FORMATS = "png,npy"
 """What is written of a photograph, and how."""
 
@@ -88,7 +88,8 @@ Images = Annotated[
 ]
 Only = Annotated[str, typer.Option(metavar="KIND,...", help=f"{', '.join(KINDS)}.")]
 Formats = Annotated[
-    str, typer.Option("--format", metavar="NAME,...", help=f"{', '.join(FORMATS)}; png is depth in millimetres alone.")
+    str,
+    typer.Option("--format", metavar="NAME,...", help=f"{', '.join(FORMATS)} (extra exr); png is depth alone, in mm."),
 ]
 OutputSize = Annotated[
     str | None, typer.Option(metavar="image|working", help="Of what is written. Default: the image's, to 1 Mpixel.")

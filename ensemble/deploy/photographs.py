@@ -1,6 +1,7 @@
 """Depth of photographs as files: metres, the error that is to be expected, weights, and pictures of all three."""
 
 import io
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import numpy as np
 from PIL import Image
 
 from ensemble.console import messages, progress
+from ensemble.data.formats.exr import save_exr
 from ensemble.data.formats.maps import save_npy
+from ensemble.data.formats.packages import needed
 from ensemble.data.formats.photographs import find_photographs, read_photograph
 from ensemble.deploy.door import DepthStack, Prediction
 from ensemble.options import Wanted
@@ -32,7 +35,21 @@ def _save_tiff(path: Path, values: np.ndarray) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-WRITERS: Mapping[str, Callable[[Path, np.ndarray], None]] = {"npy": save_npy, "npz": _save_npz, "tiff": _save_tiff}
+def _save_exr(path: Path, values: np.ndarray) -> None:
+    pages = values.reshape(-1, *values.shape[-2:])
+    names = ["V"] if len(pages) == 1 else [f"weight.{index}" for index in range(len(pages))]
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder) / path.name
+        save_exr(beside, dict(zip(names, pages, strict=True)))
+        write_bytes(path, beside.read_bytes())
+
+
+WRITERS: Mapping[str, Callable[[Path, np.ndarray], None]] = {
+    "npy": save_npy,
+    "npz": _save_npz,
+    "tiff": _save_tiff,
+    "exr": _save_exr,
+}
 """Of float32 metres, or of weights, one page each; ``png`` holds depth in whole millimetres beside them."""
 
 
@@ -48,6 +65,8 @@ def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted
     Raises:
         ValueError: Two photographs have one name, a learner has no network; or in the end, not all could be read.
     """
+    if "exr" in wanted.formats:
+        needed("OpenEXR", extra="exr", kind="EXR", where="--format exr")
     images = find_photographs(places)
     pixels = None if wanted.size == "image" else DEFAULT_PIXELS
     done, converted = 0, set[str]()

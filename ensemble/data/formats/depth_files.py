@@ -45,8 +45,8 @@ def read_png(path: Path) -> Numbers:
     least, most = _LIKELY_FLOATS
     if odd := int(np.count_nonzero(~((values > least) & (values < most)))):
         raise ValueError(
-            f"found a picture in colour, which has lost its scale: read as TartanAir's, four bytes for a number, {odd} of "
-            f"{values.size} pixels are no depth; take the original depth files"
+            f"found a picture in colour, which has lost its scale: read as TartanAir's, four bytes for a number, {odd} "
+            f"of {values.size} pixels are no depth; take the original depth files"
         )
     return values
 

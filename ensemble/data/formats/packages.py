@@ -14,4 +14,4 @@ def needed(module: str, *, extra: str, kind: str, where: Path | str) -> ModuleTy
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ValueError(f"{where}: {kind} is read by {module}.\nRun: pip install 'stackdepth[{extra}]'") from None
+        raise ValueError(f"{where}: {kind} needs {module}.\nRun: pip install 'stackdepth[{extra}]'") from None

@@ -1,14 +1,17 @@
 """Photographs of every make become files; those that cannot be read are named, and the others are done."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
+import OpenEXR
 import pytest
 from command_lines import Job, call, done
 from PIL import Image
 
 import ensemble
 from ensemble.data.formats import photographs
+from ensemble.data.formats.maps import DepthFile, read_numbers
 from ensemble.data.formats.photographs import find_photographs, read_photograph
 
 GREY = np.linspace(0, 255, 60 * 80).reshape(60, 80).round().astype(np.uint8)
@@ -101,7 +104,7 @@ def test_a_learner_alone_predicts_photographs(job: Job, tmp_path: Path):
 def test_what_is_written_can_be_chosen(job: Job, tmp_path: Path):
     Image.fromarray(RGB).save(tmp_path / "p.png")
     given = ("meta", "predict", "meta-rgb", tmp_path / "p.png", "--cache-dir", job.cache)
-    done(*given, "--out", tmp_path / "all", "--only", "depth,error,weights", "--format", "npy,npz,tiff")
+    done(*given, "--out", tmp_path / "all", "--only", "depth,error,weights", "--format", "npy,npz,tiff,exr")
     expected = ensemble.load("meta-rgb", device="cpu", cache_dir=job.cache)(RGB)
     assert expected.error is not None
     for name, values in (("depth", expected.depth), ("uncertainty", expected.error), ("weights", expected.weights)):
@@ -111,7 +114,12 @@ def test_what_is_written_can_be_chosen(job: Job, tmp_path: Path):
             for page, each in enumerate(values.reshape(-1, 60, 80)):
                 pages.seek(page)
                 np.testing.assert_array_equal(np.asarray(pages), each)
-    assert len([*(tmp_path / "all").iterdir()]) == 9
+        with OpenEXR.File(str(tmp_path / "all" / f"p_{name}.exr"), separate_channels=True) as file:
+            channels = file.channels()
+            assert [*channels] == (["V"] if values.ndim == 2 else ["weight.0", "weight.1", "weight.2"])
+            np.testing.assert_array_equal([channel.pixels for channel in channels.values()], values.reshape(-1, 60, 80))
+    np.testing.assert_array_equal(read_numbers(DepthFile(tmp_path / "all" / "p_depth.exr")), expected.depth)
+    assert len([*(tmp_path / "all").iterdir()]) == 12
     done(*given, "--out", tmp_path / "small", "--only", "depth", "--size", "working", "--no-flip")
     assert {path.name for path in (tmp_path / "small").iterdir()} == {"p_depth.npy", "p_depth_mm.png"}
     small = np.load(tmp_path / "small" / "p_depth.npy")
@@ -150,3 +158,15 @@ def test_depth_that_a_png_cannot_hold_is_left_out(tmp_path: Path, job: Job, monk
     assert "left out: " in told
     assert "cannot be 16-bit millimetres" in told
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"p_depth.npy"}
+
+
+def test_a_format_whose_package_is_missing_is_refused_before_work_begins(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    Image.fromarray(RGB).save(tmp_path / "p.png")
+    words = ("--out", tmp_path / "o", "--format", "npy,exr", "--cache-dir", job.cache)
+    answer = call("meta", "predict", "meta-rgb", tmp_path / "p.png", *words)
+    assert answer.status == 1
+    assert "--format exr: EXR needs OpenEXR.\nRun: pip install 'stackdepth[exr]'" in answer.err
+    assert not (tmp_path / "o").exists()
