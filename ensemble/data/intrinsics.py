@@ -27,6 +27,12 @@ class Intrinsics:
         x, y, z = np.moveaxis(points, -1, 0)
         return np.stack([self.fx * x / z + self.cx, self.fy * y / z + self.cy], axis=-1)
 
+    def axis_share(self, size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+        """Depth along the axis, for every metre of distance to the centre of the camera, of each pixel of its frame."""
+        height, width = size
+        x, y = (np.arange(width) - self.cx) / self.fx, (np.arange(height) - self.cy) / self.fy
+        return 1 / np.sqrt(1 + y[:, None] ** 2 + x**2)
+
     def resized(self, old: tuple[int, int], new: tuple[int, int]) -> "Intrinsics":
         """Of the frame brought from one height and width to another."""
         down, across = new[0] / old[0], new[1] / old[1]

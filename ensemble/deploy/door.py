@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor
 
-from ensemble.data.formats.maps import aligned, as_metres
+from ensemble.data.formats.maps import aligned, as_metres, as_read, check_values
 from ensemble.data.transforms import resize_image
 from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
@@ -222,10 +222,11 @@ class DepthStack(ModelHubMixin):
             raise ValueError(f"{self.header.name}: this stack sees the image as well ({settings.inputs}), expected one")
 
     def _metres(self, learner: SavedLearner, numbers: np.ndarray) -> Tensor:
-        own = learner.imported
-        metres = as_metres(np.asarray(numbers), "m" if own is None else own.unit)
-        if own is not None and own.alignment is not None:
-            metres, _ = aligned(metres, own.alignment, own.data)
+        own, array = learner.imported, np.asarray(numbers)
+        metres = values = as_metres(array, "m") if own is None else as_read(array, own)
+        if own is not None:
+            check_values(array, values, f"{self.header.name}: map of {learner.name}", positive=own.alignment is None)
+            metres, _ = aligned(values, own)
         return enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)
 
     def _answer(self, said: StackOutput, size: Sequence[int], inside: Size | None = None) -> Prediction[Tensor]:

@@ -22,15 +22,20 @@ from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
 from ensemble.data.formats.hdf5 import member_names, opened
 from ensemble.data.formats.record3d import SUFFIX as RECORD3D
 from ensemble.data.formats.record3d import frames_of, read_frame
+from ensemble.data.intrinsics import Intrinsics
 from ensemble.runs.files import write_bytes
 from ensemble.runs.refusals import refuse_unreadable
-from ensemble.settings.schema import Alignment, DataSettings
+from ensemble.settings.schema import ImportSettings
 from ensemble.settings.units import ROTATED, per_metre
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = tuple(READERS)
 OTHER_ENDINGS = (".geometric", ".photometric", ".depth_meters", "_raw_depth_meter")
 """What COLMAP, Hypersim and Depth Anything V2 put between the name of a frame and the suffix."""
+HOLES = 0.001
+"""Share of equal marks from which on a map without a scale has holes; one that is normalised has a zero or two."""
+HOLE_MARKS, FAR = (-1, 65535), 100
+"""Numbers, beside 0, that stand for nothing measured, and how many medians away only what stands for the sky is."""
 
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 _IMAGES = (".png", ".jpg", ".jpeg")
@@ -144,13 +149,62 @@ def likely_unit(numbers: Shaped[np.ndarray, "h w"]) -> str:
     return "mm" if numbers.dtype.kind in "ui" else "m"
 
 
-def aligned(
-    metres: Float32[np.ndarray, "h w"], alignment: Alignment, data: DataSettings
-) -> tuple[Float32[np.ndarray, "h w"], int]:
-    """Depth by scale and shift, held in the depth range; and how many pixels were held."""
-    free = alignment.scale * metres.astype(np.float64) + alignment.shift
-    held = np.clip(free, data.min_depth, data.max_depth).astype(np.float32)
-    return held, int(np.count_nonzero(held != free.astype(np.float32)))
+def as_read(numbers: Shaped[np.ndarray, "h w"], settings: ImportSettings) -> Float32[np.ndarray, "h w"]:
+    """What the numbers of an imported learner count before they are aligned, along the axis of the camera."""
+    values, rays = as_metres(numbers, settings.unit), settings.rays
+    if rays is None:
+        return values
+    size, (height, width) = rays.size or values.shape, values.shape
+    across, down = rays.centre or ((size[1] - 1) / 2, (size[0] - 1) / 2)
+    camera = Intrinsics(rays.focal, rays.focal, across, down).resized(size, (height, width))
+    return (values * camera.axis_share((height, width))).astype(np.float32)
+
+
+def aligned(values: Float32[np.ndarray, "h w"], settings: ImportSettings) -> tuple[Float32[np.ndarray, "h w"], int]:
+    """Metres by scale and shift, held in the depth range, and how many pixels were held; metres as they are without."""
+    alignment, least, most = settings.alignment, settings.data.min_depth, settings.data.max_depth
+    if alignment is None:
+        return values, 0
+    free = alignment.scale * values.astype(np.float64) + alignment.shift
+    if settings.inverse:
+        least, most = 1 / most, 1 / least
+    held = np.clip(free, least, most)
+    return (1 / held if settings.inverse else held).astype(np.float32), int(np.count_nonzero(held != free))
+
+
+def check_values(
+    numbers: Shaped[np.ndarray, "h w"], values: Float32[np.ndarray, "h w"], where: str, *, positive: bool
+) -> None:
+    """Refuse a map that is not filled with numbers that a network predicted.
+
+    Args:
+        numbers: As they stand in the file.
+        values: What they count.
+        where: Names the map in errors.
+        positive: Values are metres; without a scale they may be negative.
+
+    Raises:
+        ValueError: Some are not finite, or so many stand for what could not be measured.
+    """
+    if bad := int(np.count_nonzero(~np.isfinite(values))):
+        raise ValueError(
+            f"{where}: {bad} of {values.size} pixels are NaN or infinite; expected depth everywhere, nothing is "
+            "repaired here"
+        )
+    expected = "expected the predicted depth of every pixel, holes are for measurements"
+    if holes := int(np.count_nonzero(values <= 0)):
+        marked = int(np.count_nonzero(values == 0))
+        if positive or marked > HOLES * values.size:
+            raise ValueError(f"{where}: {holes} of {values.size} pixels are 0 or negative; {expected}")
+    for mark in HOLE_MARKS:
+        if (marked := int(np.count_nonzero(numbers == mark))) > HOLES * values.size:
+            raise ValueError(f"{where}: {marked} of {values.size} pixels are {mark}, as holes are marked; {expected}")
+    far = FAR * float(np.median(np.abs(values)))
+    if far > 0 and (marked := int(np.count_nonzero(values > far))) > HOLES * values.size:
+        raise ValueError(
+            f"{where}: {marked} of {values.size} pixels are more than {FAR} times the median, as the sky or holes are "
+            f"marked (such as {float(values.max()):g}); {expected}"
+        )
 
 
 def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
