@@ -13,7 +13,8 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor
 
-from ensemble.data.formats.maps import aligned, as_metres, as_read, check_values
+from ensemble.data.formats.depth_files import check_map
+from ensemble.data.formats.maps import aligned, as_metres, as_read, check_shape, check_values
 from ensemble.data.transforms import resize_image
 from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
@@ -176,11 +177,16 @@ class DepthStack(ModelHubMixin):
             image: That they were predicted of; a stack that sees depth alone needs none.
 
         Raises:
-            ValueError: A learner has no map, a map belongs to no learner or is not finite, or the image is missing.
+            ValueError: A learner has no map, a map belongs to no learner, has another shape, holes or numbers that are
+                not finite, or the image is missing.
         """
         self._check_maps(maps, image)
+        shapes = {name: check_map(np.shape(values), np.asarray(values).dtype) for name, values in maps.items()}
+        frame = next(iter(shapes.values())) if image is None else np.asarray(image).shape[:2]
+        for name, shape in shapes.items():
+            check_shape(shape, f"{self.header.name}: map of {name}", [frame])
         if image is None:
-            pixels, whole = torch.zeros(1, 3, *self.trained_size), np.shape(next(iter(maps.values())))
+            pixels, whole = torch.zeros(1, 3, *self.trained_size), frame
         else:
             pixels = _pixels(image)
             whole = pixels.shape[-2:]
@@ -222,7 +228,7 @@ class DepthStack(ModelHubMixin):
             raise ValueError(f"{self.header.name}: this stack sees the image as well ({settings.inputs}), expected one")
 
     def _metres(self, learner: SavedLearner, numbers: np.ndarray) -> Tensor:
-        own, array = learner.imported, np.asarray(numbers)
+        own, array = learner.imported, np.asarray(numbers).squeeze()
         metres = values = as_metres(array, "m") if own is None else as_read(array, own)
         if own is not None:
             check_values(array, values, f"{self.header.name}: map of {learner.name}", positive=own.alignment is None)

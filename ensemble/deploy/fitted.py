@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import nn
 
 from ensemble.deploy.door import DepthStack
@@ -79,7 +80,9 @@ def _saved(learner: LevelZero) -> SavedLearner:
         name: _without_places(settings) for name, settings in own.items() if isinstance(settings, LearnerSettings)
     }
     imported = next((_without_places(each) for each in own.values() if isinstance(each, ImportSettings)), None)
-    return SavedLearner(name=learner.name, title=learner.title, models=models, imported=imported)
+    medians = [entry.median for model in learner.models for role, entry in model.imported.items() if role != "test"]
+    median = float(np.median(medians)) if medians else None
+    return SavedLearner(name=learner.name, title=learner.title, models=models, imported=imported, median=median)
 
 
 def _without_places(settings: AnySettings) -> AnySettings:

@@ -37,12 +37,14 @@ class SavedLearner(Settings):
         title: The name for people.
         models: Settings of the models whose mean is its depth, by model; empty where it was imported.
         imported: How its depth maps became metres; ``None`` for a network of ours.
+        median: Of its maps of training, as read; ``None`` where it is not known.
     """
 
     name: str
     title: str
     models: dict[str, LearnerSettings]
     imported: ImportSettings | None = None
+    median: float | None = None
 
 
 class Header(Settings):

@@ -32,6 +32,8 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = tuple(READERS)
 OTHER_ENDINGS = (".geometric", ".photometric", ".depth_meters", "_raw_depth_meter")
 """What COLMAP, Hypersim and Depth Anything V2 put between the name of a frame and the suffix."""
+SAME_ASPECT = 0.01
+"""Relative difference of two ratios of height to width that is put down to rounding."""
 HOLES = 0.001
 """Share of equal marks from which on a map without a scale has holes; one that is normalised has a zero or two."""
 HOLE_MARKS, FAR = (-1, 65535), 100
@@ -170,6 +172,23 @@ def aligned(values: Float32[np.ndarray, "h w"], settings: ImportSettings) -> tup
         least, most = 1 / most, 1 / least
     held = np.clip(free, least, most)
     return (1 / held if settings.inverse else held).astype(np.float32), int(np.count_nonzero(held != free))
+
+
+def check_shape(size: tuple[int, ...], where: str, sizes: Collection[tuple[int, ...]]) -> None:
+    """Refuse a map that is no whole frame of one of these heights and widths, at any scale."""
+    if not has_shape_of(sizes, size):
+        height, width = size
+        known = " or ".join(sorted(f"{rows}x{columns}" for rows, columns in sizes))
+        raise ValueError(
+            f"{where}: {height}x{width} pixels have another shape than the frames ({known}); expected the whole frame "
+            "at any size, neither cropped nor stretched"
+        )
+
+
+def has_shape_of(sizes: Collection[tuple[int, ...]], size: tuple[int, ...]) -> bool:
+    """Whether a height and width is that of one of the sizes, at any scale."""
+    height, width = size
+    return any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes)
 
 
 def check_values(

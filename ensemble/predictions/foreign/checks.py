@@ -12,7 +12,16 @@ from torch import Tensor
 
 from ensemble.console import progress
 from ensemble.data.division import Experiment, Role
-from ensemble.data.formats.maps import DepthFile, as_read, check_values, likely_unit, mended_by, read_numbers
+from ensemble.data.formats.maps import (
+    DepthFile,
+    as_read,
+    check_shape,
+    check_values,
+    has_shape_of,
+    likely_unit,
+    mended_by,
+    read_numbers,
+)
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.metrics.protocols import enlarged
@@ -29,9 +38,6 @@ from ensemble.predictions.foreign.record import import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.schema import DataSettings, ImportSettings
 from ensemble.settings.units import PER_METRE, per_metre
-
-SAME_ASPECT = 0.01
-"""Relative difference of two ratios of height to width that is put down to rounding."""
 
 MIXED = 100
 """How many times the median depth of a frame may be that of the frames before it, either way, in one unit."""
@@ -104,7 +110,7 @@ class ImportRequest:
         guess = better_guess(samples, self.form)
         if guess is None:
             return
-        problem = f"{self.place}: {guess}"
+        problem = f"{self.place}: the maps {guess.described()}"
         if guess.turned:
             raise ValueError(f"{problem}; turn them back")
         if guess.form == LOGARITHM:
@@ -159,9 +165,9 @@ def check_maps(
             numbers = read_numbers(files[frame.id])
             metres = as_read(numbers, settings)
             where = f"{files[frame.id]} (frame {frame.id})"
-            if not _has_shape_of(sizes, metres.shape):
+            if not has_shape_of(sizes, metres.shape):
                 sizes.add(source.read_image(frame).shape[:2])
-            _check_shape(metres.shape, where, sizes)
+            check_shape(metres.shape, where, sizes)
         head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
         medians[frame.id] = float(np.median(metres[::4, ::4]))
@@ -179,21 +185,6 @@ def check_maps(
             _check_unit(metres, medians, frame, request, outputs, sample, unit)
     content = {model: digest.hexdigest() for model, digest in digests.items()}
     return CheckedMaps(content, medians, tuple(samples), unit)
-
-
-def _check_shape(size: tuple[int, ...], where: str, sizes: set[tuple[int, ...]]) -> None:
-    if not _has_shape_of(sizes, size):
-        height, width = size
-        known = " or ".join(sorted(f"{rows}x{columns}" for rows, columns in sizes))
-        raise ValueError(
-            f"{where}: {height}x{width} pixels have another shape than the frames ({known}); expected the whole frame "
-            "at any size, neither cropped nor stretched"
-        )
-
-
-def _has_shape_of(sizes: set[tuple[int, ...]], size: tuple[int, ...]) -> bool:
-    height, width = size
-    return any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes)
 
 
 def _check_unit(

@@ -76,10 +76,11 @@ class Guess(NamedTuple):
     error: float
     told: float
 
-    def __str__(self) -> str:
-        lie = f"the maps lie {self.turned}" if self.turned else f"the maps look like {self.form}"
+    def described(self, against: str = "the truth") -> str:
+        """What the maps look like, and how much better that fits; the maps are named by what stands in front."""
+        lie = f"lie {self.turned}" if self.turned else f"look like {self.form}"
         also = f" and look like {self.form}" if self.turned and self.form != DEPTH else ""
-        return f"{lie}{also}: so the truth is met to {self.error:.0%}, and as read to {self.told:.0%}"
+        return f"{lie}{also}: so {against} is met to {self.error:.0%}, and as read to {self.told:.0%}"
 
 
 def better_guess(samples: Sequence[Sample], told: str = DEPTH) -> Guess | None:

@@ -104,14 +104,19 @@ def _check_recorded(
     before = [entry.median for _, roles in stored.values() for role, entry in roles.items() if role != request.role]
     if not before:
         return
-    now, then = (
-        alignment.scale * float(np.median(each)) + alignment.shift for each in ([*checked.median.values()], before)
-    )
-    if now <= 0 or not 1 / LIKELY_CHANGE <= now / then <= LIKELY_CHANGE:
+    now, then = float(np.median([*checked.median.values()])), float(np.median(before))
+    if not of_one_scale(now, then, alignment):
         raise ValueError(
-            f"{request.place}: by scale and shift the median is {now:.3g} where it is {then:.3g} for maps of the other "
+            f"{request.place}: the median of the maps is {now:.3g} where it is {then:.3g} for those of the other "
             f"roles; expected the same unit and scale in all. Mend the files, then\nRun: {request.command(outputs)}"
         )
+
+
+def of_one_scale(now: float, then: float, alignment: Alignment | None) -> bool:
+    """Whether two medians of maps of one learner, as read, can be of the same unit and scale, whatever the scenes."""
+    if alignment is not None:
+        now, then = (alignment.scale * median + alignment.shift for median in (now, then))
+    return then <= 0 or (now > 0 and 1 / LIKELY_CHANGE <= now / then <= LIKELY_CHANGE)
 
 
 def _check_rays(request: ImportRequest, outputs: Outputs, samples: Sequence[Sample]) -> None:

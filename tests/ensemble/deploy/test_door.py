@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_lines import Job, done
+from command_lines import Job, call, done
 from foreign_maps import noisy_maps, save_npy, source_of
 from PIL import Image
 
@@ -160,3 +160,78 @@ def test_folders_of_maps_are_fused(mixed: tuple[Path, Path], tmp_path: Path, job
         assert expected.error is not None
         for kind, values in (("depth", expected.depth), ("error", expected.error), ("weights", expected.weights)):
             np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{frame.id}_{kind}.npy"), values)
+
+
+@pytest.fixture(scope="module")
+def pair(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, np.ndarray]]]:
+    """A saved stack of two foreign learners, and new maps of theirs by learner and frame."""
+    folder = tmp_path_factory.mktemp("pair")
+    cache, given, new = job.copy_to(folder), ("--config", job.config), dict[str, dict[str, np.ndarray]]()
+    for seed, name in enumerate(("first", "second")):
+        maps = {split: noisy_maps(source_of(job.config), split, noise=0.02, seed=seed) for split in ("train", "test")}
+        train = save_npy(folder / name, maps["train"])
+        places = ("--oof", train, "--validation", train, "--test", save_npy(folder / f"{name}_test", maps["test"]))
+        done("base", "import", name, *places, *given, "--cache-dir", cache)
+        new[name] = maps["test"]
+    words = ("meta", "fit", "--inputs", "d", "--learners", "first,second", "--name", "pair")
+    done(*words, *given, "--cache-dir", cache)
+    done("meta", "save", "pair", folder / "pair.stack", "--cache-dir", cache)
+    return folder / "pair.stack", new
+
+
+def holed(metres: np.ndarray) -> np.ndarray:
+    metres = metres.copy()
+    metres[3, 4] = 0
+    return metres
+
+
+def normalised(metres: np.ndarray) -> np.ndarray:
+    return 3 * (metres - metres.min() + 0.1) / np.ptp(metres) + 1
+
+
+WRONG = {
+    "upside down": (
+        lambda metres: metres[::-1],
+        "maps of first or of second lie upside down: so the depth of the other is met to ",
+    ),
+    "mirrored": (lambda metres: metres[:, ::-1], "maps of first or of second lie mirrored left to right"),
+    "inverse": (lambda metres: 2 / metres + 1, "maps of first or of second look like inverse depth"),
+    "logarithm": (lambda metres: np.log(metres) + 1.5, "maps of first or of second look like the logarithm of depth"),
+    "of TUM": (
+        lambda metres: np.rint(metres * 5000).astype(np.uint16),
+        "it looks like the unit tum; expected the unit and scale of the import (mm)",
+    ),
+    "millimetres": (lambda metres: metres * 1000, "it looks like the unit mm; expected the unit and scale"),
+    "holes": (holed, "1 of 3072 pixels are 0 or negative"),
+    "no number": (lambda metres: metres * np.nan, "3072 of 3072 pixels are NaN or infinite"),
+    "normalised": (
+        normalised,
+        "maps of first or of second have a scale of their own each against the depth of the other",
+    ),
+    "cropped": (lambda metres: metres[:, :48], "48x48 pixels have another shape than the frames (48x64)"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_maps_that_are_not_as_those_of_the_import_are_named(
+    pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path, case: str
+):
+    (stack, new), (change, expected) = pair, WRONG[case]
+    first = save_npy(tmp_path / "first", new["first"])
+    second = save_npy(tmp_path / "second", {name: change(metres) for name, metres in new["second"].items()})
+    words = ("--maps", f"first={first}", "--maps", f"second={second}", "--out", tmp_path / "out")
+    answer = call("meta", "fuse", stack, *words)
+    assert answer.status == 1
+    assert expected in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_maps_as_those_of_the_import_are_fused(pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path):
+    stack, new = pair
+    words = [f"{name}={save_npy(tmp_path / name, maps)}" for name, maps in new.items()]
+    done("meta", "fuse", stack, "--maps", words[0], "--maps", words[1], "--out", tmp_path / "out")
+    for frame, metres in new["first"].items():
+        fused = np.load(tmp_path / "out" / f"{frame}_depth.npy")
+        both = np.stack([metres, new["second"][frame]])
+        assert (fused >= both.min(axis=0) - 1e-3).all()
+        assert (fused <= both.max(axis=0) + 1e-3).all()
