@@ -469,10 +469,11 @@ def predict(
     size: options.OutputSize = None,
     device: options.Device = "auto",
     no_flip: options.NoFlip = False,
+    fov: options.FieldOfView = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Depth of photographs by one learner: 16-bit PNG in millimetres, metres as .npy, pictures."""
-    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip)
+    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
     if not Path(learner).exists():
         outputs(cache_dir).find_run(learner)
 

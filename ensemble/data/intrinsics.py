@@ -4,6 +4,7 @@ Columns and rows count from 0, and a whole number is the centre of a pixel: a fr
 w - 0.5. Resizing keeps these two edges, as ``ensemble.data.transforms`` does.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,11 @@ class Intrinsics:
     fy: float
     cx: float
     cy: float
+
+    @property
+    def focal(self) -> float:
+        """One focal length for both directions; theirs differ where a frame was squeezed."""
+        return math.sqrt(self.fx * self.fy)
 
     def project(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 2"]:
         """Column and row of points that lie x to the right, y below and z before the camera, in metres."""
@@ -46,3 +52,21 @@ class Intrinsics:
     def mirrored(self, width: int) -> "Intrinsics":
         """Of the mirrored frame of this width, for points whose x changed its sign as well."""
         return replace(self, cx=width - 1 - self.cx)
+
+
+def focal_of_view(degrees: float, width: int) -> float:
+    """Focal length in pixels of a frame so wide that it sees so many degrees across.
+
+    Raises:
+        ValueError: No pinhole camera sees that many.
+    """
+    if not 0 < degrees < 180:
+        raise ValueError(
+            f"a field of view of {degrees:g} degrees: expected more than 0 and less than 180 across the width"
+        )
+    return width / (2 * math.tan(math.radians(degrees) / 2))
+
+
+def view_of_focal(focal: float, width: int) -> float:
+    """Degrees that a frame so wide sees across."""
+    return math.degrees(2 * math.atan(width / (2 * focal)))

@@ -3,6 +3,7 @@
 import io
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,15 @@ from ensemble.console import messages, progress
 from ensemble.data.formats.exr import save_exr
 from ensemble.data.formats.maps import save_npy
 from ensemble.data.formats.packages import needed
-from ensemble.data.formats.photographs import find_photographs, read_photograph
+from ensemble.data.formats.photographs import Photograph, find_photographs, read_photograph
+from ensemble.data.intrinsics import focal_of_view, view_of_focal
 from ensemble.deploy.door import DepthStack, Prediction
 from ensemble.options import Wanted
 from ensemble.report.drawing.pictures import draw_prediction, save_depth_png
 from ensemble.runs.files import write_bytes
+
+FAR_VIEW = 1.2
+"""How many times the focal length of training may be that of a photograph, either way, before it is said."""
 
 DEFAULT_PIXELS = 1_000_000
 """Of the files that are written; more say nothing more, for networks see a few thousand."""
@@ -63,13 +68,16 @@ def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted
         wanted: Kinds and formats of what is written.
 
     Raises:
-        ValueError: Two photographs have one name, a learner has no network; or in the end, not all could be read.
+        ValueError: Two photographs have one name, a learner has no network, a field of view was told and that of the
+            training is not known; or in the end, not all could be read.
     """
     if "exr" in wanted.formats:
         needed("OpenEXR", extra="exr", kind="EXR", where="--format exr")
+    if wanted.fov is not None:
+        stack.focal_ratio(stack.trained_size, wanted.fov)
     images = find_photographs(places)
     pixels = None if wanted.size == "image" else DEFAULT_PIXELS
-    done, converted = 0, set[str]()
+    done, converted, views = 0, set[str](), Views(stack, wanted.fov)
     for name, path in progress(images.items(), "predicting"):
         try:
             photograph = read_photograph(path, pixels=pixels)
@@ -83,12 +91,65 @@ def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted
         if wanted.size == "working":
             height, width = stack.keeping_shape(*image.shape[:2])
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        _write(stack, out / name, image, stack(image), wanted)
+        _write(stack, out / name, image, stack(image, fov=views.of(path, photograph)), wanted)
         done += 1
     told = f"{done} of {len(images)} predicted, files in {out}"
     if done < len(images):
         raise ValueError(told)
     messages.print(told)
+
+
+@dataclass
+class Views:
+    """Which field of view photographs have, and whether that was said before.
+
+    Attributes:
+        stack: That predicts.
+        told: Degrees across the width of all of them, if somebody said so.
+        said: What was printed.
+    """
+
+    stack: DepthStack
+    told: float | None
+    said: set[str] = field(default_factory=set)
+
+    def of(self, path: Path, photograph: Photograph) -> float | None:
+        """Degrees across the width of a photograph, if they can be used; what is far from training's is printed.
+
+        Raises:
+            ValueError: They were told, and the focal length of training is not known.
+        """
+        fov = photograph.fov if self.told is None else self.told
+        height, width = photograph.pixels.shape[:2]
+        if self.stack.header.focal is None and self.told is None:
+            return None
+        if fov is None:
+            own = self._of_training((height, width))
+            self._say(
+                "unknown",
+                f"{path}: no focal length in EXIF: metres as if it saw {own:.0f} degrees across its width, as the "
+                "camera of the training would; --fov DEGREES tells what it sees, of all photographs",
+            )
+            return None
+        ratio = self.stack.focal_ratio((height, width), fov)
+        if not 1 / FAR_VIEW <= ratio <= FAR_VIEW:
+            whose = "EXIF" if self.told is None else "--fov"
+            self._say(
+                f"{fov:.0f} {height > width}",
+                f"{path}: sees {fov:.0f} degrees across its width ({whose}), the camera of the training would see "
+                f"{self._of_training((height, width)):.0f}: metres are multiplied by {ratio:.2f}",
+            )
+        return fov
+
+    def _of_training(self, size: tuple[int, int]) -> float:
+        """Degrees that a camera with the focal length of training would see across the width of a photograph."""
+        any_view = 60.0
+        return view_of_focal(focal_of_view(any_view, size[1]) / self.stack.focal_ratio(size, any_view), size[1])
+
+    def _say(self, what: str, text: str) -> None:
+        if what not in self.said:
+            messages.print(text)
+            self.said.add(what)
 
 
 def _write(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from ensemble.data.formats.exif import field_of_view
 from ensemble.data.formats.images import decoded, file_content
 from ensemble.data.formats.packages import needed
 
@@ -23,10 +24,12 @@ class Photograph(NamedTuple):
     Attributes:
         pixels: RGB.
         converted: The kind of file that it was made of where that was no RGB with 8 bits; else empty.
+        fov: Degrees across its width, by its EXIF data; ``None`` where they do not tell.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
     converted: str
+    fov: float | None = None
 
 
 def find_photographs(places: list[Path]) -> dict[str, Path]:
@@ -68,12 +71,13 @@ def read_photograph(path: Path, *, pixels: int | None = None) -> Photograph:
         _with_heif(path)
     image = decoded(file_content(path), str(path), most_pixels=MOST_PIXELS, wanted=pixels)
     kind = "" if image.mode == "RGB" else image.mode
-    image = ImageOps.exif_transpose(image)
+    stored, image = image, ImageOps.exif_transpose(image)
+    fov = field_of_view(stored, image.width)
     if pixels is not None and image.width * image.height > pixels:
         factor = math.sqrt(pixels / (image.width * image.height))
         size = max(1, int(factor * image.width)), max(1, int(factor * image.height))
         image = _as_rgb(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3)
-    return Photograph(np.array(_as_rgb(image)), kind)
+    return Photograph(np.array(_as_rgb(image)), kind, fov)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

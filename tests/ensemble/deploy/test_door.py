@@ -1,5 +1,6 @@
 """Images of every kind and shape, depth maps of foreign learners, and what is refused."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image
 import ensemble
 from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames as frames_to_score
+from ensemble.data.intrinsics import Intrinsics
+from ensemble.data.nyu.camera import COLOUR
 from ensemble.deploy.door import DepthStack
 from ensemble.predictions.level_zero import open_rows
 from ensemble.runs.paths import Outputs
@@ -235,3 +238,56 @@ def test_maps_as_those_of_the_import_are_fused(pair: tuple[Path, dict[str, dict[
         both = np.stack([metres, new["second"][frame]])
         assert (fused >= both.min(axis=0) - 1e-3).all()
         assert (fused <= both.max(axis=0) + 1e-3).all()
+
+
+def wall(camera: Intrinsics, size: tuple[int, int], distance: float) -> np.ndarray:
+    """The photograph of a wall with tiles of half a metre that a camera looks at straight on, from so many metres."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    x, y = (columns - camera.cx) / camera.fx * distance, (rows - camera.cy) / camera.fy * distance
+    tiles = (np.floor(x / 0.5) + np.floor(y / 0.5)).astype(int)
+    colours = np.random.default_rng(3).integers(40, 220, (7, 3), dtype=np.uint8)
+    return colours[tiles % 7]
+
+
+def test_what_looks_the_same_is_as_far_as_the_focal_length_is_long(stack: DepthStack):
+    """A wall at 2 m looks through a lens as one at 4 m through a lens twice as long: no network can tell them apart."""
+    size, focal, nyu = (48, 64), stack.header.focal, COLOUR.resized((480, 640), (48, 64))
+    assert focal == pytest.approx(math.sqrt(nyu.fx * nyu.fy))
+    for times in (0.5, 1.0, 2.0, 4.0):
+        of_training = Intrinsics(nyu.focal, nyu.focal, 31.4, 23.4)
+        camera = Intrinsics(times * nyu.focal, times * nyu.focal, 31.4, 23.4)
+        near, far = wall(of_training, size, 2), wall(camera, size, 2 * times)
+        assert len(np.unique(near)) > 3
+        np.testing.assert_array_equal(near, far)
+        plain, told = stack(near), stack(far, fov=math.degrees(2 * math.atan(32 / camera.fx)))
+        assert plain.error is not None
+        assert told.error is not None
+        np.testing.assert_allclose(told.depth, times * plain.depth, rtol=1e-5)
+        np.testing.assert_allclose(told.error, times * plain.error, rtol=1e-5)
+        np.testing.assert_allclose(told.learners["bts"], times * plain.learners["bts"], rtol=1e-5)
+        np.testing.assert_array_equal(told.weights, plain.weights)
+
+
+def test_the_field_of_view_counts_at_every_size_and_shape(stack: DepthStack):
+    """What matters is the focal length in pixels of what the networks see, whatever is padded or turned."""
+    assert stack.header.focal is not None
+    for whole, seen_width in (((480, 640), 64), ((96, 128), 64), ((640, 480), 48), ((480, 1920), 192)):
+        image = np.random.default_rng(1).integers(0, 256, (*whole, 3), dtype=np.uint8)
+        ratio = seen_width / 2 / math.tan(math.radians(40)) / stack.header.focal
+        np.testing.assert_allclose(stack(image, fov=80).depth, ratio * stack(image).depth, rtol=1e-5)
+    streamed = [each.depth for each in stack.stream([PIXELS], fov=80)]
+    np.testing.assert_array_equal(streamed[0], stack(PIXELS, fov=80).depth)
+    batch, ratio = torch.rand(2, 3, 48, 64), stack.focal_ratio((48, 64), 30)
+    np.testing.assert_allclose(stack(batch, fov=30).depth, ratio * stack(batch).depth, rtol=1e-5)
+    squeezed = stack(PIXELS, size=(48, 32), fov=80).depth / stack(PIXELS, size=(48, 32)).depth
+    np.testing.assert_allclose(squeezed, stack.focal_ratio((48, 64), 80) * math.sqrt(0.5), rtol=1e-5)
+    for fov in (0, 180, math.nan):
+        with pytest.raises(ValueError, match="expected more than 0 and less than 180"):
+            stack(PIXELS, fov=fov)
+
+
+def test_a_field_of_view_wants_the_camera_of_the_training(stack: DepthStack):
+    unknown = DepthStack(stack.network, stack.header.model_copy(update={"focal": None}))
+    unknown(PIXELS)
+    with pytest.raises(ValueError, match=r"not known, so a field of view says nothing.*\nRun: .* save meta-rgb\+d"):
+        unknown(PIXELS, fov=60)

@@ -1,5 +1,6 @@
 """Photographs of every make become files; those that cannot be read are named, and the others are done."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -94,7 +95,9 @@ def test_bad_files_are_named_and_the_others_done(job: Job, tmp_path: Path):
 def test_a_learner_alone_predicts_photographs(job: Job, tmp_path: Path):
     Image.fromarray(RGB).save(tmp_path / "p.png")
     words = ("base", "predict", "tiny/bts", tmp_path / "p.png", "--out", tmp_path / "o", "--cache-dir", job.cache)
-    assert done(*words).err == f"1 of 1 predicted, files in {tmp_path / 'o'}\n"
+    unknown, told = done(*words).err.splitlines()
+    assert "p.png: no focal length in EXIF: metres as if it saw 63 degrees across its width" in unknown
+    assert told == f"1 of 1 predicted, files in {tmp_path / 'o'}"
     expected = ensemble.load("tiny/bts", device="cpu", cache_dir=job.cache)(RGB).depth
     np.testing.assert_array_equal(np.load(tmp_path / "o" / "p_depth.npy"), expected)
     names = {path.name for path in (tmp_path / "o").iterdir()}
@@ -170,3 +173,87 @@ def test_a_format_whose_package_is_missing_is_refused_before_work_begins(
     assert answer.status == 1
     assert "--format exr: EXR needs OpenEXR.\nRun: pip install 'stackdepth[exr]'" in answer.err
     assert not (tmp_path / "o").exists()
+
+
+DETAILS = 0x8769
+FOCAL, FOCAL_35MM, PER_UNIT, UNIT, WIDTH, HEIGHT = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002, 0xA003
+
+
+def save_with(path: Path, size: tuple[int, int], details: dict[int, float], orientation: int = 1) -> Path:
+    """A photograph of a width and height as it lies in the file, with what a camera writes beside it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif.get_ifd(DETAILS).update(details)
+    Image.fromarray(RGB).resize(size).save(path, exif=exif)
+    return path
+
+
+def across(focal: float, width: float) -> float:
+    return 2 * math.degrees(math.atan(width / 2 / focal))
+
+
+FULL_FRAME = {FOCAL_35MM: 28}
+PHONE = {FOCAL_35MM: 26, WIDTH: 4000, HEIGHT: 3000}
+SENSOR = {FOCAL: 5.0, PER_UNIT: 20000.0, UNIT: 3, WIDTH: 4000, HEIGHT: 3000}  # 2000 pixels a millimetre: 10000 pixels
+IN_INCHES = {key: value for key, value in SENSOR.items() if key != UNIT} | {PER_UNIT: 20000 * 2.54}
+VIEWS = {
+    "28 mm of 36x24 mm": ((360, 240), FULL_FRAME, 1, across(28, 36)),
+    "a phone's 4:3, by the diagonal": ((400, 300), PHONE, 1, across(26, 0.8 * math.hypot(36, 24))),
+    "turned": ((400, 300), PHONE, 6, across(26, 0.6 * math.hypot(36, 24))),
+    "made smaller": ((200, 150), SENSOR, 1, across(10000, 4000)),
+    "turned and made smaller": ((200, 150), SENSOR, 8, across(10000, 3000)),
+    "inches where no unit is told": ((400, 300), IN_INCHES, 1, across(10000, 4000)),
+    "turned by a program": ((300, 400), SENSOR, 1, across(10000, 3000)),
+    "cropped": ((300, 300), PHONE, 1, None),
+    "not known to the camera": ((400, 300), {FOCAL_35MM: 0}, 1, None),
+    "focal length alone": ((400, 300), {FOCAL: 4.2}, 1, None),
+    "of an unknown unit": ((400, 300), {**SENSOR, UNIT: 9}, 1, None),
+    "nothing": ((400, 300), {}, 1, None),
+}
+
+
+@pytest.mark.parametrize("case", VIEWS)
+@pytest.mark.parametrize("pixels", [None, 5000])
+def test_the_field_of_view_is_what_the_camera_wrote(tmp_path: Path, case: str, pixels: int | None):
+    size, details, orientation, expected = VIEWS[case]
+    found = read_photograph(save_with(tmp_path / "p.jpg", size, details, orientation), pixels=pixels)
+    assert found.fov == (None if expected is None else pytest.approx(expected, rel=1e-6))
+
+
+def test_metres_grow_with_the_focal_length(job: Job, tmp_path: Path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name, equivalent in (("wide", 13), ("tele", 77), ("usual", 28), ("second", 77)):
+        save_with(photos / f"{name}.jpg", (400, 300), {FOCAL_35MM: equivalent})
+    save_with(photos / "none.jpg", (400, 300), {})
+    given = (
+        "meta",
+        "predict",
+        "meta-rgb",
+        photos,
+        "--only",
+        "depth,error",
+        "--format",
+        "npy",
+        "--cache-dir",
+        job.cache,
+    )
+    lines = [line for line in done(*given, "--out", tmp_path / "o").err.splitlines() if ".jpg" in line]
+    assert len(lines) == 3
+    assert "none.jpg: no focal length in EXIF" in lines[0]
+    assert "second.jpg: sees 25 degrees across its width (EXIF), the camera of the training would see 63" in lines[1]
+    assert "wide.jpg: sees 106 degrees across its width (EXIF), the camera of the training would see 63" in lines[2]
+    stack = ensemble.load("meta-rgb", device="cpu", cache_dir=job.cache)
+    plain = stack(read_photograph(photos / "none.jpg").pixels)
+    for name, equivalent in (("wide", 13), ("tele", 77), ("usual", 28), ("second", 77)):
+        ratio = equivalent / math.hypot(36, 24) * math.hypot(640, 480) / math.sqrt(518.8579 * 519.4696)
+        for kind, values in (("depth", plain.depth), ("uncertainty", plain.error)):
+            np.testing.assert_allclose(np.load(tmp_path / "o" / f"{name}_{kind}.npy"), ratio * values, rtol=1e-5)
+    told = done(*given, "--out", tmp_path / "told", "--fov", across(77, 0.8 * math.hypot(36, 24))).err
+    assert told.count("degrees across its width (--fov)") == 1
+    found, expected = (np.load(tmp_path / name) for name in ("told/none_depth.npy", "o/tele_depth.npy"))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for degrees in (0, 180, -3):
+        answer = call(*given, "--out", tmp_path / "none", "--fov", degrees)
+        assert answer.status == 2
+        assert "expected degrees across the width" in answer.err
