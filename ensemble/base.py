@@ -213,19 +213,30 @@ def import_(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            callback=options.place, help="Depth maps called by frame, or one file with all of them (HDF5, .r3d)."
+            metavar="DIR",
+            callback=options.place,
+            help="Depth maps called by frame, or one file with all of them (HDF5, .r3d).",
         ),
     ] = None,
     role: Annotated[
         str | None,
-        typer.Option(help="fit, validation, test or oof (out-of-fold; fills all folds); all: the last three."),
+        typer.Option(help="fit, validation, test, oof (out-of-fold; fills all folds), or all: the last three."),
     ] = None,
     oof: Annotated[
-        Path | None, typer.Option(callback=options.place, help="In place of DIR: the maps of this role, and")
+        Path | None,
+        typer.Option(
+            metavar="DIR", callback=options.place, help="With --validation and --test, in place of DIR and --role."
+        ),
     ] = None,
-    validation: Annotated[Path | None, typer.Option(callback=options.place, help="of this one, and")] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", callback=options.place, help="Maps of the validation frames, likewise."),
+    ] = None,
     test: Annotated[
-        Path | None, typer.Option(callback=options.place, help="of this one; all are checked before one is written.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", callback=options.place, help="Of the test frames; all are checked before one is written."
+        ),
     ] = None,
     unit: Annotated[
         str | None,

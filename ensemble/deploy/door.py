@@ -265,7 +265,8 @@ class DepthStack(ModelHubMixin):
             raise ValueError(f"{self.header.name}: this stack sees the image as well ({settings.inputs}), expected one")
 
     def _metres(self, learner: SavedLearner, numbers: np.ndarray) -> Tensor:
-        own, array = learner.imported, np.asarray(numbers).squeeze()
+        own, array = learner.imported, np.asarray(numbers)
+        array = array.reshape(check_map(array.shape, array.dtype))
         metres = values = as_metres(array, "m") if own is None else as_read(array, own)
         if own is not None:
             check_values(array, values, f"{self.header.name}: map of {learner.name}", positive=own.alignment is None)
