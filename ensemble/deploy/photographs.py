@@ -1,6 +1,7 @@
 """Depth of photographs as files: metres, the error that is to be expected, weights, and pictures of all three."""
 
 import io
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -175,4 +176,7 @@ def _write(
             messages.print(f"left out: {error}")
     if "pictures" in wanted.kinds:
         titles = [learner.title for learner in stack.header.learners]
-        draw_prediction(place, image, found.depth, found.weights, titles, found.error)
+        step = max(1, round(math.sqrt(found.depth.size / DEFAULT_PIXELS)))  # a picture shows no more of them
+        error = None if found.error is None else found.error[::step, ::step]
+        shown, depth, weights = image[::step, ::step], found.depth[::step, ::step], found.weights[:, ::step, ::step]
+        draw_prediction(place, shown, depth, weights, titles, error)

@@ -16,23 +16,24 @@ CROPPED = 0.01
 """Relative difference of two ratios of the sides from which on a photograph is a part of what the camera saw."""
 
 
-def field_of_view(image: Image.Image, width: int) -> float | None:
+def field_of_view(exif: Image.Exif, size: tuple[int, int], *, lies: bool) -> float | None:
     """Degrees across the width of a photograph; ``None`` where EXIF does not tell, or it was cropped since.
 
     The focal length is that of 35 mm film with the same diagonal, else it follows from the pixels of the sensor.
 
     Args:
-        image: As it lies in the file, at any scale.
-        width: Of the same once it is upright.
+        exif: Of the file.
+        size: Width and height as the photograph lies in the file, at any scale.
+        lies: It lies on its side in the file, so that its width is the height there.
 
     Source: Exif 3.0, section 4.6.6; CIPA DCG-001 for the diagonal.
     """
     try:
-        details = {int(key): value for key, value in image.getexif().get_ifd(_DETAILS).items()}
-        focal = _focal(details, image.size)
+        details = {int(key): value for key, value in exif.get_ifd(_DETAILS).items()}
+        focal = _focal(details, size)
     except (ValueError, TypeError, ZeroDivisionError, KeyError, SyntaxError):  # cameras and programs write anything
         return None
-    return view_of_focal(focal, width) if focal is not None and 0 < focal < math.inf else None
+    return view_of_focal(focal, size[1] if lies else size[0]) if focal is not None and 0 < focal < math.inf else None
 
 
 def _focal(details: dict[int, object], size: tuple[int, int]) -> float | None:

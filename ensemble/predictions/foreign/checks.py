@@ -154,8 +154,7 @@ def check_maps(
     source, outputs, settings = experiment.source, experiment.outputs, request.settings
     data, every = settings.data, [frame for part in models.values() for frame in part]
     sizes = {data.size, source.read_image(every[0]).shape[:2]}
-    spread = np.linspace(0, len(every) - 1, min(ALIGNED_FRAMES, len(every))).astype(int)
-    compared = set() if request.role == "test" else {every[index].id for index in spread}
+    compared = _compared(request, every)
     digests = {model: hashlib.sha256() for model in models}
     owner = {frame.id: model for model, part in models.items() for frame in part}
     rng, medians = np.random.default_rng(0), {}
@@ -175,16 +174,21 @@ def check_maps(
         if frame.id in compared and np.isfinite(metres).all():
             sample = _sampled(resized(metres, data.size), source, frame, data, rng)
             samples.append(sample)
-        positive = not request.align
-        if positive and sample is not None and len(samples) == 1 and (metres < 0).any():
+        if not request.align and len(samples) == 1 and (metres < 0).any():
             request.refuse_better_guess(outputs, samples)  # the logarithm of depth is negative below a metre
         with mended_by(request.command(outputs)):
-            check_values(numbers, metres, where, positive=positive)
+            check_values(numbers, metres, where, positive=not request.align)
         unit = settings.unit or likely_unit(numbers)
-        if positive:
+        if not request.align:
             _check_unit(metres, medians, frame, request, outputs, sample, unit)
     content = {model: digest.hexdigest() for model, digest in digests.items()}
     return CheckedMaps(content, medians, tuple(samples), unit)
+
+
+def _compared(request: ImportRequest, frames: Sequence[Frame]) -> set[str]:
+    """Frames, spread evenly, whose truth is read; none where it is that of test frames."""
+    spread = np.linspace(0, len(frames) - 1, min(ALIGNED_FRAMES, len(frames))).astype(int)
+    return set() if request.role == "test" else {frames[index].id for index in spread}
 
 
 def _check_unit(

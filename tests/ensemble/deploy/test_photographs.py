@@ -8,7 +8,7 @@ import numpy as np
 import OpenEXR
 import pytest
 from command_lines import Job, call, done
-from PIL import Image
+from PIL import Image, ImageOps
 
 import ensemble
 from ensemble.data.formats import photographs
@@ -60,6 +60,20 @@ def test_phones_that_were_turned(tmp_path: Path):
     exif[0x0112] = 6  # turned a quarter to the right
     Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)
     np.testing.assert_array_equal(read_photograph(tmp_path / "turned.png").pixels, np.rot90(RGB, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
+def test_every_turn_is_that_of_pillow_at_every_scale(tmp_path: Path, orientation: int, ending: str):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(RGB).resize((320, 240), Image.Resampling.BICUBIC)
+    image.save(tmp_path / f"p.{ending}", exif=exif)
+    with Image.open(tmp_path / f"p.{ending}") as file:
+        expected = ImageOps.exif_transpose(file)
+    np.testing.assert_array_equal(read_photograph(tmp_path / f"p.{ending}").pixels, np.asarray(expected))
+    small = read_photograph(tmp_path / f"p.{ending}", pixels=4800).pixels
+    assert np.abs(small.astype(int) - np.asarray(expected.resize(small.shape[1::-1], Image.Resampling.BOX))).mean() < 5
 
 
 def test_folders_keep_their_places_and_names_must_differ(tmp_path: Path):
