@@ -14,7 +14,7 @@ from ensemble.console import messages, progress
 from ensemble.data.formats.exr import save_exr
 from ensemble.data.formats.maps import save_npy
 from ensemble.data.formats.packages import needed
-from ensemble.data.formats.photographs import Photograph, find_photographs, read_photograph
+from ensemble.data.formats.photographs import Photograph, check_photograph, find_photographs, read_photograph
 from ensemble.data.intrinsics import focal_of_view, view_of_focal
 from ensemble.deploy.door import DepthStack, Prediction
 from ensemble.options import Wanted
@@ -79,7 +79,7 @@ def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted
     images = find_photographs(places)
     pixels = None if wanted.size == "image" else DEFAULT_PIXELS
     done, converted, views = 0, set[str](), Views(stack, wanted.fov)
-    for name, path in progress(images.items(), "predicting"):
+    for name, path in progress(_without_bad(images).items(), "predicting"):
         try:
             photograph = read_photograph(path, pixels=pixels)
         except ValueError as error:
@@ -98,6 +98,19 @@ def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted
     if done < len(images):
         raise ValueError(told)
     messages.print(told)
+
+
+def _without_bad(images: Mapping[str, Path]) -> dict[str, Path]:
+    """The photographs that look whole; the others are named before work begins."""
+    good = {}
+    for name, path in images.items():
+        try:
+            check_photograph(path)
+        except ValueError as error:
+            messages.print(f"error: {error}", style="red")
+        else:
+            good[name] = path
+    return good
 
 
 @dataclass

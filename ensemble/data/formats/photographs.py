@@ -98,6 +98,17 @@ def read_photograph(path: Path, *, pixels: int | None = None) -> Photograph:
     return Photograph(np.array(upright), kind, fov)
 
 
+def check_photograph(path: Path) -> None:
+    """Refuse what is no photograph, or not all of one, as far as that is seen without decoding it.
+
+    Raises:
+        ValueError: As ``read_photograph`` says.
+    """
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        _with_heif(path)
+    decoded(file_content(path), str(path), most_pixels=MOST_PIXELS, pixels=False)
+
+
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image

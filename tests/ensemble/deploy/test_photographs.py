@@ -101,6 +101,7 @@ def test_bad_files_are_named_and_the_others_done(job: Job, tmp_path: Path):
     assert sum(line.startswith("error: ") for line in lines) == 3
     assert any("text.png: is no image" in line for line in lines)
     assert any("cut.png: damaged or cut short" in line for line in lines)
+    assert [index for index, line in enumerate(lines) if line.startswith("error: ")] == [0, 1, len(lines) - 1]
     assert sum("became RGB with 8 bits" in line for line in lines) == 1
     assert np.load(tmp_path / "o" / "tall_depth.npy").shape == (60, 50)
     assert not list((tmp_path / "o").glob("cut*"))
