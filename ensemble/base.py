@@ -1,6 +1,7 @@
 """``python -m ensemble.base``: train, import, cache, verify, score and measure the base learners."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -10,6 +11,7 @@ from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
+from ensemble.predictions.foreign.record import EVERY_ROLE
 from ensemble.predictions.next_steps import after_caching, after_import, after_training
 from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
 from ensemble.runs.paths import FULL, Outputs, command_line, outputs
@@ -17,7 +19,7 @@ from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved
 from ensemble.settings.names import known_learners
-from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings
+from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings, Rays
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
 from ensemble.tables import plain_table
@@ -229,16 +231,36 @@ def cache(
 def import_(
     name: Annotated[str, typer.Argument(help="What the learner is to be called.", metavar="NAME")],
     folder: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="DIR|FILE",
             callback=options.place,
-            help="Depth maps called by frame, or one HDF5 file with a dataset per frame.",
+            help="Depth maps called by frame, or one file with all of them (HDF5, .r3d).",
         ),
-    ],
+    ] = None,
     role: Annotated[
-        str, typer.Option(metavar="|".join(ROLES), help="fit, validation, test or oof (out-of-fold; fills all folds).")
-    ],
+        str | None,
+        typer.Option(
+            metavar="|".join((*ROLES, EVERY_ROLE)),
+            help="fit, validation, test, oof (out-of-fold; fills all folds), or all: the last three.",
+        ),
+    ] = None,
+    oof: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", callback=options.place, help="With --validation and --test, in place of DIR and --role."
+        ),
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", callback=options.place, help="Maps of the validation frames, likewise."),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", callback=options.place, help="Of the test frames; all are checked before one is written."
+        ),
+    ] = None,
     unit: Annotated[
         str | None,
         typer.Option(
@@ -253,6 +275,21 @@ def import_(
         typer.Option(metavar="fit", help="Depth has no scale: fit one scale and shift on rows of training."),
     ] = None,
     relative: Annotated[bool, typer.Option("--relative", help="The maps have no scale; wants --align-on fit.")] = False,
+    inverse: Annotated[
+        bool, typer.Option("--inverse", help="The maps hold 1 / depth without a scale; wants --align-on fit.")
+    ] = False,
+    ray: Annotated[
+        bool | None,
+        typer.Option(
+            "--ray/--no-ray", help="The maps hold distances to the camera (Hypersim), or depth along its axis for sure."
+        ),
+    ] = None,
+    focal: Annotated[
+        float | None, typer.Option(metavar="PIXELS", help="With --ray: focal length in pixels of a map.")
+    ] = None,
+    centre: Annotated[
+        str | None, typer.Option(metavar="X,Y", help="With --ray: pixel of the axis. Default: the middle of a map.")
+    ] = None,
     fold: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="These maps are by the model of this fold alone. Default: the full fit."),
@@ -264,37 +301,46 @@ def import_(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw the rows of this role away first.")] = False,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Take depth maps from elsewhere into the cache as a learner: 16-bit PNG, .npy, .npz or HDF5 of any size."""
-    check_name(role, ROLES, "role")
+    """Take depth maps from elsewhere into the cache as a learner: PNG, .npy, HDF5, EXR and others, of any size."""
+    places = _places_by_role(folder, role, {"oof": oof, "validation": validation, "test": test}, fold)
     if align_on not in (None, "fit"):
         raise SettingsError(f"--align-on {align_on}: expected fit; scale and shift come from rows of training alone")
     if unit is not None and divisor is not None:
         raise SettingsError("--unit and --divisor say the same: give one of them")
+    if inverse and align_on is None:
+        raise SettingsError("--inverse: 1 / depth without a scale is fitted to rows of training; add --align-on fit")
     unit = unit if divisor is None else f"{divisor:g}"
     if unit is not None:
         known_unit(unit)
+    rays = _rays(focal, centre, ray=ray, inverse=inverse)
     where = outputs(cache_dir)
     choice = options.choice(data, root, config, None, experiment)
-    settings = _import_settings(where, name, unit, fold, choice)
-    if not folder.exists():
-        raise SettingsError(f"{folder}: there is no such folder or file")
+    settings = _import_settings(where, name, fold, choice, {"unit": unit, "inverse": inverse, "rays": rays})
+    for place in places.values():
+        if not place.exists():
+            raise SettingsError(f"{place}: there is no such folder or file")
 
-    from ensemble.evaluation.held_out_rows import import_test_depth
+    from ensemble.evaluation.held_out_rows import import_every_role
     from ensemble.predictions.foreign.checks import ImportRequest
-    from ensemble.predictions.foreign.import_depth import check_free_name, import_depth
+    from ensemble.predictions.foreign.import_depth import check_free_name
 
     check_free_name(name)
-    request = ImportRequest(
-        settings,
-        folder,
-        ROLES[role],
-        align=align_on is not None,
-        relative=relative,
-        rebuild=rebuild,
-        options=tuple(choice.words),
-    )
-    (import_test_depth if role == "test" else import_depth)(request, where)
-    follows = after_import(where, settings, folder, align=request.align, given=choice.words)
+    requests = [
+        ImportRequest(
+            settings,
+            place,
+            each,
+            align=align_on is not None,
+            relative=relative,
+            axis=ray is False,
+            rebuild=rebuild,
+            options=tuple(choice.words),
+            places=places if len(places) > 1 else {},
+        )
+        for each, place in places.items()
+    ]
+    import_every_role(requests, where)
+    follows = after_import(where, settings, next(iter(places.values())), align=align_on is not None, given=choice.words)
     messages.print(f"next: {follows}")
 
 
@@ -307,6 +353,56 @@ def list_runs(cache_dir: options.CacheDir = None, as_json: options.Json = False)
     options.show(plain_table(["run", "state"], rows), plain=plain, as_json=as_json)
     if not rows:
         messages.print(f"there is no run below {where.root}")
+
+
+def _places_by_role(
+    folder: Path | None, role: str | None, named: Mapping[str, Path | None], fold: int | None
+) -> dict[Role, Path]:
+    """Where the maps of each role are, the role first that scale and shift are fitted to."""
+    given: dict[Role, Path] = {ROLES[name]: place for name, place in named.items() if place is not None}
+    if role is not None:
+        check_name(role, (*ROLES, EVERY_ROLE), "role")
+    if given:
+        if folder is not None or role is not None or len(given) < len(named):
+            found = [*(f"--{name}" for name in given), *(["DIR"] if folder else []), *(["--role"] if role else [])]
+            raise SettingsError(
+                f"found {', '.join(found)}, expected --oof DIR --validation DIR --test DIR, or DIR --role ROLE for one "
+                "role, or DIR --role all"
+            )
+        places: dict[Role, Path] = given
+    elif folder is None or role is None:
+        missing = "the folder of its depth maps" if folder is None else "--role"
+        raise SettingsError(f"expected {missing}: DIR --role ROLE, or --oof DIR --validation DIR --test DIR")
+    elif role == EVERY_ROLE:
+        places = dict.fromkeys((ROLES[name] for name in named), folder)
+    else:
+        places = {ROLES[role]: folder}
+    if fold is not None and len(places) > 1:
+        raise SettingsError(f"--fold {fold}: the model of a fold has maps of one role; name it with --role")
+    return places
+
+
+def _rays(focal: float | None, centre: str | None, *, ray: bool | None, inverse: bool) -> Rays | None:
+    """The camera of maps that hold distances to it."""
+    if not ray:
+        if focal is not None or centre is not None:
+            raise SettingsError("--focal and --centre tell the camera of distances; add --ray")
+        return None
+    if inverse:
+        raise SettingsError(
+            "--inverse and --ray: distances follow from 1 / depth once it has a scale; write one of them"
+        )
+    if focal is None:
+        raise SettingsError(
+            "--ray: expected --focal PIXELS as well, the focal length in pixels of a map (Hypersim: 886.81 of 1024x768)"
+        )
+    if not 0 < focal < MOST:
+        raise SettingsError(f"--focal {focal:g}: expected a focal length in pixels of a map, such as 886.81")
+    try:
+        across, down = (float(word) for word in options.listed(centre)) if centre is not None else (None, None)
+    except ValueError:
+        raise SettingsError(f"--centre {centre!r}: expected column and row, such as 511.5,383.5") from None
+    return Rays(focal=focal, centre=None if across is None or down is None else (across, down))
 
 
 @app.command()
@@ -435,10 +531,11 @@ def predict(
     size: options.OutputSize = None,
     device: options.Device = "auto",
     no_flip: options.NoFlip = False,
+    fov: options.FieldOfView = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Depth of photographs by one learner: 16-bit PNG in millimetres, metres as .npy, pictures."""
-    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip)
+    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
     if not Path(learner).exists():
         outputs(cache_dir).find_run(learner)
 
@@ -476,7 +573,9 @@ def profile(
     options.show(profile_table(rows), plain=profile_json(rows), as_json=as_json)
 
 
-def _import_settings(where: Outputs, name: str, unit: str | None, fold: int | None, choice: Choice) -> ImportSettings:
+def _import_settings(
+    where: Outputs, name: str, fold: int | None, choice: Choice, maps: Mapping[str, object]
+) -> ImportSettings:
     """Settings of an import, with the frames of the learners beside it; refused where its name is taken."""
     chosen = experiment_name(choice)
     if not re.fullmatch(NAME, name) or name in known_learners():
@@ -489,7 +588,7 @@ def _import_settings(where: Outputs, name: str, unit: str | None, fold: int | No
     beside = settings_beside(where, chosen)
     if beside is None:
         beside = learner_settings(known_learners()[0], choice)
-    tree = {"experiment": chosen, "learner": name, "fold": fold, "unit": unit}
+    tree = {"experiment": chosen, "learner": name, "fold": fold, **maps}
     settings = ImportSettings.model_validate({**tree, "data": beside.data, "evaluation": beside.evaluation})
     return moved(settings, choice.root)
 

@@ -347,12 +347,13 @@ def predict(
     size: options.OutputSize = None,
     device: options.Device = "auto",
     no_flip: options.NoFlip = False,
+    fov: options.FieldOfView = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""
     if not Path(stack).exists():
         _fit_called(outputs(cache_dir), stack)
-    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip)
+    wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
 
     from ensemble.deploy.loading import load
     from ensemble.deploy.photographs import predict_photographs

@@ -118,7 +118,7 @@ Wandb = Annotated[
 ]
 KINDS = ("depth", "error", "weights", "pictures")
 DEFAULT_KINDS = "depth,error,pictures"
-FORMATS = ("png", "npy", "npz", "tiff")
+FORMATS = ("png", "npy", "npz", "tiff", "exr")
 DEFAULT_FORMATS = "png,npy"
 """What is written of a photograph, and how."""
 
@@ -128,13 +128,18 @@ Images = Annotated[
 ]
 Only = Annotated[str, typer.Option(metavar="KIND,...", help=f"{', '.join(KINDS)}.")]
 Formats = Annotated[
-    str, typer.Option("--format", metavar="NAME,...", help=f"{', '.join(FORMATS)}; png is depth in millimetres alone.")
+    str,
+    typer.Option("--format", metavar="NAME,...", help=f"{', '.join(FORMATS)} (extra exr); png is depth alone, in mm."),
 ]
 OutputSize = Annotated[
     str | None, typer.Option(metavar="image|working", help="Of what is written. Default: the image's, to 1 Mpixel.")
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to predict.")]
 NoFlip = Annotated[bool, typer.Option("--no-flip", help="Do not average with the mirrored image: half the time.")]
+FieldOfView = Annotated[
+    float | None,
+    typer.Option("--fov", metavar="DEGREES", help="Across the width of the photographs. Default: what EXIF tells."),
+]
 Saved = Annotated[
     Path, typer.Argument(metavar="OUT", callback=place, help="A file such as kitchen.stack, or a folder without a dot.")
 ]
@@ -239,25 +244,31 @@ class Wanted:
         formats: Of ``FORMATS``.
         size: ``image``, ``working``, or ``None``: the image's as long as that is not large.
         flip: ``False`` predicts once; ``None`` as it was scored.
+        fov: Degrees across the width of every photograph; ``None`` leaves it to their EXIF data.
     """
 
     kinds: tuple[str, ...]
     formats: tuple[str, ...]
     size: str | None
     flip: bool | None
+    fov: float | None = None
 
     @classmethod
-    def of(cls, only: str, formats: str, size: str | None, device: str, *, no_flip: bool) -> "Wanted":
+    def of(
+        cls, only: str, formats: str, size: str | None, device: str, *, no_flip: bool, fov: float | None = None
+    ) -> "Wanted":
         """Out of the options.
 
         Raises:
-            SettingsError: A word is unknown.
+            SettingsError: A word is unknown, or no camera has such a field of view.
         """
+        if fov is not None and not 0 < fov < 180:
+            raise SettingsError(f"--fov {fov:g}: expected degrees across the width, more than 0 and less than 180")
         check_name(device, ("auto", "cpu", "cuda"), "device")
         if size is not None:
             check_name(size, ("image", "working"), "size")
         kinds, endings = chosen(only, KINDS, "kind of file"), chosen(formats, FORMATS, "format")
-        return cls(kinds, endings, size, False if no_flip else None)
+        return cls(kinds, endings, size, False if no_flip else None, fov)
 
 
 def parse_seeds(text: str | None) -> list[int]:

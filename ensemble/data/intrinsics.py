@@ -4,6 +4,7 @@ Columns and rows count from 0, and a whole number is the centre of a pixel: a fr
 w - 0.5. Resizing keeps these two edges, as ``ensemble.data.transforms`` does.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,10 +23,21 @@ class Intrinsics:
     cx: float
     cy: float
 
+    @property
+    def focal(self) -> float:
+        """One focal length for both directions; theirs differ where a frame was squeezed."""
+        return math.sqrt(self.fx * self.fy)
+
     def project(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 2"]:
         """Column and row of points that lie x to the right, y below and z before the camera, in metres."""
         x, y, z = np.moveaxis(points, -1, 0)
         return np.stack([self.fx * x / z + self.cx, self.fy * y / z + self.cy], axis=-1)
+
+    def axis_share(self, size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+        """Depth along the axis, for every metre of distance to the centre of the camera, of each pixel of its frame."""
+        height, width = size
+        x, y = (np.arange(width) - self.cx) / self.fx, (np.arange(height) - self.cy) / self.fy
+        return 1 / np.sqrt(1 + y[:, None] ** 2 + x**2)
 
     def resized(self, old: tuple[int, int], new: tuple[int, int]) -> "Intrinsics":
         """Of the frame brought from one height and width to another."""
@@ -40,3 +52,21 @@ class Intrinsics:
     def mirrored(self, width: int) -> "Intrinsics":
         """Of the mirrored frame of this width, for points whose x changed its sign as well."""
         return replace(self, cx=width - 1 - self.cx)
+
+
+def focal_of_view(degrees: float, width: int) -> float:
+    """Focal length in pixels of a frame so wide that it sees so many degrees across.
+
+    Raises:
+        ValueError: No pinhole camera sees that many.
+    """
+    if not 0 < degrees < 180:
+        raise ValueError(
+            f"a field of view of {degrees:g} degrees: expected more than 0 and less than 180 across the width"
+        )
+    return width / (2 * math.tan(math.radians(degrees) / 2))
+
+
+def view_of_focal(focal: float, width: int) -> float:
+    """Degrees that a frame so wide sees across."""
+    return math.degrees(2 * math.atan(width / (2 * focal)))

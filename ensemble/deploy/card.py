@@ -1,5 +1,6 @@
 """The model card of a saved stack: what it is, how it scored, what it was trained on, and where it ends."""
 
+from ensemble.data.intrinsics import view_of_focal
 from ensemble.deploy.saved import Header
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 
@@ -33,8 +34,8 @@ found.depth, found.error, found.weights, found.learners
 ## Limits
 
 Depth is learnt for scenes, cameras and a range ({least:g} to {most:g} m) such as those of the training; of others it
-may be wrong by any factor, and the expected error, which is learnt from the learners' disagreement, does not know of
-errors that all learners share. The short side of an image is seen at {side} pixels.
+may be wrong by any factor.{camera} The expected error, which is learnt from the learners' disagreement, does not know
+of errors that all learners share. The short side of an image is seen at {side} pixels.
 
 ## Licence
 
@@ -56,7 +57,15 @@ def model_card(header: Header) -> str:
         least=data.min_depth,
         most=data.max_depth,
         side=min(data.size),
+        camera=_camera(header, data.size),
     )
+
+
+def _camera(header: Header, size: tuple[int, int]) -> str:
+    if header.focal is None:
+        return ""
+    degrees = view_of_focal(header.focal, size[1])
+    return f" The camera of the training saw {degrees:.0f} degrees across; of others say so with `fov=`."
 
 
 def _scores(header: Header) -> str:

@@ -13,7 +13,9 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor
 
-from ensemble.data.formats.maps import aligned, as_metres
+from ensemble.data.formats.depth_files import check_map
+from ensemble.data.formats.maps import aligned, as_metres, as_read, check_shape, check_values
+from ensemble.data.intrinsics import Intrinsics, focal_of_view
 from ensemble.data.transforms import resize_image
 from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
@@ -137,32 +139,41 @@ class DepthStack(ModelHubMixin):
         return cls.open(folder)
 
     @overload
-    def __call__(self, image: Picture, *, size: Size | None = None) -> Prediction[np.ndarray]: ...
+    def __call__(
+        self, image: Picture, *, size: Size | None = None, fov: float | None = None
+    ) -> Prediction[np.ndarray]: ...
 
     @overload
-    def __call__(self, image: Tensor, *, size: Size | None = None) -> Prediction[Tensor]: ...
+    def __call__(self, image: Tensor, *, size: Size | None = None, fov: float | None = None) -> Prediction[Tensor]: ...
 
     @torch.inference_mode()
-    def __call__(self, image: Picture | Tensor, *, size: Size | None = None) -> Prediction[Any]:
+    def __call__(
+        self, image: Picture | Tensor, *, size: Size | None = None, fov: float | None = None
+    ) -> Prediction[Any]:
         """Depth, expected error and weights of an image, at its size.
 
         Args:
             image: RGB: [h w 3] in 8 bits or as floats in [0, 1], a Pillow image, or a batch [b 3 h w] of floats.
             size: Height and width that the networks see. Where absent the image keeps its shape: its short side becomes
                 that of ``trained_size``, and the long one is padded to what encoders can halve.
+            fov: Degrees that the image sees across its width. Where absent it counts as taken by a camera with the
+                focal length of training, in pixels of what the networks see; else metres grow as the focal length does.
 
         Raises:
-            ValueError: It is no such image, or a learner was imported and has no network.
+            ValueError: It is no such image, a learner was imported and has no network, or there is a field of view and
+                that of training is not known.
             FloatingPointError: Depth is not finite.
         """
         if isinstance(image, Tensor):
-            return self._predict(_checked_batch(image), size)
-        return _first(self._predict(_pixels(image), size))
+            return self._predict(_checked_batch(image), size, fov)
+        return _first(self._predict(_pixels(image), size, fov))
 
-    def stream(self, frames: Iterable[Picture], *, size: Size | None = None) -> Iterator[Prediction[np.ndarray]]:
+    def stream(
+        self, frames: Iterable[Picture], *, size: Size | None = None, fov: float | None = None
+    ) -> Iterator[Prediction[np.ndarray]]:
         """The prediction of every frame of a video, as soon as the frame is there."""
         for frame in frames:
-            yield self(frame, size=size)
+            yield self(frame, size=size, fov=fov)
 
     @torch.inference_mode()
     def fuse(
@@ -176,11 +187,16 @@ class DepthStack(ModelHubMixin):
             image: That they were predicted of; a stack that sees depth alone needs none.
 
         Raises:
-            ValueError: A learner has no map, a map belongs to no learner or is not finite, or the image is missing.
+            ValueError: A learner has no map, a map belongs to no learner, has another shape, holes or numbers that are
+                not finite, or the image is missing.
         """
         self._check_maps(maps, image)
+        shapes = {name: check_map(np.shape(values), np.asarray(values).dtype) for name, values in maps.items()}
+        frame = next(iter(shapes.values())) if image is None else np.asarray(image).shape[:2]
+        for name, shape in shapes.items():
+            check_shape(shape, f"{self.header.name}: map of {name}", [frame])
         if image is None:
-            pixels, whole = torch.zeros(1, 3, *self.trained_size), np.shape(next(iter(maps.values())))
+            pixels, whole = torch.zeros(1, 3, *self.trained_size), frame
         else:
             pixels = _pixels(image)
             whole = pixels.shape[-2:]
@@ -193,13 +209,40 @@ class DepthStack(ModelHubMixin):
         check_depths(together, self.learners)
         return _first(self._answer(self.network.fuse(seen, together), whole))
 
-    def _predict(self, pixels: Tensor, size: Size | None) -> Prediction[Tensor]:
-        whole = pixels.shape[-2:]
+    def focal_ratio(self, whole: Size, fov: float, size: Size | None = None) -> float:
+        """How many times the focal length of training an image has, in pixels of what the networks see.
+
+        What is k times as far looks the same through k times the focal length, so depth is k times what they say.
+
+        Args:
+            whole: Height and width of the image.
+            fov: Degrees that it sees across its width.
+            size: As for a call.
+
+        Raises:
+            ValueError: The focal length of training is not known, or there is no such field of view.
+        """
+        if self.header.focal is None:
+            tool = "base" if self.header.settings is None else "meta"
+            raise ValueError(
+                f"{self.header.name}: the focal length of its training camera is not known, so a field of view says "
+                "nothing; leave it out, or save it again from its run.\n"
+                f"Run: python -m ensemble.{tool} save {self.header.name} OUT"
+            )
+        focal = focal_of_view(fov, whole[1])
+        seen = Intrinsics(focal, focal, 0, 0).resized(whole, size or self.keeping_shape(*whole))
+        return seen.focal / self.header.focal
+
+    def _predict(self, pixels: Tensor, size: Size | None, fov: float | None) -> Prediction[Tensor]:
+        whole = pixels.shape[-2], pixels.shape[-1]
+        ratio = 1.0 if fov is None else self.focal_ratio(whole, fov, size)
         working = self.keeping_shape(*whole) if size is None else size
         seen = _seen(pixels, working).to(self.device)
         if working != self.trained_size and size is None:
             seen = F.pad(seen, (0, -working[1] % STRIDE, 0, -working[0] % STRIDE), mode="replicate")
-        return self._answer(self.network(seen), whole, working)
+        said = self.network(seen)
+        error = None if said.error is None else ratio * said.error
+        return self._answer(StackOutput(ratio * said.depth, error, said.weights, ratio * said.learners), whole, working)
 
     def keeping_shape(self, height: int, width: int) -> Size:
         """The size that networks see of an image: its own shape, with the short side of ``trained_size``."""
@@ -222,10 +265,12 @@ class DepthStack(ModelHubMixin):
             raise ValueError(f"{self.header.name}: this stack sees the image as well ({settings.inputs}), expected one")
 
     def _metres(self, learner: SavedLearner, numbers: np.ndarray) -> Tensor:
-        own = learner.imported
-        metres = as_metres(np.asarray(numbers), "m" if own is None else own.unit)
-        if own is not None and own.alignment is not None:
-            metres, _ = aligned(metres, own.alignment, own.data)
+        own, array = learner.imported, np.asarray(numbers)
+        array = array.reshape(check_map(array.shape, array.dtype))
+        metres = values = as_metres(array, "m") if own is None else as_read(array, own)
+        if own is not None:
+            check_values(array, values, f"{self.header.name}: map of {learner.name}", positive=own.alignment is None)
+            metres, _ = aligned(values, own)
         return enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)
 
     def _answer(self, said: StackOutput, size: Sequence[int], inside: Size | None = None) -> Prediction[Tensor]:

@@ -4,8 +4,12 @@ import json
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import nn
 
+from ensemble.data import open_source
+from ensemble.data.intrinsics import Intrinsics
+from ensemble.data.splits import training_frames
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.saved import Header, SavedLearner, package_versions
@@ -16,7 +20,7 @@ from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.claims import FOLDS, FRAMES
 from ensemble.runs.paths import Outputs, Run
 from ensemble.runs.seals import read_text
-from ensemble.settings.schema import ImportSettings, LearnerSettings, StackSettings
+from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, StackSettings
 from ensemble.stacking.stack import Stack
 from ensemble.training.networks import unloaded
 
@@ -38,6 +42,7 @@ def fitted_stack(stack: Stack, outputs: Outputs) -> DepthStack:
         calibration={name: list(values) for name, values in calibration.to_plain().items()},
         sources=_sources(stack.run, stack.learners),
         scores=_scores(stack.name, stack.run, Run(outputs.report(stack.settings.experiment))),
+        focal=_focal(stack.settings.data),
         versions=package_versions(),
     )
     members = [_member(learner) for learner in stack.learners]
@@ -60,10 +65,25 @@ def fitted_learner(learner: TrainedLearner) -> DepthStack:
         calibration=None,
         sources=_sources(learner.run, ()),
         scores=_scores(learner.name, learner.run),
+        focal=_focal(learner.settings.data),
         versions=package_versions(),
     )
     member = LearnerNetwork([load_learner(learner)], [learner.network_settings])
     return DepthStack(StackNetwork([learner.name], [member], learner.network_settings), header)
+
+
+def _focal(data: DataSettings) -> float | None:
+    """Focal length of the training camera in pixels of the working size: that of its kind of data, or of a frame."""
+    facts, size = data.facts, data.size
+    if facts.focal is not None:
+        return Intrinsics(*facts.focal, 0, 0).resized(facts.frame, size).focal
+    try:
+        source = open_source(data)
+        raw = source.read(training_frames(source, data).fit[0])
+    except (OSError, ValueError):  # the data are elsewhere; a stack needs none to predict
+        return None
+    height, width = raw.depth.shape
+    return None if raw.intrinsics is None else raw.intrinsics.resized((height, width), size).focal
 
 
 def _member(learner: LevelZero) -> LearnerNetwork | None:
@@ -79,7 +99,9 @@ def _saved(learner: LevelZero) -> SavedLearner:
         name: _without_places(settings) for name, settings in own.items() if isinstance(settings, LearnerSettings)
     }
     imported = next((_without_places(each) for each in own.values() if isinstance(each, ImportSettings)), None)
-    return SavedLearner(name=learner.name, title=learner.title, models=models, imported=imported)
+    medians = [entry.median for model in learner.models for role, entry in model.imported.items() if role != "test"]
+    median = float(np.median(medians)) if medians else None
+    return SavedLearner(name=learner.name, title=learner.title, models=models, imported=imported, median=median)
 
 
 def _without_places(settings: AnySettings) -> AnySettings:

@@ -1,19 +1,28 @@
 """Depth of photographs as files: metres, the error that is to be expected, weights, and pictures of all three."""
 
 import io
+import math
+import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ensemble.console import messages, progress
+from ensemble.data.formats.exr import save_exr
 from ensemble.data.formats.maps import save_npy
-from ensemble.data.formats.photographs import find_photographs, read_photograph
+from ensemble.data.formats.packages import needed
+from ensemble.data.formats.photographs import Photograph, check_photograph, find_photographs, read_photograph
+from ensemble.data.intrinsics import focal_of_view, view_of_focal
 from ensemble.deploy.door import DepthStack, Prediction
 from ensemble.options import Wanted
 from ensemble.report.drawing.pictures import draw_prediction, save_depth_png
 from ensemble.runs.files import write_bytes
+
+FAR_VIEW = 1.2
+"""How many times the focal length of training may be that of a photograph, either way, before it is said."""
 
 DEFAULT_PIXELS = 1_000_000
 """Of the files that are written; more say nothing more, for networks see a few thousand."""
@@ -32,7 +41,21 @@ def _save_tiff(path: Path, values: np.ndarray) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-WRITERS: Mapping[str, Callable[[Path, np.ndarray], None]] = {"npy": save_npy, "npz": _save_npz, "tiff": _save_tiff}
+def _save_exr(path: Path, values: np.ndarray) -> None:
+    pages = values.reshape(-1, *values.shape[-2:])
+    names = ["V"] if len(pages) == 1 else [f"weight.{index}" for index in range(len(pages))]
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder) / path.name
+        save_exr(beside, dict(zip(names, pages, strict=True)))
+        write_bytes(path, beside.read_bytes())
+
+
+WRITERS: Mapping[str, Callable[[Path, np.ndarray], None]] = {
+    "npy": save_npy,
+    "npz": _save_npz,
+    "tiff": _save_tiff,
+    "exr": _save_exr,
+}
 """Of float32 metres, or of weights, one page each; ``png`` holds depth in whole millimetres beside them."""
 
 
@@ -46,12 +69,17 @@ def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted
         wanted: Kinds and formats of what is written.
 
     Raises:
-        ValueError: Two photographs have one name, a learner has no network; or in the end, not all could be read.
+        ValueError: Two photographs have one name, a learner has no network, a field of view was told and that of the
+            training is not known; or in the end, not all could be read.
     """
+    if "exr" in wanted.formats:
+        needed("OpenEXR", extra="exr", kind="EXR", where="--format exr")
+    if wanted.fov is not None:
+        stack.focal_ratio(stack.trained_size, wanted.fov)
     images = find_photographs(places)
     pixels = None if wanted.size == "image" else DEFAULT_PIXELS
-    done, converted = 0, set[str]()
-    for name, path in progress(images.items(), "predicting"):
+    done, converted, views = 0, set[str](), Views(stack, wanted.fov)
+    for name, path in progress(_without_bad(images).items(), "predicting"):
         try:
             photograph = read_photograph(path, pixels=pixels)
         except ValueError as error:
@@ -64,12 +92,78 @@ def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted
         if wanted.size == "working":
             height, width = stack.keeping_shape(*image.shape[:2])
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        _write(stack, out / name, image, stack(image), wanted)
+        _write(stack, out / name, image, stack(image, fov=views.of(path, photograph)), wanted)
         done += 1
     told = f"{done} of {len(images)} predicted, files in {out}"
     if done < len(images):
         raise ValueError(told)
     messages.print(told)
+
+
+def _without_bad(images: Mapping[str, Path]) -> dict[str, Path]:
+    """The photographs that look whole; the others are named before work begins."""
+    good = {}
+    for name, path in images.items():
+        try:
+            check_photograph(path)
+        except ValueError as error:
+            messages.print(f"error: {error}", style="red")
+        else:
+            good[name] = path
+    return good
+
+
+@dataclass
+class Views:
+    """Which field of view photographs have, and whether that was said before.
+
+    Attributes:
+        stack: That predicts.
+        told: Degrees across the width of all of them, if somebody said so.
+        said: What was printed.
+    """
+
+    stack: DepthStack
+    told: float | None
+    said: set[str] = field(default_factory=set)
+
+    def of(self, path: Path, photograph: Photograph) -> float | None:
+        """Degrees across the width of a photograph, if they can be used; what is far from training's is printed.
+
+        Raises:
+            ValueError: They were told, and the focal length of training is not known.
+        """
+        fov = photograph.fov if self.told is None else self.told
+        height, width = photograph.pixels.shape[:2]
+        if self.stack.header.focal is None and self.told is None:
+            return None
+        if fov is None:
+            own = self._of_training((height, width))
+            self._say(
+                "unknown",
+                f"{path}: no focal length in EXIF: metres as if it saw {own:.0f} degrees across its width, as the "
+                "camera of the training would; --fov DEGREES tells what it sees, of all photographs",
+            )
+            return None
+        ratio = self.stack.focal_ratio((height, width), fov)
+        if not 1 / FAR_VIEW <= ratio <= FAR_VIEW:
+            whose = "EXIF" if self.told is None else "--fov"
+            self._say(
+                f"{fov:.0f} {height > width}",
+                f"{path}: sees {fov:.0f} degrees across its width ({whose}), the camera of the training would see "
+                f"{self._of_training((height, width)):.0f}: metres are multiplied by {ratio:.2f}",
+            )
+        return fov
+
+    def _of_training(self, size: tuple[int, int]) -> float:
+        """Degrees that a camera with the focal length of training would see across the width of a photograph."""
+        any_view = 60.0
+        return view_of_focal(focal_of_view(any_view, size[1]) / self.stack.focal_ratio(size, any_view), size[1])
+
+    def _say(self, what: str, text: str) -> None:
+        if what not in self.said:
+            messages.print(text)
+            self.said.add(what)
 
 
 def _write(
@@ -95,4 +189,7 @@ def _write(
             messages.print(f"left out: {error}")
     if "pictures" in wanted.kinds:
         titles = [learner.title for learner in stack.header.learners]
-        draw_prediction(place, image, found.depth, found.weights, titles, found.error)
+        step = max(1, round(math.sqrt(found.depth.size / DEFAULT_PIXELS)))  # a picture shows no more of them
+        error = None if found.error is None else found.error[::step, ::step]
+        shown, depth, weights = image[::step, ::step], found.depth[::step, ::step], found.weights[:, ::step, ::step]
+        draw_prediction(place, shown, depth, weights, titles, error)

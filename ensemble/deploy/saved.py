@@ -37,12 +37,14 @@ class SavedLearner(Settings):
         title: The name for people.
         models: Settings of the models whose mean is its depth, by model; empty where it was imported.
         imported: How its depth maps became metres; ``None`` for a network of ours.
+        median: Of its maps of training, as read; ``None`` where it is not known.
     """
 
     name: str
     title: str
     models: dict[str, LearnerSettings]
     imported: ImportSettings | None = None
+    median: float | None = None
 
 
 class Header(Settings):
@@ -56,6 +58,7 @@ class Header(Settings):
         calibration: Of the learners' disagreement, in metres and square metres; of a stack.
         sources: Fingerprints of the frames, folds and weights that it rests on.
         scores: On test frames, with their protocol, where it was evaluated.
+        focal: Focal length of the training camera in pixels of the trained size; ``None`` where it is not known.
         versions: Of the packages that saved it.
         half: Whether weights are kept in 16 bits.
         checksum: SHA-256 of the weights and of everything above.
@@ -68,6 +71,7 @@ class Header(Settings):
     calibration: dict[str, list[float]] | None
     sources: dict[str, str]
     scores: dict[str, Any] | None
+    focal: float | None = None
     versions: dict[str, str]
     half: bool = False
     checksum: str = ""
@@ -138,7 +142,7 @@ def read_saved(place: Path) -> tuple[Header, dict[str, Tensor]]:
             f"{place}: expected what `python -m ensemble.meta save` or `python -m ensemble.base save` writes, found "
             f"something else ({_first_line(error)})"
         ) from error
-    if _sealed(header, weights).checksum != header.checksum:
+    if _checksum(json.loads(text), weights) != header.checksum:  # of what stands there, whatever was added since
         raise ValueError(f"{place}: damaged since it was written (its checksum does not fit); save or fetch it again")
     return header, weights
 
@@ -151,11 +155,16 @@ def _weights(network: StackNetwork, *, half: bool) -> dict[str, Tensor]:
 
 
 def _sealed(header: Header, weights: Mapping[str, Tensor]) -> Header:
-    digest = hashlib.sha256(json.dumps(header.model_dump(mode="json", exclude={"checksum"}), sort_keys=True).encode())
+    return header.model_copy(update={"checksum": _checksum(header.model_dump(mode="json"), weights)})
+
+
+def _checksum(header: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
+    told = {name: value for name, value in header.items() if name != "checksum"}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(f"{name} {weights[name].dtype} {tuple(weights[name].shape)}\n".encode())
         digest.update(weights[name].numpy().tobytes())
-    return header.model_copy(update={"checksum": digest.hexdigest()})
+    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

@@ -139,7 +139,9 @@ def _imported_learner(
 def imported_model(settings: ImportSettings, run: Run, roles: Mapping[str, ImportedRole]) -> TrainedLearner:
     """One model of a learner whose depth maps were imported."""
     alignment = None if settings.alignment is None else settings.alignment.model_dump(mode="json")
-    return TrainedLearner(settings, run, fingerprint({"unit": settings.unit, "alignment": alignment}), roles)
+    read = {"inverse": settings.inverse, "rays": settings.rays and settings.rays.model_dump(mode="json")}
+    told = {name: value for name, value in read.items() if value}  # those of before they could be told stay as they are
+    return TrainedLearner(settings, run, fingerprint({"unit": settings.unit, "alignment": alignment, **told}), roles)
 
 
 def load_learner(trained: TrainedLearner) -> nn.Module:

@@ -30,6 +30,8 @@ class KindFacts(BaseModel):
     frame: tuple[PositiveInt, PositiveInt]
     """Height and width of its frames, or of the frame that ``data.border`` counts the pixels of; the default of
     ``data.size``."""
+    focal: tuple[PositiveFloat, PositiveFloat] | None = None
+    """Focal lengths across and down, in pixels of ``frame``, where one camera took all of them."""
     max_depth: PositiveFloat  # metres; the default of ``data.max_depth``
     likely_depth: tuple[PositiveFloat, PositiveFloat]
     """Metres between which the median depth of a frame lies where ``data.max_depth`` is that of the kind; outside of

@@ -324,10 +324,19 @@ class Alignment(Settings):
     """How scale-free depth became metres: ``scale`` times the depth, plus ``shift``."""
 
     scale: PositiveNumber  # metres per unit of the files, after ``unit``; never negative, which would be inverse depth
-    shift: float  # metres
+    shift: float  # metres; of inverse depth, both are of 1 / metres
     role: Literal["fit", "oof"]  # whose rows it was fitted to
     pixels: Positive  # valid pixels it was fitted to, of that many frames
     frames: Positive  # of training; no test frame is ever among them
+
+
+class Rays(Settings):
+    """The camera of depth maps that hold distances to its centre in place of depth along its axis."""
+
+    focal: PositiveNumber  # focal length in pixels of a map of ``size``
+    centre: tuple[float, float] | None = None
+    """Column and row, counted from 0, where the axis meets the map; its middle where absent."""
+    size: ImageSize | None = None  # height and width of the maps that these are pixels of; the first map decides it
 
 
 class ImportSettings(Settings):
@@ -340,6 +349,8 @@ class ImportSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()  # how the learner is scored; those of the networks beside it
     unit: Annotated[str, AfterValidator(known_unit)] | None = None
     """Of the files, a name or a number per metre; where absent whole numbers are millimetres and real ones metres."""
+    inverse: bool = False  # the files hold inverse depth, and ``alignment`` makes 1 / metres of it
+    rays: Rays | None = None  # the files hold distances to the centre of this camera; ``None`` for depth along the axis
     alignment: Alignment | None = None  # scale and shift of depth without a scale; ``None`` leaves metres as they are
 
 

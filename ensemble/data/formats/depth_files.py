@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from ensemble.data.formats.exr import read_exr
 from ensemble.data.formats.hdf5 import LARGEST_MEMBER_BYTES, member, member_names, opened, read_all
-from ensemble.data.formats.images import decoded, file_content, read_depth_mm
+from ensemble.data.formats.images import decode_depth_mm, decoded, file_content
 
 DATASET = "depth"
 """Name of the depth map among several arrays of a file."""
@@ -23,7 +24,31 @@ _DPT_MARK = struct.pack("<f", 202021.25)
 _PFM_HEAD = re.compile(rb"(P[fF])\s+(\d+)\s+(\d+)\s+(\S+)[\t\n\r ]")
 _COLMAP_HEAD = re.compile(rb"(\d{1,6})&(\d{1,6})&(\d{1,6})&")
 
+_FOUR_CHANNELS = bytes((8, 6))
+"""In the head of a PNG: 8 bits of red, green, blue and alpha."""
+_LIKELY_FLOATS = 1e-6, 1e30
+"""What four bytes of a depth map are between; of a picture that hides nothing they are negative or no number."""
+
 Numbers = Shaped[np.ndarray, "h w"]
+
+
+def read_png(path: Path) -> Numbers:
+    """Whole numbers of 16 bits; or real ones, whose four bytes stand as blue, green, red and alpha (TartanAir V2).
+
+    Source: ``read_decode_depth`` of TartanAir's tools views what OpenCV reads as little-endian float32.
+    """
+    content = file_content(path)
+    if content[24:26] != _FOUR_CHANNELS:
+        return decode_depth_mm(content, str(path))
+    pixels = np.asarray(decoded(content, str(path)))
+    values = np.ascontiguousarray(pixels[..., [2, 1, 0, 3]]).view("<f4")[..., 0]
+    least, most = _LIKELY_FLOATS
+    if odd := int(np.count_nonzero(~((values > least) & (values < most)))):
+        raise ValueError(
+            f"found a picture in colour, which has lost its scale: read as TartanAir's, four bytes for a number, {odd} "
+            f"of {values.size} pixels are no depth; take the original depth files"
+        )
+    return values
 
 
 def read_npy(path: Path) -> Numbers:
@@ -99,7 +124,7 @@ def read_colmap(path: Path) -> Float32[np.ndarray, "h w"]:
 
 
 READERS: Mapping[str, Callable[[Path], Numbers]] = {
-    ".png": read_depth_mm,
+    ".png": read_png,
     ".npy": read_npy,
     ".npz": read_npz,
     ".h5": read_hdf5,
@@ -109,6 +134,7 @@ READERS: Mapping[str, Callable[[Path], Numbers]] = {
     ".tiff": read_tiff,
     ".dpt": read_dpt,
     ".bin": read_colmap,
+    ".exr": read_exr,
 }
 """By the end of a file's name; each raises ``ValueError`` on what is something else or damaged."""
 

@@ -155,7 +155,9 @@ def _no_image(head: bytes, size: int, where: str) -> ValueError:
     )
 
 
-def decoded(content: bytes, where: str, *, most_pixels: int | None = None, wanted: int | None = None) -> Image.Image:
+def decoded(
+    content: bytes, where: str, *, most_pixels: int | None = None, wanted: int | None = None, pixels: bool = True
+) -> Image.Image:
     """The image, fully decoded: opening alone would accept a file that is cut short.
 
     Args:
@@ -163,6 +165,7 @@ def decoded(content: bytes, where: str, *, most_pixels: int | None = None, wante
         where: Names it in errors.
         most_pixels: It may have; ``Image.MAX_IMAGE_PIXELS`` where absent.
         wanted: Of them; a JPEG of many more is decoded at a half, a quarter or an eighth of its scale.
+        pixels: Decode them; without, head, end and checksums alone are looked at.
 
     Raises:
         ValueError: It is damaged, no image, or larger than that.
@@ -175,7 +178,8 @@ def decoded(content: bytes, where: str, *, most_pixels: int | None = None, wante
         if wanted is not None:
             factor = (wanted / (image.width * image.height)) ** 0.5
             image.draft("RGB", (math.ceil(factor * image.width), math.ceil(factor * image.height)))
-        image.load()
+        if pixels:
+            image.load()
         if image.format == "PNG":
             _check_chunks(content)
     except _BOMBS as error:

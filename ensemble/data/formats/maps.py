@@ -1,7 +1,8 @@
 """Depth maps from elsewhere: which file belongs to which frame, and the numbers in it.
 
 A folder holds one file per frame, called by the frame's id: ``group_031/rgb_00412.png``, or flat, with ``__`` for every
-``/``: ``group_031__rgb_00412.npy``. A single HDF5 file in place of the folder holds one dataset per frame, called so.
+``/``: ``group_031__rgb_00412.npy``; what other systems put behind a name (``OTHER_ENDINGS``) may stay. A single HDF5
+file in place of the folder holds one dataset per frame, called so; a recording of Record3D has numbers for names.
 Nothing is repaired here, and nothing outside of a file is read.
 """
 
@@ -19,27 +20,42 @@ from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
 from ensemble.data.formats.hdf5 import member_names, opened
+from ensemble.data.formats.record3d import SUFFIX as RECORD3D
+from ensemble.data.formats.record3d import frames_of, read_frame
+from ensemble.data.intrinsics import Intrinsics
 from ensemble.runs.files import write_bytes
 from ensemble.runs.refusals import refuse_unreadable
-from ensemble.settings.schema import Alignment, DataSettings
+from ensemble.settings.schema import ImportSettings
 from ensemble.settings.units import ROTATED, per_metre
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = tuple(READERS)
+OTHER_ENDINGS = (".geometric", ".photometric", ".depth_meters", "_raw_depth_meter")
+"""What COLMAP, Hypersim and Depth Anything V2 put between the name of a frame and the suffix."""
+SAME_ASPECT = 0.01
+"""Relative difference of two ratios of height to width that is put down to rounding."""
+HOLES = 0.001
+"""Share of equal marks from which on a map without a scale has holes; one that is normalised has a zero or two."""
+HOLE_MARKS, FAR = (-1, 65535), 100
+"""Numbers, beside 0, that stand for nothing measured, and how many medians away only what stands for the sky is."""
 
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_IMAGES = (".png", ".jpg", ".jpeg")
 _DEEPEST = 8
+_OF_MANY = {**dict.fromkeys(HDF5_SUFFIXES, read_hdf5), RECORD3D: read_frame}
+"""Readers of files that may hold many maps, by the end of their name."""
 
 
 @dataclass(frozen=True)
 class DepthFile:
-    """The file with the depth map of a frame, and its dataset in an HDF5 file that holds many."""
+    """The file with the depth map of a frame, and its dataset or number where the file holds many."""
 
     path: Path
     dataset: str | None = None
 
     def __str__(self) -> str:
-        return str(self.path) if self.dataset is None else f"{self.path}, dataset {self.dataset}"
+        what = "frame" if self.path.suffix.lower() == RECORD3D else "dataset"
+        return str(self.path) if self.dataset is None else f"{self.path}, {what} {self.dataset}"
 
 
 def save_npy(path: Path, values: Shaped[np.ndarray, "*any"]) -> None:
@@ -109,7 +125,7 @@ def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
     """
     suffix = file.path.suffix.lower()
     try:
-        array = read_hdf5(file.path, file.dataset) if suffix in HDF5_SUFFIXES else READERS[suffix](file.path)
+        array = _OF_MANY[suffix](file.path, file.dataset) if suffix in _OF_MANY else READERS[suffix](file.path)
     except _DAMAGE as error:
         refuse_unreadable(file, error)
         if str(error).startswith(str(file.path)):
@@ -135,13 +151,79 @@ def likely_unit(numbers: Shaped[np.ndarray, "h w"]) -> str:
     return "mm" if numbers.dtype.kind in "ui" else "m"
 
 
-def aligned(
-    metres: Float32[np.ndarray, "h w"], alignment: Alignment, data: DataSettings
-) -> tuple[Float32[np.ndarray, "h w"], int]:
-    """Depth by scale and shift, held in the depth range; and how many pixels were held."""
-    free = alignment.scale * metres.astype(np.float64) + alignment.shift
-    held = np.clip(free, data.min_depth, data.max_depth).astype(np.float32)
-    return held, int(np.count_nonzero(held != free.astype(np.float32)))
+def as_read(numbers: Shaped[np.ndarray, "h w"], settings: ImportSettings) -> Float32[np.ndarray, "h w"]:
+    """What the numbers of an imported learner count before they are aligned, along the axis of the camera."""
+    values, rays = as_metres(numbers, settings.unit), settings.rays
+    if rays is None:
+        return values
+    size, (height, width) = rays.size or values.shape, values.shape
+    across, down = rays.centre or ((size[1] - 1) / 2, (size[0] - 1) / 2)
+    camera = Intrinsics(rays.focal, rays.focal, across, down).resized(size, (height, width))
+    return (values * camera.axis_share((height, width))).astype(np.float32)
+
+
+def aligned(values: Float32[np.ndarray, "h w"], settings: ImportSettings) -> tuple[Float32[np.ndarray, "h w"], int]:
+    """Metres by scale and shift, held in the depth range, and how many pixels were held; metres as they are without."""
+    alignment, least, most = settings.alignment, settings.data.min_depth, settings.data.max_depth
+    if alignment is None:
+        return values, 0
+    free = alignment.scale * values.astype(np.float64) + alignment.shift
+    if settings.inverse:
+        least, most = 1 / most, 1 / least
+    held = np.clip(free, least, most)
+    return (1 / held if settings.inverse else held).astype(np.float32), int(np.count_nonzero(held != free))
+
+
+def check_shape(size: tuple[int, ...], where: str, sizes: Collection[tuple[int, ...]]) -> None:
+    """Refuse a map that is no whole frame of one of these heights and widths, at any scale."""
+    if not has_shape_of(sizes, size):
+        height, width = size
+        known = " or ".join(sorted(f"{rows}x{columns}" for rows, columns in sizes))
+        raise ValueError(
+            f"{where}: {height}x{width} pixels have another shape than the frames ({known}); expected the whole frame "
+            "at any size, neither cropped nor stretched"
+        )
+
+
+def has_shape_of(sizes: Collection[tuple[int, ...]], size: tuple[int, ...]) -> bool:
+    """Whether a height and width is that of one of the sizes, at any scale."""
+    height, width = size
+    return any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes)
+
+
+def check_values(
+    numbers: Shaped[np.ndarray, "h w"], values: Float32[np.ndarray, "h w"], where: str, *, positive: bool
+) -> None:
+    """Refuse a map that is not filled with numbers that a network predicted.
+
+    Args:
+        numbers: As they stand in the file.
+        values: What they count.
+        where: Names the map in errors.
+        positive: Values are metres; without a scale they may be negative.
+
+    Raises:
+        ValueError: Some are not finite, or so many stand for what could not be measured.
+    """
+    if bad := int(np.count_nonzero(~np.isfinite(values))):
+        raise ValueError(
+            f"{where}: {bad} of {values.size} pixels are NaN or infinite; expected depth everywhere, nothing is "
+            "repaired here"
+        )
+    expected = "expected the predicted depth of every pixel, holes are for measurements"
+    if holes := int(np.count_nonzero(values <= 0)):
+        marked = int(np.count_nonzero(values == 0))
+        if positive or marked > HOLES * values.size:
+            raise ValueError(f"{where}: {holes} of {values.size} pixels are 0 or negative; {expected}")
+    for mark in HOLE_MARKS:
+        if (marked := int(np.count_nonzero(numbers == mark))) > HOLES * values.size:
+            raise ValueError(f"{where}: {marked} of {values.size} pixels are {mark}, as holes are marked; {expected}")
+    far = FAR * float(np.median(np.abs(values)))
+    if far > 0 and (marked := int(np.count_nonzero(values > far))) > HOLES * values.size:
+        raise ValueError(
+            f"{where}: {marked} of {values.size} pixels are more than {FAR} times the median, as the sky or holes are "
+            f"marked (such as {float(values.max()):g}); {expected}"
+        )
 
 
 def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
@@ -149,15 +231,38 @@ def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
     if place.is_dir():
         files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         for path in files:
-            yield path.relative_to(place).with_suffix("").as_posix(), DepthFile(path)
+            yield _frame_name(path.relative_to(place)), DepthFile(path)
     elif place.is_file() and place.suffix.lower() in HDF5_SUFFIXES:
         with opened(place, str(place)) as file:
             names = list(_datasets(file, ""))
         for name in names:
             yield name, DepthFile(place, name)
+    elif place.is_file() and place.suffix.lower() == RECORD3D:
+        for number in _frames_of(place):
+            yield number, DepthFile(place, number)
     else:
         found = "a file of another kind" if place.exists() else "nothing"
-        raise ValueError(f"{place}: expected a folder of depth maps, or one HDF5 file with all of them, found {found}")
+        raise ValueError(
+            f"{place}: expected a folder of depth maps, or one file with all of them (HDF5, {RECORD3D}), found {found}"
+        )
+
+
+def _frame_name(path: Path) -> str:
+    """Name of a frame that a file goes by; COLMAP keeps the ending of the image in front of its own."""
+    name = path.with_suffix("").as_posix()
+    ending = next((ending for ending in OTHER_ENDINGS if name.endswith(ending)), None)
+    if ending is None:
+        return name
+    image = Path(name.removesuffix(ending))
+    return image.with_suffix("").as_posix() if image.suffix.lower() in _IMAGES else image.as_posix()
+
+
+def _frames_of(place: Path) -> list[str]:
+    try:
+        return frames_of(place)
+    except _DAMAGE as error:
+        refuse_unreadable(place, error)
+        raise ValueError(f"{place}: damaged or no recording ({error}); take the original file") from error
 
 
 def _datasets(file: h5py.File, group: str, depth: int = 0) -> Iterator[str]:

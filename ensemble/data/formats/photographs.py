@@ -1,18 +1,35 @@
 """Photographs of any make: upright, as RGB with 8 bits, and no larger than they are wanted."""
 
-import importlib
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
+from ensemble.data.formats.exif import field_of_view
 from ensemble.data.formats.images import decoded, file_content
+from ensemble.data.formats.packages import needed
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif")
 HEIF_SUFFIXES = (".heic", ".heif")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by the orientation in its EXIF data.
+
+Source: Exif 3.0, section 4.6.5.1.6.
+"""
+_LYING = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
+"""Turns that exchange width and height."""
 MOST_PIXELS = 250_000_000
 """Of a file; more are refused before they are decoded."""
 
@@ -23,10 +40,12 @@ class Photograph(NamedTuple):
     Attributes:
         pixels: RGB.
         converted: The kind of file that it was made of where that was no RGB with 8 bits; else empty.
+        fov: Degrees across its width, by its EXIF data; ``None`` where they do not tell.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
     converted: str
+    fov: float | None = None
 
 
 def find_photographs(places: list[Path]) -> dict[str, Path]:
@@ -68,12 +87,26 @@ def read_photograph(path: Path, *, pixels: int | None = None) -> Photograph:
         _with_heif(path)
     image = decoded(file_content(path), str(path), most_pixels=MOST_PIXELS, wanted=pixels)
     kind = "" if image.mode == "RGB" else image.mode
-    image = ImageOps.exif_transpose(image)
+    exif = image.getexif()
+    turn = _TURNS.get(exif.get(_ORIENTATION, 1))
+    fov = field_of_view(exif, image.size, lies=turn in _LYING)
     if pixels is not None and image.width * image.height > pixels:
         factor = math.sqrt(pixels / (image.width * image.height))
         size = max(1, int(factor * image.width)), max(1, int(factor * image.height))
         image = _as_rgb(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3)
-    return Photograph(np.array(_as_rgb(image)), kind)
+    upright = _as_rgb(image) if turn is None else _as_rgb(image).transpose(turn)  # once it is small
+    return Photograph(np.array(upright), kind, fov)
+
+
+def check_photograph(path: Path) -> None:
+    """Refuse what is no photograph, or not all of one, as far as that is seen without decoding it.
+
+    Raises:
+        ValueError: As ``read_photograph`` says.
+    """
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        _with_heif(path)
+    decoded(file_content(path), str(path), most_pixels=MOST_PIXELS, pixels=False)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -90,7 +123,4 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _with_heif(path: Path) -> None:
-    try:
-        importlib.import_module("pillow_heif").register_heif_opener()
-    except ImportError:
-        raise ValueError(f"{path}: HEIC is read by pillow-heif; Run: pip install 'stackdepth[heic]'") from None
+    needed("pillow_heif", extra="heic", kind="HEIC", where=path).register_heif_opener()

@@ -2,31 +2,45 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int
 from torch import Tensor
 
 from ensemble.console import progress
 from ensemble.data.division import Experiment, Role
-from ensemble.data.formats.maps import DepthFile, as_metres, likely_unit, mended_by, read_numbers
+from ensemble.data.formats.maps import (
+    DepthFile,
+    as_read,
+    check_shape,
+    check_values,
+    has_shape_of,
+    likely_unit,
+    mended_by,
+    read_numbers,
+)
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.metrics.protocols import enlarged
-from ensemble.predictions.foreign.guesses import Sample, likely_units
+from ensemble.predictions.foreign.guesses import (
+    DEPTH,
+    INVERSE,
+    LOGARITHM,
+    Pixels,
+    Sample,
+    better_guess,
+    likely_units,
+)
 from ensemble.predictions.foreign.record import import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.schema import DataSettings, ImportSettings
 from ensemble.settings.units import PER_METRE, per_metre
 
-SAME_ASPECT = 0.01
-"""Relative difference of two ratios of height to width that is put down to rounding."""
-
-HOLES = 0.001
-"""Share of exact zeros from which on a map without a scale has holes; one that is normalised has a zero or two."""
+MIXED = 100
+"""How many times the median depth of a frame may be that of the frames before it, either way, in one unit."""
 
 ALIGNED_FRAMES, ALIGNED_PIXELS = 1000, 500
 """Frames, spread evenly, and valid pixels of each, that are held against the truth of training."""
@@ -37,23 +51,37 @@ class ImportRequest:
     """An import as it was asked for."""
 
     settings: ImportSettings  # of the learner; its alignment is decided by the rows
-    place: Path  # folder of depth maps, or one HDF5 file
+    place: Path  # folder of depth maps, or one file with all of them
     role: Role  # what the frames are
     align: bool = False  # fit a scale and a shift, or use those that were fitted to rows of training before
     relative: bool = False  # the user says that the maps have no scale
+    axis: bool = False  # the user says that depth is along the axis, whatever its error looks like
     rebuild: bool = False  # throw the rows of this role away first
     options: tuple[str, ...] = ()  # of the command line that chose data and experiment file, for commands in messages
+    places: Mapping[Role, Path] = field(default_factory=dict)  # by role, where all are imported at once
 
-    def command(self, outputs: Outputs, *, align: bool = False) -> str:
-        """This import as a command line; ``align`` asks for scale and shift even if this import does not."""
+    @property
+    def form(self) -> str:
+        """What the maps hold, of ``FORMS``."""
+        return INVERSE if self.settings.inverse else DEPTH
+
+    def command(self, outputs: Outputs, *, align: bool = False, **changes: object) -> str:
+        """This import as a command line; ``align`` asks for scale and shift even if this import does not.
+
+        Args:
+            outputs: Where the cache is.
+            align: Ask for scale and shift.
+            changes: Of the settings.
+        """
         return import_command(
             outputs,
-            self.settings,
+            self.settings.model_copy(update=changes),
             self.role,
             model=model_of(self.settings.fold),
             folder=self.place,
+            places=self.places,
             align=align or self.align,
-            options=self.options,
+            options=(*(("--no-ray",) if self.axis else ()), *self.options),
         )
 
     def refuse_unit(self, problem: str, outputs: Outputs, samples: Sequence[Sample], unit: str) -> None:
@@ -62,14 +90,33 @@ class ImportRequest:
         Raises:
             ValueError: There is such a unit, neither metres nor millimetres; the message holds the command.
         """
-        depths, truth = (np.concatenate([sample[side] for sample in samples]) for side in (0, 1))
-        if not len(truth) or not (depths > 0).all():
+        depths, truth = (
+            np.concatenate(part)
+            for part in ([sample.depths for sample in samples], [sample.truth for sample in samples])
+        )
+        if not len(truth) or not (depths > 0).all() or self.settings.inverse:
             return
         units = likely_units(float(np.median(truth / depths)), per_metre(unit))
         if units and not {"m", "mm"} & {*units}:
             told = " or ".join(f"{PER_METRE[name]:g} per metre: --unit {name}" for name in units)
-            again = replace(self, settings=self.settings.model_copy(update={"unit": units[0]}))
-            raise ValueError(f"{problem}: it looks like {told}.\nRun: {again.command(outputs)}")
+            raise ValueError(f"{problem}: it looks like {told}.\nRun: {self.command(outputs, unit=units[0])}")
+
+    def refuse_better_guess(self, outputs: Outputs, samples: Sequence[Sample]) -> None:
+        """Stop where maps that are turned over, or hold something else than was told, fit the truth clearly better.
+
+        Raises:
+            ValueError: They do; the message says what fits, and what mends it.
+        """
+        guess = better_guess(samples, self.form)
+        if guess is None:
+            return
+        problem = f"{self.place}: the maps {guess.described()}"
+        if guess.turned:
+            raise ValueError(f"{problem}; turn them back")
+        if guess.form == LOGARITHM:
+            raise ValueError(f"{problem}; write depth itself, the exponential of every number")
+        inverse = guess.form == INVERSE
+        raise ValueError(f"{problem}.\nRun: {self.command(outputs, align=inverse, inverse=inverse)}")
 
 
 @dataclass(frozen=True)
@@ -104,80 +151,67 @@ def check_maps(
     files: Mapping[str, DepthFile],
 ) -> CheckedMaps:
     """Look at every map: size, finite numbers, unit; and at a sample of the truth where the role is one of training."""
-    source, outputs = experiment.source, experiment.outputs
-    data, every = request.settings.data, [frame for part in models.values() for frame in part]
+    source, outputs, settings = experiment.source, experiment.outputs, request.settings
+    data, every = settings.data, [frame for part in models.values() for frame in part]
     sizes = {data.size, source.read_image(every[0]).shape[:2]}
-    spread = np.linspace(0, len(every) - 1, min(ALIGNED_FRAMES, len(every))).astype(int)
-    compared = set() if request.role == "test" else {every[index].id for index in spread}
+    compared = _compared(request, every)
     digests = {model: hashlib.sha256() for model in models}
     owner = {frame.id: model for model, part in models.items() for frame in part}
     rng, medians = np.random.default_rng(0), {}
-    samples, unit = list[Sample](), request.settings.unit or "m"
+    samples, unit = list[Sample](), settings.unit or "m"
     for frame in progress(every, "checking"):
         with mended_by(request.command(outputs)):
             numbers = read_numbers(files[frame.id])
-            metres = as_metres(numbers, request.settings.unit)
-            if not _has_shape_of(sizes, metres.shape):
+            metres = as_read(numbers, settings)
+            where = f"{files[frame.id]} (frame {frame.id})"
+            if not has_shape_of(sizes, metres.shape):
                 sizes.add(source.read_image(frame).shape[:2])
-            _check_map(metres, f"{files[frame.id]} (frame {frame.id})", sizes, positive=not request.align)
+            check_shape(metres.shape, where, sizes)
         head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
         medians[frame.id] = float(np.median(metres[::4, ::4]))
-        if frame.id in compared:
-            samples.append(_sampled(resized(metres, data.size), source, frame, data, rng))
-        unit = request.settings.unit or likely_unit(numbers)
+        sample = None
+        if frame.id in compared and np.isfinite(metres).all():
+            sample = _sampled(resized(metres, data.size), source, frame, data, rng)
+            samples.append(sample)
+        if not request.align and len(samples) == 1 and (metres < 0).any():
+            request.refuse_better_guess(outputs, samples)  # the logarithm of depth is negative below a metre
+        with mended_by(request.command(outputs)):
+            check_values(numbers, metres, where, positive=not request.align)
+        unit = settings.unit or likely_unit(numbers)
         if not request.align:
-            sample = samples[-1] if frame.id in compared else None
-            _check_unit(metres, medians[frame.id], frame, request, outputs, sample, unit, passed=len(medians) - 1)
+            _check_unit(metres, medians, frame, request, outputs, sample, unit)
     content = {model: digest.hexdigest() for model, digest in digests.items()}
     return CheckedMaps(content, medians, tuple(samples), unit)
 
 
-def _check_map(metres: Float32[np.ndarray, "h w"], where: str, sizes: set[tuple[int, ...]], *, positive: bool) -> None:
-    bad = int(np.count_nonzero(~np.isfinite(metres)))
-    if bad:
-        raise ValueError(
-            f"{where}: {bad} of {metres.size} pixels are NaN or infinite; expected depth everywhere, nothing is "
-            "repaired here"
-        )
-    holes = int(np.count_nonzero(metres <= 0 if positive else metres == 0))
-    if holes > (0 if positive else HOLES * metres.size):
-        raise ValueError(
-            f"{where}: {holes} of {metres.size} pixels are 0 or negative; expected the predicted depth of every pixel, "
-            "holes are for measurements"
-        )
-    if not _has_shape_of(sizes, metres.shape):
-        height, width = metres.shape
-        known = " or ".join(sorted(f"{rows}x{columns}" for rows, columns in sizes))
-        raise ValueError(
-            f"{where}: {height}x{width} pixels have another shape than the frames ({known}); expected the whole frame "
-            "at any size, neither cropped nor stretched"
-        )
-
-
-def _has_shape_of(sizes: set[tuple[int, ...]], size: tuple[int, ...]) -> bool:
-    height, width = size
-    return any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes)
+def _compared(request: ImportRequest, frames: Sequence[Frame]) -> set[str]:
+    """Frames, spread evenly, whose truth is read; none where it is that of test frames."""
+    spread = np.linspace(0, len(frames) - 1, min(ALIGNED_FRAMES, len(frames))).astype(int)
+    return set() if request.role == "test" else {frames[index].id for index in spread}
 
 
 def _check_unit(
     metres: Float32[np.ndarray, "h w"],
-    median: float,
+    medians: Mapping[str, float],
     frame: Frame,
     request: ImportRequest,
     outputs: Outputs,
     sample: Sample | None,
     unit: str,
-    *,
-    passed: int,
 ) -> None:
-    """Refuse depth that cannot be metres of such a frame, where so many frames before it could be."""
-    low, high = request.settings.data.likely_depth
+    """Refuse depth that cannot be metres of such a frame, the last one of the medians."""
+    data, median, passed = request.settings.data, medians[frame.id], len(medians) - 1
+    low, high = data.likely_depth
     millimetres = unit == "mm"
     where = f"{request.place}: frame {frame.id}"
-    if not low <= median <= high:
+    told = request.settings.unit is not None  # who names the unit is believed, but for a map that is of another one
+    usual = float(np.median([*medians.values()][:-1])) if passed else median
+    mixed = not 1 / MIXED <= median / max(usual, 1e-9) <= MIXED
+    if not low <= median <= high and (mixed or not told):
         problem = f"{where} has a median depth of {median:g} m where {low:g} .. {high:g} m is likely"
         if sample is not None and not passed:
+            request.refuse_better_guess(outputs, [sample])
             request.refuse_unit(problem, outputs, [sample], unit)
         if (median < low) != millimetres:
             raise ValueError(
@@ -190,14 +224,14 @@ def _check_unit(
                 f"unit, then\nRun: {request.command(outputs)}"
             )
         other, looks = ("m", "metres") if millimetres else ("mm", "millimetres")
-        again = replace(request, settings=request.settings.model_copy(update={"unit": other}))
-        raise ValueError(f"{problem}: it looks like {looks}.\nRun: {again.command(outputs)}")
+        raise ValueError(f"{problem}: it looks like {looks}.\nRun: {request.command(outputs, unit=other)}")
     largest = float(metres.max())
     if largest > request.settings.data.max_depth:
         problem = (
             f"{where} reaches {largest:g} m, expected at most data.max_depth, {request.settings.data.max_depth:g} m"
         )
         if sample is not None and not passed:
+            request.refuse_better_guess(outputs, [sample])
             request.refuse_unit(problem, outputs, [sample], unit)
         raise ValueError(
             f"{problem}; clip it yourself if that is meant. Mend the files, then\nRun: {request.command(outputs)}"
@@ -213,10 +247,21 @@ def _sampled(
     metres: np.ndarray, source: FrameSource, frame: Frame, data: DataSettings, rng: np.random.Generator
 ) -> Sample:
     """Some valid pixels of a frame of training."""
-    sample = bring_to_size(source.read(frame), data.size)
+    raw = source.read(frame)
+    sample = bring_to_size(raw, data.size)
     inside: Tensor = sample["valid"] & valid_depth(sample["depth"], data.min_depth, data.max_depth)
     valid = np.flatnonzero(inside.numpy())
     chosen = rng.choice(valid, min(ALIGNED_PIXELS, len(valid)), replace=False)
-    maps = (metres, metres[:, ::-1], metres[::-1], metres[::-1, ::-1])
-    depths, *turned = (values.ravel()[chosen].astype(np.float64) for values in maps)
-    return Sample(depths, sample["depth"].numpy().ravel()[chosen].astype(np.float64), turned)
+    depths, turned = pixels_of(metres, chosen)
+    rays = None
+    if raw.intrinsics is not None:
+        camera = raw.intrinsics.resized((raw.depth.shape[0], raw.depth.shape[1]), data.size)
+        rays = 1 / camera.axis_share(data.size).ravel()[chosen]
+    return Sample(depths, sample["depth"].numpy().ravel()[chosen].astype(np.float64), turned, rays)
+
+
+def pixels_of(values: Float32[np.ndarray, "h w"], chosen: Int[np.ndarray, " n"]) -> tuple[Pixels, Sequence[Pixels]]:
+    """A map at some pixels, and the same of the map turned over, by ``TURNED``."""
+    maps = (values, values[:, ::-1], values[::-1], values[::-1, ::-1])
+    depths, *turned = (each.ravel()[chosen].astype(np.float64) for each in maps)
+    return depths, turned

@@ -1,7 +1,10 @@
-"""What depth maps might be that do not fit the truth as read: of another unit, turned over, scaled one by one."""
+"""What depth maps might be that do not fit the truth as read: of another unit, turned over, 1 / depth, normalised.
+
+The truth is that of training; where there is none, depth of other learners takes its place.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +24,20 @@ CLEARLY, LARGE = 0.6, 0.05
 ONE_BY_ONE = 0.15
 """Share of the squared error that is left by a scale and a shift for every map; those of networks keep more."""
 
+RAY_SHARE, RAY_FRAMES, RAY_PIXELS = 0.5, 3, 50
+"""How near to 1 the share of the excess of distance over depth must be that is in the error of maps, and how many
+frames and pixels of each have to agree."""
+RAY_EXPLAINED = 0.1
+"""Share of the squared error that it must explain: that of a map which is off by 15 % for other reasons."""
+
+DEPTH, INVERSE, LOGARITHM = "depth", "inverse depth", "the logarithm of depth"
+FORMS: Mapping[str, tuple[Callable[[Pixels], Pixels], Callable[[Pixels], Pixels]]] = {
+    DEPTH: (lambda depth: depth, lambda depth: depth),
+    INVERSE: (lambda depth: 1 / depth, lambda inverse: 1 / inverse.clip(1e-6)),
+    LOGARITHM: (np.log, np.exp),
+}
+"""What maps hold: from metres, and back again."""
+
 
 class Sample(NamedTuple):
     """Valid pixels of one frame of training.
@@ -29,11 +46,13 @@ class Sample(NamedTuple):
         depths: As read.
         truth: Metres.
         turned: As read at the same places of the map turned over, by ``TURNED``.
+        rays: Distance to the centre of the camera for every metre of depth; ``None`` where the camera is not known.
     """
 
     depths: Pixels
     truth: Pixels
     turned: Sequence[Pixels]
+    rays: Pixels | None = None
 
 
 def likely_units(ratio: float, per_metre: float) -> list[str]:
@@ -42,35 +61,105 @@ def likely_units(ratio: float, per_metre: float) -> list[str]:
     return sorted((name for name, off in units.items() if off < math.log(SAME_FACTOR)), key=units.__getitem__)
 
 
-def turned_over(samples: Sequence[Sample]) -> str | None:
-    """How maps lie if not as the images do; ``None`` where they do, or where nothing fits better."""
-    truth = [sample.truth for sample in samples]
-    as_read = _scatter([sample.depths for sample in samples], truth)
-    turned: Mapping[str, float] = {
-        name: _scatter([sample.turned[index] for sample in samples], truth) for index, name in enumerate(TURNED)
-    }
-    best = min(turned, key=turned.__getitem__)
-    inverse = _scatter([1 / sample.depths.clip(1e-9) for sample in samples], truth)
-    return best if as_read > LARGE and turned[best] < CLEARLY * min(as_read, inverse or as_read) else None
+class Guess(NamedTuple):
+    """What fits clearly better than what was told.
+
+    Attributes:
+        form: Of ``FORMS``.
+        turned: Of ``TURNED``; empty where maps lie as the images do.
+        error: Mean error of log depth with it, after a scale and a shift for all maps.
+        told: The same of what was told.
+    """
+
+    form: str
+    turned: str
+    error: float
+    told: float
+
+    def described(self, against: str = "the truth") -> str:
+        """What the maps look like, and how much better that fits; the maps are named by what stands in front."""
+        lie = f"lie {self.turned}" if self.turned else f"look like {self.form}"
+        also = f" and look like {self.form}" if self.turned and self.form != DEPTH else ""
+        return f"{lie}{also}: so {against} is met to {self.error:.0%}, and as read to {self.told:.0%}"
 
 
-def scaled_one_by_one(samples: Sequence[Sample], scale: float, shift: float) -> bool:
+def better_guess(samples: Sequence[Sample], told: str = DEPTH) -> Guess | None:
+    """How maps lie, and what they hold, if not as told; ``None`` where that fits, or where nothing fits better.
+
+    Args:
+        samples: Of as many frames as there are.
+        told: Of ``FORMS``.
+    """
+    truth = np.concatenate([sample.truth for sample in samples])
+    if not len(truth):
+        return None
+    maps = {"": np.concatenate([sample.depths for sample in samples])}
+    maps |= {how: np.concatenate([sample.turned[index] for sample in samples]) for index, how in enumerate(TURNED)}
+    errors = {(form, how): _error(values, truth, form) for how, values in maps.items() for form in FORMS}
+    as_told = errors[told, ""]
+    form, how = min(errors, key=errors.__getitem__)
+    if as_told <= LARGE or errors[form, how] >= CLEARLY * as_told:
+        return None
+    if errors[told, how] < CLEARLY * as_told:  # a turn alone says enough
+        form = told
+    return Guess(form, how, errors[form, how], as_told)
+
+
+def scaled_one_by_one(samples: Sequence[Sample], told: str = DEPTH) -> bool:
     """Whether maps fit much better with a scale and a shift for each than with one for all, as normalised ones do."""
-    together, apart = 0.0, 0.0
-    for sample in samples:
-        together += float(np.square(scale * sample.depths + shift - sample.truth).sum())
-        columns = np.stack([sample.depths, np.ones_like(sample.depths)], axis=1)
-        own = columns @ np.linalg.lstsq(columns, sample.truth)[0]
-        apart += float(np.square(own - sample.truth).sum())
-    spread = sum(float(np.square(sample.truth - sample.truth.mean()).sum()) for sample in samples)
-    return len(samples) > 1 and apart < ONE_BY_ONE * together and apart < CLEARLY**2 * spread
+    target = FORMS[told][0]
+    if len(samples) < 2:
+        return False
+    together = _squares([sample.depths for sample in samples], [target(sample.truth) for sample in samples])
+    apart = sum(_squares([sample.depths], [target(sample.truth)]) for sample in samples)
+    spread = sum(float(np.square(target(each.truth) - target(each.truth).mean()).sum()) for each in samples)
+    return apart < ONE_BY_ONE * together and apart < CLEARLY**2 * spread
 
 
-def _scatter(depths: Sequence[Pixels], truth: Sequence[Pixels]) -> float:
-    """Mean distance of log ratios from the median of their frame, over frames whose depth is positive."""
-    found = []
-    for own, true in zip(depths, truth, strict=True):
-        if len(own) and (own > 0).all():
-            ratios = np.log(own / true)
-            found.append(float(np.abs(ratios - np.median(ratios)).mean()))
-    return float(np.mean(found)) if found else 0.0
+def rays_for_depth(samples: Sequence[Sample], told: str = DEPTH) -> int:
+    """Whether maps hold distances to the camera for depth along its axis (1), the other way round (-1), or neither (0).
+
+    That is told by the share of the excess of distance over depth which is in the error of depth, after the scale and
+    shift that fit best for all maps: about 0, but 1 of distances, and -1 of depth that was taken for distances.
+    """
+    there, back = FORMS[told]
+    known = [sample for sample in samples if sample.rays is not None and len(sample.rays) >= RAY_PIXELS]
+    if len(known) < RAY_FRAMES:
+        return 0
+    depths, truth = (np.concatenate(part) for part in zip(*((each.depths, each.truth) for each in known), strict=True))
+    scale, shift = _line(depths, there(truth))
+    slopes, explained, whole = [], 0.0, 0.0
+    for sample in known:
+        error = np.log(back(scale * sample.depths + shift).clip(1e-6) / sample.truth)
+        excess = np.log(np.asarray(sample.rays))
+        excess = excess - excess.mean()
+        slopes.append(float((excess * error).sum() / np.square(excess).sum()))
+        explained += slopes[-1] ** 2 * float(np.square(excess).sum())
+        whole += float(np.square(error - error.mean()).sum())
+    share, unsure = float(np.mean(slopes)), 2 * float(np.std(slopes, ddof=1)) / math.sqrt(len(slopes))
+    clear = explained >= RAY_EXPLAINED * whole and abs(share) - unsure > RAY_SHARE and abs(share) < 1 / RAY_SHARE
+    return round(math.copysign(1, share)) if clear else 0
+
+
+def _error(values: Pixels, truth: Pixels, form: str) -> float:
+    """Mean error of log depth of values that hold a form, after the scale, never negative, and shift that fit best."""
+    there, back = FORMS[form]
+    target = there(truth)
+    scale, shift = _line(values, target)
+    found = back(scale * values + shift) if scale > 0 else back(np.full_like(target, target.mean()))
+    return float(np.abs(np.log(found.clip(1e-6) / truth)).mean())
+
+
+def _squares(values: Sequence[Pixels], target: Sequence[Pixels]) -> float:
+    """Squared error that is left by one scale and shift."""
+    together, wanted = np.concatenate(values), np.concatenate(target)
+    scale, shift = _line(together, wanted)
+    return float(np.square(scale * together + shift - wanted).sum())
+
+
+def _line(values: Pixels, target: Pixels) -> tuple[float, float]:
+    """Scale and shift of least squares."""
+    middle, centred = float(values.mean()), values - values.mean()
+    spread = float(np.square(centred).sum())
+    scale = float((centred * target).sum()) / spread if spread else 0.0
+    return scale, float(target.mean()) - scale * middle

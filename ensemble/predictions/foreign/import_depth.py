@@ -6,7 +6,7 @@ Frames to test on come from ``ensemble.evaluation.held_out_rows`` alone; their t
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from base_learners import LEARNERS
 from ensemble.console import messages, progress
 from ensemble.data.division import Division, Experiment, open_experiment
-from ensemble.data.formats.maps import DepthFile, aligned, as_metres, find_depth_maps, mended_by, read_numbers
+from ensemble.data.formats.maps import DepthFile, aligned, as_read, find_depth_maps, mended_by, read_numbers
 from ensemble.data.source import Frame
 from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest, check_maps, model_of, resized
 from ensemble.predictions.foreign.record import ImportedRole, read_roles, write_roles
@@ -43,6 +43,23 @@ def check_free_name(name: str) -> None:
         raise SettingsError(f"{name!r}: {', '.join(sorted(taken))} are other rows of the tables; choose another name")
 
 
+@dataclass(frozen=True)
+class CheckedImport:
+    """An import of which nothing is written yet, and nothing is left to be refused for."""
+
+    request: ImportRequest  # with the alignment that was decided
+    experiment: Experiment
+    models: Mapping[str, Sequence[Frame]]  # the frames of each model whose rows are imported
+    files: Mapping[str, DepthFile]  # by frame
+    checked: CheckedMaps
+
+    def entry(self, model: str) -> ImportedRole:
+        """What is put on record for one model."""
+        median = float(np.median([self.checked.median[frame.id] for frame in self.models[model]]))
+        content, place = self.checked.content[model], str(self.request.place.absolute())
+        return ImportedRole(folder=place, content=content, frames=len(self.models[model]), median=median)
+
+
 def import_depth(request: ImportRequest, outputs: Outputs, frames: Sequence[Frame] | None = None) -> None:
     """Check all depth maps of a role, then put them into the cache as rows of a learner; goes on where it stopped.
 
@@ -52,6 +69,21 @@ def import_depth(request: ImportRequest, outputs: Outputs, frames: Sequence[Fram
         ValueError: A map is missing, doubled, damaged or of another size, depth is not in metres or has no scale, or
             the role was imported from other maps; the message holds the command that mends it.
     """
+    write_import(check_import(request, outputs, frames))
+
+
+def check_import(
+    request: ImportRequest,
+    outputs: Outputs,
+    frames: Sequence[Frame] | None = None,
+    *,
+    before: Sequence[CheckedImport] = (),
+) -> CheckedImport:
+    """Look at all depth maps of a role; ``before`` are those that will be written first.
+
+    Raises:
+        ValueError: As ``import_depth`` says.
+    """
     settings = request.settings
     experiment = open_experiment(outputs, settings)
     models = _frames_by_model(request, experiment.division, frames)
@@ -59,13 +91,44 @@ def import_depth(request: ImportRequest, outputs: Outputs, frames: Sequence[Fram
     others = {frame.id for frame in experiment.source.frames} - {frame.id for frame in every}
     with mended_by(request.command(outputs)):
         files = find_depth_maps(request.place, [frame.id for frame in every], others=others, what=request.role)
-    stored = _stored(request, outputs)
+    stored = _with(before, _stored(request, outputs))
+    request = _with_size(request, files[every[0].id], stored)
     checked = check_maps(request, experiment, models, files)
     alignment = alignment_of(request, outputs, stored, checked)
-    settings = settings.model_copy(update={"alignment": alignment})
-    _record(settings, experiment, stored)
-    for model, part in models.items():
-        _store(replace(request, settings=settings), experiment, model, part, files, checked)
+    settings = request.settings.model_copy(update={"alignment": alignment})
+    return CheckedImport(replace(request, settings=settings), experiment, models, files, checked)
+
+
+def write_import(found: CheckedImport) -> None:
+    """Put the rows of a role into the cache, and the learner on record."""
+    request, outputs = found.request, found.experiment.outputs
+    _record(request.settings, found.experiment, _stored(request, outputs))
+    for model in found.models:
+        _store(found, model)
+
+
+def _with(before: Sequence[CheckedImport], stored: Stored) -> Stored:
+    """What will be on record once the imports before are written."""
+    found = dict(stored)
+    for one in before:
+        settings = one.request.settings
+        changes = {"alignment": settings.alignment, "rays": settings.rays}
+        found = {model: (old.model_copy(update=changes), roles) for model, (old, roles) in found.items()}
+        for model in one.models:
+            _, roles = found.get(model, (settings, {}))
+            found[model] = settings, {**roles, one.request.role: one.entry(model)}
+    return found
+
+
+def _with_size(request: ImportRequest, file: DepthFile, stored: Stored) -> ImportRequest:
+    """The request with the size of maps that the camera of distances is told in pixels of: that of the first one."""
+    rays = request.settings.rays
+    if rays is None:
+        return request
+    known = next((old.rays.size for old, _ in stored.values() if old.rays is not None), None)
+    height, width = known or read_numbers(file).shape
+    rays = rays.model_copy(update={"size": (height, width)})
+    return replace(request, settings=request.settings.model_copy(update={"rays": rays}))
 
 
 def _frames_by_model(
@@ -81,7 +144,7 @@ def _frames_by_model(
     return {model_of(fold): division.of_role(request.role, fold)}
 
 
-def _stored(request: ImportRequest, outputs: Outputs) -> dict[str, tuple[ImportSettings, dict[str, ImportedRole]]]:
+def _stored(request: ImportRequest, outputs: Outputs) -> Stored:
     """Settings and roles of every model imported under this name; refused where settings or alignment were others."""
     settings = request.settings
     folder = outputs.learner_run(settings.experiment, settings.learner).folder.parent
@@ -91,6 +154,9 @@ def _stored(request: ImportRequest, outputs: Outputs) -> dict[str, tuple[ImportS
     for old, _ in stored.values():
         differing = differing_keys(frame_settings(old.data), frame_settings(settings.data), "data.")
         differing += [f"--unit: {old.unit} against {settings.unit}"] if old.unit != settings.unit else []
+        differing += [f"--inverse: {old.inverse} against {settings.inverse}"] if old.inverse != settings.inverse else []
+        cameras = [rays and rays.model_copy(update={"size": None}) for rays in (old.rays, settings.rays)]
+        differing += ["--ray: {} against {}".format(*cameras)] if cameras[0] != cameras[1] else []
         if aligned - {request.align}:
             differing.append(f"--align-on fit: {next(iter(aligned))} against {request.align}")
         if differing:
@@ -122,27 +188,17 @@ def _write(path: Path, settings: ImportSettings) -> None:
     write_checked(path, (json.dumps(settings.model_dump(mode="json"), indent=2) + "\n").encode())
 
 
-def _store(
-    request: ImportRequest,
-    experiment: Experiment,
-    model: str,
-    frames: Sequence[Frame],
-    files: Mapping[str, DepthFile],
-    checked: CheckedMaps,
-) -> None:
+def _store(found: CheckedImport, model: str) -> None:
     """Write the rows of one model that are not there yet."""
-    data, alignment, outputs = request.settings.data, request.settings.alignment, experiment.outputs
+    request, experiment, frames = found.request, found.experiment, found.models[model]
+    data, outputs = request.settings.data, experiment.outputs
     fold = None if model == FULL else int(model.removeprefix("fold-"))
     settings = request.settings.model_copy(update={"fold": fold})
     run = outputs.learner_run(settings.experiment, settings.learner, model)
     roles: dict[str, ImportedRole] = {}
     with suppress(ValueError):
         roles = read_roles(run)
-    median = float(np.median([checked.median[frame.id] for frame in frames]))
-    entry = ImportedRole(
-        folder=str(request.place.absolute()), content=checked.content[model], frames=len(frames), median=median
-    )
-    roles = {**roles, request.role: entry}
+    roles = {**roles, request.role: found.entry(model)}
     learner = imported_model(settings, run, roles)
     clipped = 0
     mend = request.command(outputs)
@@ -151,10 +207,9 @@ def _store(
         missing = set(writer.missing())
         for frame in progress([frame for frame in frames if frame.id in missing], "importing"):
             with mended_by(mend):
-                metres = as_metres(read_numbers(files[frame.id]), settings.unit)
-            if alignment is not None:
-                metres, held = aligned(metres, alignment, data)
-                clipped += held
+                values = as_read(read_numbers(found.files[frame.id]), settings)
+            metres, held = aligned(values, settings)
+            clipped += held
             writer.append(frame.id, resized(metres, data.size))
     there = len(frames) - len(missing)
     messages.print(

@@ -10,8 +10,14 @@ from ensemble.runs.paths import FULL, Outputs, Run, model_options
 from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.schema import ImportSettings, Settings
 
+Role = Literal["fit", "validation", "test", "oof"]
+
 PLACEHOLDER = "DIR"
 """Stands in a command for a folder that nobody has named yet."""
+
+
+EVERY_ROLE = "all"
+"""Stands for the roles that a stack needs, in the place of one."""
 
 
 class ImportedRole(Settings):
@@ -24,7 +30,7 @@ class ImportedRole(Settings):
 
 
 class _Record(Settings):
-    roles: dict[Literal["fit", "validation", "test", "oof"], ImportedRole]
+    roles: dict[Role, ImportedRole]
 
 
 def read_roles(run: Run) -> dict[str, ImportedRole]:
@@ -55,16 +61,30 @@ def import_command(
     *,
     model: str = FULL,
     folder: Path | str | None = None,
+    places: Mapping[Role, Path] | None = None,
     align: bool = False,
     options: Sequence[str] = (),
 ) -> str:
     """The command line that imports the maps of a role again, from the folder that they came from.
 
     The full fit stands for all folds at once where the role is ``oof``; a placeholder for a folder that nobody has
-    said. Scale and shift are asked for with ``align``, and in any case where the settings hold them.
+    said. With ``places`` it imports the maps of all roles. Scale and shift are asked for with ``align``, and in any
+    case where the settings hold them.
     """
-    words = [settings.learner, str(folder or PLACEHOLDER), "--role", role]
+    words = [settings.learner, *_places(role, str(folder or PLACEHOLDER), places or {})]
     words += ["--unit", settings.unit] if settings.unit is not None else []
+    words += ["--inverse"] if settings.inverse else []
+    if settings.rays is not None:
+        words += ["--ray", "--focal", f"{settings.rays.focal:g}"]
+        words += ["--centre", "{:g},{:g}".format(*settings.rays.centre)] if settings.rays.centre is not None else []
     words += ["--align-on", "fit"] if align or settings.alignment is not None else []
     words += model_options(model)
     return outputs.command("base", "import", *words, *options, "--experiment", settings.experiment)
+
+
+def _places(role: str, folder: str, places: Mapping[Role, Path]) -> list[str]:
+    if not places:
+        return [folder, "--role", role]
+    if len({*places.values()}) == 1:
+        return [str(next(iter(places.values()))), "--role", EVERY_ROLE]
+    return [word for role, place in places.items() for word in (f"--{role}", str(place))]

@@ -1,6 +1,6 @@
 """Whether imported depth is in metres, proved on rows of training; or the scale and shift that make it so."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,7 @@ import numpy as np
 
 from ensemble.console import messages
 from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest
-from ensemble.predictions.foreign.guesses import scaled_one_by_one, turned_over
+from ensemble.predictions.foreign.guesses import Sample, rays_for_depth, scaled_one_by_one
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import Alignment, ImportSettings
@@ -20,6 +20,14 @@ LIKELY_RATIO = 2.0
 LIKELY_ERROR, LIKELY_SHARE = 0.2, 0.5
 """Mean relative error from which on depth is suspect, and the share of its squared error that is left where a scale and
 a shift show that it was given in other units; metres of a bad network keep more."""
+
+_ONE_BY_ONE = (
+    "every map has a scale of its own, as if each were normalised by itself; one scale and shift for all cannot mend "
+    "that, and those of test frames are not known. Write depth in one unit for all frames"
+)
+
+FOCAL = "PIXELS"
+"""Stands in a command for a focal length that nobody has said yet."""
 
 LIKELY_CHANGE = 4.0
 """How many times larger or smaller depth may be, in the median, on test frames than on frames of training."""
@@ -46,6 +54,7 @@ def alignment_of(request: ImportRequest, outputs: Outputs, stored: Stored, check
         return None
     again = request.rebuild and request.settings.fold is None and recorded is not None and request.role == recorded.role
     if recorded is not None and not again:
+        _check_recorded(request, outputs, stored, checked, recorded)
         return recorded
     if request.role not in ("fit", "oof") or request.settings.fold is not None:
         first = replace(
@@ -56,41 +65,83 @@ def alignment_of(request: ImportRequest, outputs: Outputs, stored: Stored, check
             f"{request.settings.learner} has none yet ({', '.join(sorted(known)) or 'nothing'} imported). "
             f"First\nRun: {first.command(outputs)}"
         )
-    return _fitted(request.place, request.role, checked)
+    return _fitted(request, outputs, request.role, checked)
 
 
-def _fitted(place: Path, role: Literal["fit", "oof"], checked: CheckedMaps) -> Alignment:
-    """Least squares on depth over all sampled pixels: one scale and one shift."""
-    pixels = len(checked.depths)
+def _fitted(request: ImportRequest, outputs: Outputs, role: Literal["fit", "oof"], checked: CheckedMaps) -> Alignment:
+    """Least squares over all sampled pixels, of depth or of 1 / depth: one scale and one shift."""
+    place, inverse, pixels = request.place, request.settings.inverse, len(checked.depths)
     if pixels < 2 or np.ptp(checked.depths) == 0:
         raise ValueError(f"{place}: depth is the same at all {pixels} pixels with a truth; nothing can be fitted")
-    _check_turned(place, checked)
-    scale, shift = _least_squares(checked)
+    request.refuse_better_guess(outputs, checked.samples)
+    scale, shift = _least_squares(checked, inverse=inverse)
     if scale <= 0:
         raise ValueError(
-            f"{place}: the fitted scale is {scale:g}: what is near has the larger numbers, as in inverse depth or "
-            "disparity; write depth that grows with the distance"
+            f"{place}: the fitted scale is {scale:g}: "
+            + ("the numbers grow with the distance" if inverse else "what is near has the larger numbers")
+            + f", as those of {'depth' if inverse else 'inverse depth or disparity'} do.\n"
+            f"Run: {request.command(outputs, align=True, inverse=not inverse)}"
         )
-    if scaled_one_by_one(checked.samples, scale, shift):
-        raise ValueError(
-            f"{place}: every map has a scale of its own, as if each were normalised by itself; one scale and shift for "
-            "all cannot mend that, and those of test frames are not known. Write depth in one unit for all frames"
-        )
+    found = Alignment(scale=scale, shift=shift, role=role, pixels=pixels, frames=len(checked.samples))
+    if scaled_one_by_one(checked.samples, request.form):
+        raise ValueError(f"{place}: {_ONE_BY_ONE}")
+    _check_rays(request, outputs, checked.samples)
+    what = "1 / metres = {:.6g} x inverse depth + {:.6g}" if inverse else "{:.6g} x depth + {:.6g} m"
     messages.print(
-        f"alignment: {scale:.6g} x depth + {shift:.6g} m, from {pixels} pixels of {len(checked.samples)} {role} frames"
+        f"alignment: {what.format(scale, shift)}, from {pixels} pixels of {len(checked.samples)} {role} frames"
     )
-    return Alignment(scale=scale, shift=shift, role=role, pixels=pixels, frames=len(checked.samples))
+    return found
 
 
-def _check_turned(place: Path, checked: CheckedMaps) -> None:
-    if how := turned_over(checked.samples):
-        raise ValueError(f"{place}: the maps lie {how}: so they fit the truth, and as read they do not; turn them back")
+def _check_recorded(
+    request: ImportRequest, outputs: Outputs, stored: Stored, checked: CheckedMaps, alignment: Alignment
+) -> None:
+    """Refuse maps that are not as those which scale and shift were fitted to."""
+    if checked.samples:
+        request.refuse_better_guess(outputs, checked.samples)
+        if scaled_one_by_one(checked.samples, request.form):
+            raise ValueError(f"{request.place}: {_ONE_BY_ONE}")
+    before = [entry.median for _, roles in stored.values() for role, entry in roles.items() if role != request.role]
+    if not before:
+        return
+    now, then = float(np.median([*checked.median.values()])), float(np.median(before))
+    if not of_one_scale(now, then, alignment):
+        raise ValueError(
+            f"{request.place}: the median of the maps is {now:.3g} where it is {then:.3g} for those of the other "
+            f"roles; expected the same unit and scale in all. Mend the files, then\nRun: {request.command(outputs)}"
+        )
 
 
-def _least_squares(checked: CheckedMaps) -> tuple[float, float]:
-    """Scale and shift that bring the sampled depth nearest to the truth."""
+def of_one_scale(now: float, then: float, alignment: Alignment | None) -> bool:
+    """Whether two medians of maps of one learner, as read, can be of the same unit and scale, whatever the scenes."""
+    if alignment is not None:
+        now, then = (alignment.scale * median + alignment.shift for median in (now, then))
+    return then <= 0 or (now > 0 and 1 / LIKELY_CHANGE <= now / then <= LIKELY_CHANGE)
+
+
+def _check_rays(request: ImportRequest, outputs: Outputs, samples: Sequence[Sample]) -> None:
+    """Refuse distances to the camera in the place of depth, or the other way round, where frames agree on it."""
+    found = 0 if request.axis else rays_for_depth(samples, request.form)
+    told = request.settings.rays is not None
+    if told and found < 0:
+        raise ValueError(
+            f"{request.place}: depth is too small towards the edges of frames, as depth along the axis is once it was "
+            f"taken for the distance to the camera.\nRun: {request.command(outputs, rays=None)}"
+        )
+    if not told and found > 0:
+        words = ("--ray", "--focal", FOCAL, *request.options)
+        distances = replace(request, options=words).command(outputs)
+        raise ValueError(
+            f"{request.place}: depth is too large towards the edges of frames, as the distance to the camera is in "
+            f"place of depth along its axis; say so with the focal length in pixels of a map for {FOCAL}, or, if the "
+            f"error has another reason, give --no-ray.\nRun: {distances}"
+        )
+
+
+def _least_squares(checked: CheckedMaps, *, inverse: bool = False) -> tuple[float, float]:
+    """Scale and shift that bring the sampled depth nearest to the truth, or to 1 / truth."""
     columns = np.stack([checked.depths, np.ones_like(checked.depths)], axis=1)
-    scale, shift = np.linalg.lstsq(columns, checked.truth)[0].tolist()
+    scale, shift = np.linalg.lstsq(columns, 1 / checked.truth if inverse else checked.truth)[0].tolist()
     return scale, shift
 
 
@@ -109,9 +160,8 @@ def _check_scale(request: ImportRequest, outputs: Outputs, stored: Stored, check
     else:
         if not len(checked.truth):
             raise ValueError(f"{request.place}: no {request.role} frame has a valid pixel to prove the unit with")
+        request.refuse_better_guess(outputs, checked.samples)
         ratio, limit, against = float(np.median(checked.truth / checked.depths)), LIKELY_RATIO, "truth"
-    if request.role != "test":
-        _check_turned(request.place, checked)
     if not 1 / limit <= ratio <= limit:
         problem = (
             f"{request.place}: the {against} is {ratio:.3g} times the depth (median over {len(checked.median)} "
@@ -124,7 +174,11 @@ def _check_scale(request: ImportRequest, outputs: Outputs, stored: Stored, check
             f"Run: {request.command(outputs, align=True)}"
         )
     if request.role != "test" and request.settings.unit is None:
+        if scaled_one_by_one(checked.samples):
+            raise ValueError(f"{request.place}: {_ONE_BY_ONE}; if they are metres, say so with --unit")
         _check_affine(request, outputs, checked)
+    if request.role != "test":
+        _check_rays(request, outputs, checked.samples)
 
 
 def _check_affine(request: ImportRequest, outputs: Outputs, checked: CheckedMaps) -> None:

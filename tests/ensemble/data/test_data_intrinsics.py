@@ -1,14 +1,17 @@
 """Intrinsics: a point in front of the camera falls on the pixel that shows it, however the frame was changed."""
 
+import math
+
 import numpy as np
 import pytest
 
 from ensemble.data.augmentation import Area, Change, changed
-from ensemble.data.intrinsics import Intrinsics
+from ensemble.data.intrinsics import Intrinsics, focal_of_view, view_of_focal
 from ensemble.data.nyu.camera import COLOUR, intrinsics_of
 from ensemble.data.rooms.camera import Pose, ray_directions, render_frame
 from ensemble.data.source import RawFrame
 from ensemble.data.transforms import pixels_at_size
+from ensemble.settings.kinds import facts_of
 
 CAMERA = Intrinsics(50.0, 60.0, 19.5, 14.5)
 POINTS = np.array([[0.0, 0.0, 2.0], [0.4, -0.3, 2.0], [-1.0, 1.0, 5.0]])
@@ -81,3 +84,30 @@ def test_copies_of_nyu_know_the_camera_of_whole_frames_alone():
     assert (round(COLOUR.fx, 3), round(COLOUR.cy, 3)) == (518.858, 253.736)
     assert intrinsics_of((240, 320)) is None
     assert COLOUR.project(np.array([0.0, 0.0, 3.0])).tolist() == [COLOUR.cx, COLOUR.cy]
+
+
+@pytest.mark.parametrize("size", [(480, 640), (96, 128)])
+def test_kinds_of_data_tell_the_focal_lengths_of_their_frames(size: tuple[int, int]):
+    rooms, nyu = facts_of("rooms"), facts_of("nyu")
+    assert rooms.focal is not None
+    raw = render_frame(size, seed=(0, 0, 3), frame=0)
+    assert raw.intrinsics is not None
+    told = Intrinsics(*rooms.focal, 0, 0).resized(rooms.frame, size)
+    assert (told.fx, told.fy) == pytest.approx((raw.intrinsics.fx, raw.intrinsics.fy))
+    assert nyu.focal == pytest.approx((COLOUR.fx, COLOUR.fy), abs=1e-4)
+
+
+def test_distances_and_depth_by_hand():
+    camera = Intrinsics(3.0, 3.0, 1.0, 0.0)
+    share = camera.axis_share((5, 2))
+    assert share[0].tolist() == [pytest.approx(3 / math.sqrt(10)), 1]
+    assert share[4, 1] == pytest.approx(0.6)  # 3, 4, 5
+    hypersim = Intrinsics(886.81, 886.81, 511.5, 383.5).axis_share((768, 1024))
+    x, y = np.meshgrid(np.linspace(-511.5, 511.5, 1024), np.linspace(-383.5, 383.5, 768))
+    np.testing.assert_allclose(hypersim, 886.81 / np.sqrt(886.81**2 + x**2 + y**2))
+
+
+def test_fields_of_view_and_focal_lengths():
+    assert focal_of_view(90, 640) == pytest.approx(320)
+    assert view_of_focal(320, 640) == pytest.approx(90)
+    assert view_of_focal(518.858, 640) == pytest.approx(63.3, abs=0.05)

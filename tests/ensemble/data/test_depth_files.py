@@ -1,16 +1,22 @@
 """Small files of other systems, made by their documented rules, read to the right metres; what is none is refused."""
 
+import json
 import struct
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import h5py
+import lzfse
 import numpy as np
+import OpenEXR
 import pytest
 from PIL import Image
 
 from ensemble.data.formats.depth_files import READERS
-from ensemble.data.formats.maps import DepthFile, as_metres, read_numbers
+from ensemble.data.formats.maps import DepthFile, as_metres, depth_files, read_numbers
 from ensemble.settings.trees import SettingsError
 from ensemble.settings.units import PER_METRE, per_metre
 
@@ -53,6 +59,22 @@ def colmap(path: Path) -> None:
     path.write_bytes(b"8&6&1&" + METRES.tobytes())
 
 
+def tartanair(path: Path) -> None:
+    """As OpenCV writes a view of float32 as four bytes: it takes them for blue, green, red and alpha."""
+    four = np.ascontiguousarray(METRES, "<f4").view(np.uint8).reshape(6, 8, 4)
+    cv2.imwrite(str(path), four)
+
+
+def exr(name: str, *others: str, kind: type = np.float32) -> Callable[[Path], None]:
+    channels = {name: METRES.astype(kind), **{other: np.zeros_like(METRES) for other in others}}
+
+    def write(path: Path) -> None:
+        with OpenEXR.File({"type": OpenEXR.scanlineimage}, channels) as file:
+            file.write(str(path))
+
+    return write
+
+
 CASES = {
     "tum.png": ("tum", sixteen_bits(5000), 1 / 5000),
     "kitti.png": ("kitti", sixteen_bits(256), 1 / 256),
@@ -76,6 +98,10 @@ CASES = {
     "whole.tif": ("mm", sixteen_bits(1000), 1 / 1000),
     "sintel.dpt": (None, sintel, 1e-6),
     "frame.geometric.bin": (None, colmap, 1e-6),
+    "tartanair.png": (None, tartanair, 1e-6),
+    "blender.exr": (None, exr("V"), 1e-6),
+    "layers.exr": (None, exr("ViewLayer.Depth.Z", "ViewLayer.Combined.R", "ViewLayer.Combined.A"), 1e-6),
+    "half.exr": (None, exr("Y", kind=np.float16), 0.01),
 }
 
 
@@ -104,6 +130,7 @@ def test_every_reader_and_every_unit_has_a_case():
         ("a.bin", b"8&6&3&" + bytes(576), r"no header of a map with one channel"),
         ("a.bin", b"80000&60000&1&" + bytes(16), r"60000x80000 numbers take 19200000000 bytes, found 16"),
         ("a.tif", b"text of 16 bytes", r"is no image"),
+        ("a.exr", b"text of 16 bytes", r"a\.exr: damaged or not as expected \(found no whole EXR file"),
         ("a.npy", b"\x93NUMPY", r"a\.npy: damaged or not as expected"),
     ],
 )
@@ -124,3 +151,78 @@ def test_units_are_names_or_numbers():
     ):
         with pytest.raises(SettingsError, match=message):
             per_metre(unit)
+
+
+def test_pictures_in_colour_are_told_from_four_bytes_of_a_number(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for alpha in (0, 1, 128, 255):
+        pixels = rng.integers(0, 256, (6, 8, 4), dtype=np.uint8)
+        pixels[..., 3] = alpha
+        Image.fromarray(pixels).save(tmp_path / "a.png")
+        with pytest.raises(ValueError, match=r"a\.png: .*picture in colour, which has lost its scale"):
+            read_numbers(DepthFile(tmp_path / "a.png"))
+
+
+def test_which_channel_is_depth_is_not_guessed(tmp_path: Path):
+    for channels in (("R", "G", "B"), ("Left.Z", "Right.Z")):
+        exr(*channels)(tmp_path / "a.exr")
+        with pytest.raises(ValueError, match=rf"found the channels {', '.join(sorted(channels))}, expected one"):
+            read_numbers(DepthFile(tmp_path / "a.exr"))
+    exr("V")(tmp_path / "a.exr")
+    (tmp_path / "a.exr").write_bytes((tmp_path / "a.exr").read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"found no whole EXR file"):
+        read_numbers(DepthFile(tmp_path / "a.exr"))
+
+
+@pytest.mark.parametrize(("module", "extra"), [("OpenEXR", "exr"), ("lzfse", "record3d")])
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+):
+    exr("V")(tmp_path / "a.exr")
+    recording(tmp_path / "a.r3d", {0: METRES}, {})
+    monkeypatch.setitem(sys.modules, module, None)
+    file = DepthFile(tmp_path / "a.exr") if extra == "exr" else DepthFile(tmp_path / "a.r3d", "0")
+    with pytest.raises(ValueError, match=rf"{module}\.\nRun: pip install 'stackdepth\[{extra}\]'"):
+        read_numbers(file)
+
+
+def recording(path: Path, frames: dict[int, np.ndarray], told: object) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata", json.dumps(told))
+        for number, metres in frames.items():
+            archive.writestr(f"rgbd/{number}.depth", lzfse.compress(metres.astype("<f4").tobytes()))
+            archive.writestr(f"rgbd/{number}.jpg", b"")
+
+
+def test_a_recording_of_record3d_is_read_frame_by_frame(tmp_path: Path):
+    lidar = np.linspace(0.5, 4, 256 * 192, dtype=np.float32).reshape(256, 192)
+    recording(tmp_path / "a.r3d", {number: lidar * number for number in (10, 2, 1)}, {"w": 1440, "h": 1920})
+    found = dict(depth_files(tmp_path / "a.r3d"))
+    assert [*found] == ["1", "2", "10"]
+    for number, file in found.items():
+        np.testing.assert_array_equal(read_numbers(file), lidar * int(number))
+    recording(tmp_path / "told.r3d", {0: METRES}, {"dh": 6, "dw": 8})
+    np.testing.assert_array_equal(read_numbers(DepthFile(tmp_path / "told.r3d", "0")), METRES)
+    recording(tmp_path / "odd.r3d", {0: METRES}, {})
+    with pytest.raises(ValueError, match=r"odd\.r3d, frame 0: .*frame 0 has 48 numbers, expected 256x192 or"):
+        read_numbers(DepthFile(tmp_path / "odd.r3d", "0"))
+    with zipfile.ZipFile(tmp_path / "bad.r3d", "w") as archive:
+        archive.writestr("rgbd/0.depth", b"no such bytes")
+    with pytest.raises(ValueError, match="frame 0 is no LZFSE"):
+        read_numbers(DepthFile(tmp_path / "bad.r3d", "0"))
+    (tmp_path / "text.r3d").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"text\.r3d: damaged or no recording"):
+        [*depth_files(tmp_path / "text.r3d")]
+
+
+def test_what_systems_put_behind_a_name_may_stay(tmp_path: Path):
+    names = {
+        "a/x.jpg.geometric.bin": "a/x",
+        "frame.0004.depth_meters.hdf5": "frame.0004",
+        "room_raw_depth_meter.npy": "room",
+        "b.jpg.npy": "b.jpg",
+    }
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert {str(file.path.relative_to(tmp_path)): name for name, file in depth_files(tmp_path)} == names

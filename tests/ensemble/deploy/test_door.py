@@ -1,17 +1,20 @@
 """Images of every kind and shape, depth maps of foreign learners, and what is refused."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from command_lines import Job, done
+from command_lines import Job, call, done
 from foreign_maps import noisy_maps, save_npy, source_of
 from PIL import Image
 
 import ensemble
 from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames as frames_to_score
+from ensemble.data.intrinsics import Intrinsics
+from ensemble.data.nyu.camera import COLOUR
 from ensemble.deploy.door import DepthStack
 from ensemble.predictions.level_zero import open_rows
 from ensemble.runs.paths import Outputs
@@ -160,3 +163,131 @@ def test_folders_of_maps_are_fused(mixed: tuple[Path, Path], tmp_path: Path, job
         assert expected.error is not None
         for kind, values in (("depth", expected.depth), ("error", expected.error), ("weights", expected.weights)):
             np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{frame.id}_{kind}.npy"), values)
+
+
+@pytest.fixture(scope="module")
+def pair(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, np.ndarray]]]:
+    """A saved stack of two foreign learners, and new maps of theirs by learner and frame."""
+    folder = tmp_path_factory.mktemp("pair")
+    cache, given, new = job.copy_to(folder), ("--config", job.config), dict[str, dict[str, np.ndarray]]()
+    for seed, name in enumerate(("first", "second")):
+        maps = {split: noisy_maps(source_of(job.config), split, noise=0.02, seed=seed) for split in ("train", "test")}
+        train = save_npy(folder / name, maps["train"])
+        places = ("--oof", train, "--validation", train, "--test", save_npy(folder / f"{name}_test", maps["test"]))
+        done("base", "import", name, *places, *given, "--cache-dir", cache)
+        new[name] = maps["test"]
+    words = ("meta", "fit", "--inputs", "d", "--learners", "first,second", "--name", "pair")
+    done(*words, *given, "--cache-dir", cache)
+    done("meta", "save", "pair", folder / "pair.stack", "--cache-dir", cache)
+    return folder / "pair.stack", new
+
+
+def holed(metres: np.ndarray) -> np.ndarray:
+    metres = metres.copy()
+    metres[3, 4] = 0
+    return metres
+
+
+def normalised(metres: np.ndarray) -> np.ndarray:
+    return 3 * (metres - metres.min() + 0.1) / np.ptp(metres) + 1
+
+
+WRONG = {
+    "upside down": (
+        lambda metres: metres[::-1],
+        "maps of first or of second lie upside down: so the depth of the other is met to ",
+    ),
+    "mirrored": (lambda metres: metres[:, ::-1], "maps of first or of second lie mirrored left to right"),
+    "inverse": (lambda metres: 2 / metres + 1, "maps of first or of second look like inverse depth"),
+    "logarithm": (lambda metres: np.log(metres) + 1.5, "maps of first or of second look like the logarithm of depth"),
+    "of TUM": (
+        lambda metres: np.rint(metres * 5000).astype(np.uint16),
+        "it looks like the unit tum; expected the unit and scale of the import (mm)",
+    ),
+    "millimetres": (lambda metres: metres * 1000, "it looks like the unit mm; expected the unit and scale"),
+    "holes": (holed, "1 of 3072 pixels are 0 or negative"),
+    "no number": (lambda metres: metres * np.nan, "3072 of 3072 pixels are NaN or infinite"),
+    "normalised": (
+        normalised,
+        "maps of first or of second have a scale of their own each against the depth of the other",
+    ),
+    "cropped": (lambda metres: metres[:, :48], "48x48 pixels have another shape than the frames (48x64)"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_maps_that_are_not_as_those_of_the_import_are_named(
+    pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path, case: str
+):
+    (stack, new), (change, expected) = pair, WRONG[case]
+    first = save_npy(tmp_path / "first", new["first"])
+    second = save_npy(tmp_path / "second", {name: change(metres) for name, metres in new["second"].items()})
+    words = ("--maps", f"first={first}", "--maps", f"second={second}", "--out", tmp_path / "out")
+    answer = call("meta", "fuse", stack, *words)
+    assert answer.status == 1
+    assert expected in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_maps_as_those_of_the_import_are_fused(pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path):
+    stack, new = pair
+    words = [f"{name}={save_npy(tmp_path / name, maps)}" for name, maps in new.items()]
+    done("meta", "fuse", stack, "--maps", words[0], "--maps", words[1], "--out", tmp_path / "out")
+    for frame, metres in new["first"].items():
+        fused = np.load(tmp_path / "out" / f"{frame}_depth.npy")
+        both = np.stack([metres, new["second"][frame]])
+        assert (fused >= both.min(axis=0) - 1e-3).all()
+        assert (fused <= both.max(axis=0) + 1e-3).all()
+
+
+def wall(camera: Intrinsics, size: tuple[int, int], distance: float) -> np.ndarray:
+    """The photograph of a wall with tiles of half a metre that a camera looks at straight on, from so many metres."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    x, y = (columns - camera.cx) / camera.fx * distance, (rows - camera.cy) / camera.fy * distance
+    tiles = (np.floor(x / 0.5) + np.floor(y / 0.5)).astype(int)
+    colours = np.random.default_rng(3).integers(40, 220, (7, 3), dtype=np.uint8)
+    return colours[tiles % 7]
+
+
+def test_what_looks_the_same_is_as_far_as_the_focal_length_is_long(stack: DepthStack):
+    """A wall at 2 m looks through a lens as one at 4 m through a lens twice as long: no network can tell them apart."""
+    size, focal, nyu = (48, 64), stack.header.focal, COLOUR.resized((480, 640), (48, 64))
+    assert focal == pytest.approx(math.sqrt(nyu.fx * nyu.fy))
+    for times in (0.5, 1.0, 2.0, 4.0):
+        of_training = Intrinsics(nyu.focal, nyu.focal, 31.4, 23.4)
+        camera = Intrinsics(times * nyu.focal, times * nyu.focal, 31.4, 23.4)
+        near, far = wall(of_training, size, 2), wall(camera, size, 2 * times)
+        assert len(np.unique(near)) > 3
+        np.testing.assert_array_equal(near, far)
+        plain, told = stack(near), stack(far, fov=math.degrees(2 * math.atan(32 / camera.fx)))
+        assert plain.error is not None
+        assert told.error is not None
+        np.testing.assert_allclose(told.depth, times * plain.depth, rtol=1e-5)
+        np.testing.assert_allclose(told.error, times * plain.error, rtol=1e-5)
+        np.testing.assert_allclose(told.learners["bts"], times * plain.learners["bts"], rtol=1e-5)
+        np.testing.assert_array_equal(told.weights, plain.weights)
+
+
+def test_the_field_of_view_counts_at_every_size_and_shape(stack: DepthStack):
+    """What matters is the focal length in pixels of what the networks see, whatever is padded or turned."""
+    assert stack.header.focal is not None
+    for whole, seen_width in (((480, 640), 64), ((96, 128), 64), ((640, 480), 48), ((480, 1920), 192)):
+        image = np.random.default_rng(1).integers(0, 256, (*whole, 3), dtype=np.uint8)
+        ratio = seen_width / 2 / math.tan(math.radians(40)) / stack.header.focal
+        np.testing.assert_allclose(stack(image, fov=80).depth, ratio * stack(image).depth, rtol=1e-5)
+    streamed = [each.depth for each in stack.stream([PIXELS], fov=80)]
+    np.testing.assert_array_equal(streamed[0], stack(PIXELS, fov=80).depth)
+    batch, ratio = torch.rand(2, 3, 48, 64), stack.focal_ratio((48, 64), 30)
+    np.testing.assert_allclose(stack(batch, fov=30).depth, ratio * stack(batch).depth, rtol=1e-5)
+    squeezed = stack(PIXELS, size=(48, 32), fov=80).depth / stack(PIXELS, size=(48, 32)).depth
+    np.testing.assert_allclose(squeezed, stack.focal_ratio((48, 64), 80) * math.sqrt(0.5), rtol=1e-5)
+    for fov in (0, 180, math.nan):
+        with pytest.raises(ValueError, match="expected more than 0 and less than 180"):
+            stack(PIXELS, fov=fov)
+
+
+def test_a_field_of_view_wants_the_camera_of_the_training(stack: DepthStack):
+    unknown = DepthStack(stack.network, stack.header.model_copy(update={"focal": None}))
+    unknown(PIXELS)
+    with pytest.raises(ValueError, match=r"not known, so a field of view says nothing.*\nRun: .* save meta-rgb\+d"):
+        unknown(PIXELS, fov=60)

@@ -1,16 +1,19 @@
 """Photographs of every make become files; those that cannot be read are named, and the others are done."""
 
+import math
 import sys
 from pathlib import Path
 
 import numpy as np
+import OpenEXR
 import pillow_heif
 import pytest
 from command_lines import Job, call, done
-from PIL import Image
+from PIL import Image, ImageOps
 
 import ensemble
 from ensemble.data.formats import photographs
+from ensemble.data.formats.maps import DepthFile, read_numbers
 from ensemble.data.formats.photographs import find_photographs, read_photograph
 
 GREY = np.linspace(0, 255, 60 * 80).reshape(60, 80).round().astype(np.uint8)
@@ -78,6 +81,20 @@ def test_heic_of_phones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         read_photograph(path)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
+def test_every_turn_is_that_of_pillow_at_every_scale(tmp_path: Path, orientation: int, ending: str):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(RGB).resize((320, 240), Image.Resampling.BICUBIC)
+    image.save(tmp_path / f"p.{ending}", exif=exif)
+    with Image.open(tmp_path / f"p.{ending}") as file:
+        expected = ImageOps.exif_transpose(file)
+    np.testing.assert_array_equal(read_photograph(tmp_path / f"p.{ending}").pixels, np.asarray(expected))
+    small = read_photograph(tmp_path / f"p.{ending}", pixels=4800).pixels
+    assert np.abs(small.astype(int) - np.asarray(expected.resize(small.shape[1::-1], Image.Resampling.BOX))).mean() < 5
+
+
 def test_folders_keep_their_places_and_names_must_differ(tmp_path: Path):
     for name in ("a/x.png", "b/x.jpg", "b/c/y.png", "b/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +120,7 @@ def test_bad_files_are_named_and_the_others_done(job: Job, tmp_path: Path):
     assert sum(line.startswith("error: ") for line in lines) == 3
     assert any("text.png: is no image" in line for line in lines)
     assert any("cut.png: damaged or cut short" in line for line in lines)
+    assert [index for index, line in enumerate(lines) if line.startswith("error: ")] == [0, 1, len(lines) - 1]
     assert sum("became RGB with 8 bits" in line for line in lines) == 1
     assert np.load(tmp_path / "o" / "tall_depth.npy").shape == (60, 50)
     assert not list((tmp_path / "o").glob("cut*"))
@@ -111,7 +129,9 @@ def test_bad_files_are_named_and_the_others_done(job: Job, tmp_path: Path):
 def test_a_learner_alone_predicts_photographs(job: Job, tmp_path: Path):
     Image.fromarray(RGB).save(tmp_path / "p.png")
     words = ("base", "predict", "tiny/bts", tmp_path / "p.png", "--out", tmp_path / "o", "--cache-dir", job.cache)
-    assert done(*words).err == f"1 of 1 predicted, files in {tmp_path / 'o'}\n"
+    unknown, told = done(*words).err.splitlines()
+    assert "p.png: no focal length in EXIF: metres as if it saw 63 degrees across its width" in unknown
+    assert told == f"1 of 1 predicted, files in {tmp_path / 'o'}"
     expected = ensemble.load("tiny/bts", device="cpu", cache_dir=job.cache)(RGB).depth
     np.testing.assert_array_equal(np.load(tmp_path / "o" / "p_depth.npy"), expected)
     names = {path.name for path in (tmp_path / "o").iterdir()}
@@ -121,7 +141,7 @@ def test_a_learner_alone_predicts_photographs(job: Job, tmp_path: Path):
 def test_what_is_written_can_be_chosen(job: Job, tmp_path: Path):
     Image.fromarray(RGB).save(tmp_path / "p.png")
     given = ("meta", "predict", "meta-rgb", tmp_path / "p.png", "--cache-dir", job.cache)
-    done(*given, "--out", tmp_path / "all", "--only", "depth,error,weights", "--format", "npy,npz,tiff")
+    done(*given, "--out", tmp_path / "all", "--only", "depth,error,weights", "--format", "npy,npz,tiff,exr")
     expected = ensemble.load("meta-rgb", device="cpu", cache_dir=job.cache)(RGB)
     assert expected.error is not None
     for name, values in (("depth", expected.depth), ("uncertainty", expected.error), ("weights", expected.weights)):
@@ -131,7 +151,12 @@ def test_what_is_written_can_be_chosen(job: Job, tmp_path: Path):
             for page, each in enumerate(values.reshape(-1, 60, 80)):
                 pages.seek(page)
                 np.testing.assert_array_equal(np.asarray(pages), each)
-    assert len([*(tmp_path / "all").iterdir()]) == 9
+        with OpenEXR.File(str(tmp_path / "all" / f"p_{name}.exr"), separate_channels=True) as file:
+            channels = file.channels()
+            assert [*channels] == (["V"] if values.ndim == 2 else ["weight.0", "weight.1", "weight.2"])
+            np.testing.assert_array_equal([channel.pixels for channel in channels.values()], values.reshape(-1, 60, 80))
+    np.testing.assert_array_equal(read_numbers(DepthFile(tmp_path / "all" / "p_depth.exr")), expected.depth)
+    assert len([*(tmp_path / "all").iterdir()]) == 12
     done(*given, "--out", tmp_path / "small", "--only", "depth", "--size", "working", "--no-flip")
     assert {path.name for path in (tmp_path / "small").iterdir()} == {"p_depth.npy", "p_depth_mm.png"}
     small = np.load(tmp_path / "small" / "p_depth.npy")
@@ -170,3 +195,99 @@ def test_depth_that_a_png_cannot_hold_is_left_out(tmp_path: Path, job: Job, monk
     assert "left out: " in told
     assert "cannot be 16-bit millimetres" in told
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"p_depth.npy"}
+
+
+def test_a_format_whose_package_is_missing_is_refused_before_work_begins(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    Image.fromarray(RGB).save(tmp_path / "p.png")
+    words = ("--out", tmp_path / "o", "--format", "npy,exr", "--cache-dir", job.cache)
+    answer = call("meta", "predict", "meta-rgb", tmp_path / "p.png", *words)
+    assert answer.status == 1
+    assert "--format exr: EXR needs OpenEXR.\nRun: pip install 'stackdepth[exr]'" in answer.err
+    assert not (tmp_path / "o").exists()
+
+
+DETAILS = 0x8769
+FOCAL, FOCAL_35MM, PER_UNIT, UNIT, WIDTH, HEIGHT = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002, 0xA003
+
+
+def save_with(path: Path, size: tuple[int, int], details: dict[int, float], orientation: int = 1) -> Path:
+    """A photograph of a width and height as it lies in the file, with what a camera writes beside it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif.get_ifd(DETAILS).update(details)
+    Image.fromarray(RGB).resize(size).save(path, exif=exif)
+    return path
+
+
+def across(focal: float, width: float) -> float:
+    return 2 * math.degrees(math.atan(width / 2 / focal))
+
+
+FULL_FRAME = {FOCAL_35MM: 28}
+PHONE = {FOCAL_35MM: 26, WIDTH: 4000, HEIGHT: 3000}
+SENSOR = {FOCAL: 5.0, PER_UNIT: 20000.0, UNIT: 3, WIDTH: 4000, HEIGHT: 3000}  # 2000 pixels a millimetre: 10000 pixels
+IN_INCHES = {key: value for key, value in SENSOR.items() if key != UNIT} | {PER_UNIT: 20000 * 2.54}
+VIEWS = {
+    "28 mm of 36x24 mm": ((360, 240), FULL_FRAME, 1, across(28, 36)),
+    "a phone's 4:3, by the diagonal": ((400, 300), PHONE, 1, across(26, 0.8 * math.hypot(36, 24))),
+    "turned": ((400, 300), PHONE, 6, across(26, 0.6 * math.hypot(36, 24))),
+    "made smaller": ((200, 150), SENSOR, 1, across(10000, 4000)),
+    "turned and made smaller": ((200, 150), SENSOR, 8, across(10000, 3000)),
+    "inches where no unit is told": ((400, 300), IN_INCHES, 1, across(10000, 4000)),
+    "turned by a program": ((300, 400), SENSOR, 1, across(10000, 3000)),
+    "cropped": ((300, 300), PHONE, 1, None),
+    "not known to the camera": ((400, 300), {FOCAL_35MM: 0}, 1, None),
+    "focal length alone": ((400, 300), {FOCAL: 4.2}, 1, None),
+    "of an unknown unit": ((400, 300), {**SENSOR, UNIT: 9}, 1, None),
+    "nothing": ((400, 300), {}, 1, None),
+}
+
+
+@pytest.mark.parametrize("case", VIEWS)
+@pytest.mark.parametrize("pixels", [None, 5000])
+def test_the_field_of_view_is_what_the_camera_wrote(tmp_path: Path, case: str, pixels: int | None):
+    size, details, orientation, expected = VIEWS[case]
+    found = read_photograph(save_with(tmp_path / "p.jpg", size, details, orientation), pixels=pixels)
+    assert found.fov == (None if expected is None else pytest.approx(expected, rel=1e-6))
+
+
+def test_metres_grow_with_the_focal_length(job: Job, tmp_path: Path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name, equivalent in (("wide", 13), ("tele", 77), ("usual", 28), ("second", 77)):
+        save_with(photos / f"{name}.jpg", (400, 300), {FOCAL_35MM: equivalent})
+    save_with(photos / "none.jpg", (400, 300), {})
+    given = (
+        "meta",
+        "predict",
+        "meta-rgb",
+        photos,
+        "--only",
+        "depth,error",
+        "--format",
+        "npy",
+        "--cache-dir",
+        job.cache,
+    )
+    lines = [line for line in done(*given, "--out", tmp_path / "o").err.splitlines() if ".jpg" in line]
+    assert len(lines) == 3
+    assert "none.jpg: no focal length in EXIF" in lines[0]
+    assert "second.jpg: sees 25 degrees across its width (EXIF), the camera of the training would see 63" in lines[1]
+    assert "wide.jpg: sees 106 degrees across its width (EXIF), the camera of the training would see 63" in lines[2]
+    stack = ensemble.load("meta-rgb", device="cpu", cache_dir=job.cache)
+    plain = stack(read_photograph(photos / "none.jpg").pixels)
+    for name, equivalent in (("wide", 13), ("tele", 77), ("usual", 28), ("second", 77)):
+        ratio = equivalent / math.hypot(36, 24) * math.hypot(640, 480) / math.sqrt(518.8579 * 519.4696)
+        for kind, values in (("depth", plain.depth), ("uncertainty", plain.error)):
+            np.testing.assert_allclose(np.load(tmp_path / "o" / f"{name}_{kind}.npy"), ratio * values, rtol=1e-5)
+    told = done(*given, "--out", tmp_path / "told", "--fov", across(77, 0.8 * math.hypot(36, 24))).err
+    assert told.count("degrees across its width (--fov)") == 1
+    found, expected = (np.load(tmp_path / name) for name in ("told/none_depth.npy", "o/tele_depth.npy"))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for degrees in (0, 180, -3):
+        answer = call(*given, "--out", tmp_path / "none", "--fov", degrees)
+        assert answer.status == 2
+        assert "expected degrees across the width" in answer.err

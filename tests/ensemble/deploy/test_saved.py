@@ -1,6 +1,8 @@
 """A saved stack is one file or folder that predicts by itself, as its run did, and is refused where it is damaged."""
 
+import hashlib
 import json
+import math
 import random
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 from command_lines import Job, call, done
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 import ensemble
 from ensemble.data import division
@@ -155,3 +158,31 @@ def test_photographs_by_a_saved_stack(job: Job, saved: Path, tmp_path: Path):
     files = {out: {path.name: path.read_bytes() for path in (tmp_path / out).iterdir()} for out in ("saved", "run")}
     assert len(files["run"]) == 6
     assert files["saved"] == files["run"]
+
+
+def test_files_of_before_something_was_kept_still_load(saved: Path, tmp_path: Path):
+    with safe_open(saved / "own.stack", "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(file.metadata()["stackdepth"])
+    assert header.pop("focal") == pytest.approx(math.sqrt(518.8579 * 519.4696) / 10)
+    for learner in header["learners"]:
+        assert learner.pop("median") is None
+    told = {name: value for name, value in header.items() if name != "checksum"}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name in sorted(weights):
+        digest.update(f"{name} {weights[name].dtype} {tuple(weights[name].shape)}\n".encode())
+        digest.update(weights[name].numpy().tobytes())
+    header["checksum"] = digest.hexdigest()
+    save_file(weights, tmp_path / "old.stack", {"stackdepth": json.dumps(header)})
+    old, own = (ensemble.load(place, device="cpu") for place in (tmp_path / "old.stack", saved / "own.stack"))
+    np.testing.assert_array_equal(old(IMAGE).depth, own(IMAGE).depth)
+    with pytest.raises(ValueError, match="focal length of its training camera is not known"):
+        old(IMAGE, fov=60)
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    words = ("meta", "predict", tmp_path / "old.stack", tmp_path / "photo.png", "--out", tmp_path / "o")
+    assert done(*words).err.startswith("1 of 1 predicted")
+    answer = call(*words, "--fov", 60)
+    assert answer.status == 1
+    assert "focal length of its training camera is not known" in answer.err
+    old.save(tmp_path / "again.stack")
+    np.testing.assert_array_equal(ensemble.load(tmp_path / "again.stack", device="cpu")(IMAGE).depth, own(IMAGE).depth)

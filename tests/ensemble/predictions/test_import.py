@@ -11,14 +11,17 @@ from unittest import mock
 import h5py
 import numpy as np
 import pytest
+import yaml
 from command_lines import Answer, Job, call, contents, done
 from foreign_maps import FORMATS, Maps, noisy_maps, save_npy, source_of
 from PIL import Image
 
 from ensemble.data.division import open_experiment
+from ensemble.data.nyu.camera import COLOUR
 from ensemble.predictions.foreign import checks
 from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
+from ensemble.settings.kinds import KindFacts
 
 ROLES = ("oof", "validation", "test")
 
@@ -316,7 +319,7 @@ def test_inverse_depth_is_refused(foreign: Foreign, tmp_path: Path):
     folder = save_npy(tmp_path / "maps", {name: 1 / metres for name, metres in foreign.maps["train"].items()})
     answer = foreign.take(tmp_path / "cache", folder, "oof", "--align-on", "fit")
     assert answer.status == 1
-    assert "inverse depth or disparity" in answer.err
+    assert "the maps look like inverse depth: so the truth is met to 4%, and as read to " in answer.err
 
 
 def test_a_new_scale_makes_the_other_roles_stale(foreign: Foreign, tmp_path: Path):
@@ -479,6 +482,31 @@ def with_holes(metres: np.ndarray) -> np.ndarray:
     return holed
 
 
+def with_marks(mark: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(metres: np.ndarray) -> np.ndarray:
+        marked = metres / 40
+        marked[:4] = mark
+        return marked
+
+    return change
+
+
+def with_saturated_holes(metres: np.ndarray) -> np.ndarray:
+    whole = np.rint(metres * 100).astype(np.uint16)
+    whole[:4] = 65535
+    return whole
+
+
+def normalised(metres: np.ndarray) -> np.ndarray:
+    return (metres - metres.min() + 0.01) / np.ptp(metres)
+
+
+def distances(metres: np.ndarray) -> np.ndarray:
+    """To the camera of generated rooms, at their size."""
+    return (metres / COLOUR.resized((480, 640), (48, 64)).axis_share((48, 64))).astype(np.float32)
+
+
+ALIGN = ("--align-on", "fit")
 WRONG_GUESSES = {
     "of TUM": (of_pixels(lambda metres: np.rint(metres * 5000).astype(np.uint16)), (), "5000 per metre: --unit tum"),
     "of KITTI": (of_pixels(lambda metres: np.rint(metres * 256).astype(np.uint16)), (), "256 per metre: --unit kitti"),
@@ -486,10 +514,44 @@ WRONG_GUESSES = {
     "mirrored": (of_pixels(lambda metres: metres[:, ::-1]), (), "the maps lie mirrored left to right"),
     "turned": (of_pixels(lambda metres: metres[::-1, ::-1] / 40), ("--align-on", "fit"), "turned by half a circle"),
     "normalised one by one": (
-        of_pixels(lambda metres: (metres - metres.min() + 0.01) / np.ptp(metres)),
-        ("--align-on", "fit"),
+        of_pixels(normalised),
+        ALIGN,
         "every map has a scale of its own",
     ),
+    "normalised one by one to metres": (
+        of_pixels(lambda metres: 6 * normalised(metres) + 1),
+        (),
+        "every map has a scale of its own",
+    ),
+    "normalised one by one, inverse": (
+        of_pixels(lambda metres: normalised(1 / metres)),
+        ("--inverse", *ALIGN),
+        "every map has a scale of its own",
+    ),
+    "inverse": (of_pixels(lambda metres: 1 / metres), (), "the maps look like inverse depth"),
+    "inverse without a scale": (of_pixels(lambda metres: 300 / metres + 7), ALIGN, "the maps look like inverse depth"),
+    "no inverse": (of_pixels(lambda metres: metres), ("--inverse", *ALIGN), "the maps look like depth"),
+    "inverse and mirrored": (
+        of_pixels(lambda metres: 1 / metres[:, ::-1]),
+        ALIGN,
+        "the maps lie mirrored left to right and look like inverse depth",
+    ),
+    "logarithm": (of_pixels(lambda metres: np.log(metres)), (), "the maps look like the logarithm of depth"),
+    "logarithm to 10": (of_pixels(lambda metres: np.log10(metres)), ALIGN, "the maps look like the logarithm of depth"),
+    "distances": (of_pixels(distances), (), "as the distance to the camera is in place of depth along its axis"),
+    "distances without a scale": (
+        of_pixels(lambda metres: distances(metres) / 7),
+        ALIGN,
+        "as the distance to the camera",
+    ),
+    "depth for distances": (
+        of_pixels(lambda metres: metres),
+        ("--ray", "--focal", 51.9),
+        "depth is too small towards the edges of frames",
+    ),
+    "marked by -1": (of_pixels(with_marks(-1)), ALIGN, "256 of 3072 pixels are -1, as holes are marked"),
+    "saturated": (of_pixels(with_saturated_holes), ALIGN, "256 of 3072 pixels are 65535, as holes are marked"),
+    "sky": (of_pixels(with_marks(1e10)), ALIGN, "256 of 3072 pixels are more than 100 times the median"),
     "with holes": (of_pixels(with_holes), ("--align-on", "fit"), "256 of 3072 pixels are 0 or negative"),
 }
 
@@ -517,3 +579,151 @@ def test_the_unit_that_was_advised_is_right(foreign: Foreign, tmp_path: Path):
     assert (answer.status, "give one of them" in answer.err) == (2, True)
     answer = foreign.take(cache, maps, "validation", "--unit", "tumm")
     assert (answer.status, "did you mean 'tum'" in answer.err) == (2, True)
+
+
+def test_inverse_depth_is_fitted_in_its_own_terms_and_inverted(foreign: Foreign, tmp_path: Path):
+    cache, place = tmp_path / "cache", tmp_path / "maps"
+    for split in ("train", "test"):
+        save_npy(place / split, {name: 30 / metres + 7 for name, metres in foreign.maps[split].items()})
+    answer = foreign.take(cache, place / "train", "oof", "--inverse")
+    assert answer.status == 2
+    assert "add --align-on fit" in answer.err
+    refused = foreign.take(cache, place / "train", "oof")
+    assert tuple(word for word in refused.advised if word.startswith("--")).count("--inverse") == 1
+    done(*refused.advised)
+    answer = foreign.take(cache, place / "train", "validation", *ALIGN)
+    assert answer.status == 2
+    assert "--inverse: True against False" in answer.err
+    for role in ("validation", "test"):
+        answer = foreign.take(cache, place / ("test" if role == "test" else "train"), role, "--inverse", *ALIGN)
+        assert answer.status == 0, answer.err
+    stored = json.loads((cache / "runs/tiny/other/full/settings.json").read_text())["alignment"]
+    for name, row in rows_of(cache, "validation").items():
+        inverse = stored["scale"] * (30 / foreign.maps["train"][name].astype(np.float64) + 7) + stored["shift"]
+        np.testing.assert_allclose(row, 1 / inverse.clip(0.1, 1000), atol=0.0002)
+        np.testing.assert_allclose(row, foreign.maps["train"][name], rtol=0.05)
+    victim = next((cache / "predictions/tiny/other/validation").rglob("*.h5"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    assert " --inverse --align-on fit " in call("base", "verify", "--cache-dir", cache).err
+
+
+def test_distances_become_depth_along_the_axis(foreign: Foreign, tmp_path: Path):
+    cache, camera = tmp_path / "cache", COLOUR.resized((480, 640), (48, 64))
+    place = of_pixels(distances)(tmp_path / "maps", foreign.maps["train"])
+    told = ("--ray", "--focal", camera.fx, "--centre", f"{camera.cx},{camera.cy}")
+    for role in ("oof", "validation"):
+        answer = foreign.take(cache, place, role, *told)
+        assert answer.status == 0, answer.err
+    for name, row in rows_of(cache, "validation").items():
+        np.testing.assert_allclose(row, foreign.maps["train"][name], rtol=2e-3)
+    half = {name: metres[::2, ::2] for name, metres in foreign.maps["train"].items()}
+    smaller = save_npy(tmp_path / "half", {name: distances_at_half(metres) for name, metres in half.items()})
+    answer = foreign.take(cache, smaller, "validation", *told, "--rebuild")
+    assert answer.status == 0, "pixels are those of the first maps"
+    for name, row in rows_of(cache, "validation").items():
+        assert abs(np.median(row / foreign.maps["train"][name]) - 1) < 0.02
+    answer = foreign.take(cache, place, "validation", "--ray", "--focal", 40)
+    assert (answer.status, "--ray: focal=" in answer.err) == (2, True)
+    assert foreign.take(tmp_path / "sure", place, "oof", "--no-ray").status == 0, "whoever says so is believed"
+    for words, message in (
+        (("--ray",), "expected --focal PIXELS as well"),
+        (("--focal", 50), "add --ray"),
+        (("--ray", "--focal", -1), "expected a focal length in pixels"),
+        (("--ray", "--focal", 50, "--centre", "3"), "expected column and row, such as 511.5,383.5"),
+        (("--ray", "--focal", 50, "--inverse", *ALIGN), "--inverse and --ray"),
+    ):
+        answer = foreign.take(tmp_path / "none", place, "oof", *words)
+        assert answer.status == 2
+        assert message in answer.err
+
+
+def distances_at_half(metres: np.ndarray) -> np.ndarray:
+    camera = COLOUR.resized((480, 640), (24, 32))
+    return (metres / camera.axis_share((24, 32))).astype(np.float32)
+
+
+def test_all_roles_at_once(foreign: Foreign, tmp_path: Path):
+    one, many = tmp_path / "one", tmp_path / "many"
+    foreign.take_all(one, *ALIGN)
+    both = shutil.copytree(foreign.train, tmp_path / "both")
+    shutil.copytree(foreign.test, both, dirs_exist_ok=True)
+    places = ("--oof", foreign.train, "--validation", foreign.train, "--test", foreign.test)
+    done("base", "import", "other", *places, *ALIGN, *foreign.given(many))
+    assert contents(many / "predictions") == contents(one / "predictions")
+    done("base", "import", "other", both, "--role", "all", *ALIGN, *foreign.given(tmp_path / "both_cache"))
+    assert contents(tmp_path / "both_cache/predictions") == contents(one / "predictions")
+    again = done("base", "import", "other", *places, *ALIGN, *foreign.given(many)).err
+    assert again.count("0 frames imported") == 4
+    halved = {"train": tmp_path / "halved", "test": tmp_path / "halved_test"}
+    for split, folder in halved.items():
+        save_npy(folder, {name: metres / 2 for name, metres in foreign.maps[split].items()})
+    places = ("--oof", halved["train"], "--validation", halved["train"], "--test", halved["test"])
+    done("base", "import", "other", *places, *ALIGN, "--rebuild", *foreign.given(many))
+    scale = json.loads((many / "runs/tiny/other/full/settings.json").read_text())["alignment"]["scale"]
+    assert scale == pytest.approx(2, rel=0.1)
+    for name, row in rows_of(many, "validation").items():
+        np.testing.assert_allclose(row, foreign.maps["train"][name], rtol=0.1)
+
+
+def test_nothing_is_written_before_all_roles_are_checked(foreign: Foreign, copy: Path, tmp_path: Path):
+    test = shutil.copytree(foreign.test, tmp_path / "test")
+    victim = sorted(test.rglob("*.npy"))[-1]
+    np.save(victim, np.load(victim) * np.nan)
+    cache = tmp_path / "cache"
+    answer = call("base", "import", "other", "--oof", copy, "--validation", copy, "--test", test, *foreign.given(cache))
+    assert answer.status == 1
+    assert "3072 of 3072 pixels are NaN" in answer.err
+    assert not [*cache.rglob("*.h5")]
+    assert not (cache / "runs/tiny/other").exists()
+    assert answer.advised[:4] == ["base", "import", "other", "--oof"]
+    shutil.copytree(foreign.test, test, dirs_exist_ok=True)
+    done(*answer.advised)
+    in_tum = {split: tmp_path / f"tum_{split}" for split in ("train", "test")}
+    for split, folder in in_tum.items():
+        of_pixels(lambda metres: np.rint(metres * 5000).astype(np.uint16))(folder, foreign.maps[split])
+    words = ("--oof", in_tum["train"], "--validation", in_tum["train"], "--test", in_tum["test"])
+    answer = call("base", "import", "tum", *words, *foreign.given(cache))
+    done(*answer.advised)
+
+
+def test_ways_to_name_the_roles_do_not_mix(foreign: Foreign, tmp_path: Path):
+    place = foreign.train
+    for words, message in (
+        (("--oof", place), "found --oof, expected --oof DIR --validation DIR --test DIR"),
+        ((place, "--oof", place, "--validation", place, "--test", place), "found --oof, --validation, --test, DIR"),
+        ((place,), "expected --role"),
+        (("--role", "oof"), "expected the folder of its depth maps"),
+        ((place, "--role", "every"), "unknown role 'every'"),
+        ((place, "--role", "all", "--fold", 0), "--fold 0: the model of a fold has maps of one role"),
+    ):
+        answer = call("base", "import", "other", *words, *foreign.given(tmp_path / "cache"))
+        assert answer.status == 2
+        assert message in answer.err
+
+
+def test_limits_follow_the_largest_depth(foreign: Foreign, tmp_path: Path):
+    config = tmp_path / "far.yaml"
+    tree = yaml.safe_load(foreign.config.read_text())
+    tree["data"]["max_depth"] = 80
+    config.write_text(yaml.safe_dump(tree))
+    maps = {name: metres.copy() for name, metres in foreign.maps["train"].items()}
+    for metres in maps.values():
+        metres[:8] = 79
+    place = save_npy(tmp_path / "maps", maps)
+    given = ("--config", config, "--cache-dir", tmp_path / "cache")
+    done("base", "import", "other", place, "--role", "oof", *given)
+    done("base", "import", "other", place, "--role", "validation", *given)
+    for row in rows_of(tmp_path / "cache", "validation").values():
+        np.testing.assert_allclose(row[:8], 79, atol=0.01)
+
+
+def test_whoever_names_the_unit_is_believed(foreign: Foreign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Frames of 2 m are no likely ones of a kind whose frames are 20 to 60 m deep."""
+    monkeypatch.setattr(checks.DataSettings, "facts", property(lambda _: FAR_FACTS))
+    answer = foreign.take(tmp_path / "cache", foreign.train, "oof")
+    assert answer.status == 1
+    assert "where 20 .. 60 m is likely" in answer.err
+    assert foreign.take(tmp_path / "cache", foreign.train, "oof", "--unit", "m").status == 0
+
+
+FAR_FACTS = KindFacts(title="far", frame=(480, 640), max_depth=10, likely_depth=(20, 60))
