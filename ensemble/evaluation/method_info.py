@@ -16,7 +16,11 @@ from ensemble.training.networks import build_learner, unloaded
 from meta.fusion import COMBINERS
 from meta.inputs import channel_count
 
-WEIGHTED = {"inverse-variance": "inverse variance", "global": "global weights", "depth-range": "weights by depth range"}
+WEIGHTED = {
+    "inverse-variance": "inverse variance",
+    "weighted-log-mean": "weighted log-mean",
+    "depth-range": "weights by depth range",
+}
 
 REPEATS = 3
 """Timed passes of a network."""

@@ -26,10 +26,10 @@ from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking import baselines
 from ensemble.stacking.baselines import fit_baselines
 from ensemble.stacking.training_rows import TrainingRow
-from meta.combiners import depth_range, global_weights, inverse_variance
+from meta.combiners import depth_range, inverse_variance, weighted_log_mean
 
 SIZE = (32, 48)
-RUNGS = ["best-single", "mean", "median", "log-mean", "inverse-variance", "global", "depth-range"]
+RUNGS = ["best-single", "mean", "median", "log-mean", "inverse-variance", "weighted-log-mean", "depth-range"]
 
 
 def row_of(name: str, depths: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> TrainingRow:
@@ -107,15 +107,15 @@ def test_combiners_are_those_of_a_direct_fit_to_the_valid_pixels(monkeypatch: py
         truth.append(target[valid].astype(np.float32))
     found = climbed(monkeypatch, job, rows).combiners
     columns, target = np.concatenate(pixels), np.concatenate(truth)
-    assert list(found) == ["inverse-variance", "global", "depth-range"]
-    for name, fit in {"inverse-variance": inverse_variance, "global": global_weights}.items():
+    assert list(found) == ["inverse-variance", "weighted-log-mean", "depth-range"]
+    for name, fit in {"inverse-variance": inverse_variance, "weighted-log-mean": weighted_log_mean}.items():
         assert found[name].weights == pytest.approx(fit(columns, target).weights, rel=1e-5)
     by_range = depth_range(columns, target)
     assert found["depth-range"].centres == pytest.approx(by_range.centres, rel=1e-5)
     assert np.array(found["depth-range"].weights) == pytest.approx(np.array(by_range.weights), abs=1e-4)
     squared = np.square(columns.astype(np.float64) / target[:, None] - 1).mean(axis=0)
     assert found["inverse-variance"].weights == pytest.approx((1 / squared) / (1 / squared).sum(), rel=1e-4)
-    assert found["global"].weights[0] > 0.8
+    assert found["weighted-log-mean"].weights[0] > 0.8
 
 
 def test_every_frame_has_the_same_say_in_fitted_weights(monkeypatch: pytest.MonkeyPatch, job: Job):
@@ -203,7 +203,7 @@ def test_every_rung_is_scored_between_learners_and_bounds(job: Job):
     stacks = ["meta-d", "meta-rgb", "meta-rgb+d"]
     assert names == ["mean log depth", *LEARNER_NAMES, *RUNGS, *stacks, "oracle pick", "oracle convex"]
     kinds = {row["name"]: row["kind"] for row in job.scores["rows"]}
-    fitted = {"inverse-variance", "global", "depth-range"}
+    fitted = {"inverse-variance", "weighted-log-mean", "depth-range"}
     assert {name for name, kind in kinds.items() if kind == "fitted"} == fitted
     assert {name for name, kind in kinds.items() if kind == "bound"} == {"oracle pick", "oracle convex"}
 
@@ -227,17 +227,17 @@ def test_a_stack_of_in_sample_rows_stands_beside_the_same_ladder(job: Job, turne
     """Rungs are chosen and fitted out of fold although the stack itself reads none of those rows."""
     done("meta", "fit", "--inputs", "d", "--rows", "fit", "--config", job.config, "--cache-dir", turned.cache)
     found = rows_of(json.loads(done("meta", "evaluate", "meta-d-fit", "--json", "--cache-dir", turned.cache).out))
-    for name in ("best-single", "inverse-variance", "global", "depth-range"):
+    for name in ("best-single", "inverse-variance", "weighted-log-mean", "depth-range"):
         assert found[name]["scores"] == rows_of(turned.again)[name]["scores"], name
         assert "out-of-fold rows" in found[name]["note"]
 
 
 def test_fitted_weights_follow_out_of_fold_rows_and_not_test(turned: Turned):
     rows = rows_of(turned.scores)
-    for name in ("inverse-variance", "global", "depth-range"):
+    for name in ("inverse-variance", "weighted-log-mean", "depth-range"):
         assert rows[name]["note"] == "fitted to out-of-fold rows"
     learner = rows["adabins"]["scores"]["abs_rel"]
-    assert rows["global"]["scores"]["abs_rel"] == pytest.approx(learner, rel=0.05)
+    assert rows["weighted-log-mean"]["scores"]["abs_rel"] == pytest.approx(learner, rel=0.05)
 
 
 def test_the_mean_of_seeds_is_there_once_its_models_are(turned: Turned):
