@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ensemble.evaluation.bounds import BOUNDS
 from ensemble.evaluation.methods import Methods, StackMethod
 from ensemble.evaluation.results.scores import Kind
 from ensemble.predictions.level_zero import LevelZero
@@ -85,7 +86,7 @@ def descriptions_of(methods: Methods) -> dict[str, Description]:
         found[name] = Description("fitted", WEIGHTED[name], f"fitted to {on_rows}", milliseconds=together)
     for stack in methods.stacks:
         found |= _stack_rows(stack)
-    return {**found, **{name: Description("bound", name) for name in ("oracle pick", "oracle convex")}}
+    return {**found, **{name: Description("bound", name) for name in BOUNDS}}
 
 
 def _stack_rows(stack: StackMethod) -> dict[str, Description]:

@@ -17,6 +17,7 @@ from ensemble.data import open_source
 from ensemble.data.division import Experiment, division_of, open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame, FrameSource
+from ensemble.evaluation.bounds import BOUNDS
 from ensemble.evaluation.results.scores import headroom, read_scores
 from ensemble.predictions.learners import TrainedLearner, trained_learner
 from ensemble.predictions.predict import identity_of, open_predictions
@@ -201,11 +202,11 @@ def rows_of(scores: dict[str, Any]) -> dict[str, Any]:
 def test_every_rung_is_scored_between_learners_and_bounds(job: Job):
     names = [row["name"] for row in job.scores["rows"]]
     stacks = ["meta-d", "meta-rgb", "meta-rgb+d"]
-    assert names == ["mean log depth", *LEARNER_NAMES, *RUNGS, *stacks, "oracle pick", "oracle convex"]
+    assert names == ["mean log depth", *LEARNER_NAMES, *RUNGS, *stacks, *BOUNDS]
     kinds = {row["name"]: row["kind"] for row in job.scores["rows"]}
     fitted = {"inverse-variance", "weighted-log-mean", "depth-range"}
     assert {name for name, kind in kinds.items() if kind == "fitted"} == fitted
-    assert {name for name, kind in kinds.items() if kind == "bound"} == {"oracle pick", "oracle convex"}
+    assert {name for name, kind in kinds.items() if kind == "bound"} == set(BOUNDS)
 
 
 def test_a_stack_says_how_it_did_on_the_validation_scenes(job: Job):
@@ -280,13 +281,14 @@ def test_the_share_of_head_room_is_that_of_the_scores(turned: Turned, metric: st
     rows = {name: row["scores"][metric] for name, row in rows_of(turned.again).items()}
     scores = read_scores(turned.cache / "runs/tiny/meta-d/scores.json")
     shares = headroom(scores, metric)
-    room = sign * (rows["mean"] - rows["oracle convex"])
+    room = sign * (rows["mean"] - rows["weights per image"])
     assert room > 0
     for name, value in rows.items():
         assert shares[name] == pytest.approx(sign * (rows["mean"] - value) / room, abs=1e-9), name
     assert shares["mean"] == 0
-    assert shares["oracle convex"] == 1
-    assert 0 < shares["oracle pick"] <= 1
+    assert shares["weights per image"] == 1
+    of_convex = headroom(scores, metric, bound="oracle convex")
+    assert 0 < of_convex["oracle pick"] <= of_convex["oracle convex"] == 1
 
 
 def test_one_seed_cannot_be_repeated_from_a_run_that_is_no_full_fit(job: Job):
