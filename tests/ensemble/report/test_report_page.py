@@ -233,7 +233,7 @@ def test_hostile_names_stay_text(tmp_path):
 
 def test_page_without_details_pictures_or_stacks_says_so(tmp_path):
     rows = tuple(row for row in ROWS if row[1] == "learner")
-    found = read_evaluation(write_evaluation(tmp_path, rows=rows, extras=False))
+    found = read_evaluation(write_evaluation(tmp_path, rows=rows, extras=False, alike=False))
     compared = compare(found.scores, found.images, resamples=100)
     text = " ".join(Page(html_page(found, compared, published=False)).texts)
     for sentence in ("There is no stack", "no row of the best weights per image", "did not compare the errors",
