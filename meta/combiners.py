@@ -1,12 +1,13 @@
 """Combiners with few parameters, fitted on pixels: one weight per learner, or one per learner and range of depth.
 
-They stand between the plain mean and the meta-learner: what a network must beat to earn its parameters.
+They stand between the plain mean and the meta-learner: what a network must beat to earn its parameters. The bar is the
+weighted log-mean.
 
-Which error is minimised: six of the eight metrics of the field (d1, d2, d3, REL, RMSElog, log10) judge the error
-relative to the truth, SqREL stands between, and RMSE alone judges metres. In metres an error of 5 % at 9 m weighs 81
-times one of 5 % at 1 m, so that far walls would choose the weights. The default is therefore ``relative``; ``metres``
-is there for who asks for RMSE. The metrics are means over images: a caller who samples the same number of pixels from
-every image gives every image the same say.
+Which error is minimised: the weighted log-mean has the least squared error in logs. Of the others, six of the eight
+metrics of the field (d1, d2, d3, REL, RMSElog, log10) judge the error relative to the truth, SqREL stands between, and
+RMSE alone judges metres. In metres an error of 5 % at 9 m weighs 81 times one of 5 % at 1 m, so that far walls would
+choose the weights. Their default is therefore ``relative``; ``metres`` is there for who asks for RMSE. The metrics are
+means over images: a caller who samples the same number of pixels from every image gives every image the same say.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,11 +33,11 @@ would otherwise outweigh all others."""
 
 
 @dataclass(frozen=True)
-class GlobalWeights:
-    """The same weights at every pixel, 0 or more; a sum other than 1 corrects a scale that the learners share."""
+class ConstantWeights:
+    """The same weights at every pixel, 0 or more, over metres or over their logarithms."""
 
     weights: tuple[float, ...]
-    weighting: Weighting
+    space: str = "depth"  # one of ``SPACES``
 
     def __post_init__(self) -> None:
         _check_weights([self.weights])
@@ -47,8 +48,8 @@ class GlobalWeights:
         return depths.new_tensor(self.weights).view(1, -1, 1, 1).expand_as(depths)
 
     def combine(self, depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b 1 h w"]:
-        """Weighted sum of the learners."""
-        return fuse(self.weigh(depths), depths)
+        """Weighted sum of the learners; weighted geometric mean of weights in logs."""
+        return fuse(self.weigh(depths), depths, space=self.space)
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,13 @@ class RangeWeights:
         return fuse(self.weigh(depths), depths)
 
 
-Combiner = GlobalWeights | RangeWeights
+Combiner = ConstantWeights | RangeWeights
 """What a fit gives."""
 
 
 def inverse_variance(
     depths: Float[np.ndarray, "n k"], target: Float[np.ndarray, " n"], *, weighting: Weighting = "relative"
-) -> GlobalWeights:
+) -> ConstantWeights:
     """Each learner weighs one over its mean squared error; the weights sum to 1.
 
     The best weights where the learners' errors are independent and have mean zero. They are neither, so this is a
@@ -98,23 +99,47 @@ def inverse_variance(
     errors = depths.astype(np.float64) - target[:, None]
     squared = np.square(errors / _unit(target, weighting)[:, None]).mean(axis=0)
     precision = 1 / squared if squared.all() else (squared == 0).astype(np.float64)
-    return GlobalWeights(tuple((precision / precision.sum()).tolist()), weighting)
+    return ConstantWeights(tuple((precision / precision.sum()).tolist()))
 
 
-def global_weights(
-    depths: Float[np.ndarray, "n k"], target: Float[np.ndarray, " n"], *, weighting: Weighting = "relative"
-) -> GlobalWeights:
-    """Non-negative weights of least squared error, without intercept; their sum is free.
+def weighted_log_mean(depths: Float[np.ndarray, "n k"], target: Float[np.ndarray, " n"]) -> ConstantWeights:
+    """One weight per learner in logs, 0 or more and of sum 1, of least squared log error over all pixels.
 
-    The sum corrects a scale that the learners share. Relative errors are those relative to the learners' mean; the
-    weights are then scaled to a mean log of prediction over truth of 0. Least squares alone would not do: where log
-    errors have mean 0 and variance ``s``, errors relative to the truth give the sum ``exp(-1.5 s)``, and those relative
-    to the prediction ``exp(0.5 s)``. Of learners that say the same the weights are not unique, the depth is.
+    Because of the sum the depth is a weighted geometric mean: it lies between the learners at every pixel, and no scale
+    that the learners share is corrected. Depths below ``MIN_DEPTH`` count as it, as in the fusion.
     """
     _check_pixels(depths, target)
-    depths = depths.astype(np.float64)
-    weights = _fitted_weights(depths, target, depths.mean(axis=1), weighting)
-    return GlobalWeights(tuple(weights.tolist()), weighting)
+    return ConstantWeights(tuple(convex_weights(log_moments(depths, target)).tolist()), "log")
+
+
+def log_moments(depths: Float[np.ndarray, "n k"], target: Float[np.ndarray, " n"]) -> Float64[np.ndarray, "k k"]:
+    """Mean products of the learners' natural-log errors over pixels: all that weights of sum 1 need to know.
+
+    The squared log error of weights ``w`` of sum 1 is ``w @ moments @ w``. Moments of several images are averaged with
+    the say that each image has. Depth is metres of valid pixels.
+    """
+    errors = np.log(np.maximum(depths, MIN_DEPTH, dtype=np.float64)) - np.log(target, dtype=np.float64)[:, None]
+    return errors.T @ errors / len(errors)
+
+
+def convex_weights(moments: Float64[np.ndarray, "k k"]) -> Float64[np.ndarray, " k"]:
+    """The weights of 0 or more and of sum 1 that make ``w @ moments @ w`` least.
+
+    Non-negative least squares on ``[root of the moments; 1] w = [0; 1]``: whatever the sum ``c`` of its solution, its
+    objective ``c**2 q + (1 - c)**2`` is least, at ``q / (1 + q)``, where the error ``q`` of the weights divided by
+    their sum is. So the constraint holds exactly and has no penalty that must be chosen. Of learners that err alike the
+    weights are not unique, the error is.
+
+    Source: Lawson and Hanson 1974, chapter 23 (non-negative least squares).
+    """
+    from scipy.optimize import nnls
+
+    learners = len(moments)
+    size = np.trace(moments) / learners
+    values, vectors = np.linalg.eigh(moments / size if size > 0 else np.zeros_like(moments))
+    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    weights, _ = nnls(np.vstack([root, np.ones(learners)]), np.append(np.zeros(learners), 1.0))
+    return weights / weights.sum()
 
 
 def depth_range(
@@ -128,8 +153,12 @@ def depth_range(
 
     Ranges hold equal numbers of pixels; one that would hold fewer than ``PIXELS_PER_WEIGHT`` per learner is merged with
     the next. The weights at all centres are fitted together, for exactly the depth that ``combine`` will make: each
-    pixel belongs to the two centres around it in the shares of the interpolation. Errors and the scale of all weights
-    are those of ``global_weights``.
+    pixel belongs to the two centres around it in the shares of the interpolation.
+
+    Sums are free and correct a scale that the learners share. Relative errors are those relative to the learners' mean;
+    the weights are then scaled to a mean log of prediction over truth of 0. Least squares alone would not do: where log
+    errors have mean 0 and variance ``s``, errors relative to the truth give the sum ``exp(-1.5 s)``, and those relative
+    to the prediction ``exp(0.5 s)``. Of learners that say the same the weights are not unique, the depth is.
     """
     _check_pixels(depths, target)
     if ranges < 1:
@@ -145,14 +174,13 @@ def depth_range(
 
 FITTED_COMBINERS: dict[str, Callable[[np.ndarray, np.ndarray], Combiner]] = {
     "inverse-variance": inverse_variance,
-    "global": global_weights,
+    "weighted-log-mean": weighted_log_mean,
     "depth-range": depth_range,
 }
 """Combiners that are fitted on pixels, by the name in the tables.
 
-Depth is metres of valid pixels with a column per learner, truth metres too; ``weighting`` says which error is squared;
-a single learner is scaled. A ``ValueError`` refuses no learner, too few pixels, and depth that is not finite and
-positive.
+Depth is metres of valid pixels with a column per learner, truth metres too; ``depth-range`` scales a single learner. A
+``ValueError`` refuses no learner, too few pixels, and depth that is not finite and positive.
 """
 
 

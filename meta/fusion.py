@@ -1,4 +1,4 @@
-"""From the learners' depths to one depth: per-pixel weights, fixed combiners, and the bounds no weights can pass.
+"""From the learners' depths to one depth: per-pixel weights and fixed combiners.
 
 All maps are metres, ``b k h w`` over k learners; a learner whose depth is not finite is named, never repaired.
 """
@@ -6,7 +6,7 @@ All maps are metres, ``b k h w`` over k learners; a learner whose depth is not f
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 WEIGHTS = ("softmax", "softmax+bias", "free")
@@ -83,31 +83,6 @@ COMBINERS: dict[str, Callable[[Tensor], Tensor]] = {
     "log-mean": log_mean_depth,
 }
 """Combiners without parameters, by the name in the tables."""
-
-
-def oracle_pick(
-    depths: Float[Tensor, "b k h w"], target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
-) -> Float[Tensor, "b 1 h w"]:
-    """At every valid pixel the learner nearest to the truth, elsewhere the plain mean.
-
-    A bound for picking one learner per pixel on metrics of the error in metres (REL, SqREL, RMSE); on those of ratios
-    (d1, d2, d3, RMSElog, log10) another learner may be a little nearer.
-    """
-    error = (depths - torch.where(valid, target, 0.0)).abs()
-    return torch.where(valid, depths.gather(1, error.argmin(dim=1, keepdim=True)), mean_depth(depths))
-
-
-def oracle_convex(
-    depths: Float[Tensor, "b k h w"], target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
-) -> Float[Tensor, "b 1 h w"]:
-    """At every valid pixel the truth, held between the learners, elsewhere the plain mean.
-
-    A bound for all weights of 0 or more that sum to 1, on every metric of single pixels (all but SILog). Free weights
-    and a correction map may leave the range of the learners, and pass it.
-    """
-    lowest, highest = depths.amin(dim=1, keepdim=True), depths.amax(dim=1, keepdim=True)
-    held = torch.maximum(torch.minimum(torch.where(valid, target, 0.0), highest), lowest)
-    return torch.where(valid, held, mean_depth(depths))
 
 
 def check_depths(depths: Float[Tensor, "b k h w"], names: Sequence[str] | None = None) -> None:

@@ -1,8 +1,13 @@
 """The frames that training may see, and their folds: who fits to what, and which frames go by which role."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
+import numpy as np
+
+from ensemble.console import progress
 from ensemble.data import open_source
 from ensemble.data.folds import Folds, folds_of_experiment
 from ensemble.data.source import Frame, FrameSource
@@ -59,7 +64,7 @@ class Experiment:
 
 
 def open_experiment(outputs: Outputs, settings: ScoredSettings) -> Experiment:
-    """The experiment that settings belong to; lists its frames."""
+    """The experiment that settings belong to; lists its frames, and reads them where folds are to be decided."""
     source = open_source(settings.data)
     return Experiment(
         outputs, settings.experiment, source, division_of(outputs, settings.experiment, source, settings.data)
@@ -69,4 +74,22 @@ def open_experiment(outputs: Outputs, settings: ScoredSettings) -> Experiment:
 def division_of(outputs: Outputs, experiment: str, source: FrameSource, data: DataSettings) -> Division:
     """The frames of an experiment's training and their folds, which are written down when they are first asked for."""
     frames = training_frames(source, data)
-    return Division(frames, folds_of_experiment(outputs.folds(experiment), frames.fit, data.folds))
+    log_depths = partial(scene_log_depths, source, frames.fit, data)
+    return Division(frames, folds_of_experiment(outputs.folds(experiment), frames.fit, data.folds, log_depths))
+
+
+def scene_log_depths(source: FrameSource, frames: Sequence[Frame], data: DataSettings) -> dict[str, float]:
+    """Mean natural log of the measured depth of every scene, in which frames have the same say.
+
+    A scene without a measurement inside the depth range takes the mean of the others, or 0 where no scene has one.
+    """
+    found: dict[str, list[float]] = {frame.scene: [] for frame in frames}
+    for frame in progress(frames, "looking at depth, to make folds alike"):
+        raw = source.read(frame)
+        depth = raw.depth[raw.valid]
+        inside = depth[(depth > data.min_depth) & (depth < data.max_depth)]
+        if len(inside):
+            found[frame.scene].append(float(np.log(inside, dtype=np.float64).mean()))
+    means = {scene: float(np.mean(logs)) for scene, logs in found.items() if logs}
+    overall = float(np.mean(list(means.values()))) if means else 0.0
+    return {scene: means.get(scene, overall) for scene in found}

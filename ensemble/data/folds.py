@@ -5,11 +5,13 @@ Every run and every cached row carries the file's fingerprint.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64, Int64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ensemble.data.source import Frame
@@ -18,6 +20,9 @@ from ensemble.runs.locks import PATIENCE, StoreLock
 from ensemble.runs.seals import read_text, write_checked
 
 SCHEMA = 1
+
+LEAST_GAIN = 1e-9
+"""Of the imbalance, by an exchange of two scenes; with less the search is at its end."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,12 @@ class Folds:
             raise ValueError(f"fold {fold}: expected 0 to {self.count - 1}")
 
 
-def divide_into_folds(frames: Sequence[Frame], count: int) -> Folds:
+def divide_into_folds(frames: Sequence[Frame], count: int, log_depths: Mapping[str, float] | None = None) -> Folds:
     """Folds of about equally many frames to fit that never cut a scene, at most as many as there are scenes.
+
+    Where the mean log depth of every scene is given, the folds are about equally deep as well: scenes of two folds
+    are exchanged, the best exchange first, while that lowers what folds are apart in their shares of the frames and in
+    the mean log depth of their frames. One fold that is deeper than the rest is a test of another scale.
 
     Source: scikit-learn's ``GroupKFold``, which gives the largest scene left to the smallest fold.
     """
@@ -73,21 +82,63 @@ def divide_into_folds(frames: Sequence[Frame], count: int) -> Folds:
     places = np.zeros(len(ordered))
     for fold, (_, left_out) in enumerate(GroupKFold(n_splits=count).split(places, groups=scenes)):
         fold_of |= {scenes[index]: fold for index in left_out}
-    return Folds(count, fold_of)
+    if log_depths is None:
+        return Folds(count, fold_of)
+    names, sizes = sorted(fold_of), Counter(scenes)
+    columns = ([fold_of[name] for name in names], [sizes[name] for name in names], [log_depths[name] for name in names])
+    levelled = _levelled(*map(np.array, columns), count=count)
+    return Folds(count, dict(zip(names, levelled.tolist(), strict=True)))
 
 
-def folds_of_experiment(path: Path, frames: Sequence[Frame], count: int) -> Folds:
+def _levelled(
+    folds: Int64[np.ndarray, " scenes"],
+    sizes: Int64[np.ndarray, " scenes"],
+    log_depths: Float64[np.ndarray, " scenes"],
+    *,
+    count: int,
+) -> Int64[np.ndarray, " scenes"]:
+    """Folds of scenes after exchanges that make them alike in frames and in depth; never more apart than before.
+
+    One percent of the frames weighs as much as one percent of depth.
+    """
+    share, depths = sizes.sum() / count, sizes * (log_depths - np.average(log_depths, weights=sizes))
+
+    def apart(frames: np.ndarray, total: np.ndarray) -> np.ndarray:
+        return np.square(frames / share - 1) + np.square(total / frames)
+
+    folds = folds.copy()
+    fewer, shallower = sizes[:, None] - sizes, depths[:, None] - depths  # what the fold of the first scene gives away
+    while True:
+        frames, total = (np.bincount(folds, values, minlength=count)[folds] for values in (sizes, depths))
+        before = apart(frames, total)
+        after = apart(frames[:, None] - fewer, total[:, None] - shallower)
+        gain = before[:, None] + before - after - after.T
+        gain[folds[:, None] == folds] = 0
+        first, second = np.unravel_index(gain.argmax(), gain.shape)
+        if gain[first, second] < LEAST_GAIN:
+            return folds
+        folds[[first, second]] = folds[[second, first]]
+
+
+def folds_of_experiment(
+    path: Path,
+    frames: Sequence[Frame],
+    count: int,
+    log_depths: Callable[[], Mapping[str, float] | None] = lambda: None,
+) -> Folds:
     """The folds of an experiment's frames to fit: read from its file, or decided and written where there is none yet.
 
-    With fewer scenes than ``count`` there are as many folds as scenes.
+    With fewer scenes than ``count`` there are as many folds as scenes. ``log_depths`` is asked for the mean log depth
+    of scenes where folds are decided.
 
     Raises:
         ValueError: The file is damaged, or divides other scenes or into another number of folds.
     """
     if not path.is_file() or leftovers(path.parent):
+        depths = None if path.is_file() else log_depths()  # others wait for the lock, so reading comes before
         with StoreLock(path.parent, patience=PATIENCE, keep=False):
             if not path.is_file():
-                folds = divide_into_folds(frames, count)
+                folds = divide_into_folds(frames, count, depths)
                 write_checked(path, folds.text.encode())
                 return folds
     folds = read_folds(path)

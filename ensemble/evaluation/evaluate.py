@@ -1,12 +1,12 @@
 """Scores on the test frames: learners, baselines, stacks and their bounds side by side."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ensemble.console import progress
 from ensemble.data.division import open_experiment
@@ -17,6 +17,7 @@ from ensemble.data.transforms import Sample, bring_to_size, valid_depth
 from ensemble.evaluation.calibration import calibration_of, disagreement_of
 from ensemble.evaluation.constant import CONSTANT, MeanLogDepth
 from ensemble.evaluation.held_out_rows import cache_test_predictions
+from ensemble.evaluation.known_truth import KnownTruth
 from ensemble.evaluation.method_info import descriptions_of
 from ensemble.evaluation.methods import Methods, Models, Predicted, gather, read_depths
 from ensemble.evaluation.results.details import Details, write_details
@@ -42,19 +43,7 @@ from ensemble.runs.claims import differing_keys
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import DataSettings, ScoredSettings
 from ensemble.stacking.stack import Stack, frames_together, stacked
-from meta.fusion import oracle_convex, oracle_pick
 from meta.weighing import Fused
-
-BOUNDS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "oracle pick": oracle_pick,
-    "oracle convex": oracle_convex,
-}
-"""Combiners [b k h w] -> [b 1 h w] that look at the truth; their docstrings say what they are bounds of.
-
-They are made of the learners in the table; a fine-tuned or joint stack weighs learners of its own.
-A stack weighs at the working size. Where it trusts neighbouring pixels to different learners, what is interpolated
-between the two may lie a little outside of the interpolated learners, and so beyond the bound.
-"""
 
 PICTURE_FRAMES = 5
 
@@ -119,6 +108,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     constant = methods.constant or MeanLogDepth(experiment.division.frames.fit, first.data)
     log_mean = constant.depth(source)
     in_pictures = {frames[int(place)].id for place in np.linspace(0, len(frames) - 1, min(PICTURE_FRAMES, len(frames)))}
+    truth = KnownTruth(methods.learners, rows, frames, protocol)
     grid = []
     for frame, raw, sample, predicted in _predicted_frames(methods, frames, source, rows):
         for each in predicted:
@@ -128,7 +118,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
                     grid.append(_grid_row(frame, sample, first.data, each.fused))
         depths = {(CONSTANT, 0): log_mean} | {(each.name, each.repeat): each.depth for each in predicted}
         full = {cell: enlarged(depth, raw.depth.shape) for cell, depth in depths.items()}
-        full |= _bounds(methods, full, raw.depth, raw.valid)
+        full |= truth.bounds(frame, raw, full)
         for each in (table, *others.values()):
             each.add(frame, raw, full)
     described = descriptions_of(methods)
@@ -137,7 +127,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
         protocol = each.protocol.model_dump(mode="json")
         return Scores(SCHEMA, first.experiment, protocol, tuple(each.rows(described)))
 
-    scores = finished(table)
+    scores = replace(finished(table), alike=truth.alike())
     for older in (out.protocols, out.protocols_table):  # of an earlier evaluation, with other scores
         older.unlink(missing_ok=True)
     write_scores(scores, out.scores)
@@ -196,17 +186,6 @@ def check_same_protocol(named: Sequence[tuple[str, ScoredSettings]]) -> None:
                 f"{first} and {name} of experiment {settings.experiment} are scored under different protocols: "
                 f"{'; '.join(differing)}. Train or fit one of them again with the settings of the other"
             )
-
-
-def _bounds(
-    methods: Methods, depths: Mapping[tuple[str, int], Tensor], truth: np.ndarray, valid: np.ndarray
-) -> dict[tuple[str, int], Tensor]:
-    """What weights could reach that know the truth, at the size of the truth."""
-    if len(methods.learners) < 2:
-        return {}
-    learners = torch.cat([depths[learner.name, 0] for learner in methods.learners], dim=1)
-    target, known = (torch.from_numpy(array)[None, None] for array in (truth, valid))
-    return {(name, 0): bound(learners, target, known) for name, bound in BOUNDS.items()}
 
 
 def _predicted_frames(

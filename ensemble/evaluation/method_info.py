@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ensemble.evaluation.bounds import BOUNDS
 from ensemble.evaluation.methods import Methods, StackMethod
 from ensemble.evaluation.results.scores import Kind
 from ensemble.predictions.level_zero import LevelZero
@@ -16,7 +17,11 @@ from ensemble.training.networks import build_learner, unloaded
 from meta.fusion import COMBINERS
 from meta.inputs import channel_count
 
-WEIGHTED = {"inverse-variance": "inverse variance", "global": "global weights", "depth-range": "weights by depth range"}
+WEIGHTED = {
+    "inverse-variance": "inverse variance",
+    "weighted-log-mean": "weighted log-mean",
+    "depth-range": "weights by depth range",
+}
 
 REPEATS = 3
 """Timed passes of a network."""
@@ -81,7 +86,7 @@ def descriptions_of(methods: Methods) -> dict[str, Description]:
         found[name] = Description("fitted", WEIGHTED[name], f"fitted to {on_rows}", milliseconds=together)
     for stack in methods.stacks:
         found |= _stack_rows(stack)
-    return {**found, **{name: Description("bound", name) for name in ("oracle pick", "oracle convex")}}
+    return {**found, **{name: Description("bound", name) for name in BOUNDS}}
 
 
 def _stack_rows(stack: StackMethod) -> dict[str, Description]:

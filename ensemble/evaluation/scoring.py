@@ -16,6 +16,11 @@ from ensemble.metrics.sums import ImageSums, PixelSums
 Cell = tuple[str, int]
 """Name of a row, and which of its repeats."""
 
+PIXELS_TOGETHER = 2**19
+"""Of rows that are scored at once: memory for more is asked of the system anew for every step, which takes longer than
+the arithmetic does. Scores do not depend on it, bit for bit.
+"""
+
 
 class ScoreTable:
     """The scores of every row on every frame.
@@ -49,7 +54,14 @@ class ScoreTable:
             raw: Its truth.
             predictions: Depth [1 1 h w] in metres at the size of the truth.
         """
-        self._sizes.add((raw.depth.shape[0], raw.depth.shape[1]))
+        height, width = raw.depth.shape
+        self._sizes.add((height, width))
+        together = max(1, PIXELS_TOGETHER // (height * width))
+        cells = list(predictions)
+        for part in (cells[at : at + together] for at in range(0, len(cells), together)):
+            self._add(frame, raw, {cell: predictions[cell] for cell in part})
+
+    def _add(self, frame: Frame, raw: RawFrame, predictions: Mapping[Cell, Tensor]) -> None:
         target, valid = (torch.from_numpy(array)[None, None] for array in (raw.depth, raw.valid))
         shape = (len(predictions), 1, *raw.depth.shape)
         *compared, counts = prepare(

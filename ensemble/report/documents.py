@@ -8,6 +8,7 @@ from ensemble.evaluation.results.comparisons import Comparisons
 from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores, headroom
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference
+from ensemble.report.bounds import headroom_sentences, likeness_sentences, likeness_table
 from ensemble.report.sentences import REFERENCE_WORDS, mark_legend, resampling_sentence, summary
 from ensemble.report.tables.scores import HEADROOM_METRICS, score_document, score_table
 from ensemble.report.wording import difference_cells, duration, verdict
@@ -28,6 +29,11 @@ def markdown_report(scores: Scores, comparisons: Comparisons, *, published: bool
     """Summary, scores with marks, differences of every stack, costs."""
     parts = [f"# {scores.experiment}", " ".join(summary(scores, comparisons))]
     parts += ["## Scores", score_document(scores, comparisons, published=published), mark_legend()]
+    if measured := headroom_sentences(scores):
+        parts.append(" ".join(measured))
+    for alike in scores.alike:
+        parts += ["## How alike the learners err", " ".join(likeness_sentences(alike))]
+        parts.append(markdown_table(likeness_table(alike)))
     parts += ["## Differences", resampling_sentence(comparisons)]
     for row in scores.rows:
         if row.kind == "stack" and (lines := _difference_lines(comparisons, row)):
@@ -43,7 +49,7 @@ def latex_report(scores: Scores, comparisons: Comparisons, *, published: bool = 
     table = score_table(scores, comparisons, published=published, headroom_of=rooms, parameters="params (M)")
     words = [table.caption, mark_legend(), resampling_sentence(comparisons)]
     if any(column.heading in rooms for column in table.columns):
-        words.insert(1, "Head-room: share of the way from the plain mean to the convex oracle in REL.")
+        words[1:1] = headroom_sentences(scores)
     return latex_table(replace(table, caption=" ".join(words)))
 
 
@@ -78,6 +84,7 @@ def json_report(scores: Scores, comparisons: Comparisons) -> str:
             "summary": summary(scores, comparisons),
             "rows": [asdict(row) for row in scores.rows],
             "headroom": {metric: headroom(scores, metric) for metric in HEADROOM_METRICS},
+            "alike": [asdict(each) for each in scores.alike],
             "resampling": {"by": comparisons.by, "resamples": comparisons.resamples, "scenes": comparisons.scenes},
             "differences": [asdict(each) for each in comparisons.differences],
         },

@@ -20,9 +20,11 @@ from ensemble.evaluation.results.published import PUBLISHED_NOTE
 from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores, headroom
 from ensemble.metrics.formulas import METRICS
 from ensemble.metrics.statistics import Difference
+from ensemble.report.bounds import headroom_sentences, likeness_sentences
 from ensemble.report.documents import DIFFERENCES, cost_table
 from ensemble.report.drawing import LARGEST_ERROR
 from ensemble.report.drawing.charts import Chart, Line, line_chart, steps
+from ensemble.report.drawing.matrix import matrix_chart
 from ensemble.report.sentences import MARKS, REFERENCE_WORDS, resampling_sentence, summary
 from ensemble.report.tables.scores import HEADROOM_METRICS, score_table
 from ensemble.report.wording import caption, difference_cells, protocol_entries, share, shown_rows, tone_of
@@ -33,6 +35,8 @@ WEIGHT_EDGES = tuple(index / BINS for index in range(BINS + 1))
 
 DEPTH_GROUPS = 4
 """Ranges of true depth that histograms of weights are drawn for: more lines cannot be told apart."""
+
+LIKENESS_TITLE = "Correlation of errors within images (below the diagonal) and of the scales of images (above)"
 
 LOWEST_BAR = -1.0
 """Head-room below which a bar is cut off; the number beside it is not."""
@@ -52,6 +56,11 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
         published_note=PUBLISHED_NOTE if published else "",
         legend=list(MARKS.values()),
         rooms=_rooms(scores),
+        measured=headroom_sentences(scores),
+        alike=[
+            (likeness_sentences(each), matrix_chart(LIKENESS_TITLE, each.learners, each.within, each.scales))
+            for each in scores.alike
+        ],
         differences=[
             {"title": row.title, "open": row == leading, "tables": found}
             for row in sorted(scores.rows, key=lambda row: row != leading)

@@ -63,6 +63,14 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{round(100 * value) + 0.0:.0f} %"
 
 
+def decimals(value: float | None) -> str:
+    """Two decimals without a leading zero; a dash for what does not exist."""
+    if value is None:
+        return "-"
+    text = f"{abs(value):.2f}".removeprefix("0")
+    return f"-{text}" if value < 0 and text.strip(".0") else text
+
+
 def probability(value: float) -> str:
     """A p-value as it is usually written."""
     return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")

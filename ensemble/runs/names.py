@@ -7,3 +7,7 @@ BEST_SINGLE = "best-single"
 SEED_MEAN = "seed-mean"
 
 ORACLE = "oracle convex"
+
+SHUFFLED = "oracle shuffled"
+
+IMAGE_WEIGHTS = "weights per image"

@@ -31,7 +31,7 @@ SHOWN = ("abs_rel", "rmse", "d1")
 ALONE = "alone"
 """Stands for the combiner of a single learner that is left as it is."""
 
-SCALED = ("global", "depth-range")
+SCALED = ("depth-range",)
 """Fitted combiners that do something to a single learner."""
 
 FITTED_PIXELS = 20_000

@@ -13,6 +13,7 @@ from ensemble.evaluation.results.details import (
     write_details,
 )
 from ensemble.evaluation.results.gallery import Gallery, GalleryImage, GridRow, ranked_frames, write_galleries
+from ensemble.evaluation.results.likeness import Likeness
 from ensemble.evaluation.results.scores import (
     METRIC_NAMES,
     SCHEMA,
@@ -54,6 +55,18 @@ ROWS: tuple[tuple[str, Kind, str, float, int], ...] = (
     ("meta-rgb+d", "stack", "stack rgb+d, joint", -0.06, 3),
     ("oracle pick", "bound", "oracle pick", -0.4, 1),
     ("oracle convex", "bound", "oracle convex", -0.45, 1),
+    ("oracle shuffled", "bound", "oracle shuffled", -0.44, 1),
+    ("weights per image", "bound", "weights per image", -0.2, 1),
+)
+ALIKE = Likeness(
+    LEARNERS,
+    images=47,
+    within=((1, 0.88, 0.9), (0.88, 1, 0.92), (0.9, 0.92, 1)),
+    scales=((1, 0.85, -0.1), (0.85, 1, None), (-0.1, None, 1)),
+    scale_shares=(0.3, 0.31, 0.35),
+    mean_scale_share=0.33,
+    disagreement_share=0.09,
+    inside=0.254,
 )
 PARAMETERS = {"adabins": 17_553_668, "bts": 8_900_728, "ldrn": 8_000_000, "meta-d": 4_266_246, "meta-rgb+d": 4_266_678}
 
@@ -77,7 +90,9 @@ def image_scores(rows=ROWS, *, scenes: int = 12, per_scene: int = 4, seed: int =
     return [ImageScore(i.row, i.frame, i.scene, None, i.repeat) if i.frame == last else i for i in found]
 
 
-def table(images: list[ImageScore], rows=ROWS, *, experiment: str = "samples", protocol=None) -> Scores:
+def table(
+    images: list[ImageScore], rows=ROWS, *, experiment: str = "samples", protocol=None, alike: bool = True
+) -> Scores:
     """The rows whose means those images are."""
     found = []
     for name, kind, title, _, fits in rows:
@@ -108,7 +123,8 @@ def table(images: list[ImageScore], rows=ROWS, *, experiment: str = "samples", p
                 note="seeds 0, 1, 2" if fits > 1 else "",
             )
         )
-    return Scores(SCHEMA, experiment, PROTOCOL if protocol is None else protocol, tuple(found))
+    chosen = PROTOCOL if protocol is None else protocol
+    return Scores(SCHEMA, experiment, chosen, tuple(found), (ALIKE,) if alike else ())
 
 
 def write_evaluation(folder: Path, *, rows=ROWS, extras: bool = True, size=(24, 32), **changes) -> Run:

@@ -3,17 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import nnls
+from scipy.optimize import minimize, nnls
 
 from meta.combiners import (
     FITTED_COMBINERS,
-    GlobalWeights,
+    ConstantWeights,
     RangeWeights,
+    convex_weights,
     depth_range,
-    global_weights,
     inverse_variance,
+    log_moments,
+    weighted_log_mean,
 )
-from meta.fusion import check_weights, mean_depth
+from meta.fusion import MIN_DEPTH, check_weights, mean_depth
 
 every_combiner = pytest.mark.parametrize("fit", FITTED_COMBINERS.values(), ids=FITTED_COMBINERS)
 
@@ -54,21 +56,66 @@ def test_inverse_variance_by_hand():
     assert relative == pytest.approx((0.04 / 0.04625, 0.00625 / 0.04625))
 
 
-def test_global_recovers_weights_and_their_sum():
+def test_the_weighted_log_mean_recovers_planted_weights():
     depths, _ = pixels()
-    fitted = global_weights(depths, depths @ np.array([0.5, 0.0, 0.7]))
-    assert fitted.weights == pytest.approx((0.5, 0.0, 0.7), abs=1e-9)
-    assert sum(fitted.weights) == pytest.approx(1.2)
+    planted = np.array([0.3, 0.0, 0.7])
+    fitted = weighted_log_mean(depths, np.exp(np.log(depths) @ planted))
+    assert fitted.weights == pytest.approx(tuple(planted), abs=1e-7)
+    assert fitted.space == "log"
+    np.testing.assert_allclose(combined(fitted, depths), np.exp(np.log(depths) @ planted), rtol=1e-6)
+
+
+def test_the_weighted_log_mean_follows_the_precision_of_learners_that_err_independently():
+    depths, target = pixels(count=200_000)
+    precision = 1 / np.square([0.05, 0.1, 0.2])
+    assert weighted_log_mean(depths, target).weights == pytest.approx(tuple(precision / precision.sum()), abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_weighted_log_mean_equals_a_constrained_solver(seed):
+    """Learners that share errors and are wrong in scale: of five, some get nothing."""
+    generator = np.random.default_rng(seed)
+    target = generator.uniform(0.5, 9.5, size=3000)
+    mixed = generator.normal(size=(3000, 5)) @ generator.normal(size=(5, 5)) * 0.1 + generator.normal(0, 0.1, 5)
+    depths = target[:, None] * np.exp(mixed)
+    fitted = np.array(weighted_log_mean(depths, target).weights)
+    assert fitted.sum() == pytest.approx(1, abs=1e-12)
+    assert (fitted >= 0).all()
+
+    def error(weights):
+        return np.square(mixed @ weights).mean()
+
+    sum_is_one = {"type": "eq", "fun": lambda weights: weights.sum() - 1}
+    equal = np.full(5, 0.2)
+    found = minimize(error, equal, bounds=[(0, 1)] * 5, constraints=sum_is_one, method="SLSQP", options={"ftol": 1e-14})
+    assert error(fitted) <= found.fun + 1e-9
+    np.testing.assert_allclose(fitted, found.x, atol=1e-3)
+
+
+def test_the_weighted_log_mean_of_one_learner_is_that_learner():
+    depths, target = pixels(noise=(0.1,))
+    assert weighted_log_mean(1.2 * depths, target).weights == (1.0,)
+
+
+def test_moments_of_images_are_averaged_with_the_say_of_each():
+    depths, target = pixels(count=3000)
+    parts = [log_moments(depths[part], target[part]) for part in (slice(0, 1000), slice(1000, 2000), slice(2000, 3000))]
+    np.testing.assert_allclose(np.mean(parts, axis=0), log_moments(depths, target), rtol=1e-10)
+    weights = convex_weights(np.mean(parts, axis=0))
+    assert tuple(weights) == pytest.approx(weighted_log_mean(depths, target).weights, abs=1e-9)
+    errors = np.log(depths / target[:, None])
+    assert weights @ np.mean(parts, axis=0) @ weights == pytest.approx(np.square(errors @ weights).mean())
+    none = log_moments(np.zeros((2, 1)), np.ones(2))  # as in the fusion, no depth is below the least
+    assert none.item() == pytest.approx(np.log(MIN_DEPTH) ** 2)
 
 
 @pytest.mark.parametrize("weighting", ["relative", "metres"])
-def test_global_equals_scipy(weighting):
+def test_one_range_equals_scipy(weighting):
     depths, target = pixels(noise=(0.05, 0.1, 0.2, 0.4))
     unit = relative_unit(depths) if weighting == "relative" else np.ones_like(target)
     expected, _ = nnls(depths / unit[:, None], target / unit)
     if weighting == "relative":
         expected *= np.exp(np.log(target / (depths @ expected)).mean())
-    assert global_weights(depths, target, weighting=weighting).weights == pytest.approx(tuple(expected), abs=1e-9)
     one_range = depth_range(depths, target, ranges=1, weighting=weighting)
     assert one_range.weights[0] == pytest.approx(tuple(expected), abs=1e-9)
 
@@ -76,24 +123,24 @@ def test_global_equals_scipy(weighting):
 def test_each_weighting_is_best_at_its_own_error():
     depths, target = pixels(noise=(0.1, 0.2, 0.3))
     depths[:, 0] += 0.15  # a constant offset hurts near pixels in relative error, and hardly in metres
-    relative, metres = (global_weights(depths, target, weighting=each) for each in ("relative", "metres"))
+    relative, metres = (depth_range(depths, target, weighting=each) for each in ("relative", "metres"))
     of_relative, of_metres = combined(relative, depths), combined(metres, depths)
     assert relative_error(of_relative, target) < relative_error(of_metres, target)
     assert np.square(of_metres - target).mean() < np.square(of_relative - target).mean()
 
 
-@pytest.mark.parametrize("fit", [global_weights, depth_range])
+@pytest.mark.parametrize("fit", [weighted_log_mean, depth_range])
 def test_errors_that_mean_nothing_do_not_move_the_scale(fit):
     """Learners that share errors, right on average in logs: least squares alone would scale them up by 3 to 5 %."""
     generator = np.random.default_rng(3)
     target = generator.uniform(0.5, 9.5, size=40_000)
     depths = target[:, None] * np.exp(generator.normal(0, 0.25, (40_000, 1)) + generator.normal(0, 0.1, (40_000, 3)))
     depth = combined(fit(depths, target), depths)
-    assert np.log(depth / target).mean() == pytest.approx(0, abs=1e-9)
+    assert np.log(depth / target).mean() == pytest.approx(0, abs=1e-9 if fit is depth_range else 0.005)
     assert np.abs(depth / target - 1).mean() < np.abs(depths.mean(axis=1) / target - 1).mean() * 1.005
 
 
-@pytest.mark.parametrize("fit", [global_weights, depth_range])
+@pytest.mark.parametrize("fit", [weighted_log_mean, depth_range])
 def test_one_pixel_where_all_say_nearly_nothing_does_not_choose_the_weights(fit):
     depths, target = pixels(noise=(0.1, 0.1))
     before = fit(depths, target).weigh(as_maps(depths))
@@ -101,10 +148,10 @@ def test_one_pixel_where_all_say_nearly_nothing_does_not_choose_the_weights(fit)
     torch.testing.assert_close(fit(depths, target).weigh(as_maps(depths)), before, rtol=0, atol=0.1)
 
 
-@pytest.mark.parametrize("fit", [global_weights, depth_range])
-def test_a_single_learner_is_scaled(fit):
+def test_a_single_learner_is_scaled_by_ranges():
     depths, target = pixels(noise=(0.1,))
-    assert np.log(combined(fit(1.2 * depths, target), 1.2 * depths) / target).mean() == pytest.approx(0, abs=1e-9)
+    scaled = combined(depth_range(1.2 * depths, target), 1.2 * depths)
+    assert np.log(scaled / target).mean() == pytest.approx(0, abs=1e-9)
 
 
 def test_depth_range_recovers_weights_between_the_centres():
@@ -139,7 +186,7 @@ def test_depth_range_uses_each_learner_where_it_is_good():
     assert fitted.weights[0] == pytest.approx((1.0, 0.0), abs=0.02)
     assert fitted.weights[-1] == pytest.approx((0.0, 1.0), abs=0.02)
     by_range = relative_error(combined(fitted, depths), target)
-    assert by_range < 0.5 * relative_error(combined(global_weights(depths, target), depths), target)
+    assert by_range < 0.5 * relative_error(combined(weighted_log_mean(depths, target), depths), target)
 
 
 @every_combiner
@@ -152,12 +199,12 @@ def test_a_perfect_learner_gets_all_weight(fit):
 
 
 @every_combiner
-def test_identical_learners_are_scaled_as_one(fit):
+def test_identical_learners_count_as_one(fit):
     depths, target = pixels()
     same = np.repeat(depths[:, :1], 3, axis=1)
     combiner = fit(same, target)
     ratio = combined(combiner, same) / mean_depth(as_maps(same)).flatten().numpy()
-    if fit is inverse_variance:
+    if fit is not depth_range:
         np.testing.assert_allclose(ratio, 1.0, rtol=1e-12)
     else:
         assert np.log(combined(combiner, same) / target).mean() == pytest.approx(0, abs=1e-9)
@@ -198,9 +245,10 @@ def test_weights_are_never_negative_and_depth_is_positive(fit):
     assert (combiner.combine(maps) > 0).all()
 
 
-def test_inverse_variance_weights_pass_as_weights():
+@pytest.mark.parametrize("fit", [inverse_variance, weighted_log_mean])
+def test_weights_of_sum_one_pass_as_weights(fit):
     depths, target = pixels()
-    check_weights(inverse_variance(depths, target).weigh(as_maps(depths, dtype=torch.float32)))
+    check_weights(fit(depths, target).weigh(as_maps(depths, dtype=torch.float32)))
 
 
 def test_weights_of_ranges_have_no_jump():
@@ -229,8 +277,8 @@ def test_ranges_with_few_pixels_are_merged():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GlobalWeights((1.0, -0.5), "metres"), "0 or more"),
-        (lambda: GlobalWeights((1.0, float("nan")), "metres"), "0 or more"),
+        (lambda: ConstantWeights((1.0, -0.5)), "0 or more"),
+        (lambda: ConstantWeights((1.0, float("nan"))), "0 or more"),
         (lambda: RangeWeights((1.0, 2.0), ((1.0, 0.0), (1.0,)), "metres"), "same learners"),
         (lambda: RangeWeights((2.0, 1.0), ((1.0, 0.0), (0.0, 1.0)), "metres"), "ascending"),
     ],
@@ -280,4 +328,5 @@ def test_a_nan_is_not_repaired():
 
 def test_constant_weights_are_kept_as_given():
     maps = torch.tensor([2.0, 4.0]).view(1, 2, 1, 1)
-    assert GlobalWeights((0.25, 0.5), "metres").combine(maps).item() == 2.5
+    assert ConstantWeights((0.25, 0.5)).combine(maps).item() == 2.5
+    assert ConstantWeights((0.5, 0.5), "log").combine(maps).item() == pytest.approx(8**0.5)

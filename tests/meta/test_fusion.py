@@ -14,8 +14,6 @@ from meta.fusion import (
     log_mean_depth,
     mean_depth,
     median_depth,
-    oracle_convex,
-    oracle_pick,
     split_maps,
 )
 
@@ -76,24 +74,6 @@ def test_combiners_by_hand():
     assert median_depth(depths).item() == 3.0
     assert median_depth(torch.tensor([1.0, 8.0, 3.0, 2.0]).view(1, 4, 1, 1)).item() == 2.5
     assert log_mean_depth(depths).item() == pytest.approx(24 ** (1 / 3))
-
-
-def test_oracles_by_hand_and_without_measurements():
-    depths = torch.tensor([1.0, 1.0, 1.0, 3.0, 3.0, 3.0]).view(1, 2, 1, 3)
-    target = torch.tensor([1.8, 5.0, float("nan")]).view(1, 1, 1, 3)
-    valid = torch.isfinite(target)
-    assert oracle_pick(depths, target, valid).flatten().tolist() == [1.0, 3.0, 2.0]
-    assert oracle_convex(depths, target, valid).flatten().tolist() == pytest.approx([1.8, 3.0, 2.0])
-
-
-@given(seeds, counts)
-def test_no_weights_beat_the_convex_oracle(seed, learners):
-    weights, depths = sample(seed, learners)
-    target = 10 * torch.rand(2, 1, 3, 4, generator=torch.Generator().manual_seed(seed + 1))
-    valid = target > 0.5
-    best = (oracle_convex(depths, target, valid) - target).abs()[valid]
-    for other in (fuse(weights, depths), oracle_pick(depths, target, valid), mean_depth(depths)):
-        assert ((other - target).abs()[valid] >= best - 1e-5).all()
 
 
 @pytest.mark.parametrize("fault", [float("nan"), float("inf")])

@@ -59,7 +59,9 @@ def merged(found: Sequence[tuple[str, Evaluation]]) -> Evaluation:
         details = {**other.details, **details}
         galleries = {**other.galleries, **galleries}
     experiments = dict.fromkeys(each.scores.experiment for _, each in found)
-    scores = replace(first.scores, experiment=" + ".join(experiments), rows=tuple(rows.values()))
+    alike = {each.learners: each for _, evaluation in reversed(found) for each in evaluation.scores.alike}
+    joined = " + ".join(experiments)
+    scores = replace(first.scores, experiment=joined, rows=tuple(rows.values()), alike=tuple(alike.values()))
     return Evaluation(scores, tuple(images), details, galleries)
 
 

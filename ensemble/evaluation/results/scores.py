@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from ensemble.evaluation.results.likeness import Likeness
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
-from ensemble.runs.names import BEST_SINGLE, MEAN, ORACLE, SEED_MEAN
+from ensemble.runs.names import BEST_SINGLE, IMAGE_WEIGHTS, MEAN, SEED_MEAN
 from ensemble.runs.seals import read_bytes, read_text, write_sealed
 
 Content = TypeVar("Content")
@@ -88,6 +89,8 @@ class Scores:
     experiment: str
     protocol: dict[str, Any]  # split, crop, depth range, flip averaging and so on, as stored by the evaluation
     rows: tuple[ScoreRow, ...]  # in the order of the table
+    alike: tuple[Likeness, ...] = ()
+    """How alike the learners err, an entry for each evaluation; empty of a single learner and in older evaluations."""
 
     def __post_init__(self) -> None:
         """Refuses rows that cannot stand side by side."""
@@ -119,19 +122,21 @@ _SCORES = TypeAdapter(Scores)
 _COLUMNS = ["row", "frame", "scene", "repeat", *METRIC_NAMES]
 
 
-def headroom(scores: Scores, metric: str) -> dict[str, float | None]:
-    """Which share of the way from the plain mean to the convex oracle each row goes: 0 for the mean, 1 for the oracle.
+def headroom(scores: Scores, metric: str, *, bound: str = IMAGE_WEIGHTS) -> dict[str, float | None]:
+    """Which share of the way from the plain mean to a bound each row goes: 0 for the mean, 1 for the bound.
 
-    ``(error_mean - error_row) / (error_mean - error_oracle)``, where the error of a share of good pixels is one minus
-    it. Below 0 a row is worse than the mean. The oracle is a bound for metrics of single pixels: all but SILog.
+    ``(error_mean - error_row) / (error_mean - error_bound)``, where the error of a share of good pixels is one minus
+    it. Below 0 a row is worse than the mean. The best weights of each image are the bound, because the convex oracle is
+    nearly as far away for learners whose disagreement is that of another image.
 
     Returns:
-        By name of the row; ``None`` throughout where there is no mean, no oracle, or nothing between the two.
+        By name of the row; ``None`` throughout where there is no mean, no such bound, as in older evaluations, or the
+        bound is no better than the mean.
     """
     sign = -1.0 if METRICS[metric].higher_is_better else 1.0
     errors = {row.name: sign * row.scores[metric] for row in scores.rows if row.kind != "published"}
-    room = errors[MEAN] - errors[ORACLE] if {MEAN, ORACLE} <= set(errors) else 0.0
-    return {name: (errors[MEAN] - error) / room if room else None for name, error in errors.items()}
+    room = errors[MEAN] - errors[bound] if {MEAN, bound} <= set(errors) else 0.0
+    return {name: (errors[MEAN] - error) / room if room > 0 else None for name, error in errors.items()}
 
 
 def scores_json(scores: Scores) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
+from ensemble.data.division import scene_log_depths
 from ensemble.data.folds import Folds, divide_into_folds, folds_of_experiment, read_folds
 from ensemble.data.held_out import test_frames as frames_to_score
 from ensemble.data.nyu.recognition import open_nyu
@@ -73,6 +75,82 @@ def test_folds_are_balanced_by_frames(sizes, count):
     groups = [frame.scene for frame in ordered]
     theirs = [{groups[index] for index in test} for _, test in GroupKFold(count).split(groups, groups=groups)]
     assert [{scene for scene, own in folds.fold_of.items() if own == fold} for fold in range(count)] == theirs
+
+
+@given(
+    scenes=st.lists(st.tuples(st.integers(1, 30), st.floats(-1, 2)), min_size=2, max_size=40),
+    count=st.integers(2, 6),
+    shuffle=st.randoms(use_true_random=False),
+)
+def test_scenes_are_exchanged_until_folds_are_alike_in_frames_and_in_depth(scenes, count, shuffle):
+    frames = list(frames_of([size for size, _ in scenes]))
+    depths = {f"room_{index:04d}": depth for index, (_, depth) in enumerate(scenes)}
+    plain, found = divide_into_folds(frames, count), divide_into_folds(frames, count, depths)
+    assert found.count == plain.count
+    assert set(found.fold_of.values()) == set(range(found.count))
+    assert sorted(found.fold_of) == sorted(depths)
+    assert apart(found, frames, depths) <= apart(plain, frames, depths) + 1e-12
+    shuffle.shuffle(frames)
+    assert divide_into_folds(frames, count, depths).text == found.text
+
+
+def apart(folds: Folds, frames: Sequence[Frame], depths: dict[str, float]) -> float:
+    """Squared distances of folds from the mean, in their shares of the frames and in mean log depth."""
+    overall = sum(depths[frame.scene] for frame in frames) / len(frames)
+    found = 0.0
+    for fold in range(folds.count):
+        own = [depths[frame.scene] for frame in folds.left_out_by(fold, frames)]
+        found += (folds.count * len(own) / len(frames) - 1) ** 2 + (sum(own) / len(own) - overall) ** 2
+    return found
+
+
+def test_a_deep_fold_becomes_like_the_rest():
+    """Scenes as those of NYU Depth v2: many of few frames; by frames alone a fold would be as deep as it happens."""
+    rng = np.random.default_rng(0)
+    sizes = rng.geometric(0.3, 160).tolist()
+    frames, logs = frames_of(sizes), rng.normal(0.9, 0.35, 160)
+    depths = {f"room_{index:04d}": float(each) for index, each in enumerate(logs)}
+
+    def spread(folds: Folds) -> tuple[float, int]:
+        own = [[depths[frame.scene] for frame in folds.left_out_by(fold, frames)] for fold in range(5)]
+        means, counts = [np.mean(each) for each in own], [len(each) for each in own]
+        return float(max(means) - min(means)), max(counts) - min(counts)
+
+    before, after = spread(divide_into_folds(frames, 5)), spread(divide_into_folds(frames, 5, depths))
+    assert before[0] > 0.05
+    assert after[0] < 0.002
+    assert after[1] <= 1
+
+
+def test_depth_of_scenes_is_read_from_what_was_measured_within_the_range():
+    depths = {
+        "a/0": [1.0, np.e, np.nan, 50.0],
+        "a/1": [np.e**3] * 4,
+        "b/0": [np.nan, 0.0, 99.0, -1.0],
+        "c/0": [1.0] * 4,
+    }
+
+    @dataclass(frozen=True)
+    class Measured(ListedSource):
+        def read(self, frame: Frame) -> RawFrame:
+            depth = np.array([depths[frame.id]], dtype=np.float32)
+            return RawFrame(np.zeros((1, 4, 3), dtype=np.uint8), depth, np.isfinite(depth))
+
+    frames = tuple(Frame(name, name[0], "train") for name in depths)
+    found = scene_log_depths(Measured(frames), frames, DataSettings(min_depth=1e-3, max_depth=25.0))
+    assert found == pytest.approx({"a": (0.5 + 3) / 2, "c": 0.0, "b": (1.75 + 0) / 2})
+
+
+def test_folds_that_are_decided_are_not_decided_again_and_no_frame_is_read(tmp_path: Path):
+    frames, asked = frames_of([3, 3, 2, 2, 1]), []
+
+    def depths() -> dict[str, float]:
+        asked.append(1)
+        return {f"room_{index:04d}": float(index) for index in range(5)}
+
+    first = folds_of_experiment(tmp_path / "folds.json", frames, 2, depths)
+    assert folds_of_experiment(tmp_path / "folds.json", frames, 2, depths).text == first.text
+    assert asked == [1]
 
 
 def test_with_fewer_scenes_than_folds_every_scene_is_a_fold():

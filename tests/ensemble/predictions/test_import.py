@@ -360,7 +360,7 @@ def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path
     stack = "meta-rgb+d-adabins-other"
     told = json.loads(done("meta", "evaluate", stack, "--json", "--cache-dir", cache).out)
     rows = {row["name"]: row for row in told["rows"]}
-    assert {"adabins", "other", "mean", "global", stack} <= set(rows)
+    assert {"adabins", "other", "mean", "weighted-log-mean", stack} <= set(rows)
     assert rows["other"]["parameters"] is None
     assert rows["adabins"]["parameters"] > 0
     assert rows["other"]["scores"]["abs_rel"] < 0.1 < rows["adabins"]["scores"]["abs_rel"]
@@ -462,7 +462,7 @@ def test_maps_by_the_model_of_one_fold(foreign: Foreign, tmp_path: Path):
 
 
 def test_names_that_mean_something_else_are_refused(job: Job, foreign: Foreign):
-    for name in ("adabins", "mean", "global", "seed-mean", "meta-d", "a,b", "../up"):
+    for name in ("adabins", "mean", "weighted-log-mean", "seed-mean", "meta-d", "a,b", "../up"):
         answer = foreign.take(job.cache, foreign.train, "oof", name=name)
         assert answer.status == 2, name
         assert repr(name) in answer.err

@@ -35,17 +35,27 @@ def test_headroom_by_hand():
         row("worse", "learner", scores={"abs_rel": 0.25, "d1": 0.75}),
         row("oracle pick", "bound", scores={"abs_rel": 0.09, "d1": 1.02}),
         row("oracle convex", "bound", scores={"abs_rel": 0.10, "d1": 1.0}),
+        row("weights per image", "bound", scores={"abs_rel": 0.15, "d1": 0.9}),
     )
     rel, d1 = headroom(found, "abs_rel"), headroom(found, "d1")
-    assert rel == pytest.approx({"mean": 0, "stack": 0.3, "worse": -0.5, "oracle pick": 1.1, "oracle convex": 1})
-    assert d1 == pytest.approx({"mean": 0, "stack": 0.25, "worse": -0.25, "oracle pick": 1.1, "oracle convex": 1})
+    named = ("mean", "stack", "worse", "oracle pick", "oracle convex", "weights per image")
+    assert rel == pytest.approx(dict(zip(named, (0, 0.6, -1, 2.2, 2, 1), strict=True)))
+    assert d1 == pytest.approx(dict(zip(named, (0, 0.5, -0.5, 2.2, 2, 1), strict=True)))
+    of_convex = headroom(found, "abs_rel", bound="oracle convex")
+    assert of_convex == pytest.approx(dict(zip(named, (0, 0.3, -0.5, 1.1, 1, 0.5), strict=True)))
 
 
-@pytest.mark.parametrize("without", ["mean", "oracle convex", None])
+@pytest.mark.parametrize("without", ["mean", "weights per image", None])
 def test_no_headroom_without_its_ends(without):
-    rows = [row("mean"), row("stack", "stack", 0.4), row("oracle convex", "bound")]
+    rows = [row("mean"), row("stack", "stack", 0.4), row("weights per image", "bound")]
     found = headroom(scores_of(*(each for each in rows if each.name != without)), "rmse")
     assert set(found.values()) == {None}
+
+
+def test_no_headroom_towards_a_bound_that_is_worse_than_the_mean():
+    found = scores_of(row("mean"), row("stack", "stack", 0.4), row("weights per image", "bound", 0.51))
+    assert set(headroom(found, "rmse").values()) == {None}
+    assert headroom(found, "d1")["stack"] == pytest.approx(-10)
 
 
 def test_tables_show_headroom_and_deviations_in_eighty_columns():

@@ -275,11 +275,12 @@ def test_hostile_names_stay_text(tmp_path):
 
 def test_page_without_details_pictures_or_stacks_says_so(tmp_path):
     rows = tuple(row for row in ROWS if row[1] == "learner")
-    found = read_evaluation(write_evaluation(tmp_path, rows=rows, extras=False))
+    found = read_evaluation(write_evaluation(tmp_path, rows=rows, extras=False, alike=False))
     compared = compare(found.scores, found.images, resamples=100)
     text = " ".join(Page(html_page(found, compared, published=False)).texts)
-    for sentence in ("There is no stack", "no plain mean or no convex oracle", "wrote no pictures",
-                     "no statistics of weights", "judged no uncertainty", "no pair of a stack"):  # fmt: skip
+    for sentence in ("There is no stack", "no row of the best weights per image", "did not compare the errors",
+                     "wrote no pictures", "no statistics of weights", "judged no uncertainty",
+                     "no pair of a stack"):  # fmt: skip
         assert sentence in text
     assert "head-room" not in markdown_report(found.scores, compared, published=False)
 
@@ -299,7 +300,7 @@ def test_csv_has_a_line_per_row_and_metric_and_the_same_numbers(evaluation, comp
     assert (line["repeats"], line["images"]) == ("3", "47")
     assert by_key["mean", "abs_rel"]["difference_to_mean"] == by_key["bts", "abs_rel"]["deviation"] == ""
     assert by_key["bts", "silog_x100"]["p"] == ""
-    assert float(by_key["oracle convex", "d1"]["headroom"]) == 1.0
+    assert float(by_key["weights per image", "d1"]["headroom"]) == 1.0
     assert by_key["adabins", "abs_rel"]["significant"] == "worse"
 
 
@@ -385,11 +386,12 @@ def test_command_line_writes_every_format(tmp_path, capsys):
     found = json.loads(printed.out)
     assert code == 0
     assert found["resampling"] == {"by": "image", "resamples": 200, "scenes": 12}
-    assert len(found["differences"]) == 13 * 12 // 2 * 8
+    assert len(found["differences"]) == len(ROWS) * (len(ROWS) - 1) // 2 * 8
     pairs = list(csv.DictReader((out / "report_pairs.csv").read_text().splitlines()))
     assert len(pairs) == len(found["differences"])
     assert float(pairs[5]["difference"]) == found["differences"][5]["difference"]
-    assert found["headroom"]["abs_rel"]["oracle convex"] == 1.0
+    assert found["headroom"]["abs_rel"]["weights per image"] == 1.0
+    assert found["alike"][0]["within"][0][1] == 0.88
     assert {path.name for path in out.iterdir()} == written
     assert "another protocol" not in (out / "report.html").read_text()
 

@@ -165,7 +165,7 @@ def test_fresh_is_refused_where_processes_would_remove_each_others_files(job: Jo
     assert contents(where.root) == before
 
 
-@pytest.mark.parametrize("name", ["mean", "global", "best-single", "seed-mean", "oracle"])
+@pytest.mark.parametrize("name", ["mean", "weighted-log-mean", "best-single", "seed-mean", "oracle"])
 def test_names_of_stacks_do_not_shadow_other_rows(job: Job, tmp_path: Path, name: str):
     cache = job.copy_to(tmp_path)
     answer = call("meta", "fit", "--inputs", "d", "--name", name, "--config", job.config, "--cache-dir", cache)

@@ -17,6 +17,7 @@ from ensemble.data import open_source
 from ensemble.data.division import Experiment, division_of, open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame, FrameSource
+from ensemble.evaluation.bounds import BOUNDS
 from ensemble.evaluation.results.scores import headroom, read_scores
 from ensemble.predictions.learners import TrainedLearner, trained_learner
 from ensemble.predictions.predict import identity_of, open_predictions
@@ -26,10 +27,10 @@ from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking import baselines
 from ensemble.stacking.baselines import fit_baselines
 from ensemble.stacking.training_rows import TrainingRow
-from meta.combiners import depth_range, global_weights, inverse_variance
+from meta.combiners import depth_range, inverse_variance, weighted_log_mean
 
 SIZE = (32, 48)
-RUNGS = ["best-single", "mean", "median", "log-mean", "inverse-variance", "global", "depth-range"]
+RUNGS = ["best-single", "mean", "median", "log-mean", "inverse-variance", "weighted-log-mean", "depth-range"]
 
 
 def row_of(name: str, depths: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> TrainingRow:
@@ -107,15 +108,15 @@ def test_combiners_are_those_of_a_direct_fit_to_the_valid_pixels(monkeypatch: py
         truth.append(target[valid].astype(np.float32))
     found = climbed(monkeypatch, job, rows).combiners
     columns, target = np.concatenate(pixels), np.concatenate(truth)
-    assert list(found) == ["inverse-variance", "global", "depth-range"]
-    for name, fit in {"inverse-variance": inverse_variance, "global": global_weights}.items():
+    assert list(found) == ["inverse-variance", "weighted-log-mean", "depth-range"]
+    for name, fit in {"inverse-variance": inverse_variance, "weighted-log-mean": weighted_log_mean}.items():
         assert found[name].weights == pytest.approx(fit(columns, target).weights, rel=1e-5)
     by_range = depth_range(columns, target)
     assert found["depth-range"].centres == pytest.approx(by_range.centres, rel=1e-5)
     assert np.array(found["depth-range"].weights) == pytest.approx(np.array(by_range.weights), abs=1e-4)
     squared = np.square(columns.astype(np.float64) / target[:, None] - 1).mean(axis=0)
     assert found["inverse-variance"].weights == pytest.approx((1 / squared) / (1 / squared).sum(), rel=1e-4)
-    assert found["global"].weights[0] > 0.8
+    assert found["weighted-log-mean"].weights[0] > 0.8
 
 
 def test_every_frame_has_the_same_say_in_fitted_weights(monkeypatch: pytest.MonkeyPatch, job: Job):
@@ -201,11 +202,11 @@ def rows_of(scores: dict[str, Any]) -> dict[str, Any]:
 def test_every_rung_is_scored_between_learners_and_bounds(job: Job):
     names = [row["name"] for row in job.scores["rows"]]
     stacks = ["meta-d", "meta-rgb", "meta-rgb+d"]
-    assert names == ["mean log depth", *LEARNER_NAMES, *RUNGS, *stacks, "oracle pick", "oracle convex"]
+    assert names == ["mean log depth", *LEARNER_NAMES, *RUNGS, *stacks, *BOUNDS]
     kinds = {row["name"]: row["kind"] for row in job.scores["rows"]}
-    fitted = {"inverse-variance", "global", "depth-range"}
+    fitted = {"inverse-variance", "weighted-log-mean", "depth-range"}
     assert {name for name, kind in kinds.items() if kind == "fitted"} == fitted
-    assert {name for name, kind in kinds.items() if kind == "bound"} == {"oracle pick", "oracle convex"}
+    assert {name for name, kind in kinds.items() if kind == "bound"} == set(BOUNDS)
 
 
 def test_a_stack_says_how_it_did_on_the_validation_scenes(job: Job):
@@ -227,17 +228,17 @@ def test_a_stack_of_in_sample_rows_stands_beside_the_same_ladder(job: Job, turne
     """Rungs are chosen and fitted out of fold although the stack itself reads none of those rows."""
     done("meta", "fit", "--inputs", "d", "--rows", "fit", "--config", job.config, "--cache-dir", turned.cache)
     found = rows_of(json.loads(done("meta", "evaluate", "meta-d-fit", "--json", "--cache-dir", turned.cache).out))
-    for name in ("best-single", "inverse-variance", "global", "depth-range"):
+    for name in ("best-single", "inverse-variance", "weighted-log-mean", "depth-range"):
         assert found[name]["scores"] == rows_of(turned.again)[name]["scores"], name
         assert "out-of-fold rows" in found[name]["note"]
 
 
 def test_fitted_weights_follow_out_of_fold_rows_and_not_test(turned: Turned):
     rows = rows_of(turned.scores)
-    for name in ("inverse-variance", "global", "depth-range"):
+    for name in ("inverse-variance", "weighted-log-mean", "depth-range"):
         assert rows[name]["note"] == "fitted to out-of-fold rows"
     learner = rows["adabins"]["scores"]["abs_rel"]
-    assert rows["global"]["scores"]["abs_rel"] == pytest.approx(learner, rel=0.05)
+    assert rows["weighted-log-mean"]["scores"]["abs_rel"] == pytest.approx(learner, rel=0.05)
 
 
 def test_the_mean_of_seeds_is_there_once_its_models_are(turned: Turned):
@@ -280,13 +281,14 @@ def test_the_share_of_head_room_is_that_of_the_scores(turned: Turned, metric: st
     rows = {name: row["scores"][metric] for name, row in rows_of(turned.again).items()}
     scores = read_scores(turned.cache / "runs/tiny/meta-d/scores.json")
     shares = headroom(scores, metric)
-    room = sign * (rows["mean"] - rows["oracle convex"])
+    room = sign * (rows["mean"] - rows["weights per image"])
     assert room > 0
     for name, value in rows.items():
         assert shares[name] == pytest.approx(sign * (rows["mean"] - value) / room, abs=1e-9), name
     assert shares["mean"] == 0
-    assert shares["oracle convex"] == 1
-    assert 0 < shares["oracle pick"] <= 1
+    assert shares["weights per image"] == 1
+    of_convex = headroom(scores, metric, bound="oracle convex")
+    assert 0 < of_convex["oracle pick"] <= of_convex["oracle convex"] == 1
 
 
 def test_one_seed_cannot_be_repeated_from_a_run_that_is_no_full_fit(job: Job):

@@ -14,7 +14,7 @@ from ensemble.data.rooms.source import RoomsSource
 from ensemble.predictions.level_zero import with_all_folds
 from ensemble.runs.paths import Outputs
 from ensemble.stacking import subsets
-from meta.combiners import GlobalWeights
+from meta.combiners import ConstantWeights
 
 NOISE = {"first": (0.1, 1), "second": (0.1, 2), "useless": (0.8, 3)}
 TOO_FAR = 1.06
@@ -54,10 +54,10 @@ def told(cache: Path) -> dict:
 
 def test_every_subset_stands_under_every_combiner(told: dict):
     found = [(tuple(each["learners"]), each["combiner"]) for each in told["subsets"]]
-    assert len(found) == len(set(found)) == 3 * 3 + 4 * 6
-    assert {combiner for subset, combiner in found if len(subset) == 1} == {"alone", "global", "depth-range"}
+    assert len(found) == len(set(found)) == 3 * 2 + 4 * 6
+    assert {combiner for subset, combiner in found if len(subset) == 1} == {"alone", "depth-range"}
     assert {combiner for subset, combiner in found if len(subset) > 1} == {
-        *("mean", "median", "log-mean", "inverse-variance", "global", "depth-range")
+        *("mean", "median", "log-mean", "inverse-variance", "weighted-log-mean", "depth-range")
     }
     assert len(told["best"]) == 7
     for best in told["best"]:
@@ -137,9 +137,9 @@ def test_the_rule_of_a_fold_is_chosen_on_the_other_folds():
 def test_weights_never_see_the_fold_that_they_are_scored_on(cache: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[set[float]] = []
 
-    def spy(depths: np.ndarray, target: np.ndarray) -> GlobalWeights:
+    def spy(depths: np.ndarray, target: np.ndarray) -> ConstantWeights:
         seen.append(set(target.tolist()))
-        return GlobalWeights((0.5, 0.5), "relative")
+        return ConstantWeights((0.5, 0.5))
 
     monkeypatch.setattr(subsets, "FITTED_COMBINERS", {"spy": spy})
     where = Outputs(cache)
