@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_lines import Job, done
+from foreign_maps import noisy_maps, save_npy, source_of
 from PIL import Image
 from test_cli import COMMANDS, SINGLE_COMMANDS, typed
 
@@ -84,3 +85,28 @@ def test_every_command_is_in_the_readme():
         for verb in verbs:
             listed = rf"^\| `python -m ensemble\.{tool} .*`{verb}`"  # one row for all commands of studies
             assert re.search(rf"python -m ensemble\.{tool} {verb}\b|{listed}", text, re.M), (tool, verb)
+
+
+def test_the_commands_for_maps_from_elsewhere(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (block,) = re.findall(r"```bash\n(python -m ensemble.base import.*?)```", README.read_text(encoding="utf-8"), re.S)
+    cache = job.copy_to(tmp_path)
+    source = source_of(job.config)
+    for folder, splits in (("train", ("train",)), ("test", ("test",))):
+        for split in splits:
+            save_npy(tmp_path / "maps" / folder, noisy_maps(source, split, noise=0.05, seed=1))
+    tests = [frame for frame in source.frames if frame.split == "test"]
+    for frame in tests:
+        path = tmp_path / "photos" / f"{frame.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(source.read_image(frame)).save(path)
+    monkeypatch.chdir(tmp_path)
+    for line in block.splitlines():
+        _, _, tool, *words = shlex.split(line)
+        verb = words[0]
+        given = ["--config", job.config] if verb in ("import", "fit") else []
+        place = [] if verb == "fuse" else ["--cache-dir", cache]
+        done(tool.removeprefix("ensemble."), *words, *given, *place)
+    for frame in tests:
+        fused = np.load(tmp_path / "fused" / f"{frame.id}_depth.npy")
+        own = np.load(tmp_path / "maps" / "test" / f"{frame.id}.npy")
+        assert np.corrcoef(fused.ravel(), own.ravel())[0, 1] > 0.8  # the other one is nearly constant
