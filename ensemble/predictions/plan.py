@@ -34,6 +34,23 @@ def models_to_train(
     return models
 
 
+def models_like(
+    settings: LearnerSettings, model: str, *, fold: int | None, seeds: Sequence[int]
+) -> dict[str, LearnerSettings]:
+    """Further models with the settings of one that there is: of a fold, of seeds, else the full fit.
+
+    Raises:
+        SettingsError: The one that there is comes from a further seed, so that the experiment's own is not known; or as
+            for ``models_to_train``.
+    """
+    if model == seed_model(settings.seed):
+        raise SettingsError(
+            f"--seeds, --fold and --full want a run whose seed is the experiment's own, this is {model}; "
+            f"name {FULL} or a fold's"
+        )
+    return models_to_train(settings.model_copy(update={"fold": None}), folds=None, fold=fold, seeds=seeds)
+
+
 def without_empty_folds(models: dict[str, LearnerSettings], where: Outputs, folds: int) -> dict[str, LearnerSettings]:
     """The models that there are scenes for; data of few scenes have as many folds as scenes."""
     from ensemble.data.division import open_experiment

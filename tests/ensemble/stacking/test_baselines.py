@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_lines import LEARNER_NAMES, Answer, Job, call, done
+from command_lines import LEARNER_NAMES, Answer, Job, done
 
 from ensemble.data import open_source
 from ensemble.data.division import Experiment, division_of, open_experiment
@@ -287,11 +287,3 @@ def test_the_share_of_head_room_is_that_of_the_scores(turned: Turned, metric: st
     assert shares["mean"] == 0
     assert shares["oracle convex"] == 1
     assert 0 < shares["oracle pick"] <= 1
-
-
-def test_one_seed_cannot_be_repeated_from_a_run_that_is_no_full_fit(job: Job):
-    run = job.cache / "runs/tiny/bts/fold-0"
-    for words in (("--seeds", "1"), ("--fold", "1")):
-        answer = call("base", "train", "bts", "--resume", run, *words, "--cache-dir", job.cache)
-        assert answer.status == 2
-        assert "--seeds and --fold repeat a full fit, this is fold-0" in answer.err
