@@ -11,7 +11,14 @@ from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.next_steps import after_caching, after_import, after_training
-from ensemble.predictions.plan import job_lines, models_like, models_to_cache, models_to_train, without_empty_folds
+from ensemble.predictions.plan import (
+    job_lines,
+    models_like,
+    models_to_cache,
+    models_to_train,
+    seeds_of_equal_cost,
+    without_empty_folds,
+)
 from ensemble.runs.paths import Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
@@ -112,12 +119,14 @@ def jobs(
     """Print the independent commands of out-of-fold stacking, one a line, for Slurm arrays or GNU parallel."""
     where = outputs(cache_dir)
     chosen = tuple(dict.fromkeys(learners or known_learners()))
-    choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
+    kept = [each for each in assignments or [] if folds is None or each.partition("=")[0].strip() != "data.folds"]
+    choice = options.choice(data, root, config, kept, experiment).also(*_with_folds(folds))
     settings = {name: learner_settings(name, choice) for name in chosen}
     words = [*choice.words, *(word for each in choice.assignments for word in ("--set", each))]
     first = settings[chosen[0]]
     trained = [*choice.words, "--experiment", first.experiment]
     repeats = [seed for seed in options.parse_seeds(seeds) if seed != first.seed]
+    repeats = repeats if seeds is not None else seeds_of_equal_cost(first.seed, len(chosen))
 
     from ensemble.data import open_source
     from ensemble.data.folds import divide_into_folds

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ensemble.console import messages
-from ensemble.runs.paths import FULL, Outputs, fold_model, seed_model
+from ensemble.runs.paths import ENVIRONMENT_VARIABLE, FULL, Outputs, fold_model, seed_model
 from ensemble.runs.records import stored_settings
 from ensemble.settings.names import known_learners
 from ensemble.settings.schema import LearnerSettings
@@ -137,7 +137,7 @@ def job_lines(
     """Commands that train and cache everything that out-of-fold stacking needs; comments say what waits for what.
 
     ``words`` choose the settings of training; ``trained_words`` name the trained experiment, whose runs hold the rest.
-    ``seeds`` are those of further full fits.
+    ``seeds`` are those of further full fits, which the row of equal cost wants of the best single learner.
     """
     trained = [where.command("base", "train", learner, *words) for learner in learners]
     trained += [
@@ -154,9 +154,26 @@ def job_lines(
     cached = [where.command("base", "cache", *learners, *role, *trained_words) for role in roles]
     fit = where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *trained_words)
     return [
+        *_remarks(where),
         f"# {len(trained)} trainings, independent of each other",
         *trained,
         f"# {len(cached)} passes of caching, independent of each other; they wait for all trainings",
         *cached,
         f"# then: {fit}" if len(learners) > 1 else "# a stack wants a second learner",
+    ]
+
+
+def seeds_of_equal_cost(own: int, learners: int) -> list[int]:
+    """Further seeds of the best single learner that make it cost as much as all learners: what the table wants."""
+    return [seed for seed in range(learners + 1) if seed != own][: learners - 1]
+
+
+def _remarks(where: Outputs) -> list[str]:
+    """What a machine needs for the lines below."""
+    here = f"the same {ENVIRONMENT_VARIABLE}, or working folder, everywhere"
+    place = f"all lines write below {where.root.absolute()}: {here}"
+    return [
+        "# memory: about 1.5 GB for a training at 96x128 with 572 preloaded frames on a CPU; it grows with data.size "
+        "and training.batch_size",
+        f"# --cache-dir stands in every line: {where.root}" if where.named else f"# {place}",
     ]

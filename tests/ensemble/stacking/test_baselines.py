@@ -244,7 +244,7 @@ def test_the_mean_of_seeds_is_there_once_its_models_are(turned: Turned):
     said = turned.first.err
     assert "no row seed-mean: 3 seeds of the best single learner cost as much as 3 learners." in said
     assert re.search(
-        r"Run: python -m ensemble\.base train adabins --resume \S+/adabins/full --seeds 1,2 --cache-dir", said
+        r"Run: python -m ensemble\.base train adabins --seeds 1,2 --resume \S+/adabins/full --cache-dir", said
     )
     assert "seed-mean" not in rows_of(turned.scores)
     rows = rows_of(turned.again)
