@@ -13,8 +13,15 @@ from ensemble.console import messages, print_json, results
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.predictions.foreign.record import EVERY_ROLE
 from ensemble.predictions.next_steps import after_caching, after_import, after_training
-from ensemble.predictions.plan import job_lines, models_to_cache, models_to_train, without_empty_folds
-from ensemble.runs.paths import FULL, Outputs, command_line, outputs
+from ensemble.predictions.plan import (
+    job_lines,
+    models_like,
+    models_to_cache,
+    models_to_train,
+    seeds_of_equal_cost,
+    without_empty_folds,
+)
+from ensemble.runs.paths import Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved
@@ -54,6 +61,9 @@ def train(
         int | None, typer.Option(metavar="N", min=0, help="Leave the scenes of this fold out, train nothing else.")
     ] = None,
     seeds: options.Seeds = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="With --resume, the full fit with the settings of a fold's model.")
+    ] = False,
     resume: options.Resume = None,
     fresh: options.Fresh = False,
     wandb: options.Wandb = False,
@@ -61,10 +71,12 @@ def train(
 ) -> None:
     """Train a learner, or go on where its run stopped; with --folds, the models of all folds and the full fit.
 
-    --resume RUN with --seeds or --fold trains further models with the settings of a full fit.
+    --resume RUN with --seeds, --fold or --full trains further models with the settings of that run.
     """
     where = outputs(cache_dir)
     choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
+    if full and (resume is None or seeds is not None or fold is not None):
+        raise SettingsError("--full goes with --resume alone; without it the full fit is what is trained")
     if resume is None:
         settings = learner_settings(learner, choice)
         models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
@@ -75,10 +87,8 @@ def train(
         model, settings = _settings_of(where, resume, learner)
         settings = moved(settings, root)
         models = {model: settings}
-        if seeds or fold is not None:
-            if model != FULL:
-                raise SettingsError(f"--resume {resume}: --seeds and --fold repeat a full fit, this is {model}")
-            models = models_to_train(settings, folds=None, fold=fold, seeds=options.parse_seeds(seeds))
+        if seeds or full or fold is not None:
+            models = models_like(settings, model, fold=fold, seeds=options.parse_seeds(seeds))
     _say_data(settings)
 
     from ensemble.training.learners import train_learner
@@ -111,12 +121,14 @@ def jobs(
     """Print the independent commands of out-of-fold stacking, one a line, for Slurm arrays or GNU parallel."""
     where = outputs(cache_dir)
     chosen = tuple(dict.fromkeys(learners or known_learners()))
-    choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
+    kept = [each for each in assignments or [] if folds is None or each.partition("=")[0].strip() != "data.folds"]
+    choice = options.choice(data, root, config, kept, experiment).also(*_with_folds(folds))
     settings = {name: learner_settings(name, choice) for name in chosen}
     words = [*choice.words, *(word for each in choice.assignments for word in ("--set", each))]
     first = settings[chosen[0]]
     trained = [*choice.words, "--experiment", first.experiment]
     repeats = [seed for seed in options.parse_seeds(seeds) if seed != first.seed]
+    repeats = repeats if seeds is not None else seeds_of_equal_cost(first.seed, len(chosen))
 
     from ensemble.data import open_source
     from ensemble.data.folds import divide_into_folds

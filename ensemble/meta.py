@@ -142,7 +142,7 @@ def _asked(
             check_name(learner, known_learners(), f"network to train (--training {settings.mode})")
         settings = with_members(settings, where, choice)
         return where.meta_run(experiment, name or stack_name(settings)), settings
-    learners_there = level_zero_of(settings, where, options=choice.words)
+    learners_there = level_zero_of(settings, where, options=choice.shared_words)
     common_data([model for learner in learners_there for model in learner.models])
     return where.meta_run(experiment, name or stack_name(settings)), settings
 

@@ -18,6 +18,8 @@ from ensemble.evaluation.constant import MeanLogDepth
 from ensemble.predictions.foreign.import_depth import check_free_name
 from ensemble.predictions.learners import TrainedLearner, common_data, trained_learner
 from ensemble.predictions.level_zero import LevelZero, level_zero_of
+from ensemble.predictions.plan import seeds_of_equal_cost
+from ensemble.predictions.training_commands import training_command
 from ensemble.runs.claims import with_influence
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import FULL, Outputs, seed_model
@@ -234,14 +236,12 @@ def _seed_models(best: LevelZero, count: int, outputs: Outputs) -> LevelZero | N
         messages.print(f"no row seed-mean: the best single learner, {best.name}, was imported and has no seeds")
         return None
     settings = full.network_settings
-    wanted = [seed for seed in range(count + 1) if seed != settings.seed][: count - 1]
+    wanted = seeds_of_equal_cost(settings.seed, count)
     root, where = settings.data.root, (outputs, settings.experiment, best.name)
     runs = {seed: outputs.learner_run(*where[1:], seed_model(seed)) for seed in wanted}
     missing = [seed for seed, run in runs.items() if not run.result.is_file()]
     if missing:
-        moved = ("--root", str(root)) if root is not None else ()
-        repeat = ("--resume", str(full.run.folder), "--seeds", ",".join(map(str, missing)), *moved)
-        command = outputs.command("base", "train", best.name, *repeat)
+        command = training_command(*where, *map(seed_model, missing), root=root)
         messages.print(
             f"no row seed-mean: {count} seeds of the best single learner cost as much as {count} learners.\n"
             f"Run: {command}",

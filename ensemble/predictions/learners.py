@@ -11,6 +11,7 @@ from base_learners import LEARNERS
 from ensemble.data.division import Role
 from ensemble.predictions.available import is_import
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole, read_roles
+from ensemble.predictions.training_commands import training_command
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
@@ -104,10 +105,7 @@ def trained_learner(
     if is_import(outputs, experiment, learner) or (not run.settings.is_file() and learner not in LEARNERS):
         return _imported_learner(outputs, experiment, learner, model, root=root)
     if not run.settings.is_file():
-        full = outputs.learner_run(experiment, learner)
-        like_full = ("--resume", str(full.folder)) if full.settings.is_file() and model != FULL else ()
-        how = like_full or (*options, "--experiment", experiment)
-        again = outputs.command("base", "train", learner, *model_options(model), *how)
+        again = training_command(outputs, experiment, learner, model, root=root, options=options)
         raise ValueError(f"{run.folder}: {learner} was not trained.\nRun: {again}")
     settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:
@@ -117,7 +115,7 @@ def trained_learner(
     if settings.fold is None and model.startswith("fold-"):
         raise ValueError(f"{run.settings}: expected the settings of {model}, found those of a full fit")
     if not run.result.is_file():
-        again = outputs.command("base", "train", learner, "--resume", str(run.folder))
+        again = training_command(outputs, experiment, learner, model, root=root)
         raise ValueError(f"{run.folder}: the training of {learner} is not complete.\nRun: {again}")
     return TrainedLearner(moved(settings, root), run, weights_fingerprint(settings, run))
 

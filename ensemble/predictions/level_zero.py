@@ -15,6 +15,7 @@ from ensemble.predictions.foreign.record import PLACEHOLDER
 from ensemble.predictions.learners import TrainedLearner, common_data, frame_settings, trained_learner
 from ensemble.predictions.predict import cache_predictions, open_predictions
 from ensemble.predictions.store import PredictionReader
+from ensemble.predictions.training_commands import training_command
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.layers import moved
@@ -128,9 +129,7 @@ def with_all_folds(
     for name in learners:
         lacking = [model for model in models if not outputs.learner_run(experiment, name, model).result.is_file()]
         missing += [f"{name}/{model}" for model in lacking]
-        words = ["train", name, "--folds", str(count), *options] if name in LEARNERS else []
-        words = words or ["import", name, PLACEHOLDER, "--role", "oof"]
-        commands += ["Run: " + outputs.command("base", *words, "--experiment", experiment)] if lacking else []
+        commands += [f"Run: {line}" for line in _filling(outputs, experiment, name, lacking, count, root, options)]
     if missing:
         raise ValueError(
             f"{path.parent}: {len(missing)} models are missing (first: {missing[0]}); out-of-fold rows want those of "
@@ -138,6 +137,27 @@ def with_all_folds(
         )
     found = (level_zero(outputs, experiment, name, rows="oof", level0="full", root=root) for name in learners)
     return tuple(found)
+
+
+def _filling(
+    outputs: Outputs,
+    experiment: str,
+    learner: str,
+    lacking: Sequence[str],
+    folds: int,
+    root: Path | None,
+    options: Sequence[str],
+) -> list[str]:
+    """The commands that bring the models that a learner lacks; one for all of them where it has none yet."""
+    if not lacking:
+        return []
+    if learner not in LEARNERS:
+        words = ("import", learner, PLACEHOLDER, "--role", "oof", "--experiment", experiment)
+        return [outputs.command("base", *words)]
+    if not any(outputs.learner_run(experiment, learner).folder.parent.glob("*/settings.json")):
+        words = ("train", learner, "--folds", str(folds), *options, "--experiment", experiment)
+        return [outputs.command("base", *words)]
+    return [training_command(outputs, experiment, learner, model, root=root, options=options) for model in lacking]
 
 
 def cache_level_zero(

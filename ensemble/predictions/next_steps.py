@@ -44,7 +44,7 @@ def after_training(
         return where.command("base", "train", learner, *fold, *given, *_words(assignments))
     for other in known_learners() if assignments is not None else ():
         if other != learner and not folds | {FULL} <= _complete_models(where, settings, other):
-            shared = [each for each in assignments or () if not each.startswith(("network", "loss"))]
+            shared = [each for each in assignments or () if not each.startswith(("network", "loss", "data.folds"))]
             return where.command("base", "train", other, "--folds", str(count), *given, *_words(shared))
     ready = [other for other in known_learners() if FULL in _complete_models(where, settings, other)]
     return where.command("base", "cache", *(ready or [learner]), "--role", "oof", *given)

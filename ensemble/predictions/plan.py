@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ensemble.console import messages
-from ensemble.runs.paths import FULL, Outputs, fold_model, seed_model
+from ensemble.runs.paths import ENVIRONMENT_VARIABLE, FULL, Outputs, fold_model, seed_model
 from ensemble.runs.records import stored_settings
 from ensemble.settings.names import known_learners
 from ensemble.settings.schema import LearnerSettings
@@ -32,6 +32,23 @@ def models_to_train(
     if folds is not None:
         models |= {fold_model(each): settings.model_copy(update={"fold": each}) for each in range(folds)}
     return models
+
+
+def models_like(
+    settings: LearnerSettings, model: str, *, fold: int | None, seeds: Sequence[int]
+) -> dict[str, LearnerSettings]:
+    """Further models with the settings of one that there is: of a fold, of seeds, else the full fit.
+
+    Raises:
+        SettingsError: The one that there is comes from a further seed, so that the experiment's own is not known; or as
+            for ``models_to_train``.
+    """
+    if model == seed_model(settings.seed):
+        raise SettingsError(
+            f"--seeds, --fold and --full want a run whose seed is the experiment's own, this is {model}; "
+            f"name {FULL} or a fold's"
+        )
+    return models_to_train(settings.model_copy(update={"fold": None}), folds=None, fold=fold, seeds=seeds)
 
 
 def without_empty_folds(models: dict[str, LearnerSettings], where: Outputs, folds: int) -> dict[str, LearnerSettings]:
@@ -120,7 +137,7 @@ def job_lines(
     """Commands that train and cache everything that out-of-fold stacking needs; comments say what waits for what.
 
     ``words`` choose the settings of training; ``trained_words`` name the trained experiment, whose runs hold the rest.
-    ``seeds`` are those of further full fits.
+    ``seeds`` are those of further full fits, which the row of equal cost wants of the best single learner.
     """
     trained = [where.command("base", "train", learner, *words) for learner in learners]
     trained += [
@@ -137,9 +154,26 @@ def job_lines(
     cached = [where.command("base", "cache", *learners, *role, *trained_words) for role in roles]
     fit = where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *trained_words)
     return [
+        *_remarks(where),
         f"# {len(trained)} trainings, independent of each other",
         *trained,
         f"# {len(cached)} passes of caching, independent of each other; they wait for all trainings",
         *cached,
         f"# then: {fit}" if len(learners) > 1 else "# a stack wants a second learner",
+    ]
+
+
+def seeds_of_equal_cost(own: int, learners: int) -> list[int]:
+    """Further seeds of the best single learner that make it cost as much as all learners: what the table wants."""
+    return [seed for seed in range(learners + 1) if seed != own][: learners - 1]
+
+
+def _remarks(where: Outputs) -> list[str]:
+    """What a machine needs for the lines below."""
+    here = f"the same {ENVIRONMENT_VARIABLE}, or working folder, everywhere"
+    place = f"all lines write below {where.root.absolute()}: {here}"
+    return [
+        "# memory: about 1.5 GB for a training at 96x128 with 572 preloaded frames on a CPU; it grows with data.size "
+        "and training.batch_size",
+        f"# --cache-dir stands in every line: {where.root}" if where.named else f"# {place}",
     ]

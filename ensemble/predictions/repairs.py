@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ensemble.predictions.store.verify import CheckedStore, filling
-from ensemble.runs.paths import FULL, Outputs, Run, model_options
+from ensemble.predictions.training_commands import training_command
+from ensemble.runs.paths import FULL, Outputs, Run
 from ensemble.runs.refusals import DamagedError
 from ensemble.runs.seals import RESULT, SUFFIX, checksums, differing_bits, digest, read
 from ensemble.runs.verify import NEEDED, CheckedRun, Complaint
@@ -132,10 +133,8 @@ def _begun_again(stack: bool, parts: Sequence[str], outputs: Outputs) -> str:
     as_before = "  # with the --config and --set that it was begun with"
     if stack:
         return outputs.command("meta", "fit", "--name", parts[-1], "--experiment", parts[0]) + as_before
-    full, options = outputs.learner_run(*parts[:2]), model_options(parts[2])
-    if options and full.settings.is_file():
-        return outputs.command("base", "train", parts[1], *options, "--resume", str(full.folder))
-    return outputs.command("base", "train", parts[1], *options, "--experiment", parts[0]) + as_before
+    again = training_command(outputs, *parts[:3], anew=True)
+    return again if "--resume" in again else again + as_before
 
 
 def _stacks(outputs: Outputs, experiment: str) -> list[str]:

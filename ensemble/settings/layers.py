@@ -60,6 +60,12 @@ class Choice:
         given = (("--data", self.kind), ("--root", self.root), ("--config", config))
         return [word for option, value in given if value is not None for word in (option, str(value))]
 
+    @property
+    def shared_words(self) -> list[str]:
+        """The same with those ``--set`` that learners share with the meta-learner: encoder, data, evaluation."""
+        shared = (each for each in self.assignments if re.match(r"(encoder|data|evaluation)[.=]", each))
+        return [*self.words, *(word for each in shared for word in ("--set", each))]
+
     def also(self, *assignments: str) -> "Choice":
         """The same with further assignments, which win."""
         return replace(self, assignments=(*self.assignments, *assignments))

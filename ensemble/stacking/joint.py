@@ -40,7 +40,8 @@ def with_members(settings: StackSettings, outputs: Outputs, choice: Choice) -> S
     members: dict[str, LearnerSettings] = {}
     for name in settings.learners:
         if settings.mode == "finetune":
-            trained = trained_learner(outputs, settings.experiment, name, root=settings.data.root, options=choice.words)
+            root, words = settings.data.root, choice.shared_words
+            trained = trained_learner(outputs, settings.experiment, name, root=root, options=words)
             members[name] = trained.network_settings
         else:
             own = tuple(each for each in choice.assignments if each.startswith(("encoder=", "encoder.")))

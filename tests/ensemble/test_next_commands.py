@@ -2,10 +2,12 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
-from command_lines import Answer, Job, done
+import pytest
+from command_lines import Answer, Job, call, done, without_seals
 
 from ensemble.data import open_source
 from ensemble.settings.layers import Choice, learner_settings
@@ -86,3 +88,47 @@ def test_an_import_leads_to_the_next_role_and_to_a_stack(job: Job, tmp_path: Pat
     done(*following(answer))
     state = json.loads(done("base", "runs", "--json", "--cache-dir", cache).out)
     assert {"run": "tiny/other", "state": "complete"} in state
+
+
+def stored(run: Path) -> dict:
+    return json.loads((run / "settings.json").read_text(encoding="utf-8"))
+
+
+def test_a_fit_without_full_fits_asks_for_them_with_the_settings_of_the_models_of_folds(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    runs = cache / "runs/tiny"
+    for name in ("adabins", "bts", "ldrn"):
+        shutil.rmtree(runs / name / "full")
+    words = ("meta", "fit", "--inputs", "d", "--learners", "adabins,bts", "--experiment", "tiny", "--cache-dir", cache)
+    for name in ("adabins", "bts"):
+        answer = call(*words)
+        given = ["--full", "--resume", str(runs / name / "fold-0"), "--cache-dir", str(cache)]
+        assert answer.advised == ["base", "train", name, *given]
+        done(*answer.advised)
+        full, fold = (stored(runs / name / model) for model in ("full", "fold-0"))
+        assert {**full, "fold": 0} == fold, "what was set for the folds holds for the full fit"
+        shutil.rmtree(runs / name / "fold-1")
+        answer = call(*words)
+        assert answer.advised[:5] == ["base", "train", name, "--fold", "1"]
+        assert answer.advised[5:7] == ["--resume", str(runs / name / "full")]
+        done(*answer.advised)
+        assert stored(runs / name / "fold-1") == {**full, "fold": 1}
+    answer = call("meta", "compare-subsets", "--learners", "adabins,ldrn", "--experiment", "tiny", "--cache-dir", cache)
+    assert answer.advised[:4] == ["base", "train", "ldrn", "--full"]
+    shutil.rmtree(runs / "bts")
+    answer = call(*words, "--config", job.config, "--set", "data.workers=0", "--set", "training.lr=1e-3")
+    given = ["--data", "rooms", "--config", str(job.config), "--set", "data.workers=0", "--experiment", "tiny"]
+    given += ["--cache-dir", str(cache)]
+    assert answer.advised == ["base", "train", "bts", *given], "the rate is that of the meta-learner"
+
+
+@pytest.mark.parametrize("words", [("--seeds", "2"), ("--fold", "1"), ("--full",)])
+def test_further_models_do_not_come_from_a_run_of_another_seed(words: tuple[str, ...], job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    run = Path(shutil.copytree(cache / "runs/tiny/bts/full", cache / "runs/tiny/bts/seed-1"))
+    without_seals(run)
+    (run / "settings.json").write_text(json.dumps({**stored(run), "seed": 1}), encoding="utf-8")
+    answer = call("base", "train", "bts", "--resume", run, *words, "--cache-dir", cache)
+    assert answer.status == 2
+    assert "want a run whose seed is the experiment's own, this is seed-1" in answer.err
+    assert call("base", "train", "bts", "--full", "--cache-dir", cache).status == 2

@@ -10,8 +10,9 @@ from base_learners import LEARNERS
 from ensemble.console import messages
 from ensemble.data.division import Role, open_experiment
 from ensemble.predictions.level_zero import cache_level_zero, level_zero_of
+from ensemble.predictions.training_commands import training_command
 from ensemble.runs.locks import LockedError
-from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, flat
@@ -120,11 +121,7 @@ def _needed(context: WorkerContext, arm: Arm) -> Iterator[Needed]:
 
 def _command(study: StudySettings, needed: Needed, outputs: Outputs) -> str:
     config = ("--config", str(study.config)) if study.config is not None else ()
-    run = needed.run(outputs)
-    if run.settings.is_file():
-        return outputs.command("base", "train", needed.learner, "--resume", str(run.folder))
-    words = (*model_options(needed.model), *config, "--experiment", needed.experiment)
-    return outputs.command("base", "train", needed.learner, *words)
+    return training_command(outputs, needed.experiment, needed.learner, needed.model, options=config)
 
 
 def _to_train(context: WorkerContext, prepared: PreparedSettings) -> list[LearnerSettings]:

@@ -90,6 +90,9 @@ def test_job_lines_run_as_they_are_printed_in_any_order_that_their_comments_allo
     cache, mine = tmp_path / "a cache", ("bts", "ldrn")
     given = ("--config", job.config, "--cache-dir", cache)
     lines = done("base", "jobs", *mine, "--folds", 2, "--seeds", "0,1", *given).out.splitlines()
+    assert lines[0].startswith("# memory: about 1.5 GB for a training at 96x128")
+    assert lines[1] == f"# --cache-dir stands in every line: {cache}"
+    lines = lines[2:]
     comments = [index for index, line in enumerate(lines) if line.startswith("#")]
     assert comments == [0, 9, len(lines) - 1]
     assert lines[0] == "# 8 trainings, independent of each other"
@@ -128,6 +131,20 @@ def test_job_lines_run_as_they_are_printed_in_any_order_that_their_comments_allo
     assert "caching" not in answer.err, "everything that the fit reads is there"
     assert not any(frame.startswith("hall") for frame in found)
     assert (cache / "runs/tiny/meta-rgb+d-bts-ldrn/result.json").is_file()
+
+
+def test_jobs_name_folds_once_and_train_the_seeds_that_the_table_wants(job: Job):
+    given = ("--folds", 2, "--set", "data.folds=2", "--config", job.config)
+    lines = done("base", "jobs", *given, STACKDEPTH_CACHE="else where").out.splitlines()
+    commands = [line for line in lines if not line.startswith("#")]
+    assert {line.count("data.folds") for line in commands if " train " in line} == {1}
+    for learner in ("adabins", "bts", "ldrn"):  # which is best is known when all are scored
+        trained = [seed for seed in range(4) if f"train {learner} --seeds {seed} " in "\n".join(commands)]
+        assert trained == [1, 2]
+    place = Path("else where").absolute()
+    assert lines[1] == f"# all lines write below {place}: the same STACKDEPTH_CACHE, or working folder, everywhere"
+    lines = done("base", "jobs", *given, "--seeds", "0").out.splitlines()
+    assert not any("--seeds" in line for line in lines), "the full fit has the settings' own seed already"
 
 
 def test_there_are_no_jobs_of_folds_that_there_are_too_few_scenes_for(job: Job):

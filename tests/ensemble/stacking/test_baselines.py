@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command_lines import LEARNER_NAMES, Answer, Job, call, done
+from command_lines import LEARNER_NAMES, Answer, Job, done
 
 from ensemble.data import open_source
 from ensemble.data.division import Experiment, division_of, open_experiment
@@ -245,7 +245,7 @@ def test_the_mean_of_seeds_is_there_once_its_models_are(turned: Turned):
     said = turned.first.err
     assert "no row seed-mean: 3 seeds of the best single learner cost as much as 3 learners." in said
     assert re.search(
-        r"Run: python -m ensemble\.base train adabins --resume \S+/adabins/full --seeds 1,2 --cache-dir", said
+        r"Run: python -m ensemble\.base train adabins --seeds 1,2 --resume \S+/adabins/full --cache-dir", said
     )
     assert "seed-mean" not in rows_of(turned.scores)
     rows = rows_of(turned.again)
@@ -289,11 +289,3 @@ def test_the_share_of_head_room_is_that_of_the_scores(turned: Turned, metric: st
     assert shares["weights per image"] == 1
     of_convex = headroom(scores, metric, bound="oracle convex")
     assert 0 < of_convex["oracle pick"] <= of_convex["oracle convex"] == 1
-
-
-def test_one_seed_cannot_be_repeated_from_a_run_that_is_no_full_fit(job: Job):
-    run = job.cache / "runs/tiny/bts/fold-0"
-    for words in (("--seeds", "1"), ("--fold", "1")):
-        answer = call("base", "train", "bts", "--resume", run, *words, "--cache-dir", job.cache)
-        assert answer.status == 2
-        assert "--seeds and --fold repeat a full fit, this is fold-0" in answer.err

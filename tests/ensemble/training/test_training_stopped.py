@@ -1,5 +1,6 @@
 """A training that SIGTERM or SIGINT ends goes on as if it had never stopped, and loses no step."""
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ MOMENTS: dict[str, tuple[dict[str, Any], list[Any], int]] = {
 }
 
 
+def logged_steps(root: Path) -> list[int]:
+    """Every optimiser step in the log, in the order in which it was trained."""
+    lines = map(json.loads, run_of(root).log.read_text(encoding="utf-8").splitlines())
+    return [line["step"] for line in lines if "train/loss" in line]
+
+
 @pytest.fixture(scope="session")
 def undisturbed(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs that were never stopped, by their settings."""
@@ -47,6 +54,8 @@ def test_stopped_and_resumed_ends_bit_equal_and_trains_on_no_batch_twice(
     assert said == [f"stopped by {signal.Signals(number).name} at step {step}; the same command goes on"]
     assert not run_of(tmp_path).result.exists()
     assert read_checkpoint(run_of(tmp_path).last)["global_step"] == step
+    assert logged_steps(tmp_path) == list(range(1, step + 1)), "the log ends with the step that is kept"
     assert nursery.run("train", root=str(tmp_path), **training) == 0
     assert_same_end(tmp_path, straight)
     assert order(tmp_path) == order(straight)
+    assert logged_steps(tmp_path) == logged_steps(straight), "the step after the stop is the next one"
