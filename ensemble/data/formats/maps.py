@@ -20,7 +20,7 @@ from jaxtyping import Float32, Shaped
 from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
 from ensemble.data.formats.hdf5 import member_names, opened
 from ensemble.runs.files import write_bytes
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.refusals import expect_file, refuse_unreadable
 from ensemble.settings.schema import Alignment, DataSettings
 from ensemble.settings.units import ROTATED, per_metre
 
@@ -109,6 +109,7 @@ def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
     """
     suffix = file.path.suffix.lower()
     try:
+        expect_file(file.path)
         array = read_hdf5(file.path, file.dataset) if suffix in HDF5_SUFFIXES else READERS[suffix](file.path)
     except _DAMAGE as error:
         refuse_unreadable(file, error)
