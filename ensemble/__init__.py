@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
-if sys.argv[0] == "-m":  # a command line is about to be imported, which takes as long as some commands
+if os.path.basename(sys.argv[0]) in ("-m", "stackdepth"):  # noqa: PTH119  (pathlib takes longer than the rest)
+    # a command line is about to be imported, which takes as long as some commands
     end_plainly()
 
 

@@ -1,6 +1,7 @@
 """Options that several command lines share, how they show tables, and how their errors end."""
 
 import ctypes
+import errno
 import os
 import re
 import sys
@@ -184,7 +185,8 @@ def _run(app: typer.Typer, name: str | None) -> None:
             raise
         less = "lower data.size, training.batch_size or the widths of the network, then run the same command again"
         messages.print(f"error: {f'{reason} ({error}); {less}' if reason else error}", style="red")
-        sys.exit(2 if isinstance(error, SettingsError) else 1)
+        no_name = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG  # found where it is looked up first
+        sys.exit(2 if isinstance(error, SettingsError) or no_name else 1)
 
 
 def show(*tables: Table, plain: object = None, as_json: bool = False) -> None:

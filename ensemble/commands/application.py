@@ -1,5 +1,7 @@
 """How command lines look: commands by name with their whole first sentence, one style of words in capitals."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -7,6 +9,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from ensemble.console.pulse import pulse
 from ensemble.settings.trees import SettingsError, check_name, nearest
+
+_ADDRESS = re.compile(r"(?:^|=)\s*[A-Za-z][\w+.-]*://")
 
 WHOLE = 10_000
 """Characters that the first sentence of a command may have in a list: it is wrapped, never cut."""
@@ -21,6 +25,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The words of a command line; a ``SettingsError`` names the nearest options of an unknown one."""
+        if not ctx.resilient_parsing:
+            refuse_addresses(args)
         try:
             return super().parse_args(ctx, args)
         except Exception as error:  # Typer brings a Click of its own, whose classes have no public name
@@ -59,6 +65,12 @@ class Commands(TyperGroup):
 
     called = "command"
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words behind the name of the command line."""
+        if not ctx.resilient_parsing:
+            refuse_addresses(args)
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the first word names; a ``SettingsError`` where there is none."""
         if not ctx.resilient_parsing and not args[0].startswith("-"):
@@ -74,6 +86,21 @@ class Commands(TyperGroup):
         """What a list of commands says of one."""
         command = self.get_command(ctx, name)
         return "" if command is None else command.get_short_help_str()
+
+
+def refuse_addresses(words: Sequence[str]) -> None:
+    """Stop before anybody repeats an address: it may hold a password, and ``--storage`` alone knows what to hide.
+
+    Raises:
+        SettingsError: One stands elsewhere.
+    """
+    for before, word in zip(("", *words), words, strict=False):
+        if _ADDRESS.search(word) and before != "--storage" and not word.startswith("--storage="):
+            where = before if before.startswith("--") else "the command line"
+            raise SettingsError(
+                f"{where}: found an address, which is not repeated here; expected it behind --storage alone, "
+                "where study commands are told where trials are kept"
+            )
 
 
 class CommandLine(typer.Typer):

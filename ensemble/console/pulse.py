@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 QUIET = 2.0
 """Seconds of silence that a dot ends."""
@@ -34,7 +34,8 @@ class Pulse:
     def heard(self) -> None:
         """Something is about to be said: end the line of dots, and wait again."""
         with self._lock:
-            self._end_line()
+            with suppress(OSError, ValueError):  # nobody reads any more
+                self._end_line()
             self._heard = self._now()
 
     def tick(self) -> None:

@@ -5,6 +5,7 @@ Only the second may be answered with the advice to remove a file: what the syste
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 BY_CONTENT = frozenset({errno.EINVAL, errno.ELOOP})
@@ -75,3 +76,21 @@ def refuse_unreadable(where: object, error: BaseException) -> None:
             f"{where}: cannot be read ({reason}). Nothing is known against the file itself: mend the cause, "
             "then run the same command again"
         ) from error
+
+
+def expect_file(path: Path, *, largest: int | None = None) -> None:
+    """Refuse what cannot be read to its end: a pipe waits for a writer, and some devices give for ever.
+
+    Args:
+        path: The file.
+        largest: Bytes that it may have.
+
+    Raises:
+        OSError: The system tells nothing of it.
+        ValueError: It is no regular file, or larger than that.
+    """
+    kind = path.stat()
+    if not stat.S_ISREG(kind.st_mode):
+        raise ValueError(f"{path}: found a folder, a device or a pipe, expected a file")
+    if largest is not None and kind.st_size > largest:
+        raise ValueError(f"{path}: found {kind.st_size:,} bytes, expected at most {largest:,}")

@@ -4,6 +4,7 @@
 """
 
 import re
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,7 +21,7 @@ from pydantic import (
 
 from ensemble.settings.kinds import OWN, KindFacts, facts_of, reader_of
 from ensemble.settings.names import known_learners
-from ensemble.settings.patterns import known_pattern
+from ensemble.settings.patterns import known_pattern, path_within
 from ensemble.settings.places import at_home
 from ensemble.settings.units import known_unit
 
@@ -73,6 +74,7 @@ class RoomsSettings(Settings):
 
 FIRST_FOLDER = "first folder"
 Pattern = Annotated[str, AfterValidator(known_pattern)]
+ListFile = Annotated[str, AfterValidator(path_within)]
 
 
 class CameraSettings(Settings):
@@ -103,14 +105,14 @@ class FolderSettings(Settings):
     depth: Pattern = "depth/**.{png,npy,npz,h5,hdf5,pfm,tif,tiff,exr,dpt,bin}"  # one map in a file
     unit: Annotated[str, AfterValidator(known_unit)] | None = None
     """Of the depth, a name or a number per metre; where absent whole numbers are millimetres and real ones metres."""
-    scene: str = FIRST_FOLDER
+    scene: Annotated[str, Field(max_length=1000)] = FIRST_FOLDER
     """What of a frame's id names the place it was taken in: its first folder, or a regular expression, of which the
     first group counts where there is one."""
     intrinsics: CameraSettings | None = None  # of all frames of its shape, if it is known
-    training: str | None = None
+    training: ListFile | None = None
     """Text file below ``data.root`` with an id in each line; all frames in no other list where absent."""
-    validation: str | None = None  # likewise; ``data.validation_fraction`` of the training scenes where absent
-    test: str | None = None  # likewise; ``data.test_fraction`` of the scenes where absent
+    validation: ListFile | None = None  # likewise; ``data.validation_fraction`` of the training scenes where absent
+    test: ListFile | None = None  # likewise; ``data.test_fraction`` of the scenes where absent
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
@@ -118,8 +120,9 @@ class FolderSettings(Settings):
             raise ValueError(f"images, depth: expected different patterns, found {self.images!r} twice")
         if self.scene != FIRST_FOLDER:
             try:
-                re.compile(self.scene)
-            except re.error as error:
+                with warnings.catch_warnings(action="error"):
+                    re.compile(self.scene)
+            except (re.error, OverflowError, RecursionError, Warning) as error:
                 raise ValueError(
                     f"scene: expected {FIRST_FOLDER!r} or a regular expression, found {self.scene!r} ({error})"
                 ) from error

@@ -151,3 +151,32 @@ def test_completion_is_installed_for_the_shell_that_runs(tmp_path: Path):
     ran = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "complete_bash" in (tmp_path / ".bash_completions/stackdepth.sh").read_text()
+
+
+ADDRESS = "postgresql://bob:hunter2@db.example/x?password=hunter2"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("study", "show", ADDRESS),
+        ("study", "run", "kitchen", ADDRESS),
+        ("study", "run", "--storag", ADDRESS),
+        ("base", "train", "bts", "--cache-dir", ADDRESS),
+        ("base", "train", "bts", "--set", f"data.root={ADDRESS}"),
+        ("meta", "evaluate", ADDRESS),
+        ("report", ADDRESS),
+        ("data", "doctor", ADDRESS),
+        (ADDRESS,),
+    ],
+)
+def test_an_address_in_the_wrong_place_is_never_repeated(words: tuple[str, ...], tmp_path: Path):
+    answer = stackdepth(*words, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "hunter2" not in answer.stdout + answer.stderr
+    assert "found an address" in answer.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_too_long_is_a_mistake_of_whoever_typed_it():
+    assert call("data", "doctor", "x", "--config", 300 * "x").status == 2

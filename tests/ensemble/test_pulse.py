@@ -130,3 +130,15 @@ def test_what_a_signal_says_while_something_is_said_is_said():
     silence.pass_by(QUIET)
     silence.pulse.heard()
     assert silence.written.startswith("  training step 3 .\n")
+
+
+def test_a_reader_that_has_gone_changes_nothing():
+    silence = Silence()
+    silence.pass_by(QUIET)
+
+    def gone(_: str) -> None:
+        raise BrokenPipeError
+
+    silence.pulse._write = gone
+    silence.pulse.heard()
+    assert silence.pulse._dots == 0

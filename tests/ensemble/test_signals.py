@@ -89,15 +89,18 @@ class Struck:
             os.kill(os.getpid(), int(sys.argv[1]))
 
 sys.meta_path.insert(0, Struck())
-sys.argv[0] = "-m"
+sys.argv[0] = sys.argv[2]
 import runpy
-runpy.run_module("ensemble.base", run_name="__main__")
+runpy.run_module(sys.argv[3], run_name="__main__")
 """
 
 
 @BOTH
-def test_a_command_that_is_stopped_while_it_is_imported_ends_with_the_same_line(number: int) -> None:
-    command = [sys.executable, "-c", EARLY, str(int(number))]
+@pytest.mark.parametrize(("called", "module"), [("-m", "ensemble.base"), ("/usr/bin/stackdepth", "ensemble.__main__")])
+def test_a_command_that_is_stopped_while_it_is_imported_ends_with_the_same_line(
+    number: int, called: str, module: str
+) -> None:
+    command = [sys.executable, "-c", EARLY, str(int(number)), called, module]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     said = f"stopped by {signal.Signals(number).name}; the same command goes on\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, "", said)

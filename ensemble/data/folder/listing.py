@@ -1,7 +1,6 @@
 """Which files of a folder are frames: images and depth maps by their patterns, scenes by name, splits by lists."""
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ensemble.data.copies import Entry, Problem, ProblemKind, first_of, tell
+from ensemble.data.folder.scenes import in_time, scene_of
 from ensemble.data.formats import photographs
 from ensemble.data.formats.depth_files import READERS
 from ensemble.data.source import Frame, Split
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.refusals import expect_file, refusal, refuse_unreadable
 from ensemble.settings.patterns import fixed_folder, frame_id
 from ensemble.settings.schema import FIRST_FOLDER, FolderSettings
 
@@ -28,6 +28,8 @@ WORDS: dict[ProblemKind, tuple[str, str]] = {
 }
 _SHOWN = 4
 _LONGEST_ID = 1024
+_LARGEST_LIST, _LONGEST_LINE = 1 << 26, 80
+"""Bytes of a list of more frames than there may be, and characters of a line that a message repeats."""
 
 
 class Pair(NamedTuple):
@@ -54,26 +56,13 @@ def list_folder(root: Path, settings: FolderSettings) -> Listing:
         return Listing((), tuple(problems))
     pairs = _pairs(images, depths, settings, problems)
     splits = _splits(root, settings, pairs, problems)
-    entries, without_scene = [], []
-    for name, split in splits.items():
-        scene = scene_of(name, settings.scene)
-        if scene is None:
-            without_scene.append(pairs[name].image)
-        else:
-            entries.append(Entry(Frame(name, scene, split), pairs[name]))
+    with in_time(f"data.folder.scene {settings.scene!r}", "expected no repetition within another one"):
+        scenes = {name: scene_of(name, settings.scene) for name in splits}
+    without_scene = [pairs[name].image for name, scene in scenes.items() if scene is None]
+    entries = [Entry(Frame(name, scene, splits[name]), pairs[name]) for name, scene in scenes.items() if scene]
     if without_scene:
         problems.append(Problem("layout", _no_scene(without_scene, settings.scene)))
     return Listing(tuple(entries), tuple(problems), len(pairs) - len(splits))
-
-
-def scene_of(name: str, rule: str) -> str | None:
-    """The scene of a frame's id; ``None`` where the rule says nothing of it."""
-    if rule == FIRST_FOLDER:
-        return name.partition("/")[0] if "/" in name else None
-    match = re.search(rule, name)
-    if match is None:
-        return None
-    return (match.group(1) if match.re.groups else match.group()) or None
 
 
 def _no_scene(paths: Sequence[str], rule: str) -> str:
@@ -92,17 +81,18 @@ def _matches(
     """Paths of images and of depth maps by id; what both patterns fit belongs to the longer one."""
     images: dict[str, list[str]] = defaultdict(list)
     depths: dict[str, list[str]] = defaultdict(list)
-    found: list[str] = []
+    found = sorted(set(_files(root, {fixed_folder(settings.images), fixed_folder(settings.depth)})))
     image_first = len(settings.images) > len(settings.depth)
-    for path in sorted(set(_files(root, {fixed_folder(settings.images), fixed_folder(settings.depth)}))):
-        found.append(path)
-        image, depth = frame_id(settings.images, path), frame_id(settings.depth, path)
+    patterns = f"data.folder.images {settings.images!r}, data.folder.depth {settings.depth!r}"
+    with in_time(patterns, "expected fewer stars"):
+        matched = [(path, frame_id(settings.images, path), frame_id(settings.depth, path)) for path in found]
+    for path, image, depth in matched:
         if image is not None and (depth is None or image_first):
             images[image].append(path)
         elif depth is not None:
             depths[depth].append(path)
-    for name, pattern, matched in (("images", settings.images, images), ("depth", settings.depth, depths)):
-        if not matched:
+    for name, pattern, of_it in (("images", settings.images, images), ("depth", settings.depth, depths)):
+        if not of_it:
             problems.append(Problem("layout", _nothing(root, f"data.folder.{name}", pattern, found)))
     problems += _foreign_kinds("images", images, photographs.SUFFIXES) + _foreign_kinds("depth", depths, READERS)
     return images, depths
@@ -179,16 +169,20 @@ def _splits(
     splits: dict[str, Split] = {}
     places: dict[str, str] = {}
     for split, list_file in lists:
+        unknown: list[str] = []
         for place, line in _lines(root, list_file, problems):
             name = line if line in pairs else by_path.get(line)
             if name is None:
                 like = next(iter(pairs), "-")
-                problems.append(Problem("layout", f"{place}: {line!r} is no frame; expected an id such as {like!r}"))
+                unknown.append(f"{place}: {line[:_LONGEST_LINE]!r} is no frame; expected an id such as {like!r}")
             elif name in places:
                 text = f"{place}: {name} stands in {places[name]} already; expected it once"
                 problems.append(Problem("layout", text))
             else:
                 splits[name], places[name] = split, place
+        more = [f"{root / str(list_file)}: {len(unknown) - _SHOWN} further lines name no frame"]
+        told_lines = unknown[:_SHOWN] + more * (len(unknown) > _SHOWN)
+        problems += [Problem("layout", text) for text in told_lines]
     if settings.training is None:
         splits = {name: splits.get(name, "train") for name in pairs}
     return splits
@@ -200,9 +194,16 @@ def _lines(root: Path, list_file: str | None, problems: list[Problem]) -> list[t
         return []
     path = root / list_file
     try:
+        expect_file(path, largest=_LARGEST_LIST)
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem("layout", f"{path}: expected a text file with an id in each line ({error})"))
+    except FileNotFoundError:
+        problems.append(
+            Problem("layout", f"{path}: there is no such file, expected a text file with an id in each line")
+        )
+        return []
+    except (OSError, ValueError) as error:
+        kind: ProblemKind = "layout" if refusal(error) is None else "unreadable"
+        problems.append(Problem(kind, f"{path}: expected a text file with an id in each line ({error})"))
         return []
     numbered = enumerate((line.strip() for line in text.splitlines()), start=1)
     lines = [(f"{path}, line {number}", line) for number, line in numbered if line and not line.startswith("#")]
@@ -216,13 +217,20 @@ def _files(root: Path, bases: Iterable[str]) -> Iterator[str]:
     for base in bases:
         for folder, folders, names in os.walk(root / base, followlinks=True, onerror=_refuse):
             place = Path(folder)
-            if place.is_symlink() and place.parent.resolve().is_relative_to(place.resolve()):
-                folders.clear()  # a link to where it lies in has no end
+            if place.is_symlink() and _leads_back(place, root):
+                folders.clear()
                 continue
             folders[:] = [name for name in folders if not name.startswith(".")]
             start = place.relative_to(root).as_posix()
             prefix = "" if start == "." else f"{start}/"
             yield from (f"{prefix}{name}" for name in names if not name.startswith("."))
+
+
+def _leads_back(link: Path, root: Path) -> bool:
+    """Whether a link leads to a folder that it was reached through, or to one around it: such a way has no end."""
+    target, above = link.resolve(), link.parents
+    passed = [each for each in above if each.is_relative_to(root)]
+    return any(each.resolve().is_relative_to(target) for each in passed)
 
 
 def _refuse(error: OSError) -> None:

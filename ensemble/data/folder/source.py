@@ -277,9 +277,15 @@ def _check_bits(path: Path, mode: str) -> None:
 
 def _bytes(path: Path) -> int:
     """Size of a file; refused where it is empty, or a link to nothing."""
-    size = path.stat().st_size if path.is_file() else 0
+    try:
+        size = path.stat().st_size if path.is_file() else 0
+        there = path.exists()
+    except OSError as error:
+        refuse_unreadable(path, error)
+        raise
     if not size:
-        found = f"a link to {path.readlink()}, which is not there" if path.is_symlink() else "no content"
+        gone = path.is_symlink() and not there
+        found = f"a link to {path.readlink()}, which is not there" if gone else "no content"
         raise ValueError(f"{path}: found {found}, expected a file; bring it back, or take its other half away")
     return size
 

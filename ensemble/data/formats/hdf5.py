@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5g, h5l, h5o, h5r, h5z  # pyright: ignore[reportAttributeAccessIssue]
 
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.refusals import expect_file, refuse_unreadable
 
 PARSE_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError)
 LARGEST_MEMBER_BYTES = 1 << 28
@@ -44,6 +44,8 @@ def opened(content: Path | bytes, where: str) -> Iterator[h5py.File]:
         ValueError: It is cut short, or what is read in the block is damaged or points outside.
     """
     try:
+        if isinstance(content, Path):
+            expect_file(content)
         # Locks are of no use to readers and some network disks have none; no content at all would make a new file.
         file = (
             h5py.File(content, "r", locking=False)

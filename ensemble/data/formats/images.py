@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.refusals import expect_file, refuse_unreadable
 
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error)
@@ -97,6 +97,7 @@ def decode_depth_mm(content: bytes, where: str) -> UInt16[np.ndarray, "h w"]:
 def check_end(path: Path) -> None:
     """Refuses a file that cannot be read, is no PNG or JPEG, or does not end as such, without decoding it."""
     try:
+        expect_file(path)
         with path.open("rb") as file:
             head = file.read(8)
             size = file.seek(0, io.SEEK_END)
@@ -137,10 +138,11 @@ def has_end(content: bytes, kind: str) -> bool:
 def file_content(path: Path) -> bytes:
     """All of a file; what the system refuses is told apart from damage."""
     try:
+        expect_file(path)
         return path.read_bytes()
     except (OSError, MemoryError) as error:
         refuse_unreadable(path, error)
-        raise
+        raise ValueError(f"{path}: cannot be read ({error}); expected a file, and no link to itself") from error
 
 
 def _kind_of(head: bytes) -> str | None:

@@ -24,7 +24,7 @@ from ensemble.data.formats.record3d import SUFFIX as RECORD3D
 from ensemble.data.formats.record3d import frames_of, read_frame
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.runs.files import write_bytes
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.refusals import expect_file, refuse_unreadable
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.units import ROTATED, per_metre
 
@@ -125,6 +125,7 @@ def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
     """
     suffix = file.path.suffix.lower()
     try:
+        expect_file(file.path)
         array = _OF_MANY[suffix](file.path, file.dataset) if suffix in _OF_MANY else READERS[suffix](file.path)
     except _DAMAGE as error:
         refuse_unreadable(file, error)

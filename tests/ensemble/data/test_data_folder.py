@@ -1,6 +1,7 @@
 """Images and depth maps of one's own: the whole job on them, how they are found and read, and what is refused."""
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from own_data import ROOMS, SIZE, write_own
 from PIL import Image
 
 from ensemble.data import open_source
-from ensemble.data.folder.listing import list_folder, scene_of
+from ensemble.data.folder import scenes
+from ensemble.data.folder.listing import list_folder
+from ensemble.data.folder.scenes import scene_of
 from ensemble.data.folder.source import from_settings
 from ensemble.data.formats.depth_files import READERS
 from ensemble.data.held_out import test_frames as scored_frames
@@ -24,6 +27,7 @@ from ensemble.data.splits import training_frames
 from ensemble.settings.layers import Choice, data_settings
 from ensemble.settings.patterns import frame_id
 from ensemble.settings.schema import FIRST_FOLDER, DataSettings, FolderSettings
+from ensemble.settings.trees import SettingsError
 
 FRAMES = (ROOMS.scenes + ROOMS.test_scenes) * ROOMS.frames
 LEARNERS = ("bts", "ldrn")
@@ -410,3 +414,89 @@ def test_packs_and_a_missing_folder_say_so(own: Path, tmp_path: Path):
 def test_official_tests_want_a_list(own: Path):
     with pytest.raises(ValueError, match=r"expected a list of test frames in folder\.test, found none"):
         DataSettings(kind="folder", root=own, test="official")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "training=../list.txt",
+        "training=/dev/zero",
+        "test=~/list.txt",
+        'validation="a\\0b"',
+        'images="rgb\\0/**.png"',
+        f"images={300 * 'x'}/*.png",
+        'scene="a{99999999999}"',
+        f"scene='{1500 * '('}{1500 * ')'}'",
+        "scene='[[a]b'",
+    ],
+)
+def test_settings_that_lead_out_or_cannot_be_meant_are_refused_by_name(setting: str, own: Path):
+    answer = call("data", "doctor", own, "--data", "folder", "--set", f"data.folder.{setting}")
+    assert answer.status == 2
+    assert f"data.folder.{setting.partition('=')[0]}" in answer.err.replace("data.folder: ", "data.folder.")
+
+
+def test_a_root_that_no_folder_can_be_called_is_refused():
+    assert call("base", "train", "bts", "--data", "folder", "--set", 'data.root="a\\0b"').status == 2
+
+
+@pytest.mark.parametrize("of", [image_of, depth_of])
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to itself"])
+def test_a_file_without_an_end_is_named_and_not_waited_for(kind: str, of: Callable[[Path], Path], own: Path):
+    path = of(own)
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path.name)
+    answer = call(
+        "data", "doctor", own, "--data", "folder", "--set", "data.size=[40,64]", "--full", "--workers", 1, COLUMNS="400"
+    )
+    assert answer.status == 1
+    assert f"files that cannot be used: 1 (first: {path}" in answer.out
+
+
+@pytest.mark.parametrize("kind", ["pipe", "large"])
+def test_a_list_without_an_end_is_named_and_not_waited_for(kind: str, own: Path):
+    path = own / "list.txt"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
+    (problem,) = list_folder(own, FolderSettings(training="list.txt")).problems
+    assert problem.text.startswith(f"{path}: expected a text file with an id in each line ({path}: found ")
+
+
+def test_a_list_of_something_else_is_told_in_few_lines(own: Path):
+    (own / "list.txt").write_text(1000 * f"{'x' * 1000}\n")
+    problems = list_folder(own, FolderSettings(training="list.txt")).problems
+    assert len(problems) == 5
+    assert all(len(problem.text) < 400 for problem in problems)
+    assert "996 further lines" in problems[-1].text
+
+
+@pytest.mark.parametrize("name", ["scene", "images"])
+def test_a_rule_that_does_not_come_to_an_end_is_left(name: str, own: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scenes, "PATIENCE", 0.2)
+    long = f"rgb/{200 * 'a'}.png"
+    Image.new("RGB", (64, 40)).save(own / long)
+    np.save(own / f"depth/{200 * 'a'}.npy", np.ones((40, 64), np.float32))
+    rule = {"scene": "(a+)+X"} if name == "scene" else {"images": f"rgb/{20 * '*a'}X.png"}
+    with pytest.raises(SettingsError, match=rf"^data\.folder\.{name}.* were not enough to look at the names of files"):
+        list_folder(own, FolderSettings.model_validate(rule))
+
+
+def test_links_that_lead_to_each_other_have_an_end(own: Path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (own / f"rgb/{name}").mkdir()
+        for number in range(4):
+            (own / f"rgb/{name}/{number}").symlink_to(own / f"rgb/{other}")
+    assert len(list_folder(own, FolderSettings()).entries) == FRAMES
+
+
+def test_a_name_of_two_lines_is_not_passed_over(own: Path):
+    image_of(own).rename(own / "rgb/hall_0000/a\nb.png")
+    depth_of(own).rename(own / "depth/hall_0000/a\nb.npy")
+    (problem,) = list_folder(own, FolderSettings()).problems
+    assert "expected a printable name" in problem.text
