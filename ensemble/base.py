@@ -300,7 +300,8 @@ def import_(
         float | None, typer.Option(metavar="PIXELS", help="With --ray: focal length in pixels of a map.")
     ] = None,
     centre: Annotated[
-        str | None, typer.Option(metavar="X,Y", help="With --ray: pixel of the axis. Default: the middle of a map.")
+        str | None,
+        typer.Option(metavar="COLUMN,ROW", help="With --ray: pixel of the axis. Default: the middle of a map."),
     ] = None,
     fold: Annotated[
         int | None,

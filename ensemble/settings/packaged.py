@@ -27,7 +27,7 @@ def found_file(file: Path, where: tuple[str, ...], what: str, *, beginnings: boo
     Raises:
         SettingsError: There is neither, or more than one name begins so.
     """
-    if (file.exists() and not file.is_dir()) or file.parent != Path():
+    if (file.exists() and not file.is_dir()) or file.parent != Path() or not file.name:
         return file
     known, name = packaged(where), file.name.removesuffix(".yaml") if beginnings else file.name
     if name in known:

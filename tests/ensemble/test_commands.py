@@ -15,7 +15,7 @@ from ensemble.settings.trees import near_names, nearest
 
 CHECKOUT = Path(__file__).parents[2]
 EVERY = [*((tool, name) for tool, names in COMMANDS.items() for name in names), *((tool,) for tool in SINGLE_COMMANDS)]
-ONE = r"[A-Z][A-Z]*|HxW|KEY=VALUE|LEARNER=DIR"  # to be replaced
+ONE = r"[A-Z][A-Z]*|HxW|COLUMN,ROW|KEY=VALUE|LEARNER=DIR"  # to be replaced
 LITERAL = r"[a-z0-9+-]+"  # to be typed as it is
 METAVAR = re.compile(rf"(?:(?:{ONE})(?:,\.\.\.)?|{LITERAL})(?:\|(?:(?:{ONE})(?:,\.\.\.)?|{LITERAL}))*")
 

@@ -54,7 +54,7 @@ def test_the_commands_for_nyu_do_the_whole_job(tiny: Path, tmp_path: Path):
     assert re.search(r"stack [^\n]*\s*rgb\+d", ours)  # 80 columns may break the name
     assert "± of 3" in ours
     scores = json.loads((tmp_path / "cache/runs/tiny/meta-rgb+d/scores.json").read_text(encoding="utf-8"))
-    assert (tmp_path / "cache/reports").is_file()
+    assert "stack rgb+d" in (tmp_path / "cache/runs/tiny/meta-rgb+d/report.html").read_text(encoding="utf-8")
     assert {row["name"] for row in scores["rows"]} >= {"adabins", "bts", "ldrn", "mean", "meta-rgb+d"}
 
 

@@ -77,7 +77,7 @@ def test_heic_of_phones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         with pytest.raises(ValueError, match=rf"phone\.heic: damaged or cut short at {kept} bytes"):
             read_photograph(path)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
-    with pytest.raises(ValueError, match=r"HEIC is read by pillow-heif; Run: pip install 'stackdepth\[heic\]'"):
+    with pytest.raises(ValueError, match=r"HEIC needs pillow_heif\.\nRun: pip install 'stackdepth\[heic\]'"):
         read_photograph(path)
 
 
