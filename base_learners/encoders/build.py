@@ -115,8 +115,9 @@ def _create(name: str, *, pretrained: bool = False, **arguments: Any) -> Any:
     try:
         if not pretrained:
             return timm.create_model(name, **arguments)
-        check_imagenet(name)
-        with asked_once():
+        with asked_once() as silence:
+            if silence is not None and _wants_hub(name):
+                raise _unfetched(name, silence)
             return timm.create_model(name, pretrained=True, **arguments)
     except TypeError as error:
         raise ValueError(f"encoder {name}: encoder.arguments do not fit the model: {error}") from error
@@ -132,13 +133,18 @@ def check_imagenet(name: str) -> None:
     Raises:
         ValueError: They cannot be had.
     """
+    if _wants_hub(name) and (silence := silence_of_hub()) is not None:
+        raise _unfetched(name, silence)
+
+
+def _wants_hub(name: str) -> bool:
+    """Whether the weights of a model lie on the hub alone."""
     facts = timm.get_pretrained_cfg(name)
-    repository = None if facts is None else facts.hf_hub_id
-    if repository is None or is_fetched(repository):
-        return
-    silence = silence_of_hub()
-    if silence is not None:
-        raise ValueError(f"encoder {name}: timm's ImageNet weights cannot be had: {silence}. {WAY_OUT}")
+    return facts is not None and facts.hf_hub_id is not None and not is_fetched(facts.hf_hub_id)
+
+
+def _unfetched(name: str, silence: str) -> ValueError:
+    return ValueError(f"encoder {name}: timm's ImageNet weights cannot be had: {silence}. {WAY_OUT}")
 
 
 def _ghost_channels(pyramid: GhostPyramid) -> list[int]:
