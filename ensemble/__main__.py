@@ -9,7 +9,7 @@ import typer
 
 from ensemble import options
 from ensemble.commands.application import Commands, application
-from ensemble.console import results
+from ensemble.console import name_commands, results
 
 TOOLS: Mapping[str, tuple[str, str]] = {
     "base": ("ensemble.base", "Learners: train, cache, import, verify, evaluate, save, predict."),
@@ -65,6 +65,7 @@ def tools(
 
 def main() -> None:
     """Hand the words over to the tool that the first of them names."""
+    name_commands("stackdepth ")
     options.run(app, "stackdepth")
 
 

@@ -8,8 +8,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ensemble.console.pulse import pulse
+from ensemble.settings.schema import MOST
 from ensemble.settings.trees import SettingsError, check_name, nearest
 
+_BOUNDS = re.compile(r"(?:(?P<low>[-\d.e]+)<(?P<open>=?))?x<=(?P<high>[-\d.e]+)|x>(?P<only_open>=?)(?P<only>[-\d.e]+)")
 _ADDRESS = re.compile(r"(?:^|=)\s*[A-Za-z][\w+.-]*://")
 
 WHOLE = 10_000
@@ -52,7 +54,7 @@ class Command(TyperCommand):
         for each in self.get_params(ctx):
             record = each.get_help_record(ctx)
             if record is not None:
-                kind = each.param_type_name
+                kind, record = each.param_type_name, (record[0], _BOUNDS.sub(_in_words, record[1]))
                 rows[kind].append((_shape(each), record[1]) if kind == "argument" else record)
         for title, kind in (("Arguments", "argument"), ("Options", "option")):
             if rows[kind]:
@@ -122,6 +124,15 @@ def application(help_text: str, *, cls: type[TyperGroup] = Commands, completion:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+def _in_words(bounds: re.Match[str]) -> str:
+    """``at least 1`` for ``x>=1``, and for a range whose upper end is only there to refuse nonsense."""
+    low = bounds["low"] or bounds["only"]
+    at_least = f"{'at least' if (bounds['open'] or bounds['only_open']) else 'more than'} {low}"
+    if bounds["high"] is None or float(bounds["high"]) >= MOST:
+        return at_least
+    return f"at most {bounds['high']}" if low is None else f"{at_least}, at most {bounds['high']}"
 
 
 def _shape(argument: Any) -> str:

@@ -1,6 +1,7 @@
 """Where messages go: tables and JSON to standard output, everything else to standard error."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
@@ -11,24 +12,40 @@ from ensemble.console.pulse import pulse
 
 Item = TypeVar("Item")
 
+_MODULE = re.compile(r"\bpython -m ensemble\.(?=[a-z])")
+
 
 class HeardConsole(Console):
-    """A console that ends a line of dots before it says something."""
+    """A console that ends a line of dots before it says something, and names commands as a person types them.
+
+    Attributes:
+        typed: What was typed in place of ``python -m ensemble.``, with its space; ``None`` where it was just that.
+    """
+
+    typed: str | None = None
 
     def print(self, *objects: Any, **how: Any) -> None:
         """Say something, the shared pulse first."""
         pulse.heard()
         pulse.doing = "working"
-        super().print(*objects, **how)
+        super().print(*(self._as_typed(each) for each in objects), **how)
 
     def out(self, *objects: Any, **how: Any) -> None:
         """The same of text as it is."""
         pulse.heard()
         super().out(*objects, **how)
 
+    def _as_typed(self, said: Any) -> Any:
+        return said if self.typed is None or not isinstance(said, str) else _MODULE.sub(self.typed, said)
+
 
 messages = HeardConsole(stderr=True, highlight=False, markup=False, soft_wrap=True)
 results = HeardConsole(highlight=False, markup=False)
+
+
+def name_commands(typed: str) -> None:
+    """Say commands with these words in place of ``python -m ensemble.`` from now on."""
+    messages.typed = results.typed = typed
 
 
 def print_json(plain: object) -> None:

@@ -180,3 +180,20 @@ def test_an_address_in_the_wrong_place_is_never_repeated(words: tuple[str, ...],
 
 def test_a_name_that_is_too_long_is_a_mistake_of_whoever_typed_it():
     assert call("data", "doctor", "x", "--config", 300 * "x").status == 2
+
+
+def test_a_range_stands_in_words_and_without_the_end_that_only_refuses_nonsense():
+    shown = " ".join(stackdepth("base", "cache", "--help", COLUMNS="140").stdout.split())
+    assert "[at least 0, at most 256]" in shown
+    assert "x<=" not in shown
+    assert "[default: 5; at least 1]" in " ".join(stackdepth("base", "profile", "--help").stdout.split())
+
+
+def test_advice_is_given_in_the_words_that_were_typed(tmp_path: Path):
+    missing = ("base", "cache", "bts", "--role", "test", "--cache-dir", str(tmp_path), "--data", "rooms")
+    ours = stackdepth(*missing).stderr
+    theirs = subprocess.run(
+        [sys.executable, "-m", f"ensemble.{missing[0]}", *missing[1:]], cwd=CHECKOUT, capture_output=True, text=True
+    ).stderr
+    assert "python -m ensemble.base train bts" in theirs
+    assert ours == theirs.replace("python -m ensemble.", "stackdepth ")
