@@ -1,6 +1,7 @@
 """How command lines look: commands by name with their whole first sentence, one style of words in capitals."""
 
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +19,21 @@ WHOLE = 10_000
 """Characters that the first sentence of a command may have in a list: it is wrapped, never cut."""
 
 
+BRIEF = 56
+"""Characters of what a shell says beside a word that it completes: Typer wraps the rest into a line of its own, which
+fish then offers as one more word."""
+
+
 class Command(TyperCommand):
     """A command whose arguments stand in its help as they are typed, and that knows what was meant by an option."""
 
     def get_short_help_str(self, limit: int = WHOLE) -> str:
         """Its first sentence, for lists of a shell as well."""
         return super().get_short_help_str(WHOLE)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Options that a shell offers, each with one short line."""
+        return _brief(super().shell_complete(ctx, incomplete))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The words of a command line; a ``SettingsError`` names the nearest options of an unknown one."""
@@ -66,6 +76,14 @@ class Commands(TyperGroup):
     """Commands of a command line; an unknown name is answered with the known ones."""
 
     called = "command"
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Commands that a shell offers, each with one short line of what lists say of it."""
+        items = super().shell_complete(ctx, incomplete)
+        for item in items:
+            if item.value in self.list_commands(ctx):
+                item.help = self.first_sentence(ctx, item.value)
+        return _brief(items)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The words behind the name of the command line."""
@@ -124,6 +142,13 @@ def application(help_text: str, *, cls: type[TyperGroup] = Commands, completion:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+def _brief(items: list[Any]) -> list[Any]:
+    """Completions whose help is one short line."""
+    for item in items:
+        item.help = item.help and textwrap.shorten(item.help, BRIEF, placeholder=" ...")
+    return items
 
 
 def _in_words(bounds: re.Match[str]) -> str:

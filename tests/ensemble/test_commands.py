@@ -197,3 +197,12 @@ def test_advice_is_given_in_the_words_that_were_typed(tmp_path: Path):
     ).stderr
     assert "python -m ensemble.base train bts" in theirs
     assert ours == theirs.replace("python -m ensemble.", "stackdepth ")
+
+
+def test_what_fish_shows_beside_a_word_is_one_line():
+    asked = {"_STACKDEPTH_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    tools = stackdepth(_TYPER_COMPLETE_ARGS="stackdepth ", **asked).stdout.splitlines()
+    assert [line.split("\t")[0] for line in tools] == list(TOOLS)
+    options = stackdepth(_TYPER_COMPLETE_ARGS="stackdepth base cache --", **asked).stdout.splitlines()
+    assert len(options) > 10
+    assert all(line.startswith("--") and "\t" in line and len(line.split("\t")[1]) <= 56 for line in options)
