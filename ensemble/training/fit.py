@@ -27,6 +27,7 @@ from ensemble.settings.trees import SettingsError
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
 from ensemble.training.networks import sealed_weights
 from ensemble.training.optimisation.budget import Budget, Now
+from ensemble.training.optimisation.precision import keep_slow_depthwise_in_float32
 from ensemble.training.optimisation.schedule import SHAPE, climb, cycle
 from ensemble.training.range_test import RangeCurve, steepest_fall
 from ensemble.training.stopping import StopWhereSafe, as_stopped
@@ -161,7 +162,13 @@ def _prepared(task: DepthTask, settings: TrainingSettings) -> DepthTask:
     """The task with its weights laid out in memory as asked for; what checkpoints hold does not depend on it."""
     if settings.memory_format == "channels_last":
         task.network.to(memory_format=torch.channels_last)
+    if settings.precision == "bf16-mixed" and not _on_gpu(settings):
+        keep_slow_depthwise_in_float32(task.network)
     return task
+
+
+def _on_gpu(settings: TrainingSettings) -> bool:
+    return settings.device != "cpu" and torch.cuda.is_available()
 
 
 def _cycle_in_time(budget: Budget, settings: TrainingSettings) -> Callable[[int], float]:
@@ -181,7 +188,7 @@ def _trainer(settings: TrainingSettings, run: Run, **arguments: Any) -> lightnin
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     _, processes = _place()
-    on_gpu = settings.device != "cpu" and torch.cuda.is_available()
+    on_gpu = _on_gpu(settings)
     if settings.device == "cuda" and not on_gpu:
         raise SettingsError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
     if settings.precision == "16-mixed" and not on_gpu:

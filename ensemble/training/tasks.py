@@ -8,13 +8,14 @@ import lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from ensemble.data.loaders import Batch
 from ensemble.metrics.formulas import image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare
 from ensemble.settings.schema import TrainingSettings
 from ensemble.training.optimisation.gradients import Clip, check_parts, clip_parts, gradient_norms
-from ensemble.training.optimisation.groups import Groups, encoder_and_decoder, trainable_groups
+from ensemble.training.optimisation.groups import Groups, encoder_and_decoder, lay_out_state, trainable_groups
 from ensemble.training.optimisation.schedule import SHAPE, one_cycle
 from ensemble.training.score_sums import ScoreSums
 
@@ -74,6 +75,11 @@ class DepthTask(lightning.LightningModule):
         self._step_terms: list[Tensor] = []
         self.validation_scores = ScoreSums()
 
+    def on_train_start(self) -> None:
+        """Lay out what the optimiser remembers as its weights are: a checkpoint may be of the other layout."""
+        for optimizer in self.trainer.optimizers:
+            lay_out_state(optimizer)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draw dropout from (seed, batch, process) instead of from a generator whose state a checkpoint would need."""
         number = self.trainer.global_step * self._settings.accumulate + batch_idx % self._settings.accumulate
@@ -113,11 +119,16 @@ class DepthTask(lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Hold the whole gradient to ``training.clip_norm``, or that of every part."""
-        if self._clip == "parts" and gradient_clip_val is not None:
+        """Hold the whole gradient to ``training.clip_norm``, or that of every part.
+
+        Lightning's own clipping refuses fused optimisers in mixed precision; theirs and ours scale alike.
+        """
+        if gradient_clip_val is None:
+            return
+        if self._clip == "parts":
             clip_parts(self.network, self._parts, gradient_clip_val)
         else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            clip_grad_norm_(self.network.parameters(), gradient_clip_val)
 
     def _answered(self, batch: Batch) -> Any:
         try:
@@ -170,6 +181,7 @@ class DepthTask(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             [{"params": list(group.parameters), "lr": group.lr, "name": group.name} for group in groups],
             weight_decay=self._settings.weight_decay,
+            fused=self._settings.precision != "16-mixed",  # where Lightning unscales gradients before they are clipped
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, [self.rate] * len(groups))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

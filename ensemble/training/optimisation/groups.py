@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 
@@ -57,3 +58,11 @@ def trainable_groups(network: nn.Module, groups: Sequence[ParameterGroup]) -> li
             f"group{first}; expected every one in one group, and at least one"
         )
     return kept
+
+
+def lay_out_state(optimizer: torch.optim.Optimizer) -> None:
+    """Give every moment the strides of its parameter: fused AdamW walks both in the order of memory (torch 2.15)."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter).copy_(value)
