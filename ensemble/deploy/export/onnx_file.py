@@ -1,7 +1,5 @@
 """A network as one ONNX file: sizes open or fixed, weights of 32 or 16 bits, and nothing of this machine in it."""
 
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ from torch.export import Dim
 
 from ensemble.data.formats.packages import needed
 from ensemble.deploy.export.module import Leaving
+from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.runtime.header import KEY, ExportHeader
 from ensemble.runs.files import write_bytes
 
@@ -38,9 +37,7 @@ def onnx_model(module: Leaving, size: tuple[int, int], *, open_size: bool, strid
     sides = None
     if open_size:
         sides = ({axis: stride * Dim(name, min=2, max=MOST_STRIDES) for axis, name in ((2, "rows"), (3, "columns"))},)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter about itself
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with quiet():
         program = torch.onnx.export(
             module,
             (module.example(size),),

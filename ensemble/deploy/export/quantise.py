@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.data.formats.packages import needed
+from ensemble.deploy.export.quiet import quiet
 
 
 class _Images:
@@ -39,13 +40,14 @@ def quantised_onnx(model: Any, images: Sequence[np.ndarray], folder: Path) -> An
 
     whole, small = folder / "whole.onnx", folder / "small.onnx"
     onnx.save(model, whole)
-    quantization.quantize_static(
-        str(whole),
-        str(small),
-        _Images(images),  # pyright: ignore[reportArgumentType]  (all that is asked of its class)
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        op_types_to_quantize=["Conv"],
-        calibrate_method=quantization.CalibrationMethod.MinMax,
-    )
+    with quiet():
+        quantization.quantize_static(
+            str(whole),
+            str(small),
+            _Images(images),  # pyright: ignore[reportArgumentType]  (all that is asked of its class)
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            op_types_to_quantize=["Conv"],
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+        )
     return onnx.load(small)

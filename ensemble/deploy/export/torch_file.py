@@ -1,6 +1,5 @@
 """A network as a program of torch, which runs without our source."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch.export import Dim
 
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import MOST_STRIDES
+from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.runtime.header import KEY, ExportHeader
 from ensemble.deploy.runtime.sessions import Session
 
@@ -23,7 +23,8 @@ def torch_program(
     sides = None
     if open_size:
         sides = ({axis: stride * Dim(name, min=2, max=MOST_STRIDES) for axis, name in ((2, "rows"), (3, "columns"))},)
-    program = torch.export.export(module, (module.example(size),), dynamic_shapes=sides, strict=False)
+    with quiet():
+        program = torch.export.export(module, (module.example(size),), dynamic_shapes=sides, strict=False)
     for node in program.graph.nodes:
         for name in _PLACES:
             node.meta.pop(name, None)
@@ -32,8 +33,7 @@ def torch_program(
 
 def save_torch(program: torch.export.ExportedProgram, header: ExportHeader, path: Path) -> None:
     """Write one file, with its header."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         torch.export.save(program, path, extra_files={KEY: header.to_json()})
 
 
