@@ -197,32 +197,52 @@ def test_photographs_by_an_exported_file_are_those_of_the_stack(exported: Path, 
         assert answer.status != 0
 
 
-@pytest.mark.parametrize("module", ["ensemble.meta predict", "ensemble.deploy.runtime"])
-def test_predicting_imports_no_torch(module: str, exported: Path, tmp_path: Path):
-    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
-    program = (
-        "import json, runpy, sys\n"
-        "name, *words = sys.argv[1].split()\n"
-        "sys.argv = [name, *words, *sys.argv[2:]]\n"
-        "try:\n    runpy.run_module(name, run_name='__main__', alter_sys=False)\n"
-        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        "print(json.dumps(sorted(sys.modules)))\n"
-    )
-    words = [exported / "own.onnx", tmp_path / "photo.png", "--out", tmp_path / "out"]
+IMPORTED = (
+    "import json, runpy, sys\n"
+    "name, *words = sys.argv[1].split()\n"
+    "sys.argv = [name, *words, *sys.argv[2:]]\n"
+    "try:\n    runpy.run_module(name, run_name='__main__', alter_sys=False)\n"
+    "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+    "print(json.dumps(sorted({module.partition('.')[0] for module in sys.modules})))\n"
+)
+"""Runs a module as a command and prints what was imported."""
+
+
+def imported(command: str, *words: object, path: Path, options: tuple[str, ...] = ()) -> set[str]:
     ran = subprocess.run(
-        [sys.executable, "-c", program, module, *map(str, words)],
+        [sys.executable, *options, "-c", IMPORTED, command, *map(str, words)],
         capture_output=True,
         text=True,
-        check=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(ensemble.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        check=False,
+        env={"PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"},
     )
-    modules = {name.partition(".")[0] for name in json.loads(ran.stdout.splitlines()[-1])}
+    assert ran.returncode == 0, ran.stderr
+    return set(json.loads(ran.stdout.splitlines()[-1]))
+
+
+def test_predicting_imports_no_torch(exported: Path, tmp_path: Path):
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    words = (exported / "own.onnx", tmp_path / "photo.png", "--out", tmp_path / "out")
+    modules = imported("ensemble.meta predict", *words, path=Path(ensemble.__file__).parents[1])
     assert "onnxruntime" in modules
     assert not modules & {"torch", "timm", "lightning", "onnx", "torchvision"}
-    if module == "ensemble.deploy.runtime":
-        assert not modules & {"pydantic", "typer", "rich", "h5py", "matplotlib", "scipy", "yaml"}
     assert (tmp_path / "out" / "photo_depth_mm.png").is_file()
+
+
+def test_a_robot_needs_numpy_pillow_and_a_runtime(exported: Path, tmp_path: Path):
+    site = tmp_path / "site"  # what pip install --no-deps stackdepth, numpy, pillow and onnxruntime bring
+    site.mkdir()
+    (site / "ensemble").symlink_to(Path(ensemble.__file__).parent)
+    packages = Path(np.__file__).parents[1]
+    for name in ("numpy", "numpy.libs", "PIL", "pillow.libs", "onnxruntime", "flatbuffers", "google", "packaging"):
+        if (packages / name).is_dir():
+            (site / name).symlink_to(packages / name)
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    words = (exported / "own.onnx", tmp_path / "photo.png", "--out", tmp_path / "out")
+    assert "onnxruntime" in imported("ensemble.deploy.runtime", *words, path=site, options=("-S", "-s"))
+    expected = ExportedStack.open(exported / "own.onnx")(IMAGE)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "photo_depth.npy"), expected.depth, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "photo_uncertainty.npy"), expected.error, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(30, 40), (48, 64), (97, 131), (20, 200)])
