@@ -11,15 +11,12 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.serving import untrained
-from benchmarks.spent import REPOSITORY
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.parity import Parity
 from ensemble.deploy.export.write import ExportRequest, export
 from ensemble.deploy.prepared import prepared
 from ensemble.deploy.runtime.sessions import RUNTIMES
-from ensemble.settings.layers import Choice
 
 FILES = {
     "ONNX Runtime": ("onnx", "fp32"),
@@ -34,12 +31,12 @@ EAGER = "torch"
 
 
 def main(
-    stack: Annotated[Path | None, typer.Option(help="A saved stack; where absent the demo's, not trained.")] = None,
+    stack: Annotated[Path, typer.Option(help="A saved stack, trained on data that are there.")],
     repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 9,
 ) -> None:
     """Exports a stack in every way, times all of them with one thread, and writes their section."""
     torch.set_num_threads(1)
-    loaded = untrained(Choice("rooms", config=REPOSITORY / "configs/demo.yaml")) if stack is None else _open(stack)
+    loaded = DepthStack.open(stack)
     network = loaded.network.flip_averaging(False)
     size = loaded.trained_size
     pixels = torch.randint(0, 256, (1, 3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -96,10 +93,6 @@ def _row(
         *(name, milliseconds(seconds[name]), f"{ratios[name]:.2f}x", f"{megabytes:.1f}"),
         *(f"{parity.largest:.1e}", f"{parity.mean:.1e}", *scores),
     )
-
-
-def _open(place: Path) -> DepthStack:
-    return DepthStack.open(place)
 
 
 def _in_torch(network: torch.nn.Module, image: torch.Tensor) -> dict[str, Callable[[], object]]:

@@ -1,7 +1,7 @@
 """``python -m ensemble.export``: a stack as a file for ONNX Runtime, OpenVINO or torch, which gives the same depth."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,7 +64,8 @@ def onnx(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """One file for ONNX Runtime, OpenVINO and browsers; fp16 keeps weights in 16 bits and computes in 32."""
-    _export("onnx", stack, out, size, precision, pixels, images, count, calibrate, max_loss, cache_dir)
+    how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss}
+    _export("onnx", stack, out, size, cache_dir, precision=precision, **how)
 
 
 @app.command()
@@ -81,7 +82,8 @@ def openvino(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """OUT.xml and OUT.bin for OpenVINO, which computes in 32 bits unless bf16 is asked for."""
-    _export("openvino", stack, out, size, precision, pixels, images, count, calibrate, max_loss, cache_dir)
+    how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss}
+    _export("openvino", stack, out, size, cache_dir, precision=precision, **how)
 
 
 @app.command()
@@ -95,29 +97,20 @@ def torch(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """A program of torch (.pt2), which runs without this package."""
-    _export("torch", stack, out, size, "fp32", pixels, images, count, None, 0.0, cache_dir)
+    _export("torch", stack, out, size, cache_dir, precision="fp32", pixels=pixels, images=images, count=count)
 
 
 def _export(
-    kind: str,
-    stack: str,
-    out: Path,
-    size: str | None,
-    precision: str,
-    pixels: str,
-    images: Path | None,
-    count: int,
-    calibrate: Path | None,
-    max_loss: float,
-    cache_dir: Path | None,
+    kind: str, stack: str, out: Path, size: str | None, cache_dir: Path | None, *, precision: str, **how: Any
 ) -> None:
+    """Write the file; ``how`` is the rest of what ``ExportRequest`` holds."""
     fixed = None if size in (None, "dynamic") else options.parse_size(size)
 
     from ensemble.deploy.export.write import ExportRequest, export, say
     from ensemble.deploy.loading import load
 
-    asked = ExportRequest(kind, fixed, precision, pixels, images, count, calibrate, max_loss)
-    loaded = load(stack, device="cpu", flip=False, cache_dir=cache_dir)
+    asked = ExportRequest(kind, fixed, precision, **how)
+    loaded = load(stack, device="cpu", cache_dir=cache_dir)
     if size is None:
         asked = asked.at(loaded.trained_size)
     say(export(loaded, out, asked), out, precision)

@@ -1,5 +1,6 @@
 """Export, compare, and only then give away: a file that says something else than its network is never there."""
 
+import copy
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from ensemble.deploy.export.openvino_file import openvino_model, quantised, save
 from ensemble.deploy.export.parity import Parity, compare, refusal
 from ensemble.deploy.export.quantise import quantised_onnx
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
+from ensemble.deploy.network import StackNetwork
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
 from ensemble.deploy.runtime.sessions import Session, open_onnx, open_openvino
 from ensemble.settings.trees import SettingsError, check_name
@@ -89,7 +91,7 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
     """
     _check(stack, path, request)
     frames = GateFrames(stack, request.images, request.count)
-    network = stack.network.flip_averaging(False)
+    network = copy.deepcopy(stack.network).flip_averaging(False)
     traced = request.size or _rounded_up(stack.trained_size)
     module = Leaving(network, traced, torch.uint8 if request.pixels == "uint8" else torch.float32)
     header = _header(stack, module, request)
@@ -97,7 +99,7 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
         beside = Path(folder) / path.name
         save = _made(module, header, traced, request, frames, Path(folder))
         save(header, beside)
-        parity = measured(stack, beside, request, frames)
+        parity = measured(network, beside, request, frames)
         if reason := refusal(parity, request.precision, request.max_loss):
             raise ValueError(
                 f"{path}: not written, for depth of the exported file {reason}\n"
@@ -109,12 +111,12 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
     return parity
 
 
-def measured(stack: DepthStack, path: Path, request: ExportRequest, frames: GateFrames) -> Parity:
+def measured(network: StackNetwork, path: Path, request: ExportRequest, frames: GateFrames) -> Parity:
     """The file as its runtime reads it, beside the network, at the sizes that it takes."""
-    sizes = [request.size] if request.size is not None else _two_sizes(stack.trained_size)
+    sizes = [request.size] if request.size is not None else _two_sizes(network.settings.data.size)
     groups = {size: frames.at(size) for size in sizes}
     session = OPENED[request.kind](path)
-    return compare(stack.network, session.run, groups, request.pixels, frames.what)
+    return compare(network, session.run, groups, request.pixels, frames.what)
 
 
 def _check(stack: DepthStack, path: Path, request: ExportRequest) -> None:

@@ -121,7 +121,7 @@ def test_smaller_weights_and_eight_bits(exported: Path, tmp_path: Path):
     for precision, model, share in (("fp16", half, 0.85), ("int8", small, 0.9)):
         path = tmp_path / f"{precision}.onnx"
         save_onnx(model, header, path)
-        parity = measured(stack, path, ExportRequest("onnx", (48, 64), precision), frames)
+        parity = measured(stack.network, path, ExportRequest("onnx", (48, 64), precision), frames)
         assert path.stat().st_size < share * whole
         assert parity.rel is not None
         assert parity.mean > 1e-6
@@ -133,11 +133,13 @@ def test_smaller_weights_and_eight_bits(exported: Path, tmp_path: Path):
 def test_eight_bits_want_depth_and_a_limit(exported: Path, tmp_path: Path):
     stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
     frames = GateFrames(stack, None, 2)
-    parity = measured(stack, exported / "bts.onnx", ExportRequest("onnx", (48, 64)), frames)
+    parity = measured(stack.network, exported / "bts.onnx", ExportRequest("onnx", (48, 64)), frames)
     assert refusal(parity, "int8", 0.02) is None
     assert "expected a loss of at most -1" in str(refusal(parity, "int8", -1))
     Image.fromarray(WIDE).save(tmp_path / "wide.png")
-    unknown = measured(stack, exported / "bts.onnx", ExportRequest("onnx", (48, 64)), GateFrames(stack, tmp_path, 2))
+    unknown = measured(
+        stack.network, exported / "bts.onnx", ExportRequest("onnx", (48, 64)), GateFrames(stack, tmp_path, 2)
+    )
     assert unknown.rel is None
     assert refusal(unknown, "fp32", 0.02) is None
     assert "no depth is known of these images" in str(refusal(unknown, "int8", 0.02))
