@@ -72,19 +72,18 @@ class _Watch(TorchFunctionMode):
 
 def _pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Every convolution whose result a BN reads and nobody else, with that BN."""
-    made: dict[int, nn.Conv2d] = {}
-    read: list[tuple[int, nn.BatchNorm2d]] = []
-    calls: dict[nn.Module, int] = {}
+    made: list[tuple[Tensor, nn.Conv2d]] = []
+    read: dict[int, nn.BatchNorm2d] = {}
+    sources: dict[nn.BatchNorm2d, set[nn.Conv2d | None]] = {}
     watch = _Watch()
 
     def convolved(layer: nn.Conv2d, _: Any, out: Tensor) -> None:
-        made[id(out)] = layer
-        watch.kept.append(out)
-        calls[layer] = calls.get(layer, 0) + 1
+        made.append((out, layer))
 
     def normalised(layer: nn.BatchNorm2d, given: tuple[Tensor, ...]) -> None:
-        read.append((id(given[0]), layer))
-        calls[layer] = calls.get(layer, 0) + 1
+        read[id(given[0])] = layer
+        maker = next((convolution for out, convolution in reversed(made) if out is given[0]), None)
+        sources.setdefault(layer, set()).add(maker)
 
     hooks = [each.register_forward_hook(convolved) for each in network.modules() if isinstance(each, nn.Conv2d)]
     hooks += [
@@ -96,10 +95,15 @@ def _pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchN
     finally:
         for hook in hooks:
             hook.remove()
+    readers: dict[nn.Conv2d, set[nn.BatchNorm2d | None]] = {}
+    for out, convolution in made:  # a network that is averaged over the mirrored image calls all of them twice
+        alone = watch.readers.get(id(out)) == 1
+        readers.setdefault(convolution, set()).add(read.get(id(out)) if alone else None)
     return [
-        (made[tensor], norm)
-        for tensor, norm in read
-        if tensor in made and watch.readers[tensor] == 1 and calls[norm] == calls[made[tensor]] == 1
+        (convolution, norm)
+        for convolution, known in readers.items()
+        for norm in known
+        if norm is not None and known == {norm} and sources[norm] == {convolution}
     ]
 
 
