@@ -25,7 +25,8 @@ def torch_program(
         sides = ({axis: stride * Dim(name, min=2, max=MOST_STRIDES) for axis, name in ((2, "rows"), (3, "columns"))},)
     with quiet():
         program = torch.export.export(module, (module.example(size),), dynamic_shapes=sides, strict=False)
-    for node in program.graph.nodes:
+    graphs = (part for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule))
+    for node in (node for part in graphs for node in part.graph.nodes):  # what runs in full precision has its own graph
         for name in _PLACES:
             node.meta.pop(name, None)
     return program
