@@ -65,9 +65,20 @@ class BinTransformer(nn.Module):
         return self.widths(tokens[:, 0]), tokens[:, 1 : self.queries + 1]
 
     def _positions(self, count: int) -> Float[Tensor, "count c"]:
+        if isinstance(count, torch.SymInt):  # an export leaves it open, so that both cases below are one
+            return self._resampled(count)
         if count <= len(self.positions):
             return self.positions[:count]
         return F.interpolate(self.positions.T[None], size=count, mode="linear", align_corners=False)[0].T
+
+    def _resampled(self, count: int) -> Float[Tensor, "count c"]:
+        """The same vectors for any number of patches, without asking whether there are enough."""
+        known = len(self.positions)
+        patch = torch.arange(count, device=self.positions.device)
+        place = ((patch + 0.5) * (known / (patch[-1:] + 1)).clamp(max=1) - 0.5).clamp(0, known - 1)
+        before = place.floor().long()
+        after, share = (before + 1).clamp(max=known - 1), (place - before)[:, None].to(self.positions.dtype)
+        return self.positions[before] * (1 - share) + self.positions[after] * share
 
     def _check_size(self, height: int, width: int) -> None:
         patch, needed = self.patch_size, self.queries + 1

@@ -41,9 +41,11 @@ class SeparableConv(nn.Sequential):
 
 def upsample_to(x: Float[Tensor, "b c h w"], like: Tensor, *, mode: str = "bilinear") -> Float[Tensor, "b c H W"]:
     """Bring a map to the height and width of another."""
-    if x.shape[-2:] == like.shape[-2:]:
+    size = like.shape[-2:]
+    # Sizes that an export leaves open are no numbers yet: asking whether they are equal would fix them.
+    if not any(isinstance(side, torch.SymInt) for side in (*x.shape[-2:], *size)) and x.shape[-2:] == size:
         return x
-    return F.interpolate(x, size=like.shape[-2:], mode=mode, align_corners=False if mode == "bilinear" else None)
+    return F.interpolate(x, size=size, mode=mode, align_corners=False if mode == "bilinear" else None)
 
 
 def initialise(module: nn.Module) -> None:

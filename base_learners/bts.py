@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -114,10 +115,10 @@ class BTS(nn.Module):
         x = self._dense_pyramid(self.up8(x, skip8), skip8)
         guide8 = self._guide(self.plane8(x), 8, image)
         x = self.up4(x, skip4)
-        x = self.join4(torch.cat([x, skip4, upsample_to(guide8, skip4, mode="nearest")], dim=1))
+        x = self.join4(torch.cat([x, skip4, thinned(guide8, 4, skip4)], dim=1))
         guide4 = self._guide(self.plane4(x), 4, image)
         x = self.up2(x, skip2)
-        x = self.join2(torch.cat([x, skip2, upsample_to(guide4, skip2, mode="nearest")], dim=1))
+        x = self.join2(torch.cat([x, skip2, thinned(guide4, 2, skip2)], dim=1))
         guide2 = self._guide(self.plane2(x), 2, image)
         x = self.up1(x, image)
         x = self.join1(torch.cat([x, torch.sigmoid(self.direct(x)), guide2, guide4, guide8], dim=1))
@@ -141,11 +142,16 @@ class BTS(nn.Module):
     def _guide(self, coefficients: Tensor, cell: int, image: Tensor) -> Tensor:
         """Depth of the planes over ``max_depth``, at the image's size."""
         with full_precision(image):
-            guide = local_planar_guidance(coefficients.float(), cell=cell)
+            guide = local_planar_guidance(coefficients.float(), cell=cell).to(image.dtype)
         height, width = image.shape[-2:]
         if guide.shape[-2] < height or guide.shape[-1] < width:
             return upsample_to(guide, image, mode="nearest")
         return guide[..., :height, :width]
+
+
+def thinned(guide: Float[Tensor, "b 1 H W"], stride: int, like: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Every so many-th row and column of a guide, at the size of the encoder's map of that stride."""
+    return upsample_to(guide[..., ::stride, ::stride], like, mode="nearest")
 
 
 def local_planar_guidance(coefficients: Float[Tensor, "b 3 h w"], *, cell: int) -> Float[Tensor, "b 1 H W"]:
@@ -172,12 +178,12 @@ def plane_depth(
 
     Source: Lee et al. 2019, eq. 2.
     """
-    batch, _, height, width = normal.shape
+    height, width = normal.shape[-2:]
     offset = (torch.arange(cell, device=normal.device, dtype=normal.dtype) - (cell - 1) / 2) / cell
-    n1, n2, n3 = normal[:, :, :, None, :, None].unbind(dim=1)
-    cosine = n1 * offset + n2 * offset[:, None, None] + n3
-    depth = distance[:, 0, :, None, :, None] / cosine.clamp(min=SMALLEST_COSINE)
-    return depth.reshape(batch, 1, height * cell, width * cell)
+    planes = F.interpolate(torch.cat([normal, distance], dim=1), scale_factor=cell, mode="nearest")
+    n1, n2, n3, distance = planes.split(1, dim=1)
+    cosine = n1 * offset.repeat(width) + n2 * offset.repeat(height)[:, None] + n3
+    return distance / cosine.clamp(min=SMALLEST_COSINE)
 
 
 def bts_loss(

@@ -111,7 +111,8 @@ class Level(nn.Module):
         x = self.up(upsample_to(x, edges)) if self.before else upsample_to(self.up(x), edges)
         if skip is not None:
             x = torch.cat([x, skip], dim=1)
-        x = self.merge(torch.cat([self.squeeze(x), upsample_to(coarser, edges), edges], dim=1))
+        above = upsample_to(coarser, edges).to(edges.dtype)
+        x = self.merge(torch.cat([self.squeeze(x), above, edges], dim=1))
         guided = self.head(x).float() + IMAGE_GAIN * edges.mean(dim=1, keepdim=True)
         return x, torch.tanh(guided)
 

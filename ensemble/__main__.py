@@ -15,6 +15,7 @@ TOOLS: Mapping[str, tuple[str, str]] = {
     "base": ("ensemble.base", "Learners: train, cache, import, verify, evaluate, save, predict."),
     "meta": ("ensemble.meta", "Stacks: fit, evaluate, save, fuse, predict."),
     "study": ("ensemble.study", "Studies with Optuna: run, show, compare."),
+    "export": ("ensemble.export", "Files for ONNX Runtime, OpenVINO and torch: onnx, openvino, torch."),
     "report": ("ensemble.report.__main__", "Tables with error bars and one page."),
     "data": ("ensemble.data.__main__", "Copies of a data set: doctor, pack, rooms."),
     "demo": ("ensemble.demo", "The whole job on generated rooms."),

@@ -275,7 +275,7 @@ Saved = Annotated[
     typer.Argument(
         metavar="STACK|RUN",
         autocompletion=completion.runs,
-        help="A saved stack, file or folder; or a fit of the meta-learner.",
+        help="A saved stack, file or folder; a fit of the meta-learner; to predict, an exported file as well.",
     ),
 ]
 
@@ -348,15 +348,25 @@ def predict(
     device: options.Device = "auto",
     no_flip: options.NoFlip = False,
     fov: options.FieldOfView = None,
+    runtime: options.Runtime = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""
-    if not Path(stack).exists():
-        _fit_called(outputs(cache_dir), stack)
+    place = options.at_home(Path(stack))
     wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
 
-    from ensemble.deploy.loading import load
     from ensemble.deploy.photographs import predict_photographs
+    from ensemble.deploy.runtime import ExportedStack, runtime_of
+
+    if runtime_of(place, runtime) is not None:
+        if device == "cuda":
+            raise SettingsError("--device cuda: exported files are computed on the CPU; expected auto or cpu")
+        predict_photographs(ExportedStack.open(place, runtime=runtime), images, out, wanted)
+        return
+    if not Path(stack).exists():
+        _fit_called(outputs(cache_dir), stack)
+
+    from ensemble.deploy.loading import load
 
     loaded = load(stack, device=device, flip=wanted.flip, cache_dir=cache_dir)
     predict_photographs(loaded, images, out, wanted)

@@ -136,6 +136,12 @@ OutputSize = Annotated[
     str | None, typer.Option(metavar="image|working", help="Of what is written. Default: the image's, to 1 Mpixel.")
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to predict.")]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="onnx|openvino", help="That computes an exported file. Default: by its ending, .onnx or .xml."
+    ),
+]
 NoFlip = Annotated[bool, typer.Option("--no-flip", help="Do not average with the mirrored image: half the time.")]
 FieldOfView = Annotated[
     float | None,

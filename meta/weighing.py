@@ -52,7 +52,8 @@ def fused_by(
     """
     both = torch.cat([image, depths], dim=1)
     both = torch.cat([both, both.flip(-1)]) if flip else both
-    maps = network(assemble(inputs, both[:, :3], both[:, 3:], max_depth=max_depth)).float()
+    seen = assemble(inputs, both[:, :3], both[:, 3:], max_depth=max_depth)
+    maps = network(seen.to(image.dtype)).float()
     if flip:
         straight, mirrored = maps.chunk(2)
         maps = (straight + mirrored.flip(-1)) / 2

@@ -1,9 +1,8 @@
 """A fitted stack in a program of one's own: photographs or depth maps in, metres and expected error out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Self, overload
 
 import numpy as np
 import torch
@@ -19,36 +18,18 @@ from ensemble.data.intrinsics import Intrinsics, focal_of_view
 from ensemble.data.transforms import resize_image
 from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
+from ensemble.deploy.runtime.prediction import Prediction as Prediction
 from ensemble.deploy.saved import Header, SavedLearner, read_saved, save_file, save_folder
 from ensemble.metrics.protocols import enlarged
 from ensemble.settings.schema import StackSettings
 from meta.fusion import check_depths
 from meta.inputs import INPUTS
 
-Array = TypeVar("Array", np.ndarray, Tensor)
-
 STRIDE = 32
 """Pixels that the deepest map of an encoder has one for: images of other shapes are padded to whole multiples."""
 
 Picture = Shaped[np.ndarray, "h w 3"] | Image.Image
 Size = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Prediction(Generic[Array]):
-    """What a stack says of an image, float32, at its size; of a batch every array has that axis first.
-
-    Attributes:
-        depth: Metres, [h w].
-        error: Root mean squared error to be expected, metres, [h w]; ``None`` of a learner alone.
-        weights: Of the learners, [k h w].
-        learners: Every learner's own depth, metres, [h w], by name in the order of the weights.
-    """
-
-    depth: Array
-    error: Array | None
-    weights: Array
-    learners: Mapping[str, Array]
 
 
 class DepthStack(ModelHubMixin):

@@ -1,11 +1,14 @@
 """Depth of photographs as files: metres, the error that is to be expected, weights, and pictures of all three."""
 
+from __future__ import annotations
+
 import io
 import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,10 +19,13 @@ from ensemble.data.formats.maps import save_npy
 from ensemble.data.formats.packages import needed
 from ensemble.data.formats.photographs import Photograph, check_photograph, find_photographs, read_photograph
 from ensemble.data.intrinsics import focal_of_view, view_of_focal
-from ensemble.deploy.door import DepthStack, Prediction
+from ensemble.deploy.runtime import ExportedStack, Prediction
 from ensemble.options import Wanted
 from ensemble.report.drawing.pictures import draw_prediction, save_depth_png
 from ensemble.runs.files import write_bytes
+
+if TYPE_CHECKING:
+    from ensemble.deploy.door import DepthStack
 
 FAR_VIEW = 1.2
 """How many times the focal length of training may be that of a photograph, either way, before it is said."""
@@ -59,7 +65,7 @@ WRITERS: Mapping[str, Callable[[Path, np.ndarray], None]] = {
 """Of float32 metres, or of weights, one page each; ``png`` holds depth in whole millimetres beside them."""
 
 
-def predict_photographs(stack: DepthStack, places: list[Path], out: Path, wanted: Wanted) -> None:
+def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], out: Path, wanted: Wanted) -> None:
     """Write what a stack says of photographs; a file that cannot be read is named and passed over.
 
     Args:
@@ -123,7 +129,7 @@ class Views:
         said: What was printed.
     """
 
-    stack: DepthStack
+    stack: DepthStack | ExportedStack
     told: float | None
     said: set[str] = field(default_factory=set)
 
@@ -167,7 +173,7 @@ class Views:
 
 
 def _write(
-    stack: DepthStack,
+    stack: DepthStack | ExportedStack,
     place: Path,
     image: np.ndarray,
     found: Prediction[np.ndarray],

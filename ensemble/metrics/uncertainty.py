@@ -35,7 +35,8 @@ def disagreement(
     It knows what the learners disagree about and nothing of the errors that they share; ``calibrate`` gives it the size
     of an error.
     """
-    check_weights(weights, tolerance=1e-5)
+    if not torch.compiler.is_exporting():  # which follows no numbers; the gate of an export compares what comes out
+        check_weights(weights, tolerance=1e-5)
     return (weights * (depths - fused).square()).sum(dim=1, keepdim=True).sqrt()
 
 
@@ -46,9 +47,21 @@ def _interpolated(
     if len(knots) == 1:
         return torch.where(values.isnan(), values, at_knots[0])
     held = values.clamp(knots[0], knots[-1])
-    after = torch.searchsorted(knots, held.contiguous()).clamp(1, len(knots) - 1)
+    after = _first_not_below(knots, held).clamp(1, len(knots) - 1)
     slope = at_knots.diff() / knots.diff()
     return slope[after - 1] * (held - knots[after - 1]) + at_knots[after - 1]
+
+
+def _first_not_below(knots: Float64[Tensor, " n"], values: Float64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
+    """As ``torch.searchsorted``; an export, where that has no counterpart, gets the halvings written out."""
+    if not torch.compiler.is_exporting():
+        return torch.searchsorted(knots, values.contiguous())
+    step = 1 << len(knots).bit_length()
+    padded = torch.cat([knots, knots.new_full((2 * step - len(knots),), torch.inf)])
+    below = torch.zeros_like(values, dtype=torch.int64)
+    while step := step // 2:
+        below = torch.where(padded[below + step - 1] < values, below + step, below)
+    return below
 
 
 @dataclass(frozen=True)

@@ -74,3 +74,9 @@ def test_heads_must_divide_the_embedding():
         BinTransformer(
             10, bins=4, queries=2, patch_size=2, positions=4, layers=1, heads=4, feedforward=8, hidden=8, dropout=0.0
         )
+
+
+def test_positions_of_an_open_number_of_patches_are_those_of_a_known_one():
+    transformer = narrow_network("adabins").transformer
+    for count in (9, 39, 40, 41, 200):
+        torch.testing.assert_close(transformer._resampled(count), transformer._positions(count), rtol=0, atol=1e-5)

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
+from narrow import noise
 
-from base_learners.bts import SMALLEST_COSINE, local_planar_guidance, plane_depth, reduction
+from base_learners.bts import SMALLEST_COSINE, local_planar_guidance, plane_depth, reduction, thinned
 
 
 @pytest.mark.parametrize("cell", [2, 4, 8])
@@ -31,6 +33,25 @@ def test_every_point_lies_on_its_plane(cell, largest_offset):
     found = n1 * u * z[:, 0] + n2 * v * z[:, 0] + n3 * z[:, 0]
     expected = distance[:, 0].repeat_interleave(cell, 1).repeat_interleave(cell, 2)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("cell", [2, 4, 8])
+def test_planes_are_those_of_one_cell_after_the_other(cell):
+    normal, distance = F.normalize(noise(2, 3, 5, 7) - 0.3, dim=1), noise(2, 1, 5, 7, seed=1)
+    offset = (torch.arange(cell) - (cell - 1) / 2) / cell
+    n1, n2, n3 = normal[:, :, :, None, :, None].unbind(dim=1)  # [b rows cell columns cell]
+    cosine = n1 * offset + n2 * offset[:, None, None] + n3
+    expected = distance[:, 0, :, None, :, None] / cosine.clamp(min=SMALLEST_COSINE)
+    assert torch.equal(plane_depth(normal, distance, cell=cell), expected.reshape(2, 1, 5 * cell, 7 * cell))
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_thinned_guides_have_the_pixels_of_a_nearest_reduction(stride):
+    guide = noise(2, 1, 16 * stride, 24 * stride)
+    like = torch.zeros(2, 3, 16, 24)
+    assert torch.equal(thinned(guide, stride, like), F.interpolate(guide, size=(16, 24), mode="nearest"))
+    assert thinned(guide[..., 1:, 1:], stride, like).shape == (2, 1, 16, 24)  # an encoder rounds sizes up
+    assert thinned(guide[..., 1:, 1:], stride, like[..., 1:, 1:]).shape == (2, 1, 15, 23)  # or down
 
 
 @pytest.mark.parametrize(("cell", "smallest"), [(2, 0.1938138), (4, 0.0407207), (8, SMALLEST_COSINE)])

@@ -96,6 +96,23 @@ def test_bfloat16_autocast_returns_float32_metres_and_loss(name):
 
 
 @each_learner
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_networks_of_16_bits_run(name, kind):
+    network, image = narrow_network(name), noise(1, 3, 64, 96)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = None  # statistics of the images below: without them activations leave the range of float16
+    with torch.no_grad():
+        network(noise(4, 3, 64, 96, seed=1))
+        whole = network.eval()(image).depth
+        half = network.to(kind)(image.to(kind)).depth
+    assert half.dtype == torch.float32
+    assert half.min() > 0
+    assert half.max() <= 10
+    assert (half - whole).abs().mean() < whole.std() / 2
+
+
+@each_learner
 def test_loss_falls(name):
     network, image = narrow_network(name), noise(2, 3, 64, 96)
     target = 1 + image[:, :1]

@@ -28,6 +28,7 @@ COMMANDS = {
         "predict",
         "profile",
     ),
+    "export": ("onnx", "openvino", "torch"),
     "meta": ("fit", "compare-subsets", "cross-validate", "evaluate", "save", "fuse", "predict"),
     "data": ("doctor", "rooms", "pack"),
     "study": ("run", "show", "list", "best", "compare"),

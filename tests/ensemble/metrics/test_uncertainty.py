@@ -327,3 +327,16 @@ def test_what_has_no_calibration_error_is_refused():
     reliability.add(row(1.0), row(1.5), row(True), sigma=row(0.0))
     with pytest.raises(ValueError, match=r"predicted error 0 m but observed 0\.354 m"):
         reliability.calibration_error()
+
+
+def test_a_calibration_that_is_exported_finds_the_same_knots(monkeypatch: pytest.MonkeyPatch):
+    generator = torch.Generator().manual_seed(0)
+    for count in (1, 2, 3, 7, 8, 63, 64):
+        knots = torch.rand(count, generator=generator, dtype=torch.float64).cumsum(0)
+        errors = torch.rand(count, generator=generator, dtype=torch.float64).cumsum(0)
+        calibration = Calibration(tuple(knots.tolist()), tuple(errors.tolist()))
+        values = torch.cat([knots, knots + 1e-9, knots.max() * 1.2 * torch.rand(200, generator=generator).double()])
+        expected = calibration.apply(values)
+        with monkeypatch.context() as exporting:
+            exporting.setattr(torch.compiler, "is_exporting", lambda: True)
+            assert torch.equal(calibration.apply(values), expected)

@@ -1,0 +1,119 @@
+"""Exported files against the network that they were made of: time, size on disk and, on trained weights, depth."""
+
+import copy
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
+from ensemble.deploy.door import DepthStack
+from ensemble.deploy.export.parity import Parity
+from ensemble.deploy.export.write import ExportRequest, export
+from ensemble.deploy.prepared import prepared
+from ensemble.deploy.runtime.sessions import RUNTIMES
+
+FILES = {
+    "ONNX Runtime": ("onnx", "fp32"),
+    "ONNX Runtime, int8": ("onnx", "int8"),
+    "OpenVINO": ("openvino", "fp32"),
+    "OpenVINO, bf16": ("openvino", "bf16"),
+    "OpenVINO, int8": ("openvino", "int8"),
+}
+WANTED = {"ONNX Runtime": 1.3, "OpenVINO": 1.45, "OpenVINO, int8": 2.1}
+"""How many times as fast as the network in torch, of the same stack."""
+EAGER = "torch"
+
+
+def main(
+    stack: Annotated[Path, typer.Option(help="A saved stack, trained on data that are there.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 9,
+) -> None:
+    """Exports a stack in every way, times all of them with one thread, and writes their section."""
+    torch.set_num_threads(1)
+    loaded = DepthStack.open(stack)
+    network = loaded.network.flip_averaging(False)
+    size = loaded.trained_size
+    pixels = torch.randint(0, 256, (1, 3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    ways, told = _in_torch(network, pixels.float() / 255), {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (kind, precision) in FILES.items():
+            path = Path(folder) / f"{kind}-{precision}.{'xml' if kind == 'openvino' else 'onnx'}"
+            any_loss = 1.0
+            try:
+                parity = export(loaded, path, ExportRequest(kind, size, precision, max_loss=any_loss))
+            except ValueError as refused:
+                told[name] = (None, str(refused).splitlines()[0])
+                continue
+            told[name] = (_megabytes(path), parity)
+            ways[name] = _calling(RUNTIMES[kind](path, 1).run, pixels.numpy())
+        with torch.inference_mode():
+            seconds = in_turn(ways, repeats=repeats, clock=time.process_time)
+    ratios = {name: seconds[EAGER] / spent for name, spent in seconds.items()}
+    write_section(
+        "exports",
+        "Exported files",
+        targets=[
+            Target(f"{name} against torch, {size[0]}x{size[1]}", f">= {wanted}x as fast", f"{ratios[name]:.2f}x", met)
+            for name, wanted in WANTED.items()
+            if name in ratios
+            for met in [ratios[name] >= wanted]
+        ],
+        parts=[
+            f"A whole stack ({', '.join(loaded.learners)}) at {size[0]}x{size[1]} without the mirrored image, "
+            "one thread, processor time; differences of depth from torch on 16 validation frames:",
+            Table(
+                ("way", "ms", "of torch", "MB", "largest, m", "mean, m", "REL", "d1"),
+                [
+                    *(
+                        (name, milliseconds(seconds[name]), f"{ratios[name]:.2f}x", *["-"] * 5)
+                        for name in ways
+                        if name not in told
+                    ),
+                    *(_row(name, told[name], seconds, ratios) for name in FILES),
+                ],
+            ),
+        ],
+    )
+
+
+def _row(
+    name: str, told: tuple[float | None, Parity | str], seconds: dict[str, float], ratios: dict[str, float]
+) -> tuple[str, ...]:
+    megabytes, parity = told
+    if megabytes is None or isinstance(parity, str):
+        return (name, "refused by the gate", *["-"] * 6)
+    scores = ("-", "-") if parity.rel is None or parity.d1 is None else (f"{parity.rel[1]:.4f}", f"{parity.d1[1]:.4f}")
+    return (
+        *(name, milliseconds(seconds[name]), f"{ratios[name]:.2f}x", f"{megabytes:.1f}"),
+        *(f"{parity.largest:.1e}", f"{parity.mean:.1e}", *scores),
+    )
+
+
+def _in_torch(network: torch.nn.Module, image: torch.Tensor) -> dict[str, Callable[[], object]]:
+    """As it is, prepared, and prepared in the memory format that convolutions like."""
+    ready = prepared(network, image)
+    last = copy.deepcopy(ready).to(memory_format=torch.channels_last)
+    strided = image.contiguous(memory_format=torch.channels_last)
+    return {
+        EAGER: lambda: network(image),
+        "torch, prepared": lambda: ready(image),
+        "torch, prepared, channels_last": lambda: last(strided),
+    }
+
+
+def _calling(run: Callable[[np.ndarray], object], image: np.ndarray) -> Callable[[], object]:
+    return lambda: run(image)
+
+
+def _megabytes(path: Path) -> float:
+    return sum(part.stat().st_size for part in path.parent.glob(f"{path.stem}.*")) / 1e6
+
+
+if __name__ == "__main__":
+    typer.run(main)

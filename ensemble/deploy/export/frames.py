@@ -1,0 +1,87 @@
+"""Images that an export is compared on: of validation scenes, whose depth is known, or photographs."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from ensemble.data import open_source
+from ensemble.data.formats.photographs import find_photographs, read_photograph
+from ensemble.data.source import RawFrame
+from ensemble.data.splits import training_frames
+from ensemble.data.transforms import pixels_at_size, resize_image, valid_depth
+from ensemble.deploy.door import DepthStack
+from ensemble.settings.trees import SettingsError
+
+Size = tuple[int, int]
+
+
+class GateImage(NamedTuple):
+    """An image at the size of the networks.
+
+    Attributes:
+        pixels: RGB in 8 bits, [1 3 h w].
+        depth: Metres, [1 1 h w]; ``None`` where it is not known.
+        valid: Where depth was measured.
+    """
+
+    pixels: Tensor
+    depth: Tensor | None
+    valid: Tensor | None
+
+
+class GateFrames:
+    """So many images, handed out at any size.
+
+    Args:
+        stack: The frames are those of its validation scenes.
+        folder: Of photographs in their place.
+        count: Of images, evenly spread.
+
+    Raises:
+        ValueError: There is neither a folder of photographs nor the data that the stack was trained on.
+    """
+
+    def __init__(self, stack: DepthStack, folder: Path | None, count: int) -> None:
+        self._data = stack.network.settings.data
+        self._raw = self._frames(stack.header.name, count) if folder is None else _photographs(folder, count)
+        self.have_depth = folder is None
+        self.what = f"{len(self._raw)} {'validation frames' if self.have_depth else 'photographs'}"
+
+    def at(self, size: Size) -> list[GateImage]:
+        """The images at a size."""
+        found = []
+        for raw in self._raw:
+            if isinstance(raw, RawFrame):
+                sample = pixels_at_size(raw, size)
+                depth = sample["depth"][None]
+                inside = valid_depth(depth, self._data.min_depth, self._data.max_depth)
+                found.append(GateImage(sample["image"][None], depth, sample["valid"][None] & inside))
+            else:
+                unit = resize_image(raw, size)
+                found.append(GateImage(unit.mul(255).round().byte()[None], None, None))
+        return found
+
+    def _frames(self, name: str, count: int) -> list[RawFrame | np.ndarray]:
+        try:
+            source = open_source(self._data)
+            frames = training_frames(source, self._data).validation
+        except (ValueError, OSError) as error:
+            raise SettingsError(
+                f"{name}: an export is compared with the network on images, and the validation scenes of its training "
+                f"are not there ({error}); expected photographs: --images DIR"
+            ) from error
+        return [source.read(frames[index]) for index in spread(len(frames), count)]
+
+
+def spread(total: int, count: int) -> list[int]:
+    """So many places out of a number of them, evenly spread."""
+    return sorted({int(place) for place in np.linspace(0, total - 1, min(count, total)).round()})
+
+
+def _photographs(folder: Path, count: int) -> list[RawFrame | np.ndarray]:
+    paths = list(find_photographs([folder]).values())
+    if not paths:
+        raise SettingsError(f"--images {folder}: expected photographs, found none")
+    return [read_photograph(paths[index], pixels=1_000_000).pixels for index in spread(len(paths), count)]

@@ -1,0 +1,206 @@
+"""Export, compare, and only then give away: a file that says something else than its network is never there."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ensemble.console import messages
+from ensemble.data.formats.photographs import find_photographs, read_photograph
+from ensemble.data.intrinsics import view_of_focal
+from ensemble.data.transforms import resize_image
+from ensemble.deploy.door import STRIDE, DepthStack
+from ensemble.deploy.export import PRECISIONS, SUFFIXES
+from ensemble.deploy.export.frames import GateFrames, Size, spread
+from ensemble.deploy.export.module import Leaving
+from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
+from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
+from ensemble.deploy.export.parity import Parity, compare, refusal
+from ensemble.deploy.export.quantise import quantised_onnx
+from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
+from ensemble.deploy.network import StackNetwork
+from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
+from ensemble.deploy.runtime.sessions import Session, open_onnx, open_openvino
+from ensemble.settings.trees import SettingsError, check_name
+
+OPENED: dict[str, Callable[[Path], Session]] = {"onnx": open_onnx, "openvino": open_openvino, "torch": open_torch}
+"""How a file is read back, by its kind."""
+
+_PACKAGES = {"onnx": ("onnx", "onnxscript"), "openvino": ("openvino", "onnx"), "torch": ("torch",)}
+MOST_CALIBRATED = 32
+"""Images whose activations tell the ranges of 8 bits."""
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is asked for.
+
+    Attributes:
+        kind: Key of ``PRECISIONS``.
+        size: Height and width; ``None`` leaves them open.
+        precision: As the kind has.
+        pixels: ``uint8`` or ``float32``.
+        images: Folder of photographs to compare on; the validation scenes of the training where absent.
+        count: Of images to compare on.
+        calibrate: Folder of photographs for the ranges of 8 bits; those to compare on where absent.
+        max_loss: Of d1, that 8 bits may cost.
+    """
+
+    kind: str
+    size: Size | None
+    precision: str = "fp32"
+    pixels: str = "uint8"
+    images: Path | None = None
+    count: int = 16
+    calibrate: Path | None = None
+    max_loss: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_name(self.kind, tuple(PRECISIONS), "kind of export")
+        check_name(self.precision, PRECISIONS[self.kind], f"precision of {self.kind}")
+        check_name(self.pixels, ("uint8", "float32"), "kind of pixels")
+        if self.calibrate is not None and self.precision != "int8":
+            raise SettingsError("--calibrate: is for --precision int8 alone; leave it out")
+
+    def at(self, size: Size) -> "ExportRequest":
+        """The same for images of one size."""
+        return replace(self, size=size)
+
+
+def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
+    """Write a stack, or a learner, as a file of a kind; of OpenVINO as two.
+
+    Args:
+        stack: On the CPU.
+        path: Of the file; what stood there stays where the new one is refused.
+        request: What is asked for.
+
+    Returns:
+        What the gate has measured.
+
+    Raises:
+        ValueError: A package is missing, a learner has no network, there is nothing to compare on, or the file says
+            something else than the network.
+    """
+    _check(stack, path, request)
+    frames = GateFrames(stack, request.images, request.count)
+    network = copy.deepcopy(stack.network).flip_averaging(False)
+    traced = request.size or _rounded_up(stack.trained_size)
+    module = Leaving(network, traced, torch.uint8 if request.pixels == "uint8" else torch.float32)
+    header = _header(stack, module, request)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        beside = Path(folder) / path.name
+        save = _made(module, header, traced, request, frames, Path(folder))
+        save(header, beside)
+        parity = measured(network, beside, request, frames)
+        if reason := refusal(parity, request.precision, request.max_loss):
+            raise ValueError(
+                f"{path}: not written, for depth of the exported file {reason}\n"
+                f"({parity.sentence()}); the network itself is as it was"
+            )
+        save(replace(header, parity=parity.to_plain()), beside)
+        for part in _parts(beside):
+            part.replace(path.with_name(part.name))
+    return parity
+
+
+def measured(network: StackNetwork, path: Path, request: ExportRequest, frames: GateFrames) -> Parity:
+    """The file as its runtime reads it, beside the network, at the sizes that it takes."""
+    sizes = [request.size] if request.size is not None else _two_sizes(network.settings.data.size)
+    groups = {size: frames.at(size) for size in sizes}
+    session = OPENED[request.kind](path)
+    return compare(network, session.run, groups, request.pixels, frames.what)
+
+
+def _check(stack: DepthStack, path: Path, request: ExportRequest) -> None:
+    if stack.network.imported:
+        raise ValueError(
+            f"{stack.header.name}: {', '.join(stack.network.imported)} was imported as depth maps: there is no network "
+            "to export; fit a stack without it (--learners)"
+        )
+    if path.suffix.lower() != SUFFIXES[request.kind]:
+        raise SettingsError(f"{path}: expected a name that ends in {SUFFIXES[request.kind]} for {request.kind}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _made(
+    module: Leaving, header: ExportHeader, size: Size, request: ExportRequest, frames: GateFrames, folder: Path
+) -> Callable[[ExportHeader, Path], None]:
+    """What writes the file with a header."""
+    how: dict[str, Any] = {"open_size": request.size is None, "stride": STRIDE}
+    if request.kind == "torch":
+        return partial(save_torch, torch_program(module, size, **how))
+    model = onnx_model(module, size, **how)
+    if request.kind == "onnx" and request.precision == "fp16":
+        halve_weights(model)
+    images = _calibrating(request, frames, size) if request.precision == "int8" else []
+    if request.kind == "onnx":
+        return partial(save_onnx, quantised_onnx(model, images, folder) if images else model)
+    between = folder / "between.onnx"
+    save_onnx(model, header, between)
+    converted = openvino_model(between)
+    return partial(save_openvino, quantised(converted, images) if images else converted)
+
+
+def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequence[np.ndarray]:
+    """Images for the ranges of 8 bits, as the file takes them."""
+    if request.calibrate is None:
+        pixels = [image.pixels for image in frames.at(size)]
+    else:
+        paths = list(find_photographs([request.calibrate]).values())
+        if not paths:
+            raise SettingsError(f"--calibrate {request.calibrate}: expected photographs, found none")
+        chosen = [paths[index] for index in spread(len(paths), MOST_CALIBRATED)]
+        units = [resize_image(read_photograph(path, pixels=1_000_000).pixels, size) for path in chosen]
+        pixels = [unit.mul(255).round().byte()[None] for unit in units]
+    return [(image if request.pixels == "uint8" else image.float() / 255).numpy() for image in pixels]
+
+
+def _header(stack: DepthStack, module: Leaving, request: ExportRequest) -> ExportHeader:
+    data, header = stack.network.settings.data, stack.header
+    return ExportHeader(
+        name=header.name,
+        learners=tuple(ExportedLearner(learner.name, learner.title) for learner in header.learners),
+        pixels=request.pixels,
+        size=request.size,
+        stride=STRIDE,
+        trained_size=data.size,
+        depth_range=(data.min_depth, data.max_depth),
+        focal=header.focal,
+        field_of_view=None if header.focal is None else view_of_focal(header.focal, data.size[1]),
+        outputs=module.outputs,
+        precision=request.precision,
+        scores=header.scores,
+        licence=f"code: Apache-2.0; weights: by the terms of the data that they were trained on ({data.kind})",
+        versions={**header.versions, **{name: version(name) for name in _PACKAGES[request.kind]}},
+    )
+
+
+def _rounded_up(size: Size) -> Size:
+    return size[0] + -size[0] % STRIDE, size[1] + -size[1] % STRIDE
+
+
+def _two_sizes(trained: Size) -> list[Size]:
+    """The size of the training, and a larger one."""
+    height, width = _rounded_up(trained)
+    return [trained, (height + STRIDE, width + STRIDE)]
+
+
+def _parts(path: Path) -> list[Path]:
+    """A file, and its weights where they are another one; the weights come first, so that no file lacks its own."""
+    weights = path.with_suffix(".bin")
+    return [weights, path] if path.suffix == ".xml" and weights.is_file() else [path]
+
+
+def say(parity: Parity, path: Path, precision: str) -> None:
+    """Tell what was written and what it costs."""
+    if precision == "bf16":
+        messages.print(f"warning: it computes in bf16, where {parity.sentence()}", style="yellow")
+    messages.print(f"{path}: {sum(part.stat().st_size for part in _parts(path)) / 1e6:.1f} MB, {parity.sentence()}")

@@ -1,0 +1,11 @@
+"""An exported file at work: NumPy, Pillow and one runtime are all that it imports, not torch and nothing else of ours.
+
+In this order: ``header``, ``sessions``, ``resizing``, ``stack``; ``python -m ensemble.deploy.runtime`` is its command.
+"""
+
+from ensemble.deploy.runtime.header import ExportHeader
+from ensemble.deploy.runtime.prediction import Prediction
+from ensemble.deploy.runtime.sessions import ENDINGS, RUNTIMES, runtime_of
+from ensemble.deploy.runtime.stack import ExportedStack
+
+__all__ = ["ExportedStack", "ExportHeader", "Prediction", "RUNTIMES", "ENDINGS", "runtime_of"]

@@ -1,0 +1,122 @@
+"""``python -m ensemble.export``: a stack as a file for ONNX Runtime, OpenVINO or torch, which gives the same depth."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ensemble import options
+from ensemble.commands import completion
+from ensemble.console import messages
+from ensemble.runs.paths import command_line
+
+app = options.application("A stack, or a learner, as a file for a runtime, compared with the network it is made of.")
+
+Stack = Annotated[
+    str,
+    typer.Argument(
+        metavar="STACK|RUN", autocompletion=completion.runs, help="A saved stack or learner, file or folder; or a run."
+    ),
+]
+Out = Annotated[Path, typer.Argument(metavar="OUT", callback=options.place, help="The file to write.")]
+Size = Annotated[
+    str | None,
+    typer.Option("--size", metavar="HxW|dynamic", help="That the file takes. Default: the size of the training."),
+]
+Pixels = Annotated[str, typer.Option("--pixels", metavar="uint8|float32", help="Of the image: 0 to 255, or 0 to 1.")]
+Photographs = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        callback=options.place,
+        help="Photographs to compare on. Default: validation scenes of the training, whose depth is known.",
+    ),
+]
+Count = Annotated[int, typer.Option("--count", metavar="N", min=1, help="Of images to compare on.")]
+Calibrate = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibrate",
+        metavar="DIR",
+        callback=options.place,
+        help="Photographs for the ranges of int8. Default: the images that are compared on.",
+    ),
+]
+MaxLoss = Annotated[float, typer.Option("--max-loss", metavar="SHARE", help="Of d1, that int8 may cost.")]
+
+
+def _precision(words: str) -> typer.models.OptionInfo:
+    return typer.Option("--precision", metavar=words, help="Of weights, and of what it computes with.")
+
+
+@app.command()
+def onnx(
+    stack: Stack,
+    out: Out,
+    size: Size = None,
+    precision: Annotated[str, _precision("fp32|fp16|int8")] = "fp32",
+    pixels: Pixels = "uint8",
+    images: Photographs = None,
+    count: Count = 16,
+    calibrate: Calibrate = None,
+    max_loss: MaxLoss = 0.02,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """One file for ONNX Runtime, OpenVINO and browsers; fp16 keeps weights in 16 bits and computes in 32."""
+    how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss}
+    _export("onnx", stack, out, size, cache_dir, precision=precision, **how)
+
+
+@app.command()
+def openvino(
+    stack: Stack,
+    out: Out,
+    size: Size = None,
+    precision: Annotated[str, _precision("fp32|fp16|bf16|int8")] = "fp32",
+    pixels: Pixels = "uint8",
+    images: Photographs = None,
+    count: Count = 16,
+    calibrate: Calibrate = None,
+    max_loss: MaxLoss = 0.02,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """OUT.xml and OUT.bin for OpenVINO, which computes in 32 bits unless bf16 is asked for."""
+    how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss}
+    _export("openvino", stack, out, size, cache_dir, precision=precision, **how)
+
+
+@app.command()
+def torch(
+    stack: Stack,
+    out: Out,
+    size: Size = None,
+    pixels: Pixels = "uint8",
+    images: Photographs = None,
+    count: Count = 16,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """A program of torch (.pt2), which runs without this package."""
+    _export("torch", stack, out, size, cache_dir, precision="fp32", pixels=pixels, images=images, count=count)
+
+
+def _export(
+    kind: str, stack: str, out: Path, size: str | None, cache_dir: Path | None, *, precision: str, **how: Any
+) -> None:
+    """Write the file; ``how`` is the rest of what ``ExportRequest`` holds."""
+    fixed = None if size in (None, "dynamic") else options.parse_size(size)
+
+    from ensemble.deploy.export.write import ExportRequest, export, say
+    from ensemble.deploy.loading import load
+
+    asked = ExportRequest(kind, fixed, precision, **how)
+    loaded = load(stack, device="cpu", cache_dir=cache_dir)
+    if size is None:
+        asked = asked.at(loaded.trained_size)
+    say(export(loaded, out, asked), out, precision)
+    if kind != "torch":
+        messages.print(f"next: {command_line('meta', 'predict', str(out), 'IMAGE', '--out', 'DIR')}")
+
+
+if __name__ == "__main__":
+    options.run(app)

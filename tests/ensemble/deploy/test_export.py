@@ -1,0 +1,286 @@
+"""Exported files give the depth of their network, or are not there; they name no place, and predict without torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from command_lines import Job, call, done
+from PIL import Image
+
+import ensemble
+from base_learners.ldrn import LDRN
+from ensemble.data.transforms import resize_image
+from ensemble.deploy.door import DepthStack
+from ensemble.deploy.export import write
+from ensemble.deploy.export.frames import GateFrames
+from ensemble.deploy.export.onnx_file import halve_weights, save_onnx
+from ensemble.deploy.export.parity import refusal
+from ensemble.deploy.export.quantise import quantised_onnx
+from ensemble.deploy.export.write import ExportRequest, export, measured
+from ensemble.deploy.runtime import ExportedStack
+from ensemble.deploy.runtime.resizing import enlarged, seen
+from ensemble.metrics.uncertainty import Calibration
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+WIDE = np.random.default_rng(1).integers(0, 256, (70, 150, 3), dtype=np.uint8)
+
+
+def calm(name: str, job: Job) -> DepthStack:
+    """A stack whose LDRN and calibration are as smooth as training makes them.
+
+    After two steps heads say +1 or -1 at every pixel, and rounding decides which; and learners agree by chance, so that
+    the expected error jumps.
+    """
+    stack = ensemble.load(name, device="cpu", cache_dir=job.cache)
+    for network in stack.network.modules():
+        if isinstance(network, LDRN):
+            for head in (network.coarse, *(level.head for level in network.levels)):
+                for weight in head[-1][0].parameters():
+                    weight.data.mul_(0.02)
+    smooth = Calibration((0.0, 2.0), (0.01, 4.0))
+    stack.network.calibration = smooth
+    stack.header = stack.header.model_copy(update={"calibration": smooth.to_plain()})
+    return stack
+
+
+@pytest.fixture(scope="module")
+def exported(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack of fixed size, a learner of open size, and what commands said of both."""
+    folder = tmp_path_factory.mktemp("exported")
+    given = ("--cache-dir", job.cache)
+    calm("tiny/meta-rgb+d", job).save(folder / "own.stack")
+    done("base", "save", "bts", folder / "bts.stack", "--experiment", "tiny", *given)
+    told = [
+        done("export", "onnx", folder / "own.stack", folder / "own.onnx").err,
+        done("export", "onnx", "tiny/bts", folder / "bts.onnx", "--size", "dynamic", "--count", 2, *given).err,
+    ]
+    (folder / "told.txt").write_text("".join(told))
+    return folder
+
+
+def test_a_stack_gives_the_same_depth_error_and_weights(exported: Path):
+    stack = ensemble.load(exported / "own.stack", device="cpu", flip=False)
+    found, expected = ExportedStack.open(exported / "own.onnx")(IMAGE), stack(IMAGE)
+    assert found.error is not None
+    np.testing.assert_allclose(found.depth, expected.depth, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(found.error, expected.error, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=0, atol=1e-4)
+    told = (exported / "told.txt").read_text()
+    assert "(2 validation frames at 48x64); REL " in told
+    assert f"next: python -m ensemble.meta predict {exported / 'own.onnx'} IMAGE --out DIR" in told
+
+
+def test_open_sizes_are_right_at_others_too(exported: Path):
+    stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
+    file = ExportedStack.open(exported / "bts.onnx")
+    for image in (IMAGE, WIDE, WIDE.transpose(1, 0, 2)):
+        np.testing.assert_allclose(file(image).depth, stack(image).depth, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(file(IMAGE, fov=90).depth, stack(IMAGE, fov=90).depth, rtol=0, atol=2e-4)
+    assert file(IMAGE).error is None
+    with pytest.raises(ValueError, match=r"found size \(50, 64\), expected multiples of 32, or \(48, 64\)"):
+        file(IMAGE, size=(50, 64))
+
+
+def test_files_tell_what_they_are_and_no_place(exported: Path, job: Job):
+    header = ExportedStack.open(exported / "own.onnx").header
+    assert [learner.title for learner in header.learners] == ["AdaBins", "BTS", "LDRN"]
+    assert (header.size, header.trained_size, header.depth_range) == ((48, 64), (48, 64), (0.001, 10.0))
+    assert header.field_of_view == pytest.approx(63.4, abs=0.5)
+    assert header.parity is not None
+    assert header.parity["largest"] <= 2e-4
+    assert header.scores is not None
+    assert header.scores["scores"] == next(r for r in job.scores["rows"] if r["name"] == "meta-rgb+d")["scores"]
+    assert "Apache-2.0" in header.licence
+    places = [
+        str(Path(ensemble.__file__).parents[1]),
+        str(Path(torch.__file__).parents[1]),
+        str(exported),
+        "site-packages",
+        "base_learners/",
+    ]
+    for name in ("own.onnx", "bts.onnx"):
+        content = (exported / name).read_bytes()
+        assert [place for place in places if place.encode() in content] == []
+        assert {path.name for path in exported.glob(f"{name}*")} == {name}
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports whose weights are changed on purpose."""
+    made = write.onnx_model
+
+    def changed(*given: object, **named: object) -> onnx.ModelProto:
+        model = made(*given, **named)  # pyright: ignore[reportArgumentType]
+        weight = max(model.graph.initializer, key=lambda each: int(np.prod(each.dims)))
+        values = onnx.numpy_helper.to_array(weight) * 1.05
+        weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), weight.name))
+        return model
+
+    monkeypatch.setattr(write, "onnx_model", changed)
+
+
+@pytest.mark.usefixtures("broken")
+def test_the_gate_refuses_what_says_something_else(exported: Path, tmp_path: Path):
+    (tmp_path / "broken.onnx").write_text("of before")
+    answer = call("export", "onnx", exported / "bts.stack", tmp_path / "broken.onnx")
+    assert answer.status == 1
+    assert "broken.onnx: not written, for depth of the exported file differs by " in answer.err
+    assert "expected 0.0002 and 1e-05" in answer.err
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.onnx"]
+    assert (tmp_path / "broken.onnx").read_text() == "of before"
+
+
+def test_smaller_weights_and_eight_bits(exported: Path, tmp_path: Path):
+    stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
+    frames = GateFrames(stack, None, 2)
+    header = ExportedStack.open(exported / "bts.onnx").header
+    images = [image.pixels.numpy() for image in frames.at((64, 64))]
+    half = onnx.load(exported / "bts.onnx")
+    halve_weights(half)
+    small = quantised_onnx(onnx.load(exported / "bts.onnx"), images, tmp_path)
+    whole = (exported / "bts.onnx").stat().st_size
+    means = []
+    for precision, model, share in (("fp16", half, 0.85), ("int8", small, 0.9)):
+        path = tmp_path / f"{precision}.onnx"
+        save_onnx(model, header, path)
+        parity = measured(stack.network, path, ExportRequest("onnx", (48, 64), precision), frames)
+        assert path.stat().st_size < share * whole
+        assert parity.rel is not None
+        assert parity.mean > 1e-6
+        means.append(parity.mean)
+    assert means[0] < 0.02
+    assert means[0] < means[1] < 1
+
+
+def test_eight_bits_want_depth_and_a_limit(exported: Path, tmp_path: Path):
+    stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
+    frames = GateFrames(stack, None, 2)
+    parity = measured(stack.network, exported / "bts.onnx", ExportRequest("onnx", (48, 64)), frames)
+    assert refusal(parity, "int8", 0.02) is None
+    assert "expected a loss of at most -1" in str(refusal(parity, "int8", -1))
+    Image.fromarray(WIDE).save(tmp_path / "wide.png")
+    unknown = measured(
+        stack.network, exported / "bts.onnx", ExportRequest("onnx", (48, 64)), GateFrames(stack, tmp_path, 2)
+    )
+    assert unknown.rel is None
+    assert refusal(unknown, "fp32", 0.02) is None
+    assert "no depth is known of these images" in str(refusal(unknown, "int8", 0.02))
+
+
+def test_openvino_and_torch_give_the_same(exported: Path, tmp_path: Path):
+    stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
+    for kind, name in (("openvino", "bts.xml"), ("torch", "bts.pt2")):
+        export(stack, tmp_path / name, ExportRequest(kind, (48, 64), pixels="float32", count=2))
+    assert {path.name for path in tmp_path.iterdir()} == {"bts.xml", "bts.bin", "bts.pt2"}
+    found = ExportedStack.open(tmp_path / "bts.xml")(IMAGE)
+    np.testing.assert_allclose(found.depth, stack(IMAGE).depth, rtol=0, atol=2e-4)
+    here = str(Path(ensemble.__file__).parents[1]).encode()
+    assert not any(here in path.read_bytes() or b"site-packages" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
+    cases = {
+        ("openvino", "bts.stack", "x.onnx"): (2, "expected a name that ends in .xml for openvino"),
+        ("onnx", "bts.stack", "x.onnx", "--precision", "bf16"): (2, "precision of onnx 'bf16'"),
+        ("onnx", "bts.stack", "x.onnx", "--calibrate", tmp_path): (2, "--calibrate: is for --precision int8 alone"),
+        ("onnx", "bts.stack", "x.onnx", "--images", tmp_path): (2, "expected photographs, found none"),
+    }
+    for (kind, stack, out, *options), (status, told) in cases.items():
+        answer = call("export", kind, exported / stack, tmp_path / out, *options)
+        assert told in answer.err
+        assert answer.status == status
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_packages_name_their_extra(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for package in ("onnx", "onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, package, None)
+    answer = call("export", "onnx", exported / "bts.stack", tmp_path / "x.onnx")
+    assert "pip install 'stackdepth[onnx]'" in answer.err
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    answer = call("meta", "predict", exported / "bts.onnx", tmp_path / "photo.png", "--out", tmp_path / "o")
+    assert (answer.status, answer.err.strip().splitlines()[-1]) == (1, "Run: pip install 'stackdepth[onnx]'")
+
+
+def test_photographs_by_an_exported_file_are_those_of_the_stack(exported: Path, tmp_path: Path):
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    words = ("--only", "depth,error,weights,pictures")
+    for name, more in (("own.onnx", ()), ("own.stack", ("--no-flip",))):
+        done("meta", "predict", exported / name, tmp_path / "photo.png", "--out", tmp_path / name, *words, *more)
+    ours, theirs = (sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("own.onnx", "own.stack"))
+    assert ours == theirs
+    for name in (name for name in ours if name.endswith(".npy")):
+        pair = [np.load(tmp_path / which / name) for which in ("own.onnx", "own.stack")]
+        np.testing.assert_allclose(*pair, rtol=0, atol=2e-4)
+    for options, told in (
+        (("--runtime", "openvino"), "ends in .xml"),
+        (("--device", "cuda"), "are computed on the CPU"),
+    ):
+        answer = call("meta", "predict", exported / "own.onnx", tmp_path / "photo.png", "--out", tmp_path, *options)
+        assert told in answer.err
+        assert answer.status != 0
+
+
+IMPORTED = (
+    "import json, runpy, sys\n"
+    "name, *words = sys.argv[1].split()\n"
+    "sys.argv = [name, *words, *sys.argv[2:]]\n"
+    "try:\n    runpy.run_module(name, run_name='__main__', alter_sys=False)\n"
+    "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+    "print(json.dumps(sorted({module.partition('.')[0] for module in sys.modules})))\n"
+)
+"""Runs a module as a command and prints what was imported."""
+
+
+def imported(command: str, *words: object, path: Path, options: tuple[str, ...] = ()) -> set[str]:
+    ran = subprocess.run(
+        [sys.executable, *options, "-c", IMPORTED, command, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    return set(json.loads(ran.stdout.splitlines()[-1]))
+
+
+def test_predicting_imports_no_torch(exported: Path, tmp_path: Path):
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    words = (exported / "own.onnx", tmp_path / "photo.png", "--out", tmp_path / "out")
+    modules = imported("ensemble.meta predict", *words, path=Path(ensemble.__file__).parents[1])
+    assert "onnxruntime" in modules
+    assert not modules & {"torch", "timm", "lightning", "onnx", "torchvision"}
+    assert (tmp_path / "out" / "photo_depth_mm.png").is_file()
+
+
+def test_a_robot_needs_numpy_pillow_and_a_runtime(exported: Path, tmp_path: Path):
+    site = tmp_path / "site"  # what pip install --no-deps stackdepth, numpy, pillow and onnxruntime bring
+    site.mkdir()
+    (site / "ensemble").symlink_to(Path(ensemble.__file__).parent)
+    packages = Path(np.__file__).parents[1]
+    for name in ("numpy", "numpy.libs", "PIL", "pillow.libs", "onnxruntime", "flatbuffers", "google", "packaging"):
+        if (packages / name).is_dir():
+            (site / name).symlink_to(packages / name)
+    Image.fromarray(IMAGE).save(tmp_path / "photo.png")
+    words = (exported / "own.onnx", tmp_path / "photo.png", "--out", tmp_path / "out")
+    assert "onnxruntime" in imported("ensemble.deploy.runtime", *words, path=site, options=("-S", "-s"))
+    expected = ExportedStack.open(exported / "own.onnx")(IMAGE)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "photo_depth.npy"), expected.depth, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "photo_uncertainty.npy"), expected.error, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(30, 40), (48, 64), (97, 131), (20, 200)])
+def test_images_and_maps_are_resized_as_torch_does(size: tuple[int, int]):
+    ours = resize_image(IMAGE, size).mul(255).round().byte().permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(seen(IMAGE, size), ours)
+    floats = torch.from_numpy(IMAGE / np.float32(255)).permute(2, 0, 1)[None]
+    theirs = torch.nn.functional.interpolate(floats, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+    np.testing.assert_allclose(seen(IMAGE / np.float32(255), size), theirs.numpy(), rtol=0, atol=2e-5)
+    maps = torch.rand(1, 2, 48, 64, generator=torch.Generator().manual_seed(0))
+    grown = torch.nn.functional.interpolate(maps, size, mode="bilinear", align_corners=False)
+    np.testing.assert_allclose(enlarged(maps[0].numpy(), size), grown[0].numpy(), rtol=0, atol=2e-5)
