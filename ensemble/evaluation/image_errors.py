@@ -51,6 +51,7 @@ class ImageErrorStatistics:
         target: Float[Tensor, "1 1 h w"],
         valid: Bool[Tensor, "1 1 h w"],
         *,
+        unsure: Float[Tensor, "1 1 h w"],
         alone: Float[Tensor, "1 1 h w"],
         together: Float[Tensor, "1 1 h w"],
         statistics: Float64[Tensor, "1 statistics"],
@@ -61,13 +62,14 @@ class ImageErrorStatistics:
             predicted: Depth in metres.
             target: Truth in metres.
             valid: Pixels that count.
+            unsure: Disagreement of the learners; pixels rank by it where their expected errors are equal.
             alone: Expected error by disagreement alone, metres.
             together: The same with the image part.
             statistics: ``image_statistics`` of the whole image.
         """
         self._alone.add(predicted, target, valid, sigma=alone)
-        known = torch.stack([predicted, target, alone, together]).flatten(1)[:, valid.flatten()].double().numpy()
-        depth, truth, *sigmas = known
+        maps = torch.stack([predicted, target, unsure, alone, together])
+        depth, truth, ranks, *sigmas = maps.flatten(1)[:, valid.flatten()].double().numpy()
         squared, relative = np.square(depth - truth), np.abs(depth - truth) / truth
         expected = [(float(np.square(each).mean()), float((each / depth).mean())) for each in sigmas]
         scale = float((np.log(depth) - np.log(truth)).mean())
@@ -75,7 +77,8 @@ class ImageErrorStatistics:
         means = (float(squared.mean()), float(relative.mean()), scale, variance)
         self._images.append(_Image(*means, *expected))
         chosen = self._rng.choice(len(depth), min(PIXELS, len(depth)), replace=False)
-        self._pixels.append(np.stack([squared[chosen], relative[chosen], *(each[chosen] for each in sigmas)]))
+        by_both = sigmas[1] if self._part.share else ranks
+        self._pixels.append(np.stack([each[chosen] for each in (squared, relative, ranks, by_both)]))
 
     def compute(self) -> ImageErrorDetails:
         """What was added so far.
@@ -119,14 +122,14 @@ def _of_images(images: list[_Image]) -> list[RankingDetails]:
 
 def _of_pixels(images: list[np.ndarray]) -> list[RankingDetails]:
     """Pixels of all images ranked together, and those of every image by themselves."""
+    whole, within = [], []
     everything = np.concatenate(images, axis=1)
-    found = []
     for index, metric in enumerate(("rmse", "abs_rel")):
-        found.append(_ranking("pixels", metric, everything[index], everything[2], everything[3]))
+        whole.append(_ranking("pixels", metric, everything[index], everything[2], everything[3]))
         own = [_ranking("pixels within images", metric, each[index], each[2], each[3]) for each in images]
         areas = np.mean([(each.alone, each.together, each.by_chance) for each in own], axis=0).tolist()
-        found.append(RankingDetails("pixels within images", metric, *areas))
-    return found
+        within.append(RankingDetails("pixels within images", metric, *areas))
+    return [*whole, *within]
 
 
 def _ranking(

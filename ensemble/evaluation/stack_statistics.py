@@ -185,7 +185,8 @@ class StackStatistics:
         self.reliability.add(predicted, truth, valid, sigma=sigma)
         if self.images is not None:
             alone = self.calibration.pixels.apply(uncertainty)
-            self.images.add(predicted, truth, valid, alone=alone, together=sigma, statistics=statistics)
+            own = {"unsure": uncertainty, "alone": alone, "together": sigma}
+            self.images.add(predicted, truth, valid, **own, statistics=statistics)
         self.ranking.update(sparsification_curves(predicted[0], truth[0], valid[0], uncertainty=uncertainty[0]))
         self.weights.update(whole[0, 2:].numpy(), truth[0, 0].numpy(), valid[0, 0].numpy())
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 
 from ensemble.metrics.expected_error import ExpectedError, ImagePart, ScaleError
-from ensemble.metrics.uncertainty import Calibration, calibrate
+from ensemble.metrics.uncertainty import Calibration, calibrate, sparsification
 
 LEAST_SCENES = 10
 """Fewer cannot tell whether images differ in how far their scales are off."""
@@ -70,8 +70,8 @@ def fit_expected_error(images: Images) -> ExpectedError:
     The image part has two things to shrink: the weights of the statistics, to none where held-out scenes do not say
     that images differ, and the share of the scale's variance, to none where the expected error of their pixels does not
     gain by it. Both are held against the likelihood of a normal error, whose best variance is the mean squared error.
-    Where images do not differ the share is 0 as well: what is left would be an error in proportion to depth, which
-    tells no image from another and ranks the pixels of learners made of noise worse.
+    Where images do not differ, an image part is still an error in proportion to depth, as that of a scale is. It must
+    not rank the pixels of held-out images worse, in metres or relative to depth, as it does for learners made of noise.
 
     Raises:
         ValueError: As ``calibrate``.
@@ -82,7 +82,7 @@ def fit_expected_error(images: Images) -> ExpectedError:
     parts = _divided([_fewer(each) for each in images])
     penalty = _chosen_penalty(parts)
     share, gain, error = _chosen_share(parts, penalty)
-    taken = share if np.isfinite(penalty) and gain > max(LEAST_GAIN, BEYOND_CHANCE * error) else 0.0
+    taken = share if gain > max(LEAST_GAIN, BEYOND_CHANCE * error) else 0.0
     scale = _scale_error(images, penalty)
     rest = _rest(images, scale, taken) if taken else pixels
     return ExpectedError(pixels, ImagePart(scale, taken, rest, gain, error))
@@ -123,20 +123,67 @@ def _chosen_penalty(parts: Sequence[Part]) -> float:
 
 
 def _chosen_share(parts: Sequence[Part], penalty: float) -> tuple[float, float, float]:
-    """The best share of an image part for pixels of held-out scenes, its gain over none, and the gain's error."""
+    """The best share of an image part for pixels of held-out scenes, its gain over none, and the gain's error.
 
-    def losses(share: float) -> list[list[float]]:
-        found = []
-        for fitted, held_out in parts:
-            scale = _scale_error(fitted, penalty)
-            variances = share * _variances(scale, held_out)
-            found.append(_pixel_losses(held_out, variances, _rest(fitted, scale, share)))
-        return found
+    Where images are expected alike, shares that rank pixels worse count as 0, with what they would have gained.
+    """
+    without = _held_out_variances(parts, penalty, 0.0)
+    losses, areas = _pixel_losses(parts, without), _areas(parts, without)
+    found = []
+    for share in SHARES:
+        expected = _held_out_variances(parts, penalty, share)
+        no_worse = all(new <= old for new, old in zip(_areas(parts, expected), areas, strict=True))
+        found.append(
+            (share if no_worse or np.isfinite(penalty) else 0.0, *_gain(parts, losses, _pixel_losses(parts, expected)))
+        )
+    return max(found, key=lambda each: (each[0] > 0, each[1]))
 
-    without = losses(0.0)
-    gains = {share: _gain(parts, without, losses(share)) for share in SHARES}
-    share, (gain, error) = max(gains.items(), key=lambda each: each[1][0])
-    return share, gain, error
+
+Variances = Sequence[Sequence[np.ndarray]]
+"""Of some pixels of every image held out, for every group of scenes; square metres."""
+
+
+def _held_out_variances(parts: Sequence[Part], penalty: float, share: float) -> Variances:
+    """Expected squared errors by a fit to the other scenes; as ``ExpectedError.at``, in NumPy."""
+    found = []
+    for fitted, held_out in parts:
+        scale = _scale_error(fitted, penalty)
+        rest = _rest(fitted, scale, share)
+        found.append(
+            [
+                variance * np.square(image.depth, dtype=np.float64)
+                + np.interp(image.disagreement, rest.disagreement, rest.squared_error)
+                for variance, image in zip(share * _variances(scale, held_out), held_out, strict=True)
+            ]
+        )
+    return found
+
+
+def _pixel_losses(parts: Sequence[Part], expected: Variances) -> list[list[float]]:
+    """Mean over the pixels of every image held out."""
+    found = []
+    for (_, held_out), variances in zip(parts, expected, strict=True):
+        held = [np.maximum(variance, LEAST_VARIANCE) for variance in variances]
+        losses = [np.log(each) + image.squared_error / each for each, image in zip(held, held_out, strict=True)]
+        found.append([float(each.mean()) for each in losses])
+    return found
+
+
+def _areas(parts: Sequence[Part], expected: Variances) -> tuple[float, float]:
+    """AUSE of the pixels of all images held out, of errors in metres and relative to the fused depth.
+
+    Of pixels that are expected to err alike, those that learners disagree about go first.
+    """
+    images = [image for _, held_out in parts for image in held_out]
+    squared, depth, unsure = (
+        np.concatenate([getattr(image, name) for image in images]).astype(np.float64)
+        for name in ("squared_error", "depth", "disagreement")
+    )
+    variance = np.concatenate([each for variances in expected for each in variances])
+    ranks = np.empty(len(variance))
+    ranks[np.lexsort((unsure, variance))] = np.arange(len(variance))
+    relative = np.sqrt(squared) / np.maximum(depth, LEAST_VARIANCE)
+    return sparsification(squared, ranks, root=True).ause, sparsification(relative, ranks).ause
 
 
 def _gain(
@@ -149,16 +196,6 @@ def _gain(
             scenes.setdefault(each.scene, []).append(former - latter)
     gains = np.array([np.mean(own) for own in scenes.values()])
     return float(gains.mean()), float(gains.std(ddof=1) / len(gains) ** 0.5)
-
-
-def _pixel_losses(images: Images, variances: np.ndarray, rest: Calibration) -> list[float]:
-    """Of every image the mean over its pixels; as ``ExpectedError.at``, in NumPy."""
-    found = []
-    for variance, image in zip(variances, images, strict=True):
-        beside = np.interp(image.disagreement, rest.disagreement, rest.squared_error)
-        expected = np.maximum(variance * np.square(image.depth, dtype=np.float64) + beside, LEAST_VARIANCE)
-        found.append(float((np.log(expected) + image.squared_error / expected).mean()))
-    return found
 
 
 def _rest(images: Images, scale: ScaleError, share: float) -> Calibration:

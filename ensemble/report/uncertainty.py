@@ -8,7 +8,7 @@ from ensemble.evaluation.results.image_errors import ImageErrorDetails
 from ensemble.metrics.formulas import METRICS
 from ensemble.report.drawing.charts import Chart, Line, line_chart
 from ensemble.report.wording import number, share
-from ensemble.tables import Cell, Row, Table, plain_table
+from ensemble.tables import Cell, Column, Row, Table, plain_table
 
 METRIC_WORDS = {"rmse": METRICS["rmse"].label, "abs_rel": METRICS["abs_rel"].label, "scale": "log error of scale"}
 
@@ -42,33 +42,34 @@ def image_sentences(uncertainty: UncertaintyDetails) -> list[str]:
     images = uncertainty.images
     if images is None:
         return [NO_IMAGE_PART]
-    gain = (
-        f"{images.gain:+.3f} ± {images.gain_error:.3f} (mean of log variance + squared error / variance, over held-out "
-        "scenes of training)"
-    )
-    if not images.share:
-        chosen = f"Held-out scenes cannot tell that an image part helps ({gain}), so it is left out."
-    else:
-        whole = "the whole variance" if images.share == 1 else f"{share(images.share)} of the variance"
-        chosen = f"The expected error has an image part, {whole} of images' scales: it gains {gain}."
     calibrated = f"Calibration error (ENCE) {uncertainty.reliability.ence:.3f}"
-    return [chosen, _told_by(images), f"{calibrated}, by disagreement alone {images.ence_alone:.3f}."]
+    return [*_chosen(images), f"{calibrated}, by disagreement alone {images.ence_alone:.3f}."]
 
 
-def _told_by(images: ImageErrorDetails) -> str:
-    if not any(images.weights):
-        return "No statistic of an image tells how far its scale is off: all images are expected alike."
+def _chosen(images: ImageErrorDetails) -> list[str]:
+    """Whether there is an image part, why, and what it is told by."""
+    gain = (
+        f"{images.gain:+.3f} ± {images.gain_error:.3f} in log variance + squared error / variance, on held-out scenes "
+        "of training"
+    )
     factors = [
         f"{name} {math.exp(weight / 2):.2f}" for name, weight in zip(images.statistics, images.weights, strict=True)
     ]
-    return (
+    told = (
         f"A standard deviation more of a statistic multiplies the expected error of the scale by: {', '.join(factors)}."
     )
+    if not any(images.weights):
+        told = "No statistic of an image tells how far its scale is off: all images are expected alike."
+    if not images.share:
+        return [f"An image part of the expected error is left out: too little to gain ({gain}), or worse ranks.", told]
+    whole = "the whole variance" if images.share == 1 else f"{share(images.share)} of the variance"
+    return [f"The expected error has an image part, {whole} of images' scales ({gain}).", told]
 
 
 def ranking_table(images: ImageErrorDetails) -> Table:
     """AUSE of images and of pixels by disagreement alone and with the image part; the smaller one is bold."""
-    headings = ("ranked", "error that is left", "AUSE by disagreement alone ↓", "with image part ↓", "in any order")
+    left = Column("error that is left", align="left")
+    headings = ("ranked", left, "AUSE by disagreement alone ↓", "with image part ↓", "in any order")
     lines = []
     for each in images.rankings:
         alone, together = (
