@@ -132,10 +132,9 @@ def _chosen_share(parts: Sequence[Part], penalty: float) -> tuple[float, float, 
     found = []
     for share in SHARES:
         expected = _held_out_variances(parts, penalty, share)
-        no_worse = all(new <= old for new, old in zip(_areas(parts, expected), areas, strict=True))
-        found.append(
-            (share if no_worse or np.isfinite(penalty) else 0.0, *_gain(parts, losses, _pixel_losses(parts, expected)))
-        )
+        worse = any(new > old for new, old in zip(_areas(parts, expected), areas, strict=True))
+        counted = 0.0 if worse and not np.isfinite(penalty) else share
+        found.append((counted, *_gain(parts, losses, _pixel_losses(parts, expected))))
     return max(found, key=lambda each: (each[0] > 0, each[1]))
 
 
@@ -182,7 +181,7 @@ def _areas(parts: Sequence[Part], expected: Variances) -> tuple[float, float]:
     variance = np.concatenate([each for variances in expected for each in variances])
     ranks = np.empty(len(variance))
     ranks[np.lexsort((unsure, variance))] = np.arange(len(variance))
-    relative = np.sqrt(squared) / np.maximum(depth, LEAST_VARIANCE)
+    relative = np.sqrt(squared) / depth
     return sparsification(squared, ranks, root=True).ause, sparsification(relative, ranks).ause
 
 
