@@ -24,6 +24,9 @@ MOST_BINS, IMAGES_OF_A_BIN = 10, 5
 """Of the reliability of scales; bins hold as many images each, at least so many where there are two or more."""
 
 
+_OF_PIXELS: tuple[RankingMetric, ...] = ("rmse", "abs_rel")
+
+
 class _Image(NamedTuple):
     """One image: squared error and relative error, and what the expected error alone and with its image part says."""
 
@@ -124,7 +127,7 @@ def _of_pixels(images: list[np.ndarray]) -> list[RankingDetails]:
     """Pixels of all images ranked together, and those of every image by themselves."""
     whole, within = [], []
     everything = np.concatenate(images, axis=1)
-    for index, metric in enumerate(("rmse", "abs_rel")):
+    for index, metric in enumerate(_OF_PIXELS):
         whole.append(_ranking("pixels", metric, everything[index], everything[2], everything[3]))
         own = [_ranking("pixels within images", metric, each[index], each[2], each[3]) for each in images]
         areas = np.mean([(each.alone, each.together, each.by_chance) for each in own], axis=0).tolist()

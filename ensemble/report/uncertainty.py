@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from ensemble.evaluation.results.details import UncertaintyDetails
+from ensemble.evaluation.results.details import SparsifiedMetric, UncertaintyDetails
 from ensemble.evaluation.results.image_errors import ImageErrorDetails
 from ensemble.metrics.formulas import METRICS
 from ensemble.report.drawing.charts import Chart, Line, line_chart
@@ -20,13 +20,12 @@ NO_IMAGE_PART = (
 
 def uncertainty_table(found: Iterable[tuple[str, UncertaintyDetails]]) -> Table:
     """A line per stack: ranking of pixels within images by disagreement, and calibration of the expected error."""
-    metrics = ("rmse", "abs_rel")
-    headings = [f"{area} {METRICS[metric].label} {arrow}" for metric in metrics for area, arrow in _AREAS]
+    headings = [f"{area} {METRICS[metric].label} {arrow}" for metric in _METRICS for area, arrow in _AREAS]
     lines = [
         [
             title,
             each.calibrated_on or "-",
-            *(number(getattr(each.sparsification[metric], area.lower())) for metric in metrics for area, _ in _AREAS),
+            *(number(getattr(each.sparsification[metric], area.lower())) for metric in _METRICS for area, _ in _AREAS),
             f"{each.reliability.ence:.3f}",
         ]
         for title, each in found
@@ -34,6 +33,7 @@ def uncertainty_table(found: Iterable[tuple[str, UncertaintyDetails]]) -> Table:
     return plain_table(("stack", "calibrated on", *headings, "calibration error (ENCE) ↓"), lines)
 
 
+_METRICS: tuple[SparsifiedMetric, ...] = ("rmse", "abs_rel")
 _AREAS = (("AUSE", "↓"), ("AURG", "↑"))
 
 
