@@ -21,6 +21,7 @@ from ensemble.data.transforms import resize_image
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.saved import Header, SavedLearner, package_versions
+from ensemble.metrics.expected_error import ExpectedError
 from ensemble.metrics.uncertainty import Calibration
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
 from ensemble.settings.names import known_learners
@@ -124,7 +125,7 @@ def untrained(choice: Choice) -> DepthStack:
     calibration = Calibration((0.0, 1.0), (0.01, 1.0))
     members = [LearnerNetwork([build_learner(own)], [own]) for own in learners]
     names = [own.learner for own in learners]
-    network = StackNetwork(names, members, settings, build_stack(settings), calibration)
+    network = StackNetwork(names, members, settings, build_stack(settings), ExpectedError(calibration))
     saved = tuple(SavedLearner(name=own.learner, title=own.learner, models={"full": own}) for own in learners)
     header = Header(
         name="untrained",

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ensemble.metrics.uncertainty import Calibration, disagreement
+from ensemble.metrics.expected_error import ExpectedError
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.networks import predict_depth
 from meta.unet import MetaUNet
@@ -64,7 +64,7 @@ class StackNetwork(nn.Module):
         members: Their networks, in this order; ``None`` for one whose depth maps were imported.
         settings: Of the stack; of the learner where there is one alone.
         meta: The meta-learner, unless there is one learner alone.
-        calibration: Of the learners' disagreement, likewise.
+        calibration: The error that is to be expected, likewise.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class StackNetwork(nn.Module):
         members: Sequence[LearnerNetwork | None],
         settings: LearnerSettings | StackSettings,
         meta: MetaUNet | None = None,
-        calibration: Calibration | None = None,
+        calibration: ExpectedError | None = None,
     ) -> None:
         super().__init__()
         self.names, self.settings = tuple(names), settings
@@ -112,6 +112,5 @@ class StackNetwork(nn.Module):
             return StackOutput(depths, None, torch.ones_like(depths), depths)
 
         fused = fused_by(meta, image, depths, inputs=settings.inputs, max_depth=settings.data.max_depth, flip=self.flip)
-        unsure = disagreement(fused.shares, depths, fused.depth)
-        error = None if self.calibration is None else self.calibration.apply(unsure)
+        error = None if self.calibration is None else self.calibration.of(fused)
         return StackOutput(fused.depth, error, fused.maps[:, : len(self.names)], depths)

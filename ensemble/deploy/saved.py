@@ -17,6 +17,7 @@ from safetensors.torch import save as as_safetensors
 from torch import Tensor
 
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
+from ensemble.metrics.expected_error import ExpectedError, ImagePart
 from ensemble.metrics.uncertainty import Calibration
 from ensemble.runs.files import write_bytes, write_text
 from ensemble.runs.refusals import refuse_unreadable
@@ -56,6 +57,7 @@ class Header(Settings):
         learners: In the order of their weights.
         settings: Of the stack; ``None`` where a learner was saved alone.
         calibration: Of the learners' disagreement, in metres and square metres; of a stack.
+        image_part: What images add to the error that is to be expected, if that was fitted.
         sources: Fingerprints of the frames, folds and weights that it rests on.
         scores: On test frames, with their protocol, where it was evaluated.
         focal: Focal length of the training camera in pixels of the trained size; ``None`` where it is not known.
@@ -69,6 +71,7 @@ class Header(Settings):
     learners: tuple[SavedLearner, ...]
     settings: StackSettings | None
     calibration: dict[str, list[float]] | None
+    image_part: dict[str, Any] | None = None
     sources: dict[str, str]
     scores: dict[str, Any] | None
     focal: float | None = None
@@ -94,8 +97,9 @@ class Header(Settings):
         if self.settings is None or self.calibration is None:
             network = StackNetwork(names, members, next(iter(self.learners[0].models.values())))
         else:
-            calibration = Calibration.from_plain(self.calibration)
-            network = StackNetwork(names, members, self.settings, build_stack(unloaded(self.settings)), calibration)
+            image = None if self.image_part is None else ImagePart.from_plain(self.image_part)
+            expected = ExpectedError(Calibration.from_plain(self.calibration), image)
+            network = StackNetwork(names, members, self.settings, build_stack(unloaded(self.settings)), expected)
         network.load_state_dict(weights)
         return network
 

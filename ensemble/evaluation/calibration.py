@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ensemble.data.division import Role
-from ensemble.metrics.uncertainty import Calibration, calibrate, disagreement
+from ensemble.metrics.expected_error import ExpectedError, ImagePart, image_statistics
+from ensemble.metrics.expected_error_fit import ErrorSample, fit_expected_error
+from ensemble.metrics.uncertainty import Calibration, disagreement
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.paths import Outputs
 from ensemble.runs.refusals import refuse_unreadable
@@ -47,8 +49,7 @@ class CalibrationFit:
         self.rows: Role = calibrated_on(stack)
         self._rng = np.random.default_rng(0)
         self._waiting: list[TrainingRow] = []
-        self._found: list[np.ndarray] = []
-        self._squared: list[np.ndarray] = []
+        self._samples: list[ErrorSample] = []
 
     def learns_from(self, learners: Sequence[LevelZero], role: Role) -> bool:
         """Whether rows of a role by these learners are those that it learns from."""
@@ -68,31 +69,39 @@ class CalibrationFit:
             torch.cat([getattr(row, name) for row in rows]) for name in ("image", "depths", "target")
         )
         fused = stacked(self.stack, image, depths)
-        found = disagreement_of(fused).flatten(1).numpy()
-        error = (fused.depth - target).flatten(1).numpy()
+        unsure, depth = (maps.flatten(1).numpy() for maps in (disagreement_of(fused), fused.depth))
+        error = depth - target.flatten(1).numpy()
+        statistics = image_statistics(fused).numpy()
         for index, row in enumerate(rows):
             valid = np.flatnonzero(row.valid.numpy())
             chosen = self._rng.choice(valid, min(PIXELS_PER_FRAME, len(valid)), replace=False)
-            self._found.append(found[index, chosen])
-            self._squared.append(error[index, chosen] ** 2)
+            if not len(valid):
+                continue
+            true = target[index].flatten().numpy()[valid].astype(np.float64)
+            scale_error = float((np.log(depth[index, valid], dtype=np.float64) - np.log(true)).mean())
+            pixels = (unsure[index, chosen], error[index, chosen] ** 2, depth[index, chosen])
+            self._samples.append(ErrorSample(row.frame.scene, statistics[index], scale_error, *pixels))
 
-    def finish(self) -> Calibration:
+    def finish(self) -> ExpectedError:
         """What was learnt; it is kept in the stack's run, with the fingerprint of the weights that it belongs to."""
         if self._waiting:
             self._weigh()
-        found = calibrate(np.concatenate(self._found), np.concatenate(self._squared))
+        found = fit_expected_error(self._samples)
         content = {
             "schema": SCHEMA,
             "rows": self.rows,
             "weights": _weights(self.stack),
-            "calibration": found.to_plain(),
+            "calibration": found.pixels.to_plain(),
         }
+        content |= {} if found.image is None else {"image_part": found.image_to_plain()}
         write_sealed(self.stack.run.uncertainty, (json.dumps(content, indent=1) + "\n").encode())
         return found
 
 
-def kept_calibration(stack: Stack) -> Calibration | None:
+def kept_calibration(stack: Stack) -> ExpectedError | None:
     """What was learnt before for the weights that the stack has now; ``None`` where that is to be done.
+
+    Files of before there was an image part are read without it.
 
     Raises:
         ValueError: The file is damaged.
@@ -109,16 +118,19 @@ def kept_calibration(stack: Stack) -> Calibration | None:
         ) from error
     if (kept.get("schema"), kept.get("weights"), kept.get("rows")) != (SCHEMA, _weights(stack), calibrated_on(stack)):
         return None
-    return Calibration.from_plain(kept["calibration"])
+    image = kept.get("image_part")
+    return ExpectedError(
+        Calibration.from_plain(kept["calibration"]), None if image is None else ImagePart.from_plain(image)
+    )
 
 
-def calibration_of(stack: Stack, outputs: Outputs) -> Calibration:
+def calibration_of(stack: Stack, outputs: Outputs) -> ExpectedError:
     """How large an error goes with a disagreement: as it was kept, or learnt now and kept."""
     kept = kept_calibration(stack)
     return _calibrated(stack, outputs) if kept is None else kept
 
 
-def _calibrated(stack: Stack, outputs: Outputs) -> Calibration:
+def _calibrated(stack: Stack, outputs: Outputs) -> ExpectedError:
     fit = CalibrationFit(stack)
     for row in training_rows(stack.learners, outputs, stack.settings, fit.rows):
         fit.add(row)

@@ -14,7 +14,7 @@ from ensemble.data.held_out import test_frames
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource, RawFrame
 from ensemble.data.transforms import Sample, bring_to_size, valid_depth
-from ensemble.evaluation.calibration import calibration_of, disagreement_of
+from ensemble.evaluation.calibration import calibration_of
 from ensemble.evaluation.constant import CONSTANT, MeanLogDepth
 from ensemble.evaluation.held_out_rows import cache_test_predictions
 from ensemble.evaluation.known_truth import KnownTruth
@@ -237,7 +237,7 @@ def _ranked_images(
     for place in ranked:
         frame, sample = frames[place.frame], samples[place.frame]
         fused = stacked(stack, sample["image"][None], read_depths(stack.learners, rows, [frame]))
-        error = statistics.calibration.apply(disagreement_of(fused))
+        error = statistics.calibration.of(fused)
         row = _grid_row(frame, sample, stack.settings.data, fused)
         images.append(GalleryImage(place.rank, place.score, row, error[0, 0].numpy()))
     return tuple(images)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from ensemble.data.source import RawFrame
 from ensemble.evaluation.calibration import calibrated_on, disagreement_of
+from ensemble.evaluation.image_errors import ImageErrorStatistics
 from ensemble.evaluation.results.details import (
     BINS,
     ReliabilityDetails,
@@ -18,8 +19,9 @@ from ensemble.evaluation.results.details import (
     UncertaintyDetails,
     WeightDetails,
 )
+from ensemble.metrics.expected_error import ExpectedError, image_statistics
 from ensemble.metrics.protocols import EvalProtocol, enlarged, prepare
-from ensemble.metrics.uncertainty import Calibration, Reliability, ReliabilityBin, Sparsification, sparsification_curves
+from ensemble.metrics.uncertainty import Reliability, ReliabilityBin, Sparsification, sparsification_curves
 from ensemble.stacking.stack import Stack
 from meta.weighing import Fused
 
@@ -145,22 +147,25 @@ class StackStatistics:
 
     Attributes:
         stack: The fit.
-        calibration: Of its disagreement.
+        calibration: The error that is to be expected of it.
         titles: Of its learners.
         protocol: Which pixels count.
     """
 
     stack: Stack
-    calibration: Calibration
+    calibration: ExpectedError
     titles: tuple[str, ...]
     protocol: EvalProtocol
     weights: WeightStatistics = field(init=False)
     reliability: Reliability = field(init=False, default_factory=Reliability)
     ranking: UncertaintyStatistics = field(init=False, default_factory=UncertaintyStatistics)
+    images: ImageErrorStatistics | None = field(init=False)
 
     def __post_init__(self) -> None:
         wider = max(1.0, self.stack.settings.data.max_depth / DEPTH_EDGES[-1])
         self.weights = WeightStatistics(self.titles, [wider * edge for edge in DEPTH_EDGES])
+        image = self.calibration.image
+        self.images = None if image is None else ImageErrorStatistics(image)
 
     def add(self, raw: RawFrame, fused: Fused) -> None:
         """Add one frame.
@@ -175,13 +180,19 @@ class StackStatistics:
         predicted, truth, valid, _ = prepare(whole[:, :1], target, known, protocol=self.protocol)
         if not valid.any():
             return
-        uncertainty = whole[:, 1:2]
-        self.reliability.add(predicted, truth, valid, sigma=self.calibration.apply(uncertainty))
+        uncertainty, statistics = whole[:, 1:2], image_statistics(fused)
+        sigma = self.calibration.at(uncertainty, whole[:, :1], statistics)
+        self.reliability.add(predicted, truth, valid, sigma=sigma)
+        if self.images is not None:
+            alone = self.calibration.pixels.apply(uncertainty)
+            own = {"unsure": uncertainty, "alone": alone, "together": sigma}
+            self.images.add(predicted, truth, valid, **own, statistics=statistics)
         self.ranking.update(sparsification_curves(predicted[0], truth[0], valid[0], uncertainty=uncertainty[0]))
         self.weights.update(whole[0, 2:].numpy(), truth[0, 0].numpy(), valid[0, 0].numpy())
 
     def details(self) -> StackDetails:
         """What was added so far."""
         uncertainty = self.ranking.compute(self.reliability.diagram(), self.reliability.calibration_error())
-        uncertainty = replace(uncertainty, calibrated_on=calibrated_on(self.stack))
+        images = None if self.images is None else self.images.compute()
+        uncertainty = replace(uncertainty, calibrated_on=calibrated_on(self.stack), images=images)
         return StackDetails(weights=self.weights.compute(), uncertainty=uncertainty)

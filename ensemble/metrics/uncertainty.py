@@ -111,11 +111,17 @@ class Calibration:
             ) from error
 
 
-def calibrate(disagreement: Float[np.ndarray, " n"], squared_error: Float[np.ndarray, " n"]) -> Calibration:
+def calibrate(
+    disagreement: Float[np.ndarray, " n"],
+    squared_error: Float[np.ndarray, " n"],
+    *,
+    explained: Float[np.ndarray, " n"] | None = None,
+) -> Calibration:
     """Fit how the squared error grows with the disagreement, on pixels of images that the learners never saw.
 
     Pixels are valid ones of out-of-fold rows: disagreement in metres, squared error of the fused depth in square
-    metres.
+    metres. What something else explains of every squared error is taken from it, and the rest fitted; it is never
+    negative.
 
     Raises:
         ValueError: Numbers of pixels differ or are fewer than ``KNOTS``, or one is negative or not finite.
@@ -127,11 +133,14 @@ def calibrate(disagreement: Float[np.ndarray, " n"], squared_error: Float[np.nda
 
     _check_calibration_pixels(disagreement, squared_error)
     sigma, squared = disagreement.astype(np.float64), squared_error.astype(np.float64)
+    squared = squared if explained is None else squared - explained
     edges = np.unique(np.quantile(sigma, np.linspace(0, 1, KNOTS + 1)))
     members = np.unique(np.searchsorted(edges[1:-1], sigma, side="right"), return_inverse=True)[1]
     counts = np.bincount(members)
     knots, errors = (np.bincount(members, weights=values) / counts for values in (sigma, squared))
-    monotone = IsotonicRegression().fit_transform(knots, errors, sample_weight=counts)
+    monotone = IsotonicRegression(y_min=None if explained is None else 0.0).fit_transform(
+        knots, errors, sample_weight=counts
+    )
     return Calibration(tuple(knots.tolist()), tuple(monotone.tolist()))
 
 

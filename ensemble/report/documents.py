@@ -1,16 +1,19 @@
 """The report as Markdown, LaTeX, comma-separated numbers and JSON."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
+from types import MappingProxyType
 
 from ensemble.evaluation.results.comparisons import Comparisons
+from ensemble.evaluation.results.details import StackDetails
 from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores, headroom
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference
 from ensemble.report.bounds import headroom_sentences, likeness_sentences, likeness_table
 from ensemble.report.sentences import REFERENCE_WORDS, mark_legend, resampling_sentence, summary
 from ensemble.report.tables.scores import HEADROOM_METRICS, score_document, score_table
+from ensemble.report.uncertainty import image_sentences, ranking_table, scale_table, uncertainty_table
 from ensemble.report.wording import difference_cells, duration, verdict
 from ensemble.runs.names import MEAN
 from ensemble.tables import Row, Table, plain_table, records
@@ -22,11 +25,14 @@ CSV_COLUMNS = (
     *("row", "kind", "title", "metric", "value", "deviation", "repeats", "images", "headroom"),
     *("difference_to_mean", "low", "high", "p", "p_holm", "significant"),
 )
+NO_DETAILS: Mapping[str, StackDetails] = MappingProxyType({})
 DIFFERENCES = ("metric", "difference", "95 % interval", "p")
 
 
-def markdown_report(scores: Scores, comparisons: Comparisons, *, published: bool) -> str:
-    """Summary, scores with marks, differences of every stack, costs."""
+def markdown_report(
+    scores: Scores, comparisons: Comparisons, *, published: bool, details: Mapping[str, StackDetails] = NO_DETAILS
+) -> str:
+    """Summary, scores with marks, differences of every stack, expected errors, costs."""
     parts = [f"# {scores.experiment}", " ".join(summary(scores, comparisons))]
     parts += ["## Scores", score_document(scores, comparisons, published=published), mark_legend()]
     if measured := headroom_sentences(scores):
@@ -38,9 +44,24 @@ def markdown_report(scores: Scores, comparisons: Comparisons, *, published: bool
     for row in scores.rows:
         if row.kind == "stack" and (lines := _difference_lines(comparisons, row)):
             parts += [f"### {row.title}", markdown_table(plain_table(["", *DIFFERENCES, ""], lines))]
+    parts += _uncertainty_parts(scores, details)
     if (costs := cost_table(scores)).rows:
         parts += ["## Costs", markdown_table(costs)]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _uncertainty_parts(scores: Scores, details: Mapping[str, StackDetails]) -> list[str]:
+    """A table of all stacks, and what the image part of each is worth."""
+    own = [(row.title, details[row.name].uncertainty) for row in scores.rows if row.name in details]
+    found = [(title, each) for title, each in own if each is not None]
+    if not found:
+        return []
+    parts = ["## Expected error", markdown_table(uncertainty_table(found))]
+    for title, each in found:
+        parts += [f"### Expected error of {title}", " ".join(image_sentences(each))]
+        if each.images is not None:
+            parts += [markdown_table(ranking_table(each.images)), markdown_table(scale_table(each.images))]
+    return parts
 
 
 def latex_report(scores: Scores, comparisons: Comparisons, *, published: bool = False) -> str:

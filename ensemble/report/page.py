@@ -27,6 +27,7 @@ from ensemble.report.drawing.charts import Chart, Line, line_chart, steps
 from ensemble.report.drawing.matrix import matrix_chart
 from ensemble.report.sentences import MARKS, REFERENCE_WORDS, resampling_sentence, summary
 from ensemble.report.tables.scores import HEADROOM_METRICS, score_table
+from ensemble.report.uncertainty import image_sentences, ranking_table, scale_chart
 from ensemble.report.wording import caption, difference_cells, protocol_entries, share, shown_rows, tone_of
 from ensemble.tables import Row, Table, plain_table
 from ensemble.tables.html import page_template
@@ -69,7 +70,7 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
         pictures=_drawn(galleries),
         largest_error=share(LARGEST_ERROR),
         weights=[(title, _weight_charts(each)) for title, each in details],
-        uncertainty=[(title, _uncertainty_charts(each.uncertainty)) for title, each in details if each.uncertainty],
+        uncertainty=[(title, *_uncertainty(each.uncertainty)) for title, each in details if each.uncertainty],
         costs=cost_table(scores),
         protocol=protocol_entries(scores),
         resampling=resampling_sentence(comparisons),
@@ -182,6 +183,13 @@ def _beyond(weights: WeightDetails) -> str:
         if below or above
     ]
     return f"Pixels beyond the chart: {'; '.join(outside)}." if outside else ""
+
+
+def _uncertainty(uncertainty: UncertaintyDetails) -> tuple[list[Chart], str, Table | None]:
+    """Charts, what is said of the image part, and what images and pixels rank by."""
+    images = uncertainty.images
+    charts = [*_uncertainty_charts(uncertainty), *([] if images is None else [scale_chart(images)])]
+    return charts, " ".join(image_sentences(uncertainty)), None if images is None else ranking_table(images)
 
 
 def _uncertainty_charts(uncertainty: UncertaintyDetails) -> list[Chart]:

@@ -47,7 +47,7 @@ def write_report(
     first = scores.experiment.split(" + ")[0]
     folder = out or (runs[0].folder if len(runs) == 1 else where.report(first))
     texts = (
-        markdown_report(scores, comparisons, published=published),
+        markdown_report(scores, comparisons, published=published, details=evaluation.details),
         latex_report(scores, comparisons, published=published),
         csv_report(scores, comparisons),
         pairs_report(comparisons.differences),

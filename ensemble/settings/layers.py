@@ -20,10 +20,10 @@ from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_dis
 from ensemble.settings.names import known_inputs, known_learners
 from ensemble.settings.packaged import name_or_path
 from ensemble.settings.places import at_home
-from ensemble.settings.schema import MOST, NAME, DataSettings, ImportSettings, LearnerSettings, Settings, StackSettings
+from ensemble.settings.schema import MOST, NAME, DataSettings, ImportSettings, LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
 
-SomeSettings = typing.TypeVar("SomeSettings", bound=Settings)
+FittedSettings = typing.TypeVar("FittedSettings", LearnerSettings, StackSettings)
 RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
 
 
@@ -195,12 +195,18 @@ def _stack(inputs: str, layers: Sequence[Tree], assigned: Tree, learners: Sequen
     return _finished(StackSettings, merged(tree, assigned), own, {"inputs": inputs})
 
 
-def _finished(kind: type[SomeSettings], tree: Tree, own: Tree, named: Tree) -> SomeSettings:
+def _finished(kind: type[FittedSettings], tree: Tree, own: Tree, named: Tree) -> FittedSettings:
     """Settings out of all layers; keyword arguments are held against the names and types in the class's own file."""
     tree = {"experiment": _mapping(tree["data"], "data")["kind"], **tree, **named}
     for section in ("network", "loss"):
         tree[section] = _checked_arguments(tree.get(section, {}), own.get(section, {}), section)
-    return validated(kind, tree)
+    settings = validated(kind, tree)
+    last = settings.training.last_phase
+    if last is None:
+        return settings
+    loss = _checked_arguments(last.loss, own.get("loss", {}), "training.last_phase.loss")
+    training = settings.training.model_copy(update={"last_phase": last.model_copy(update={"loss": loss})})
+    return settings.model_copy(update={"training": training})
 
 
 def _layers(choice: Choice, assigned: Tree) -> list[Tree]:

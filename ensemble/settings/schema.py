@@ -260,6 +260,15 @@ class EncoderSettings(Settings):
     std: tuple[PositiveNumber, PositiveNumber, PositiveNumber] | None = None  # channel standard deviations, likewise
 
 
+class LastPhaseSettings(Settings):
+    """The end of a training, in which the loss weighs its parts otherwise."""
+
+    fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the training that it takes: the last steps, rounded up, or seconds where these are counted."""
+    loss: Annotated[dict[str, Any], Field(min_length=1)]
+    """Keyword arguments of the loss recipe that change; the others stay as in ``loss``."""
+
+
 class TrainingSettings(Settings):
     """The optimiser, its one cycle, and when things are written."""
 
@@ -289,6 +298,12 @@ class TrainingSettings(Settings):
     """Optimiser steps between two checkpoints; one is written after every epoch in any case."""
     select: Literal["d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog_x100"] = "abs_rel"
     """Metric on the validation scenes that chooses the best checkpoint."""
+    last_phase: LastPhaseSettings | None = None  # other arguments of the loss at the end; one loss throughout if absent
+
+    @model_serializer(mode="wrap")
+    def _last_phase_where_there_is_one(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs without a last phase keep the settings that they were begun with."""
+        return {key: value for key, value in serialize(self).items() if key != "last_phase" or value is not None}
 
     @model_validator(mode="after")
     def _one_budget_of_whole_steps(self) -> Self:

@@ -33,7 +33,8 @@ from ensemble.stacking.joint import live_task
 from ensemble.training.fit import MakeTask, fit
 from ensemble.training.learners import announce, preload, trackers
 from ensemble.training.networks import build_learner, build_stack, check_pretrained
-from ensemble.training.tasks import DepthTask
+from ensemble.training.phases import loss_arguments, phase_starts
+from ensemble.training.tasks import DepthTask, Losses
 from meta.inputs import assemble
 
 
@@ -154,14 +155,18 @@ def stack_task(settings: StackSettings, steps: int) -> DepthTask:
         seen = assemble(settings.inputs, batch["image"], batch["predictions"], max_depth=settings.data.max_depth)
         return meta.fuse(network(seen).float(), batch["predictions"])
 
-    def losses(depth: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        return {"silog": scale_invariant_log_loss(depth, batch["depth"], batch["valid"], **settings.loss)}
+    def losses(done: float) -> Losses:
+        arguments = loss_arguments(settings, done)
+        return lambda depth, batch: {
+            "silog": scale_invariant_log_loss(depth, batch["depth"], batch["valid"], **arguments)
+        }
 
     return DepthTask(
         f"meta {settings.inputs}",
         meta,
         forward=forward,
-        losses=losses,
+        losses=losses(0.0),
+        later={start: losses(start) for start in phase_starts([settings])},
         depth=lambda depth: depth,
         settings=settings.training,
         steps=steps,

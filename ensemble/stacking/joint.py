@@ -18,7 +18,8 @@ from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.stacking.joint_network import META, LiveStack, Rates, live_groups, live_losses
 from ensemble.training.learners import own_losses
-from ensemble.training.tasks import DepthTask
+from ensemble.training.phases import loss_arguments, phase_starts
+from ensemble.training.tasks import DepthTask, Losses
 from meta.inputs import assemble
 from meta.unet import MetaUNet
 
@@ -69,8 +70,15 @@ def live_task(
         seen = assemble(settings.inputs, image, depths, max_depth=settings.data.max_depth)
         return meta.fuse(network(seen).float(), depths)
 
-    def stack_loss(depth: Tensor, batch: Batch) -> Tensor:
-        return scale_invariant_log_loss(depth, batch["depth"], batch["valid"], **settings.loss)
+    def losses(done: float) -> Losses:
+        """With ``finetune`` learners go on with the losses that their own training ended with."""
+        arguments, own_done = loss_arguments(settings, done), 1.0 if settings.mode == "finetune" else done
+
+        def stack_loss(depth: Tensor, batch: Batch) -> Tensor:
+            return scale_invariant_log_loss(depth, batch["depth"], batch["valid"], **arguments)
+
+        members = {name: own_losses(own, own_done) for name, own in settings.members.items()}
+        return live_losses(stack_loss, members, loss_weights=live.loss_weights)
 
     default = live.lr_factor if live.lr_factor is not None else LR_FACTORS[settings.mode]
     rates = {
@@ -89,11 +97,8 @@ def live_task(
         f"meta {settings.inputs}, {settings.mode}",
         network,
         forward=lambda whole, batch: whole(batch["image"]),
-        losses=live_losses(
-            stack_loss,
-            {name: own_losses(own) for name, own in settings.members.items()},
-            loss_weights=live.loss_weights,
-        ),
+        losses=losses(0.0),
+        later={start: losses(start) for start in phase_starts([settings, *settings.members.values()])},
         depth=lambda answer: answer.depth,
         settings=settings.training,
         steps=steps,

@@ -76,6 +76,7 @@ def fit(
         task = _prepared(make_task(budget.steps), settings)
         if budget.unit == "seconds":
             task.rate = _cycle_in_time(budget, settings)
+            task.done = lambda step: budget.seconds / budget.asked
         done = _progress(run, batches, steps_per_epoch)
         keep = KeepCheckpoints(run, settings, budget)
         trainer = _trainer(
@@ -140,6 +141,7 @@ def lr_range(
     task = _prepared(make_task(steps), settings)
     lowest, highest = (rate / settings.lr for rate in RANGE)
     task.rate = functools.partial(climb, steps=steps, lowest=lowest, highest=highest)
+    task.done = lambda step: 0.0
     curve = RangeCurve()
     callbacks = [curve, *_progress_bar()]
     trainer = _trainer(

@@ -17,14 +17,15 @@ from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.fit import fit, lr_range
 from ensemble.training.networks import build_learner, check_learner
+from ensemble.training.phases import loss_arguments, phase_starts
 from ensemble.training.tasks import DepthTask, Losses
 from ensemble.training.trackers.weights_and_biases import wandb_logger
 
 
-def own_losses(settings: LearnerSettings) -> Losses:
-    """The loss recipe of a learner with its settings."""
-    recipe = LEARNERS[settings.learner].loss
-    return lambda prediction, batch: recipe(prediction, batch["depth"], batch["valid"], **settings.loss)
+def own_losses(settings: LearnerSettings, done: float = 0.0) -> Losses:
+    """The loss recipe of a learner with its settings, from the moment that a share of the training is done."""
+    recipe, arguments = LEARNERS[settings.learner].loss, loss_arguments(settings, done)
+    return lambda prediction, batch: recipe(prediction, batch["depth"], batch["valid"], **arguments)
 
 
 WANDB_PROJECT = "stackdepth"
@@ -92,6 +93,7 @@ def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
         build_learner(settings),
         forward=lambda network, batch: network(batch["image"]),
         losses=own_losses(settings),
+        later={start: own_losses(settings, start) for start in phase_starts([settings])},
         depth=lambda prediction: prediction.depth,
         settings=settings.training,
         steps=steps,

@@ -17,6 +17,7 @@ from ensemble.settings.schema import TrainingSettings
 from ensemble.training.optimisation.gradients import Clip, check_parts, clip_parts, gradient_norms
 from ensemble.training.optimisation.groups import Groups, encoder_and_decoder, lay_out_state, trainable_groups
 from ensemble.training.optimisation.schedule import SHAPE, one_cycle
+from ensemble.training.phases import ROUNDING
 from ensemble.training.score_sums import ScoreSums
 
 Forward = Callable[[nn.Module, Batch], Any]
@@ -34,6 +35,7 @@ class DepthTask(lightning.LightningModule):
 
     Args:
         network: Has an attribute ``encoder``, unless ``groups`` are given.
+        later: Losses that take over when a share of the training is done, by that share of its steps.
         steps: Length of the cycle.
         seed: Dropout of every batch follows from it and from the number of the batch, so that a resumed run repeats it.
         protocol: How validation frames are scored.
@@ -44,6 +46,7 @@ class DepthTask(lightning.LightningModule):
 
     Attributes:
         rate: Learning rate of a step as a multiple of ``training.lr``; the range test puts another one in its place.
+        done: Share of the training that is done with a step, counted from 0.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class DepthTask(lightning.LightningModule):
         *,
         forward: Forward,
         losses: Losses,
+        later: Mapping[float, Losses] | None = None,
         depth: Depth,
         settings: TrainingSettings,
         steps: int,
@@ -70,7 +74,9 @@ class DepthTask(lightning.LightningModule):
         self.name = name
         self.network = network
         self.rate: Callable[[int], float] = partial(one_cycle, steps=steps, **settings.model_dump(include=SHAPE))
+        self.done: Callable[[int], float] = lambda step: (step + 1) / steps
         self._answer, self._losses, self._depth = forward, losses, depth
+        self._later = dict(sorted((later or {}).items()))
         self._settings, self._seed, self._protocol = settings, seed, protocol
         self._step_terms: list[Tensor] = []
         self.validation_scores = ScoreSums()
@@ -103,7 +109,7 @@ class DepthTask(lightning.LightningModule):
         if unusable.any():
             frame = batch["frame"][int(unusable.nonzero()[0])]
             raise self._diverged(f"the predicted depth is not positive and finite (first in frame {frame})")
-        terms = self._losses(answer, batch)
+        terms = self._losses_of(self.trainer.global_step)(answer, batch)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
             found = ", ".join(f"{term} {value.item():.4g}" for term, value in terms.items())
@@ -129,6 +135,12 @@ class DepthTask(lightning.LightningModule):
             clip_parts(self.network, self._parts, gradient_clip_val)
         else:
             clip_grad_norm_(self.network.parameters(), gradient_clip_val)
+
+    def _losses_of(self, step: int) -> Losses:
+        """Losses of a step, which is all that they follow from, so that a run that goes on agrees."""
+        done = self.done(step)
+        begun = [losses for start, losses in self._later.items() if done > start + ROUNDING]
+        return begun[-1] if begun else self._losses
 
     def _answered(self, batch: Batch) -> Any:
         try:

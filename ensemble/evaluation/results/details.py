@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import NonNegativeInt, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from ensemble.evaluation.results.image_errors import ImageErrorDetails
 from ensemble.evaluation.results.scores import CHECKED, SCHEMA, read_checked
 from ensemble.runs.seals import write_sealed
 
@@ -86,6 +87,8 @@ class UncertaintyDetails:
     reliability: ReliabilityDetails  # in metres
     calibrated_on: Literal["oof", "validation"] | None = None
     """Rows that disagreement was turned into metres with; absent in older evaluations."""
+    images: ImageErrorDetails | None = None
+    """What the image part is worth; absent in older evaluations, and where too few scenes could tell."""
 
 
 @checked_dataclass(frozen=True, config=CHECKED)

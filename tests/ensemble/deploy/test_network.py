@@ -9,7 +9,7 @@ from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames as frames_to_score
 from ensemble.data.transforms import bring_to_size
 from ensemble.deploy.fitted import fitted_learner, fitted_stack
-from ensemble.evaluation.calibration import calibration_of, disagreement_of
+from ensemble.evaluation.calibration import calibration_of
 from ensemble.evaluation.networks import score_networks
 from ensemble.predictions.learners import trained_learner
 from ensemble.predictions.level_zero import open_rows
@@ -40,7 +40,7 @@ def test_depth_weights_and_error_are_those_of_cached_rows(job: Job):
             assert torch.equal(found.depth, expected.depth)
             assert torch.equal(found.weights, expected.maps[:, :3])
             assert found.error is not None
-            assert torch.equal(found.error, calibration.apply(disagreement_of(expected)))
+            assert torch.equal(found.error, calibration.of(expected))
             torch.testing.assert_close(whole.learners, cached, rtol=5e-4, atol=0)  # rows are kept in 16 bits
             torch.testing.assert_close(whole.depth, expected.depth, rtol=5e-4, atol=0)
 

@@ -26,6 +26,7 @@ from ensemble.evaluation.calibration import calibration_of, disagreement_of
 from ensemble.evaluation.results.details import read_details
 from ensemble.evaluation.results.gallery import read_galleries
 from ensemble.evaluation.stack_statistics import StackStatistics
+from ensemble.metrics.expected_error import ExpectedError
 from ensemble.metrics.protocols import protocol_of
 from ensemble.metrics.uncertainty import FRACTIONS, Calibration, calibrate
 from ensemble.predictions.level_zero import open_rows
@@ -98,11 +99,13 @@ def test_the_calibration_is_that_of_out_of_fold_rows(job: Job, tmp_path: Path):
     with mock.patch.object(judging, "PIXELS_PER_FRAME", 10**9):
         calibration = calibration_of(stack, where)
     expected = calibrate(np.concatenate(found), np.concatenate(squared))
-    assert calibration.disagreement == pytest.approx(expected.disagreement, rel=1e-3)
-    assert calibration.squared_error == pytest.approx(expected.squared_error, rel=1e-2)
+    assert calibration.pixels.disagreement == pytest.approx(expected.disagreement, rel=1e-3)
+    assert calibration.pixels.squared_error == pytest.approx(expected.squared_error, rel=1e-2)
     kept = json.loads(stack.run.uncertainty.read_text(encoding="utf-8"))
     assert kept["rows"] == "oof"
-    assert Calibration.from_plain(kept["calibration"]) == calibration
+    assert ExpectedError(Calibration.from_plain(kept["calibration"])) == calibration, (
+        "three scenes tell no images apart"
+    )
 
 
 def test_the_calibration_is_computed_once_and_anew_when_weights_change(job: Job, tmp_path: Path):
@@ -265,7 +268,8 @@ def test_free_weights_count_by_their_size(job: Job):
 def test_free_weights_beyond_shares_are_counted_as_such(job: Job):
     stack = free_stack(job.cache)
     protocol = protocol_of(stack.settings, "test", flip_averaging=False, size=(48, 64))
-    statistics = StackStatistics(stack, Calibration((0.1, 1.0), (0.04, 0.25)), ("A", "B", "C"), protocol)
+    expected = ExpectedError(Calibration((0.1, 1.0), (0.04, 0.25)))
+    statistics = StackStatistics(stack, expected, ("A", "B", "C"), protocol)
     maps = torch.zeros(1, 3, 48, 64)
     maps[:, 0], maps[:, 1], maps[:, 2] = -0.25, 1.25, 0.0
     depths = torch.full((1, 3, 48, 64), 2.0)

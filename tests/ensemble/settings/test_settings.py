@@ -24,6 +24,15 @@ MISTAKES = {
     "unknown nested key": ((*TRAIN, "--set", "data.rooms.scene=3"), ["data.rooms.scene", "did you mean 'scenes'"]),
     "network key": ((*TRAIN, "--set", "network.embeding=3"), ["network.embeding", "did you mean 'embedding'"]),
     "loss key": ((*TRAIN, "--set", "loss.scal=3"), ["loss.scal", "did you mean 'scale'"]),
+    "loss key of the last phase": (
+        (*TRAIN, "--set", "training.last_phase={fraction: 0.3, loss: {mean_wieght: 0.5}}"),
+        ["training.last_phase.loss.mean_wieght", "did you mean 'mean_weight'"],
+    ),
+    "last phase of no loss": ((*TRAIN, "--set", "training.last_phase.fraction=0.3"), ["training.last_phase.loss"]),
+    "last phase that is everything": (
+        (*TRAIN, "--set", "training.last_phase={fraction: 1, loss: {mean_weight: 0.5}}"),
+        ["training.last_phase.fraction", "less than 1"],
+    ),
     "list too short": ((*TRAIN, "--set", "network.widths=[8, 8]"), ["network.widths", "a list of 5", "[8, 8]"]),
     "number for list": ((*TRAIN, "--set", "network.widths=8"), ["network.widths", "a list of 5", "found 8"]),
     "text in list": ((*TRAIN, "--set", "network.widths=[8, 8, 8, 8, x]"), ["network.widths[4]", "whole", "'x'"]),
@@ -206,6 +215,40 @@ def test_numbers_keep_their_kind():
     assert isinstance(settings.loss["scale"], float)
     assert settings.data.crop is None
     assert settings.training.max_steps == 3
+
+
+LAST_PHASE = "training.last_phase={loss: {mean_weight: 0.5}}"
+
+
+def test_a_last_phase_stands_in_the_settings_where_there_is_one():
+    """Settings of runs without one stay as they were, or these would be begun with something else."""
+    for settings in (learner_settings("bts"), stack_settings("d")):
+        stored = settings.model_dump(mode="json")["training"]
+        assert "last_phase" not in stored
+        assert {"lr", "precision", "select"} <= set(stored)
+        assert type(settings).model_validate_json(settings.model_dump_json()) == settings
+    for asked in (
+        learner_settings("bts", Choice(assignments=[LAST_PHASE])),
+        stack_settings("d", Choice(assignments=[LAST_PHASE])),
+    ):
+        stored = asked.model_dump(mode="json")["training"]
+        assert stored["last_phase"] == {"fraction": 0.2, "loss": {"mean_weight": 0.5}}
+        assert type(asked).model_validate_json(asked.model_dump_json()) == asked
+    assert learner_settings("bts", Choice(assignments=[LAST_PHASE, "training.last_phase=null"])) == learner_settings(
+        "bts"
+    )
+
+
+def test_a_last_phase_in_a_file_is_checked_for_every_learner(tmp_path: Path):
+    """``chamfer_weight`` is an argument of AdaBins' loss alone."""
+    file = tmp_path / "own.yaml"
+    file.write_text("learners: {adabins: {training: {last_phase: {loss: {chamfer_weight: 0.2}}}}}\n", encoding="utf-8")
+    last = learner_settings("adabins", Choice(config=file)).training.last_phase
+    assert last is not None
+    assert last.loss == {"chamfer_weight": 0.2}
+    file.write_text("training: {last_phase: {loss: {chamfer_weight: 0.2}}}\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"for bts: .*training\.last_phase\.loss\.chamfer_weight"):
+        learner_settings("adabins", Choice(config=file))
 
 
 def test_later_sources_win(tmp_path: Path):
