@@ -23,6 +23,6 @@ def _is_slow(layer: nn.Conv2d) -> bool:
     return layer.groups == layer.in_channels > 1 and (max(layer.stride) > 1 or max(layer.kernel_size) > 3)
 
 
-def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):
-        return forward(x.float())
+def _in_float32(forward: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
+    with torch.autocast(input.device.type, enabled=False):
+        return forward(input.float())
