@@ -66,8 +66,8 @@ Config = Annotated[
         metavar="FILE|NAME",
         callback=config_file,
         autocompletion=completion.configs,
-        help="Experiment (YAML) that wins over the packaged defaults, and may name further learners: a file, or the name "
-        "of a packaged one.",
+        help="Experiment (YAML) that wins over the packaged defaults and may name further learners: a file, or the "
+        "name of a packaged one.",
     ),
 ]
 Assignments = Annotated[

@@ -161,7 +161,8 @@ def common_data(trained: Sequence[TrainedLearner]) -> DataSettings:
         if differing:
             raise ValueError(
                 f"{first.name} and {other.name} of experiment {first.settings.experiment} were trained on other data: "
-                f"{'; '.join(differing)}. Train them with the same data settings"
+                f"{'; '.join(differing)}. Train them with the same data settings; one that is to see images at another "
+                "size has a `size` of its own"
             )
     return first.settings.data
 

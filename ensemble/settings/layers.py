@@ -2,8 +2,8 @@
 
 Later sources win: ``configs/base/<architecture>.yaml`` (or ``configs/meta/<inputs>.yaml``),
 ``configs/data/<kind>.yaml``, then the file given with ``--config``, then every ``--set``. The file may hold a section
-``learners`` with what differs for one learner, and a section ``meta`` with what differs for the meta-learner. A name there that is none of
-``configs/base`` is a learner of the experiment's own, whose ``architecture`` is.
+``learners`` with what differs for one learner, and a section ``meta`` with what differs for the meta-learner. A name
+below ``learners`` that is none of ``configs/base`` is a learner of the experiment's own, whose ``architecture`` is.
 """
 
 import math
