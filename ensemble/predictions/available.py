@@ -57,13 +57,12 @@ def check_no_import(outputs: Outputs, experiment: str, name: str) -> None:
 
 
 def _is_trained(run: Run) -> bool:
-    """Whether a folder is a model of a network; one without weights yet, or whose settings are damaged, is told too."""
+    """Whether a folder is a model of a network: it has weights, or settings of one; what cannot be read tells nothing."""
     if run.best.is_file() or run.last.is_file():
         return True
     try:
         stored_settings(LearnerSettings, run.settings)
-    except ValueError as error:
-        refuse_unreadable(run.settings, error)
+    except ValueError:
         return False
     return True
 

@@ -44,7 +44,9 @@ def after_training(
     networks = networks_of(where, settings.experiment, given)
     for other in networks if assignments is not None else ():
         if other != learner and not folds | {FULL} <= _complete_models(where, settings, other):
-            shared = [each for each in assignments or () if not each.startswith(("network", "loss", "size", "data.folds"))]
+            shared = [
+                each for each in assignments or () if not each.startswith(("network", "loss", "size", "data.folds"))
+            ]
             return where.command("base", "train", other, "--folds", str(count), *given, *_words(shared))
     ready = [other for other in networks if FULL in _complete_models(where, settings, other)]
     return where.command("base", "cache", *(ready or [learner]), "--role", "oof", *given)

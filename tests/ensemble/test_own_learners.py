@@ -1,6 +1,7 @@
 """Learners that differ inside one experiment: own names, encoders and sizes, from training to a saved stack."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from unittest import mock
@@ -8,6 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+import yaml
 from command_lines import TINY, Job, call, done
 from PIL import Image
 
@@ -71,7 +73,9 @@ def trained(config: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
         said["cache"] = done("base", "cache", *LEARNERS.split(","), "--role", "test", *given).err.splitlines()[-1]
     fit = ("--inputs", "rgb+d", "--learners", LEARNERS, "--name", "both")
     said["fit"] = done("meta", "fit", *fit, *given).err.splitlines()[-1]
+    done("meta", "fit", "--inputs", "d", "--learners", LEARNERS, "--level0", "folds", "--name", "folds", *given)
     done("meta", "evaluate", "both", "--cache-dir", cache)
+    done("meta", "evaluate", "folds", "--cache-dir", cache)
     return cache, said, read
 
 
@@ -103,16 +107,17 @@ def test_each_learner_sees_frames_at_its_own_size_and_stacks_see_all_at_one(trai
         assert open_rows(stack.learners[1], experiment, part, role).read(part[0].id).shape == (48, 64)
 
 
-def test_the_saved_stack_says_what_the_run_says(trained, tmp_path: Path):
+@pytest.mark.parametrize("name", ["both", "folds"])
+def test_the_saved_stack_says_what_the_run_says(trained, name: str, tmp_path: Path):
     cache, _, _ = trained
     where = Outputs(cache)
-    stack = load_stack(where.find_run("both"), where)
+    stack = load_stack(where.find_run(name), where)
     experiment = open_experiment(where, stack.settings)
     frames = frames_to_score(experiment.source, stack.settings.data)
-    done("meta", "save", "both", tmp_path / "both.stack", "--cache-dir", cache)
-    told = done("meta", "save", "both", tmp_path / "both", "--half", "--cache-dir", cache).err
+    done("meta", "save", name, tmp_path / "own.stack", "--cache-dir", cache)
+    told = done("meta", "save", name, tmp_path / "half", "--half", "--cache-dir", cache).err
     saved, run = (
-        ensemble.load(place, device="cpu", cache_dir=cache) for place in (tmp_path / "both.stack", "own/both")
+        ensemble.load(place, device="cpu", cache_dir=cache) for place in (tmp_path / "own.stack", f"own/{name}")
     )
     rows = [open_rows(learner, experiment, frames, "test") for learner in stack.learners]
     for frame in frames:
@@ -126,11 +131,11 @@ def test_the_saved_stack_says_what_the_run_says(trained, tmp_path: Path):
         np.testing.assert_allclose(found.depth, expected.depth[0, 0], rtol=5e-4)
         fused = saved.fuse({"ldrn": found.learners["ldrn"]}, image)
         np.testing.assert_allclose(fused.depth, found.depth, rtol=1e-5)
-    scores = json.loads((cache / "runs" / "own" / "both" / "scores.json").read_text())
-    rel = next(row["scores"]["abs_rel"] for row in scores["rows"] if row["name"] == "both")
+    scores = json.loads((cache / "runs" / "own" / name / "scores.json").read_text())
+    rel = next(row["scores"]["abs_rel"] for row in scores["rows"] if row["name"] == name)
     assert score_networks({"own": saved.network}, stack.settings, where)["own"] == pytest.approx(rel, rel=1e-4)
     assert f"{rel:.4f} with those of 32" in told
-    assert "ldrn_large at 64x96" in (tmp_path / "both" / "README.md").read_text()
+    assert "ldrn_large at 64x96" in (tmp_path / "half" / "README.md").read_text()
 
 
 def test_photographs_of_other_shapes_and_a_learner_alone(trained, tmp_path: Path):
@@ -170,7 +175,7 @@ def test_every_command_takes_them(trained, config: Path, tmp_path: Path):
     assert alone == pytest.approx(beside)
     done("report", "own/both", "--cache-dir", cache)
     found = json.loads(done("meta", "compare-subsets", "--learners", LEARNERS, *own, "--json").out)
-    assert LEARNERS.split(",") in [each["learners"] for each in found["subsets"]] if "subsets" in found else found
+    assert LEARNERS.split(",") in [each["learners"] for each in found["subsets"]]
     judged = done(
         "meta", "cross-validate", "--inputs", "d", "--learners", LEARNERS, *given, "--name", "cross", "--json"
     )
@@ -187,6 +192,8 @@ def test_every_command_takes_them(trained, config: Path, tmp_path: Path):
     assert "own/ldrn_large/seed-5: best weights" in resumed.err
     context = mock.Mock(params={"cache_dir": cache})
     assert completion.learners(context, "ldrn,") == ["ldrn,adabins", "ldrn,bts", "ldrn,ldrn", "ldrn,ldrn_large"]
+    context = mock.Mock(params={"cache_dir": tmp_path, "config": config})
+    assert completion.learners(context, "") == ["adabins", "bts", "ldrn", "ldrn_large"]
     store = cache / "predictions" / "own" / "ldrn_large" / "test" / "full"
     assert "base cache ldrn_large --role test" in filling(Outputs(cache), store)
 
@@ -206,6 +213,47 @@ def test_what_is_missing_is_told_with_the_command_that_trains_it(config: Path, t
     answer = call("base", "import", "ldrn_large", tmp_path, "--role", "oof", *given)
     assert answer.status == 2
     assert "not the name of a learner of ours (adabins, bts, ldrn, ldrn_large)" in answer.err
+
+
+def test_what_is_damaged_is_mended_by_training_not_by_an_import(trained, tmp_path: Path):
+    cache = Path(shutil.copytree(trained[0], tmp_path / "cache"))
+    folder = cache / "runs" / "own" / "ldrn_large" / "full"
+    (folder / "settings.json").write_text("{}")
+    answer = call("base", "verify", "--repair", "--cache-dir", cache)
+    assert answer.status == 1
+    lines = answer.out.splitlines()
+    assert f"rm -r {folder}" in lines
+    assert any(line.startswith("python -m ensemble.base train ldrn_large --full --resume") for line in lines)
+    assert not any(" import " in line for line in lines)
+
+
+def test_a_study_trains_and_weighs_them(trained, config: Path, tmp_path: Path):
+    cache = Path(shutil.copytree(trained[0], tmp_path / "cache"))
+    shutil.rmtree(cache / "runs" / "own" / "ldrn_large" / "full")
+    asked = {
+        "name": "small",
+        "config": str(config),
+        "set": {"learners": LEARNERS.split(",")},
+        "questions": {"inputs": ["d", "rgb"]},
+        "numbers": {"training.lr": {"low": 1e-3, "high": 1e-2, "log": True}},
+        "objective": "abs_rel",
+        "budget": {"steps": 2},
+        "trials": 1,
+        "prepare": [{}],
+    }
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(asked))
+    said = done("study", "run", tmp_path / "small.yaml", "--workers", 0, "--cache-dir", cache).err
+    assert "frames to validate, 64x96" in said
+    assert "1/1" in done("study", "show", "small", "--cache-dir", cache).out
+    asked = {
+        **asked,
+        "name": "joint",
+        "questions": {"training": ["joint", "frozen"]},
+        "set": {**asked["set"], "inputs": "d"},
+    }
+    (tmp_path / "joint.yaml").write_text(yaml.safe_dump(asked))
+    answer = call("study", "run", tmp_path / "joint.yaml", "--workers", 0, "--cache-dir", cache)
+    assert "ldrn_large sees frames at 64x96, the stack at 48x64" in answer.err
 
 
 def test_learners_of_other_sizes_are_not_trained_together(trained, config: Path):
