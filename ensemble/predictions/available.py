@@ -57,7 +57,7 @@ def check_no_import(outputs: Outputs, experiment: str, name: str) -> None:
 
 
 def _is_trained(run: Run) -> bool:
-    """Whether a folder is a model of a network: it has weights, or settings of one; what cannot be read tells nothing."""
+    """Whether a folder is a model of a network: it has its weights or settings; what is unreadable tells nothing."""
     if run.best.is_file() or run.last.is_file():
         return True
     try:

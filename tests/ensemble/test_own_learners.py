@@ -50,9 +50,14 @@ QUANTUM = 10 / 65535
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The miniature with a second LDRN of another encoder and size."""
+    """The miniature with a second LDRN of another encoder and size.
+
+    Rows are predicted one by one, as a saved stack is asked here: batches differ in bits that hardly trained networks
+    make much of.
+    """
     file = tmp_path_factory.mktemp("own") / "own.yaml"
-    file.write_text(TINY.replace("experiment: tiny", "experiment: own").replace("meta:\n", LARGE, 1))
+    text = TINY.replace("experiment: tiny", "experiment: own").replace("crop: none", "crop: none, batch_size: 1")
+    file.write_text(text.replace("meta:\n", LARGE, 1))
     return file
 
 
@@ -98,8 +103,8 @@ def test_each_learner_sees_frames_at_its_own_size_and_stacks_see_all_at_one(trai
             with torch.inference_mode():
                 depth = predict_depth(load_learner(model), image, model.network_settings)
             assert rows.read(frame.id).shape == size
-            np.testing.assert_allclose(rows.read(frame.id), depth[0, 0], atol=QUANTUM, rtol=5e-4)
-            np.testing.assert_allclose(shared.read(frame.id), enlarged(depth, (48, 64))[0, 0], atol=QUANTUM, rtol=5e-4)
+            np.testing.assert_allclose(rows.read(frame.id), depth[0, 0], atol=QUANTUM, rtol=1e-4)
+            np.testing.assert_allclose(shared.read(frame.id), enlarged(depth, (48, 64))[0, 0], atol=QUANTUM, rtol=1e-4)
     for role in ("oof", "validation"):
         part = experiment.division.frames.fit if role == "oof" else experiment.division.frames.validation
         oof = done("base", "cache", *LEARNERS.split(","), "--role", role, "--cache-dir", cache, "--experiment", "own")
@@ -125,10 +130,10 @@ def test_the_saved_stack_says_what_the_run_says(trained, name: str, tmp_path: Pa
         found, again = saved(image), run(image)
         np.testing.assert_array_equal(found.depth, again.depth)
         cached = np.stack([own.read(frame.id) for own in rows])
-        np.testing.assert_allclose(np.stack([*found.learners.values()]), cached, atol=QUANTUM, rtol=5e-4)
+        np.testing.assert_allclose(np.stack([*found.learners.values()]), cached, atol=QUANTUM, rtol=1e-4)
         with torch.inference_mode():
             expected = stacked(stack, resize_image(image, (48, 64))[None], torch.from_numpy(cached)[None])
-        np.testing.assert_allclose(found.depth, expected.depth[0, 0], rtol=5e-4)
+        np.testing.assert_allclose(found.depth, expected.depth[0, 0], rtol=1e-4)
         fused = saved.fuse({"ldrn": found.learners["ldrn"]}, image)
         np.testing.assert_allclose(fused.depth, found.depth, rtol=1e-5)
     scores = json.loads((cache / "runs" / "own" / name / "scores.json").read_text())
@@ -243,7 +248,7 @@ def test_a_study_trains_and_weighs_them(trained, config: Path, tmp_path: Path):
     }
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(asked))
     said = done("study", "run", tmp_path / "small.yaml", "--workers", 0, "--cache-dir", cache).err
-    assert "frames to validate, 64x96" in said
+    assert "ldrn_large: 6 frames to fit, 2 to validate, 64x96" in said
     assert "1/1" in done("study", "show", "small", "--cache-dir", cache).out
     asked = {
         **asked,
