@@ -10,7 +10,7 @@ import typer
 from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
-from ensemble.predictions.available import check_no_import, learners_of, networks_of, settings_beside
+from ensemble.predictions.available import check_unused, learners_of, networks_of, settings_beside
 from ensemble.predictions.foreign.record import EVERY_ROLE
 from ensemble.predictions.next_steps import after_caching, after_import, after_training
 from ensemble.predictions.plan import (
@@ -95,7 +95,7 @@ def train(
 
     if settings.architecture != settings.learner:
         check_free_name(settings.learner)
-        check_no_import(where, settings.experiment, settings.learner)
+        check_unused(where, settings.experiment, settings.learner)
     if folds is not None:
         models = without_empty_folds(models, where, folds)
     for model, own in models.items():

@@ -46,12 +46,16 @@ def learners_of(outputs: Outputs, experiment: str, options: Sequence[str] = ()) 
     return (*networks, *imported)
 
 
-def check_no_import(outputs: Outputs, experiment: str, name: str) -> None:
-    """Refuse to train a learner under the name of depth maps that were imported.
+def check_unused(outputs: Outputs, experiment: str, name: str) -> None:
+    """Refuse to train a learner under the name of depth maps that were imported, or of a fit of the meta-learner.
 
     Raises:
-        SettingsError: There are such maps in the experiment.
+        SettingsError: There are such in the experiment.
     """
+    if outputs.meta_run(experiment, name).settings.is_file():
+        raise SettingsError(
+            f"{name!r}: a fit of the meta-learner goes by this name in {experiment}; choose another one"
+        )
     if is_import(outputs, experiment, name):
         raise SettingsError(f"{name!r}: depth maps were imported into {experiment} by this name; choose another one")
 

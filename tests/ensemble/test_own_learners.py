@@ -341,3 +341,21 @@ def test_rows_of_the_tables_name_no_learner(config: Path, tmp_path: Path):
     answer = call("base", "train", "ldrn", "--set", "architecture=bts", "--cache-dir", tmp_path)
     assert answer.status == 2
     assert "--set architecture" in answer.err
+
+
+def test_one_name_stands_for_one_thing(trained, config: Path, tmp_path: Path):
+    file = tmp_path / "taken.yaml"
+    file.write_text(config.read_text().replace("ldrn_large", "both"))
+    answer = call("base", "train", "both", "--config", file, "--cache-dir", trained[0])
+    assert answer.status == 2
+    assert "'both': a fit of the meta-learner goes by this name in own" in answer.err
+    answer = call(
+        "base", "import", "ldrn_large", tmp_path, "--role", "oof", "--experiment", "own", "--cache-dir", trained[0]
+    )
+    assert answer.status == 2
+    assert "not the name of a learner of ours (adabins, bts, ldrn, ldrn_large)" in answer.err
+    answer = call(
+        "meta", "fit", "--inputs", "d", "--name", "ldrn_large", "--experiment", "own", "--cache-dir", trained[0]
+    )
+    assert answer.status == 2
+    assert "--name 'ldrn_large'" in answer.err
