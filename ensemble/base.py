@@ -10,7 +10,7 @@ import typer
 from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
-from ensemble.predictions.available import learners_of, settings_beside
+from ensemble.predictions.available import check_unused, learners_of, networks_of, settings_beside
 from ensemble.predictions.foreign.record import EVERY_ROLE
 from ensemble.predictions.next_steps import after_caching, after_import, after_training
 from ensemble.predictions.plan import (
@@ -24,9 +24,9 @@ from ensemble.predictions.plan import (
 from ensemble.runs.paths import Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
-from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved
-from ensemble.settings.names import known_learners
-from ensemble.settings.schema import MOST, MOST_PROCESSES, NAME, SMALLEST_SIDE, ImportSettings, LearnerSettings, Rays
+from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved, named_learners
+from ensemble.settings.names import NAME, known_learners
+from ensemble.settings.schema import MOST, MOST_PROCESSES, SMALLEST_SIDE, ImportSettings, LearnerSettings, Rays
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
 from ensemble.tables import plain_table
@@ -83,7 +83,6 @@ def train(
     else:
         if assignments or config or data or experiment or folds is not None:
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
-        check_name(learner, known_learners(), "learner")
         model, settings = _settings_of(where, resume, learner)
         settings = moved(settings, root)
         models = {model: settings}
@@ -91,8 +90,12 @@ def train(
             models = models_like(settings, model, fold=fold, seeds=options.parse_seeds(seeds))
     _say_data(settings)
 
+    from ensemble.predictions.foreign.import_depth import check_free_name
     from ensemble.training.learners import train_learner
 
+    if settings.architecture != settings.learner:
+        check_free_name(settings.learner)
+        check_unused(where, settings.experiment, settings.learner)
     if folds is not None:
         models = without_empty_folds(models, where, folds)
     for model, own in models.items():
@@ -120,9 +123,9 @@ def jobs(
 ) -> None:
     """Print the independent commands of out-of-fold stacking, one a line, for Slurm arrays or GNU parallel."""
     where = outputs(cache_dir)
-    chosen = tuple(dict.fromkeys(learners or known_learners()))
     kept = [each for each in assignments or [] if folds is None or each.partition("=")[0].strip() != "data.folds"]
     choice = options.choice(data, root, config, kept, experiment).also(*_with_folds(folds))
+    chosen = tuple(dict.fromkeys(learners or named_learners(choice)))
     settings = {name: learner_settings(name, choice) for name in chosen}
     words = [*choice.words, *(word for each in choice.assignments for word in ("--set", each))]
     first = settings[chosen[0]]
@@ -206,7 +209,7 @@ def cache(
     choice = options.choice(data, root, config, None, experiment)
     name = experiment_name(choice)
     for learner in learners:
-        check_name(learner, learners_of(where, name), "learner")
+        check_name(learner, learners_of(where, name, choice.words), "learner")
     check_name(role, ROLES, "role")
     passes = models_to_cache(
         where,
@@ -487,7 +490,7 @@ def evaluate(
     protocols = options.parse_protocols(protocol)
     choice = options.choice(data, root, config, None, experiment)
     name = experiment_name(choice)
-    check_name(learner, learners_of(outputs(cache_dir), name), "learner")
+    check_name(learner, learners_of(outputs(cache_dir), name, choice.words), "learner")
 
     from ensemble.evaluation.evaluate import evaluate_learner
     from ensemble.predictions.learners import trained_learner
@@ -567,7 +570,14 @@ def profile(
             metavar="LEARNER", autocompletion=completion.learners, help="One learner; all of them where absent."
         ),
     ] = None,
-    size: Annotated[str, typer.Option(metavar="HxW", help="Image size for the timing.")] = options.default_size(COPY),
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Image size for the timing. Default: a learner's own where it has one, else "
+            f"{options.default_size(COPY)}.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to time.")] = "cpu",
     repeats: Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
     config: options.Config = None,
@@ -575,9 +585,9 @@ def profile(
 ) -> None:
     """Parameters, multiply-adds and frames per second beside the published rows."""
     if learner is not None:
-        check_name(learner, known_learners(), "learner")
+        check_name(learner, named_learners(Choice(config=config)), "learner")
     check_name(device, ("cpu", "cuda"), "device")
-    pixels = options.parse_size(size, smallest=SMALLEST_SIDE)
+    pixels = None if size is None else options.parse_size(size, smallest=SMALLEST_SIDE)
 
     from ensemble.report.tables.costs import profile_table
     from ensemble.training.cost import profile_json, profile_rows
@@ -591,10 +601,11 @@ def _import_settings(
 ) -> ImportSettings:
     """Settings of an import, with the frames of the learners beside it; refused where its name is taken."""
     chosen = experiment_name(choice)
-    if not re.fullmatch(NAME, name) or name in known_learners():
+    networks = networks_of(where, chosen, choice.words)
+    if not re.fullmatch(NAME, name) or name in networks:
         raise SettingsError(
             f"{name!r}: expected letters, digits and . _ + -, and not the name of a learner of ours "
-            f"({', '.join(known_learners())})"
+            f"({', '.join(networks)})"
         )
     if where.meta_run(chosen, name).settings.is_file():
         raise SettingsError(f"{name!r}: a fit of the meta-learner goes by this name in {chosen}; choose another one")

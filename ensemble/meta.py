@@ -10,12 +10,12 @@ import typer
 from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, results
-from ensemble.predictions.available import learner_settings_of, learners_of, settings_beside
+from ensemble.predictions.available import learner_settings_of, learners_of, networks_of, settings_beside
 from ensemble.runs.paths import Outputs, Run, command_line, outputs, stack_name
 from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved, stack_settings
-from ensemble.settings.names import known_inputs, known_learners
-from ensemble.settings.schema import NAME, StackSettings
+from ensemble.settings.names import NAME, known_inputs, known_learners
+from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, check_name
 
 app = options.application("The meta-learner: per-pixel weights over the base learners.")
@@ -115,7 +115,7 @@ def _asked(
 ) -> tuple[Run, StackSettings]:
     """The run that options name, and its settings; frames are those of the learners' runs."""
     experiment = experiment_name(choice)
-    known = learners_of(where, experiment)
+    known = learners_of(where, experiment, choice.words)
     for learner in learners:
         check_name(learner, known, "learner")
     if name is not None and (not re.fullmatch(NAME, name) or name in known):
@@ -139,7 +139,8 @@ def _asked(
 
     if settings.mode != "frozen":
         for learner in settings.learners:
-            check_name(learner, known_learners(), f"network to train (--training {settings.mode})")
+            networks = networks_of(where, experiment, choice.words)
+            check_name(learner, networks, f"network to train (--training {settings.mode})")
         settings = with_members(settings, where, choice)
         return where.meta_run(experiment, name or stack_name(settings)), settings
     learners_there = level_zero_of(settings, where, options=choice.shared_words)
@@ -247,7 +248,7 @@ def compare(
     name = experiment_name(choice)
     chosen = tuple(dict.fromkeys(options.listed(learners)))
     for learner in chosen:
-        check_name(learner, learners_of(where, name), "learner")
+        check_name(learner, learners_of(where, name, choice.words), "learner")
     if len(chosen) < 2:
         raise SettingsError(
             f"--learners {learners}: expected two or more different learners, such as {','.join(known_learners()[:2])}"

@@ -66,7 +66,8 @@ Config = Annotated[
         metavar="FILE|NAME",
         callback=config_file,
         autocompletion=completion.configs,
-        help="Experiment (YAML) that wins over the packaged defaults: a file, or the name of a packaged one.",
+        help="Experiment (YAML) that wins over the packaged defaults and may name further learners: a file, or the "
+        "name of a packaged one.",
     ),
 ]
 Assignments = Annotated[
@@ -102,7 +103,8 @@ Learner = Annotated[
     typer.Argument(
         metavar="LEARNER",
         autocompletion=completion.learners,
-        help=f"A learner of ours ({', '.join(known_learners())}).",
+        help=f"A learner of ours ({', '.join(known_learners())}), or a further one that the experiment file names "
+        "(learners.NAME.architecture).",
     ),
 ]
 AnyLearner = Annotated[
@@ -110,7 +112,8 @@ AnyLearner = Annotated[
     typer.Argument(
         metavar="LEARNER",
         autocompletion=completion.learners,
-        help=f"A learner of ours ({', '.join(known_learners())}), or an imported one.",
+        help=f"A learner of ours ({', '.join(known_learners())}), a further one that the experiment file names "
+        "(learners.NAME.architecture), or an imported one.",
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Throw away what an earlier run of this name has written.")]

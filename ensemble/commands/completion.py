@@ -5,8 +5,9 @@ from pathlib import Path
 import typer
 
 from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.settings.layers import Choice, named_learners
 from ensemble.settings.names import known_learners
-from ensemble.settings.packaged import EXPERIMENTS, STUDIES, packaged
+from ensemble.settings.packaged import EXPERIMENTS, STUDIES, config_file, packaged
 from ensemble.settings.trees import SettingsError
 
 
@@ -16,10 +17,17 @@ def configs() -> list[str]:
 
 
 def learners(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Learners of ours and imported ones, also behind a comma."""
+    """Learners of ours, those that a named experiment file adds, and imported ones, also behind a comma."""
     before, comma, _ = incomplete.rpartition(",")
     imported = (folder.parent.name for folder in _folders(ctx, f"runs/*/*/{FULL}"))
-    return [f"{before}{comma}{name}" for name in dict.fromkeys((*known_learners(), *imported))]
+    return [f"{before}{comma}{name}" for name in dict.fromkeys((*_named(ctx), *imported))]
+
+
+def _named(ctx: typer.Context) -> tuple[str, ...]:
+    try:
+        return named_learners(Choice(config=config_file(ctx.params.get("config"))))
+    except SettingsError:
+        return known_learners()
 
 
 def runs(ctx: typer.Context) -> list[str]:

@@ -5,10 +5,12 @@ behind it.
 """
 
 import platform
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +18,39 @@ from ensemble.data.source import RawFrame
 
 Sample = dict[str, Tensor]
 """Tensors of one size: ``image`` in [0, 1] or 0 .. 255 (uint8), ``depth`` in metres, ``valid``, maybe more depths."""
+
+
+STRIDE = 32
+"""Pixels that the deepest map of an encoder has one for: images of other shapes are padded to whole multiples."""
+
+
+class Original(NamedTuple):
+    """What an image of working size was made of, where learners with a size of their own take their view from.
+
+    Attributes:
+        pixels: [b 3 h w], one image of 8 bits or floats in [0, 1].
+        inside: Its height and width within the image of working size, what was padded left out.
+    """
+
+    pixels: Tensor
+    inside: tuple[int, int]
+
+
+def seen_at(pixels: Shaped[Tensor, "b 3 _h _w"], size: Sequence[int]) -> Float[Tensor, "b 3 h w"]:
+    """Images as floats at the size that networks see, resized as in training."""
+    height, width = size
+    if pixels.dtype == torch.uint8:
+        return resize_image(pixels[0].permute(1, 2, 0).numpy(), (height, width))[None]
+    if pixels.shape[-2:] == (height, width):
+        return pixels
+    return F.interpolate(pixels, (height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def padded(maps: Float[Tensor, "b c _h _w"], size: Sequence[int] | None = None) -> Float[Tensor, "b c h w"]:
+    """Maps with their last row and column repeated up to a size; to whole multiples of ``STRIDE`` where absent."""
+    height, width = maps.shape[-2:]
+    down, right = (-height % STRIDE, -width % STRIDE) if size is None else (size[0] - height, size[1] - width)
+    return F.pad(maps, (0, right, 0, down), mode="replicate") if down or right else maps
 
 
 def bring_to_size(raw: RawFrame, size: tuple[int, int]) -> Sample:

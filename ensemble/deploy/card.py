@@ -53,12 +53,19 @@ def model_card(header: Header) -> str:
         tags=", ".join(learner.name for learner in header.learners),
         what=", ".join(titles) + weighed,
         scores=_scores(header),
-        data=f"Trained on `{data.kind}` at {data.size[0]}x{data.size[1]}, test scenes: {data.test}.",
+        data=f"Trained on `{data.kind}` at {_sizes(header, data.size)}, test scenes: {data.test}.",
         least=data.min_depth,
         most=data.max_depth,
         side=min(data.size),
         camera=_camera(header, data.size),
     )
+
+
+def _sizes(header: Header, shared: tuple[int, int]) -> str:
+    """The size of training, and what learners have of their own."""
+    own = {learner.title: model.seen.size for learner in header.learners for model in learner.models.values()}
+    told = [f"{title} at {size[0]}x{size[1]}" for title, size in own.items() if size != shared]
+    return ", ".join([f"{shared[0]}x{shared[1]}", *told])
 
 
 def _camera(header: Header, size: tuple[int, int]) -> str:

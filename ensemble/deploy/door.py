@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from huggingface_hub import ModelHubMixin, snapshot_download
 from jaxtyping import Float, Shaped
 from PIL import Image
@@ -15,7 +14,7 @@ from torch import Tensor
 from ensemble.data.formats.depth_files import check_map
 from ensemble.data.formats.maps import aligned, as_metres, as_read, check_shape, check_values
 from ensemble.data.intrinsics import Intrinsics, focal_of_view
-from ensemble.data.transforms import resize_image
+from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
 from ensemble.deploy.runtime.prediction import Prediction as Prediction
@@ -25,8 +24,7 @@ from ensemble.settings.schema import StackSettings
 from meta.fusion import check_depths
 from meta.inputs import INPUTS
 
-STRIDE = 32
-"""Pixels that the deepest map of an encoder has one for: images of other shapes are padded to whole multiples."""
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 Picture = Shaped[np.ndarray, "h w 3"] | Image.Image
 Size = tuple[int, int]
@@ -181,9 +179,9 @@ class DepthStack(ModelHubMixin):
         else:
             pixels = _pixels(image)
             whole = pixels.shape[-2:]
-        seen = _seen(pixels, self.trained_size).to(self.device)
+        seen, original = seen_at(pixels, self.trained_size).to(self.device), Original(pixels, self.trained_size)
         depths = [
-            self._metres(learner, maps[learner.name]) if learner.name in maps else member(seen)
+            self._metres(learner, maps[learner.name]) if learner.name in maps else member(seen, original)
             for learner, member in zip(self.header.learners, self.network.members, strict=True)
         ]
         together = torch.cat(depths, dim=1)
@@ -218,10 +216,10 @@ class DepthStack(ModelHubMixin):
         whole = pixels.shape[-2], pixels.shape[-1]
         ratio = 1.0 if fov is None else self.focal_ratio(whole, fov, size)
         working = self.keeping_shape(*whole) if size is None else size
-        seen = _seen(pixels, working).to(self.device)
+        seen = seen_at(pixels, working).to(self.device)
         if working != self.trained_size and size is None:
-            seen = F.pad(seen, (0, -working[1] % STRIDE, 0, -working[0] % STRIDE), mode="replicate")
-        said = self.network(seen)
+            seen = padded(seen)
+        said = self.network(seen, Original(pixels, working))
         error = None if said.error is None else ratio * said.error
         return self._answer(StackOutput(ratio * said.depth, error, said.weights, ratio * said.learners), whole, working)
 
@@ -289,15 +287,6 @@ def _checked_batch(images: Tensor) -> Float[Tensor, "b 3 h w"]:
     if not bool(((images >= 0) & (images <= 1)).all()):  # neither holds for NaN
         raise ValueError(f"expected floats in [0, 1], found {float(images.min()):g} .. {float(images.max()):g}")
     return images.float()
-
-
-def _seen(pixels: Tensor, size: Size) -> Float[Tensor, "b 3 h w"]:
-    """Images as floats at the size that networks see, resized as in training."""
-    if pixels.dtype == torch.uint8:
-        return resize_image(pixels[0].permute(1, 2, 0).numpy(), size)[None]
-    if pixels.shape[-2:] == tuple(size):
-        return pixels
-    return F.interpolate(pixels, tuple(size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def _first(found: Prediction[Tensor]) -> Prediction[np.ndarray]:

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.metrics.expected_error import ExpectedError
+from ensemble.metrics.protocols import enlarged
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.networks import predict_depth
 from meta.unet import MetaUNet
@@ -34,7 +36,7 @@ class StackOutput(NamedTuple):
 
 
 class LearnerNetwork(nn.Module):
-    """A learner as a stack meets it: the mean of its models, each as it was trained.
+    """A learner as a stack meets it: the mean of its models, each as it was trained and at the size it was trained at.
 
     Args:
         models: Networks from image to ``DepthPrediction``.
@@ -47,13 +49,33 @@ class LearnerNetwork(nn.Module):
         self.settings = tuple(settings)
         self.flip: bool | None = None
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
-        """Depth in metres of images in [0, 1]."""
+    def forward(self, image: Float[Tensor, "b 3 h w"], original: Original | None = None) -> Float[Tensor, "b 1 h w"]:
+        """Depth in metres of images in [0, 1], at their size.
+
+        A model with a size of its own sees the ``original`` resized to that, as its cached rows were made; only where
+        there is none, the image. Its depth is brought to the size of the image as those rows are.
+        """
+        original = original or Original(image, (image.shape[-2], image.shape[-1]))
         depths = [
             predict_depth(model, image, settings, flip=self.flip)
+            if settings.seen.size == settings.data.size
+            else self._by_its_own_view(model, settings, image, original)
             for model, settings in zip(self.models, self.settings, strict=True)
         ]
         return torch.stack(depths).mean(dim=0)
+
+    def _by_its_own_view(
+        self, model: nn.Module, settings: LearnerSettings, image: Tensor, original: Original
+    ) -> Tensor:
+        """Depth of a view that is to the image as the sizes of training are to each other."""
+        inside, shared = original.inside, settings.data.size
+        height, width = (
+            max(1, round(side * own / of)) for side, own, of in zip(inside, settings.seen.size, shared, strict=True)
+        )
+        view = seen_at(original.pixels, (height, width)).to(image.device)
+        view = view if tuple(inside) == tuple(shared) else padded(view)
+        depth = predict_depth(model, view, settings, flip=self.flip)[..., :height, :width]
+        return padded(enlarged(depth, inside), image.shape[-2:])
 
 
 class StackNetwork(nn.Module):
@@ -92,8 +114,8 @@ class StackNetwork(nn.Module):
                 member.flip = enabled
         return self
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> StackOutput:
-        """Depth of images in [0, 1] whose sides the encoders can halve.
+    def forward(self, image: Float[Tensor, "b 3 h w"], original: Original | None = None) -> StackOutput:
+        """Depth of images in [0, 1] whose sides the encoders can halve, with what they were made of where it is known.
 
         Raises:
             ValueError: The depth of a learner was imported: there is no network of it, and ``fuse`` wants its maps.
@@ -103,7 +125,7 @@ class StackNetwork(nn.Module):
                 f"{', '.join(self.imported)} was imported as depth maps: there is no network of it to predict an image "
                 "with; fuse maps of it, or fit a stack without it (--learners)"
             )
-        return self.fuse(image, torch.cat([member(image) for member in self.members], dim=1))
+        return self.fuse(image, torch.cat([member(image, original) for member in self.members], dim=1))
 
     def fuse(self, image: Float[Tensor, "b 3 h w"], depths: Float[Tensor, "b k h w"]) -> StackOutput:
         """The same from the learners' depths in metres."""

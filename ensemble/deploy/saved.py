@@ -34,7 +34,7 @@ class SavedLearner(Settings):
     """One learner of what was saved.
 
     Attributes:
-        name: Key in ``LEARNERS``, or the name that its depth maps were imported under.
+        name: Of a network of ours, or that its depth maps were imported under.
         title: The name for people.
         models: Settings of the models whose mean is its depth, by model; empty where it was imported.
         imported: How its depth maps became metres; ``None`` for a network of ours.

@@ -39,7 +39,7 @@ def title_of(settings: StackSettings, name: str) -> str:
 
 @dataclass(frozen=True)
 class Description:
-    """What a row says beside its scores; costs are those of one image at the working size, without flip averaging.
+    """What a row says beside its scores; costs are those of one image at the size it is seen at, not mirrored.
 
     Attributes:
         kind: What sort of predictor it is.
@@ -133,8 +133,8 @@ class _Built:
 
     def __init__(self, settings: LearnerSettings) -> None:
         self.settings = settings
-        parts = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
-        self._key = json.dumps([parts, settings.data.size], sort_keys=True)
+        parts = settings.model_dump(mode="json", include={"network", "encoder"})
+        self._key = json.dumps([settings.architecture, parts, settings.seen.size], sort_keys=True)
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -146,7 +146,7 @@ class _Built:
 @functools.cache
 def _cost(built: _Built) -> Profile:
     network = build_learner(unloaded(built.settings))
-    return profile_network(network, built.settings.data.size, device="cpu", repeats=REPEATS)
+    return profile_network(network, built.settings.seen.size, device="cpu", repeats=REPEATS)
 
 
 def _training_seconds(run: Run) -> float | None:

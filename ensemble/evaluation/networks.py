@@ -2,21 +2,23 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ensemble.console import progress
 from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames
-from ensemble.data.transforms import bring_to_size
+from ensemble.data.transforms import Original, bring_to_size
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.metrics.protocols import enlarged, protocol_of
 from ensemble.metrics.published import OWN_SIZE
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import ScoredSettings
 
-Network = Callable[[Tensor], tuple[Tensor, ...]]
-"""From images [b 3 h w] in [0, 1] at the working size to depth in metres [b 1 h w], which comes first."""
+Network = Callable[[Tensor, Original], tuple[Tensor, ...]]
+"""From images [b 3 h w] in [0, 1] at the working size, and what they were made of, to depth in metres [b 1 h w], which
+comes first."""
 
 
 @torch.inference_mode()
@@ -32,7 +34,11 @@ def score_networks(networks: dict[str, Network], settings: ScoredSettings, outpu
     for frame in progress(test_frames(source, settings.data), "scoring"):
         raw = source.read(frame)
         image = bring_to_size(raw, settings.data.size)["image"][None]
-        depths = {(name, 0): enlarged(network(image)[0], raw.depth.shape) for name, network in networks.items()}
+        pixels = torch.from_numpy(np.require(raw.image, requirements=("C", "W"))).permute(2, 0, 1)[None]
+        original = Original(pixels, settings.data.size)
+        depths = {
+            (name, 0): enlarged(network(image, original)[0], raw.depth.shape) for name, network in networks.items()
+        }
         table.add(frame, raw, depths)
     return {name: table.mean(name, "abs_rel") for name in networks}
 

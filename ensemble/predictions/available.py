@@ -1,10 +1,16 @@
 """Which learners an experiment has, networks of ours and imported ones; read without importing a network."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from ensemble.runs.paths import FULL, Outputs, Run
 from ensemble.runs.records import stored_settings
 from ensemble.runs.refusals import refuse_unreadable
+from ensemble.settings.layers import Choice, named_learners
 from ensemble.settings.names import known_learners
+from ensemble.settings.packaged import config_file
 from ensemble.settings.schema import ImportSettings, LearnerSettings
+from ensemble.settings.trees import SettingsError
 
 
 def is_import(outputs: Outputs, experiment: str, name: str) -> bool:
@@ -18,12 +24,51 @@ def is_import(outputs: Outputs, experiment: str, name: str) -> bool:
     return True
 
 
-def learners_of(outputs: Outputs, experiment: str) -> tuple[str, ...]:
+def networks_of(outputs: Outputs, experiment: str, options: Sequence[str] = ()) -> tuple[str, ...]:
+    """Learners of ours: those of ``configs/base``, and those of an experiment's own that it says how to train.
+
+    The latter have runs, or are named by the experiment file among the ``options`` of a command line.
+    """
+    words = list(options)
+    file = config_file(Path(words[words.index("--config") + 1])) if "--config" in words else None
+    folder = outputs.learner_run(experiment, "any").folder.parent.parent
+    named = named_learners(Choice(config=file))
+    others = [path for path in folder.glob("*/*/") if path.parent.name not in named]
+    return (*named, *sorted({path.parent.name for path in others if _is_trained(Run(path))}))
+
+
+def learners_of(outputs: Outputs, experiment: str, options: Sequence[str] = ()) -> tuple[str, ...]:
     """Every name that ``--learners`` may hold: networks of ours, and what was imported into this experiment."""
     folder = outputs.learner_run(experiment, "any").folder.parent.parent
+    networks = networks_of(outputs, experiment, options)
     names = sorted(path.parent.parent.name for path in folder.glob(f"*/{FULL}/settings.json"))
-    imported = (name for name in names if name not in known_learners() and is_import(outputs, experiment, name))
-    return (*known_learners(), *imported)
+    imported = (name for name in names if name not in networks and is_import(outputs, experiment, name))
+    return (*networks, *imported)
+
+
+def check_unused(outputs: Outputs, experiment: str, name: str) -> None:
+    """Refuse to train a learner under the name of depth maps that were imported, or of a fit of the meta-learner.
+
+    Raises:
+        SettingsError: There are such in the experiment.
+    """
+    if outputs.meta_run(experiment, name).settings.is_file():
+        raise SettingsError(
+            f"{name!r}: a fit of the meta-learner goes by this name in {experiment}; choose another one"
+        )
+    if is_import(outputs, experiment, name):
+        raise SettingsError(f"{name!r}: depth maps were imported into {experiment} by this name; choose another one")
+
+
+def _is_trained(run: Run) -> bool:
+    """Whether a folder is a model of a network: it has its weights or settings; what is unreadable tells nothing."""
+    if run.best.is_file() or run.last.is_file():
+        return True
+    try:
+        stored_settings(LearnerSettings, run.settings)
+    except ValueError:
+        return False
+    return True
 
 
 def settings_beside(outputs: Outputs, experiment: str) -> LearnerSettings | ImportSettings | None:
@@ -37,5 +82,10 @@ def settings_beside(outputs: Outputs, experiment: str) -> LearnerSettings | Impo
 
 def learner_settings_of(run: Run) -> LearnerSettings | ImportSettings:
     """The settings of one model of a learner, whether a network of ours or imported."""
-    kind = LearnerSettings if run.folder.parent.name in known_learners() else ImportSettings
-    return stored_settings(kind, run.settings)
+    if run.folder.parent.name in known_learners():
+        return stored_settings(LearnerSettings, run.settings)
+    try:
+        return stored_settings(LearnerSettings, run.settings)  # a learner of the experiment's own
+    except ValueError as error:
+        refuse_unreadable(run.settings, error)
+        return stored_settings(ImportSettings, run.settings)

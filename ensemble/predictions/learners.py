@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from base_learners import LEARNERS
 from ensemble.data.division import Role
-from ensemble.predictions.available import is_import
+from ensemble.predictions.available import is_import, networks_of
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole, read_roles
 from ensemble.predictions.training_commands import training_command
 from ensemble.runs.claims import differing_keys
@@ -18,7 +17,7 @@ from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
 from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import moved
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings
-from ensemble.training.networks import build_learner, load_network, unloaded, weights_fingerprint
+from ensemble.training.networks import build_learner, load_network, title_of, unloaded, weights_fingerprint
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,13 @@ class TrainedLearner:
 
     @property
     def name(self) -> str:
-        """Key in ``LEARNERS``, or the name that depth maps were imported under."""
+        """Of a network of ours, or that depth maps were imported under."""
         return self.settings.learner
 
     @property
     def title(self) -> str:
         """The name for people."""
-        return LEARNERS[self.name].title if isinstance(self.settings, LearnerSettings) else self.name
+        return title_of(self.settings) if isinstance(self.settings, LearnerSettings) else self.name
 
     @property
     def is_import(self) -> bool:
@@ -102,7 +101,9 @@ def trained_learner(
         ValueError: The learner was not trained, or not to its end; the message holds the command that does it.
     """
     run = outputs.learner_run(experiment, learner, model)
-    if is_import(outputs, experiment, learner) or (not run.settings.is_file() and learner not in LEARNERS):
+    if is_import(outputs, experiment, learner) or (
+        not run.settings.is_file() and learner not in networks_of(outputs, experiment, options)
+    ):
         return _imported_learner(outputs, experiment, learner, model, root=root)
     if not run.settings.is_file():
         again = training_command(outputs, experiment, learner, model, root=root, options=options)
@@ -160,7 +161,8 @@ def common_data(trained: Sequence[TrainedLearner]) -> DataSettings:
         if differing:
             raise ValueError(
                 f"{first.name} and {other.name} of experiment {first.settings.experiment} were trained on other data: "
-                f"{'; '.join(differing)}. Train them with the same data settings"
+                f"{'; '.join(differing)}. Train them with the same data settings; one that is to see images at another "
+                "size has a `size` of its own"
             )
     return first.settings.data
 

@@ -5,21 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from base_learners import LEARNERS
 from ensemble.data.division import Experiment, Role
 from ensemble.data.folds import read_folds
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame
+from ensemble.metrics.protocols import enlarged
+from ensemble.predictions.available import networks_of
 from ensemble.predictions.foreign.record import PLACEHOLDER
 from ensemble.predictions.learners import TrainedLearner, common_data, frame_settings, trained_learner
 from ensemble.predictions.predict import cache_predictions, open_predictions
-from ensemble.predictions.store import PredictionReader
 from ensemble.predictions.training_commands import training_command
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.layers import moved
-from ensemble.settings.schema import StackSettings
+from ensemble.settings.schema import ImageSize, StackSettings
 from ensemble.training.networks import weights_fingerprint
 
 
@@ -33,7 +34,7 @@ class LevelZero:
 
     @property
     def name(self) -> str:
-        """Key in ``LEARNERS``, or the name that depth maps were imported under."""
+        """Of a network of ours, or that depth maps were imported under."""
         return self.tested[0].name
 
     @property
@@ -75,6 +76,22 @@ class MeanRows:
     def read(self, frame_id: str) -> np.ndarray:
         """Depth [h w] in metres."""
         return np.stack([reader.read(frame_id) for reader in self.readers]).mean(axis=0, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class ResizedRows:
+    """Rows of a network that sees frames at a size of its own, brought to the size that learners share.
+
+    Bilinear, as depth is brought to the size of the truth. A network's depth has no holes that this could mix; depth
+    maps from elsewhere, which may have some, were brought to the shared size when they were imported.
+    """
+
+    rows: DepthRows
+    size: ImageSize
+
+    def read(self, frame_id: str) -> np.ndarray:
+        """Depth [h w] in metres."""
+        return enlarged(torch.from_numpy(self.rows.read(frame_id))[None, None], self.size)[0, 0].numpy()
 
 
 def level_zero(
@@ -151,7 +168,7 @@ def _filling(
     """The commands that bring the models that a learner lacks; one for all of them where it has none yet."""
     if not lacking:
         return []
-    if learner not in LEARNERS:
+    if learner not in networks_of(outputs, experiment, options):
         words = ("import", learner, PLACEHOLDER, "--role", "oof", "--experiment", experiment)
         return [outputs.command("base", *words)]
     if not any(outputs.learner_run(experiment, learner).folder.parent.glob("*/settings.json")):
@@ -189,13 +206,19 @@ def open_rows(learner: LevelZero, experiment: Experiment, frames: Sequence[Frame
     """
     if role == "oof":
         return _out_of_fold(learner, experiment)
-    readers = [open_predictions(model, experiment, frames, role) for model in learner.tested]
+    readers = [_open(model, experiment, frames, role) for model in learner.tested]
     return readers[0] if len(readers) == 1 else MeanRows(readers)
+
+
+def _open(model: TrainedLearner, experiment: Experiment, frames: Sequence[Frame], role: Role) -> DepthRows:
+    """The rows of one model at the size that learners share."""
+    rows, data = open_predictions(model, experiment, frames, role), model.settings.data
+    return rows if model.settings.seen.size == data.size else ResizedRows(rows, data.size)
 
 
 def _out_of_fold(learner: LevelZero, experiment: Experiment) -> OutOfFoldRows:
     division = experiment.division
-    readers: dict[int, PredictionReader] = {}
+    readers: dict[int, DepthRows] = {}
     fold_of: dict[str, int] = {}
     for fold, model in enumerate(learner.folds):
         if model.settings.fold != fold:
@@ -204,7 +227,7 @@ def _out_of_fold(learner: LevelZero, experiment: Experiment) -> OutOfFoldRows:
                 "its rows would be in-sample"
             )
         frames = division.of_role("oof", fold)
-        readers[fold] = open_predictions(model, experiment, frames, "oof")
+        readers[fold] = _open(model, experiment, frames, "oof")
         fold_of |= {frame.id: fold for frame in frames}
     missing = [frame.id for frame in division.frames.fit if frame.id not in fold_of]
     if missing:

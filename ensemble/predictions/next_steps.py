@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ensemble.data.folds import read_folds
-from ensemble.predictions.available import learners_of
+from ensemble.predictions.available import learners_of, networks_of
 from ensemble.predictions.foreign.record import import_command, read_roles
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
-from ensemble.settings.names import known_learners
 from ensemble.settings.schema import ImportSettings, LearnerSettings
 
 ROLES = ("oof", "validation", "test")
@@ -42,11 +41,14 @@ def after_training(
     if len(models) == 1 and missing and assignments is not None:
         fold = ("--fold", missing[0].removeprefix("fold-"))
         return where.command("base", "train", learner, *fold, *given, *_words(assignments))
-    for other in known_learners() if assignments is not None else ():
+    networks = networks_of(where, settings.experiment, given)
+    for other in networks if assignments is not None else ():
         if other != learner and not folds | {FULL} <= _complete_models(where, settings, other):
-            shared = [each for each in assignments or () if not each.startswith(("network", "loss", "data.folds"))]
+            shared = [
+                each for each in assignments or () if not each.startswith(("network", "loss", "size", "data.folds"))
+            ]
             return where.command("base", "train", other, "--folds", str(count), *given, *_words(shared))
-    ready = [other for other in known_learners() if FULL in _complete_models(where, settings, other)]
+    ready = [other for other in networks if FULL in _complete_models(where, settings, other)]
     return where.command("base", "cache", *(ready or [learner]), "--role", "oof", *given)
 
 

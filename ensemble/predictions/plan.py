@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from ensemble.console import messages
+from ensemble.predictions.available import networks_of
 from ensemble.runs.paths import ENVIRONMENT_VARIABLE, FULL, Outputs, fold_model, seed_model
 from ensemble.runs.records import stored_settings
-from ensemble.settings.names import known_learners
 from ensemble.settings.schema import LearnerSettings
 from ensemble.settings.trees import SettingsError
 
@@ -83,7 +83,12 @@ def models_to_cache(
         SettingsError: The fold is none of the folds, or seeds are asked for where there can be none.
         ValueError: No folds were decided yet, or their file is damaged.
     """
+    networks = networks_of(where, experiment, options)
     if role != "oof" and fold is None:
+        if seeds and (imported := [name for name in learners if name not in networks]):
+            raise SettingsError(
+                f"--seeds: {imported[0]} was imported, so there are no other seeds of it; leave --seeds out"
+            )
         return [
             [(name, model) for name in learners for model in _full_fits(where, experiment, name, seeds, settings_of)]
         ]
@@ -94,7 +99,7 @@ def models_to_cache(
 
     path, decide = where.folds(experiment), ""
     if not path.is_file():  # only then does it matter what would be trained
-        first = next((name for name in learners if name in known_learners()), known_learners()[0])
+        first = next((name for name in learners if name in networks), networks[0])
         words = ("--folds", str(settings_of(first).data.folds), *options, "--experiment", experiment)
         decide = where.command("base", "train", first, *words)
     count = read_folds(path, decide=decide).count
@@ -113,8 +118,6 @@ def _full_fits(
     """The models of a learner that are full fits from these seeds."""
     if not seeds:
         return [FULL]
-    if learner not in known_learners():
-        raise SettingsError(f"--seeds: {learner} was imported, so there are no other seeds of it; leave --seeds out")
     full = where.learner_run(experiment, learner).settings
     own = stored_settings(LearnerSettings, full).seed if full.is_file() else settings_of(learner).seed
     return [_full_fit(seed, own=own) for seed in seeds]

@@ -1,6 +1,6 @@
 """Predictions of trained learners over whole frames, written to the cache and read back."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 
@@ -19,7 +19,7 @@ from ensemble.predictions.store.filling import Row
 from ensemble.runs.claims import differing_sources
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs, model_options
-from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, TrainingSettings
+from ensemble.settings.schema import DataSettings, ImageSize, ImportSettings, LearnerSettings, TrainingSettings
 from ensemble.training.networks import predict_depth
 
 PREPROCESSING_VERSION = 1
@@ -57,7 +57,7 @@ def check_trained_frames(trained: Sequence[TrainedLearner], experiment: Experime
 
 def preprocessing_fingerprint(settings: LearnerSettings | ImportSettings) -> str:
     """Fingerprint of everything between a file and a cached row but the network itself."""
-    data = settings.data
+    data = settings.seen
     common = {"size": list(data.size), "min_depth": data.min_depth, "max_depth": data.max_depth}
     if isinstance(settings, ImportSettings):
         return fingerprint({"version": IMPORT_VERSION, **common})
@@ -126,7 +126,9 @@ def cache_predictions(
         messages.print(f"{role}: caching {len(wanted)} frames of {names}" + (f", {done} are there" if done else ""))
         size = trained[0].network_settings.evaluation.batch_size
         most = min(writer.shard_frames for writer in writers.values())
-        blocks = _blocks(data, size, experiment.source, wanted, workers, most)
+        sizes = dict.fromkeys(learner.settings.seen.size for learner in unfinished.values())
+        images = ImageDataset(experiment.source, wanted, data, sizes)
+        blocks = _blocks(images, size, workers, most)
         fill_stores(writers, blocks, _Predictor(unfinished, outputs).rows)
     return len(wanted)
 
@@ -159,7 +161,7 @@ def writer_of(
         experiment.outputs.predictions(trained.settings.experiment, trained.name, role, trained.store),
         identity_of(trained, experiment, frames, role),
         [frame.id for frame in frames],
-        size=trained.settings.data.size,
+        size=trained.settings.seen.size,
         max_depth=trained.settings.data.max_depth,
         rebuild=rebuild,
         codec=codec,
@@ -180,7 +182,7 @@ def open_predictions(
         outputs.predictions(trained.settings.experiment, trained.name, role, trained.store),
         identity_of(trained, experiment, frames, role),
         [frame.id for frame in frames],
-        size=trained.settings.data.size,
+        size=trained.settings.seen.size,
         max_depth=trained.settings.data.max_depth,
         mend=_filling(outputs, trained, role),
     )
@@ -201,20 +203,32 @@ def _training_anew(outputs: Outputs, learner: TrainedLearner) -> str:
 
 
 class ImageDataset(FrameDataset):
-    """Images alone: what is predicted cannot depend on the truth, not even on whether its file can be read."""
+    """Images alone: what is predicted cannot depend on the truth, not even on whether its file can be read.
+
+    Every image is read once, whatever number of ``sizes`` networks see it at.
+    """
+
+    def __init__(
+        self, source: FrameSource, frames: Sequence[Frame], settings: DataSettings, sizes: Collection[ImageSize]
+    ) -> None:
+        super().__init__(source, frames, settings)
+        self.sizes = tuple(sizes)
 
     def sample(self, index: int) -> dict[str, Tensor]:
-        """The image of a frame at the working size."""
-        return {"image": resize_image(self.source.read_image(self.frames[index]), self.settings.size)}
+        """The image of a frame at every size, by ``view_at``."""
+        image = self.source.read_image(self.frames[index])
+        return {view_at(size): resize_image(image, size) for size in self.sizes}
 
 
-def _blocks(
-    data: DataSettings, batch_size: int, source: FrameSource, frames: Sequence[Frame], workers: int, most: int
-) -> Iterator[tuple[list[str], list[Batch]]]:
+def view_at(size: ImageSize) -> str:
+    """What the image at a size is called in a batch."""
+    return f"image at {size[0]}x{size[1]}"
+
+
+def _blocks(images: ImageDataset, batch_size: int, workers: int, most: int) -> Iterator[tuple[list[str], list[Batch]]]:
     """Batches of images that fill a shard, with the ids of their frames; every image is read once."""
     size = min(batch_size, most)
-    images = ImageDataset(source, frames, data)
-    loaded = loader(images, OrderedBatches(len(frames), size), workers=affordable_workers(workers))
+    loaded = loader(images, OrderedBatches(len(images), size), workers=affordable_workers(workers))
     batches = iter(progress(loaded, "predicting"))
     while block := list(islice(batches, most // size)):
         yield [frame for batch in block for frame in batch["frame"]], block
@@ -239,7 +253,7 @@ class _Predictor:
         device = device_of(settings.training)
         network = self._networks[name].to(device)
         for batch in batches:
-            depth = predict_depth(network, batch["image"].to(device), settings)[:, 0].cpu()
+            depth = predict_depth(network, batch[view_at(settings.seen.size)].to(device), settings)[:, 0].cpu()
             finite = depth.isfinite().flatten(1).all(dim=1).tolist()
             if not all(finite):
                 raise ValueError(

@@ -5,13 +5,13 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ensemble.predictions.available import networks_of
 from ensemble.predictions.store.verify import CheckedStore, filling
 from ensemble.predictions.training_commands import training_command
 from ensemble.runs.paths import FULL, Outputs, Run
 from ensemble.runs.refusals import DamagedError
 from ensemble.runs.seals import RESULT, SUFFIX, checksums, differing_bits, digest, read
 from ensemble.runs.verify import NEEDED, CheckedRun, Complaint
-from ensemble.settings.names import known_learners
 
 _FILES, _FULL, _MODELS, _ROWS, _STACKS, _SCORES = range(6)
 """What rests on what: later ones are made from earlier ones."""
@@ -89,7 +89,7 @@ def _made_again(folder: Path, names: set[str], outputs: Outputs) -> Iterator[tup
     elif "folds.json" in names:
         yield _FILES, removal
         yield _FULL, _divided_again(folder, outputs)
-    elif kind == "runs" and len(parts) == 3 and parts[1] not in known_learners():
+    elif kind == "runs" and len(parts) == 3 and parts[1] not in networks_of(outputs, parts[0]):
         yield _MODELS, shlex.join(["rm", "-r", str(folder)])
         for store in sorted(outputs.root.glob(f"predictions/{parts[0]}/{parts[1]}/*/{parts[2]}")):
             yield _MODELS, filling(outputs, store)
@@ -124,7 +124,7 @@ def _trained_again(
 def _divided_again(folder: Path, outputs: Outputs) -> str:
     """Folds follow from the frames; any training divides them as before."""
     for path in sorted(folder.glob(f"*/{FULL}/{RESULT}")):
-        if path.parent.parent.name in known_learners():
+        if path.parent.parent.name in networks_of(outputs, folder.name):
             return outputs.command("base", "train", path.parent.parent.name, "--resume", str(path.parent))
     return "# the next training divides the scenes again, as before where --folds is the same"
 

@@ -26,7 +26,7 @@ def training_command(
     Args:
         outputs: Where the learner's runs are.
         experiment: Theirs.
-        learner: Key in ``LEARNERS``.
+        learner: One of ours.
         models: One model, or several of other seeds.
         root: Where the data are now, if that is known.
         options: Those of a command line that would train the learner as the others were.

@@ -1,8 +1,9 @@
 """From YAML files and ``--set`` values to settings.
 
-Later sources win: ``configs/base/<learner>.yaml`` (or ``configs/meta/<inputs>.yaml``), ``configs/data/<kind>.yaml``,
-then the file given with ``--config``, then every ``--set``. The file may hold a section ``learners`` with what differs
-for one learner, and a section ``meta`` with what differs for the meta-learner.
+Later sources win: ``configs/base/<architecture>.yaml`` (or ``configs/meta/<inputs>.yaml``),
+``configs/data/<kind>.yaml``, then the file given with ``--config``, then every ``--set``. The file may hold a section
+``learners`` with what differs for one learner, and a section ``meta`` with what differs for the meta-learner. A name
+below ``learners`` that is none of ``configs/base`` is a learner of the experiment's own, whose ``architecture`` is.
 """
 
 import math
@@ -17,11 +18,20 @@ from typing import Any
 from ensemble.settings.complaints import validated
 from ensemble.settings.encoders import check_encoder
 from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
-from ensemble.settings.names import known_inputs, known_learners
+from ensemble.settings.names import NAME, check_own_learner, known_inputs, known_learners
 from ensemble.settings.packaged import name_or_path
 from ensemble.settings.places import at_home
-from ensemble.settings.schema import MOST, NAME, DataSettings, ImportSettings, LearnerSettings, StackSettings
-from ensemble.settings.trees import SettingsError, Tree, check_name, config_folder, merged, parse_assignments, read_yaml
+from ensemble.settings.schema import MOST, DataSettings, ImportSettings, LearnerSettings, StackSettings
+from ensemble.settings.trees import (
+    SettingsError,
+    Tree,
+    check_name,
+    config_folder,
+    merged,
+    nearest,
+    parse_assignments,
+    read_yaml,
+)
 
 FittedSettings = typing.TypeVar("FittedSettings", LearnerSettings, StackSettings)
 RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
@@ -29,6 +39,7 @@ RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, Sta
 
 SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")
 LEARNER_SECTIONS = ("encoder", "network", "loss", "training", "evaluation")
+OWN_SECTIONS = ("architecture", "size", *LEARNER_SECTIONS)  # of a learner below ``learners``
 META_SECTIONS = (*LEARNER_SECTIONS, "rows", "level0", "mode", "live")
 FILE_SECTIONS = (*SHARED_SECTIONS, "encoder", "training", "learners", "meta")
 CHOICES = {
@@ -81,9 +92,13 @@ def learner_settings(learner: str, choice: Choice = NOTHING) -> LearnerSettings:
     Raises:
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
-    check_name(learner, known_learners(), "learner")
     assigned = _assigned(choice, "learner", f"the command's argument, here {learner}")
+    if "architecture" in assigned:
+        raise SettingsError(
+            "--set architecture=...: is chosen by an experiment file, below learners.NAME; leave the --set out"
+        )
     layers = _layers(choice, assigned)
+    check_name(learner, _named(layers), "learner")
     settings = _learner(learner, layers, assigned)
     if choice.config is not None:
         _check_file(choice.config, layers, assigned)
@@ -115,7 +130,7 @@ def stack_settings(
         layers.append({"data": {"root": str(at_home(root).absolute())}} if root is not None else {})
     settings = _stack(inputs, layers, assigned, learners)
     for learner in settings.learners:
-        check_name(learner, (*known_learners(), *imported), "learner")
+        check_name(learner, (*_named(layers), *imported), "learner")
     if choice.config is not None:
         _check_file(choice.config, layers, assigned)
     check_encoder(settings.encoder)
@@ -128,6 +143,15 @@ def _assigned(choice: Choice, named: str, chosen_by: str) -> Tree:
     if named in assigned:
         raise SettingsError(f"--set {named}=...: is chosen by {chosen_by}; leave the --set out")
     return assigned
+
+
+def named_learners(choice: Choice = NOTHING) -> tuple[str, ...]:
+    """The learners that the same choice could train: those of ``configs/base``, then those that its file adds.
+
+    Raises:
+        SettingsError: The file cannot be read, or names something unknown.
+    """
+    return _named([] if choice.config is None else [_experiment_file(choice.config)])
 
 
 def experiment_name(choice: Choice = NOTHING) -> str:
@@ -176,13 +200,23 @@ def moved(settings: RunSettings, root: Path | None) -> RunSettings:
 
 
 def _learner(learner: str, layers: Sequence[Tree], assigned: Tree) -> LearnerSettings:
-    own = read_yaml(config_folder() / "base" / f"{learner}.yaml")
+    specials = [_mapping(_of_learners(layer).get(learner, {}), f"learners.{learner}") for layer in layers]
+    architecture = next((each["architecture"] for each in reversed(specials) if "architecture" in each), learner)
+    own = read_yaml(config_folder() / "base" / f"{architecture}.yaml")
     tree = own
-    for layer in layers:
+    for layer, special in zip(layers, specials, strict=True):
         common = {key: layer[key] for key in (*SHARED_SECTIONS, "encoder", "training") if key in layer}
-        special = _mapping(_mapping(layer.get("learners", {}), "learners").get(learner, {}), f"learners.{learner}")
         tree = merged(merged(tree, common), special)
     return _finished(LearnerSettings, merged(tree, assigned), own, {"learner": learner})
+
+
+def _of_learners(layer: Tree) -> Tree:
+    return _mapping(layer.get("learners", {}), "learners")
+
+
+def _named(layers: Sequence[Tree]) -> tuple[str, ...]:
+    """Names of all learners there are: those of ``configs/base``, then those that layers add."""
+    return tuple(dict.fromkeys((*known_learners(), *(name for layer in layers for name in _of_learners(layer)))))
 
 
 def _stack(inputs: str, layers: Sequence[Tree], assigned: Tree, learners: Sequence[str] | None) -> StackSettings:
@@ -240,20 +274,33 @@ def _experiment_file(config: Path) -> Tree:
     chosen = _sections(config)
     for section in chosen:
         check_name(section, FILE_SECTIONS, f"section of {config}")
-    special = _mapping(chosen.get("learners", {}), "learners")
-    for learner in special:
-        check_name(learner, known_learners(), f"learner in {config}")
+    special = _of_learners(chosen)
     owners = {f"learners.{learner}": own for learner, own in special.items()} | {"meta": chosen.get("meta", {})}
+    for learner in special:
+        _check_learner(learner, _mapping(special[learner], f"learners.{learner}"), config)
     for owner, own in owners.items():
-        known = META_SECTIONS if owner == "meta" else LEARNER_SECTIONS
+        known = META_SECTIONS if owner == "meta" else OWN_SECTIONS
         for section in _mapping(own, owner):
             check_name(section, known, f"section of {owner} in {config}")
     return chosen
 
 
+def _check_learner(learner: str, own: Tree, config: Path) -> None:
+    """Refuse a learner of an experiment file whose name and architecture do not tell what to build."""
+    if "architecture" not in own and learner not in known_learners():
+        raise SettingsError(
+            f"unknown learner in {config} {learner!r}; {nearest(learner, known_learners())} A learner of one's own "
+            f"says what it is: learners.{learner}.architecture"
+        )
+    try:
+        check_own_learner(learner, str(own.get("architecture", learner)))
+    except SettingsError as error:
+        raise SettingsError(f"{config}: {error}") from error
+
+
 def _check_file(config: Path, layers: Sequence[Tree], assigned: Tree) -> None:
     """Refuse a mistake in any part of an experiment file, so that it is not found after the first training."""
-    for learner in known_learners():
+    for learner in _named(layers):
         known = (*SHARED_SECTIONS, "encoder", "training")
         try:
             _learner(learner, layers, {key: assigned[key] for key in known if key in assigned})

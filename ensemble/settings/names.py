@@ -1,6 +1,14 @@
 """What there is to choose from, by the files of ``configs``: no list of names stands anywhere else."""
 
-from ensemble.settings.trees import config_folder
+import re
+
+from ensemble.settings.trees import SettingsError, check_name, config_folder
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
+"""Of anything that gets a folder."""
+
+FITS = "meta-"
+"""Begins the names of fits of the meta-learner, whose folders lie beside those of learners."""
 
 
 def known_learners() -> tuple[str, ...]:
@@ -11,3 +19,23 @@ def known_learners() -> tuple[str, ...]:
 def known_inputs() -> tuple[str, ...]:
     """What the meta-learner can see."""
     return tuple(sorted(path.stem for path in (config_folder() / "meta").glob("*.yaml")))
+
+
+def check_own_learner(name: str, architecture: str) -> None:
+    """Refuse the name of a learner whose architecture is called otherwise.
+
+    Raises:
+        SettingsError: It is that of an architecture, or cannot be that of a learner; or there is no such architecture.
+    """
+    known = known_learners()
+    if name in known and name != architecture:
+        raise SettingsError(
+            f"architecture {architecture!r} of learner {name!r}: this name is that of another architecture; give a "
+            "learner of one's own a name of its own"
+        )
+    check_name(architecture, known, f"architecture of learner {name!r}:")
+    if not re.fullmatch(NAME, name) or name.startswith(FITS):
+        raise SettingsError(
+            f"learner {name!r}: expected letters, digits and . _ + -, and not {FITS} in front, which names fits of the "
+            "meta-learner"
+        )

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from ensemble.settings.kinds import OWN, KindFacts, facts_of, reader_of
-from ensemble.settings.names import known_learners
+from ensemble.settings.names import NAME, check_own_learner, known_learners
 from ensemble.settings.patterns import known_pattern, path_within
 from ensemble.settings.places import at_home
 from ensemble.settings.units import known_unit
@@ -46,7 +46,6 @@ SMALLEST_SIDE, LARGEST_SIDE = 32, 16_384
 """Pixels: the deepest map of an encoder has one for 32 by 32 of these; no camera has more."""
 
 Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 
@@ -241,6 +240,15 @@ class DataSettings(Settings):
         left, right = (round(column * width / columns) for column in (self.border[1], self.border[3]))
         return top, left, bottom - top, right - left
 
+    def at_size(self, size: ImageSize) -> Self:
+        """The same frames seen at another size; a training crop keeps its share of them."""
+        resized = self.model_copy(update={"size": size})
+        if self.crop is None:
+            return resized
+        sides = zip(self.crop, self.size, size, resized.crop_region[2:], strict=True)
+        crop = tuple(min(max(1, round(side * new / old)), region) for side, old, new, region in sides)
+        return resized.model_copy(update={"crop": crop})
+
 
 def _tests_nothing(kind: str, folder: FolderSettings) -> bool:
     return reader_of(kind) == OWN and folder.test is None
@@ -327,7 +335,12 @@ class LearnerSettings(Settings):
     """Everything that decides what ``train_learner`` produces."""
 
     experiment: Name  # names the folders below ``cache/`` that belong together
-    learner: str  # key in ``LEARNERS``
+    learner: str  # its name: key in ``LEARNERS``, or one that an experiment file gave to a learner of its own
+    architecture: str = Field(default_factory=lambda data: data["learner"])
+    """Its network and loss, a key in ``LEARNERS``; its name where absent."""
+    size: tuple[Side, Side] | None = None
+    """Height and width that it sees frames at, is trained with and predicts at; ``data.size`` where absent, which its
+    depth is brought to wherever it stands beside that of others."""
     seed: NonNegativeInt = 0  # initial weights, order of frames and augmentation follow from it
     fold: NonNegativeInt | None = None  # leave the scenes of this fold out of training; ``None`` fits to all of them
     data: DataSettings
@@ -336,6 +349,23 @@ class LearnerSettings(Settings):
     loss: dict[str, Any] = {}  # keyword arguments of the loss recipe, likewise
     training: TrainingSettings = TrainingSettings()  # optimiser and schedule
     evaluation: EvaluationSettings = EvaluationSettings()  # how its predictions are made and scored
+
+    @property
+    def seen(self) -> DataSettings:
+        """Its data at the size that it sees them at."""
+        return self.data if self.size is None else self.data.at_size(self.size)
+
+    @model_validator(mode="after")
+    def _named_as_it_is_built(self) -> Self:
+        if self.architecture != self.learner:
+            check_own_learner(self.learner, self.architecture)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _where_it_differs(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Architecture and size are written where they say something, so that records of before stay as they are."""
+        usual = {"architecture": self.learner, "size": None}
+        return {key: value for key, value in serialize(self).items() if key not in usual or value != usual[key]}
 
 
 class Alignment(Settings):
@@ -370,6 +400,11 @@ class ImportSettings(Settings):
     inverse: bool = False  # the files hold inverse depth, and ``alignment`` makes 1 / metres of it
     rays: Rays | None = None  # the files hold distances to the centre of this camera; ``None`` for depth along the axis
     alignment: Alignment | None = None  # scale and shift of depth without a scale; ``None`` leaves metres as they are
+
+    @property
+    def seen(self) -> DataSettings:
+        """Its data: maps are brought to their size when they are imported."""
+        return self.data
 
 
 class LiveSettings(Settings):

@@ -1,4 +1,4 @@
-"""What a whole stack costs at test time: its learners and its meta-learner on one frame of the working size."""
+"""What a whole stack costs at test time: learners and meta-learner on one frame, each at the size it sees."""
 
 from dataclasses import dataclass, field
 
@@ -43,9 +43,9 @@ class Costs:
     def _profile(self, key: str, settings: LearnerSettings | StackSettings, channels: int) -> Profile:
         if key not in self._measured:
             if isinstance(settings, StackSettings):
-                network = build_stack(unloaded(settings))
+                network, size = build_stack(unloaded(settings)), settings.data.size
             else:
-                network = build_learner(unloaded(settings))
-            size, device = settings.data.size, device_of(settings.training)
+                network, size = build_learner(unloaded(settings)), settings.seen.size
+            device = device_of(settings.training)
             self._measured[key] = profile_network(network, size, device=device, channels=channels, repeats=5)
         return self._measured[key]

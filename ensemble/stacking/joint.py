@@ -16,6 +16,7 @@ from ensemble.predictions.learners import trained_learner
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.stacking.joint_network import META, LiveStack, Rates, live_groups, live_losses
 from ensemble.training.learners import own_losses
 from ensemble.training.phases import loss_arguments, phase_starts
@@ -35,6 +36,7 @@ def with_members(settings: StackSettings, outputs: Outputs, choice: Choice) -> S
 
     Raises:
         ValueError: A learner to go on with is not trained.
+        SettingsError: A learner sees frames at a size of its own.
     """
     if settings.mode == "frozen":
         return settings
@@ -47,9 +49,20 @@ def with_members(settings: StackSettings, outputs: Outputs, choice: Choice) -> S
         else:
             own = tuple(each for each in choice.assignments if each.startswith(("encoder=", "encoder.")))
             members[name] = learner_settings(name, replace(choice, assignments=own))
+        _check_size(members[name])
         common = {"experiment": settings.experiment, "data": settings.data, "evaluation": settings.evaluation}
         members[name] = members[name].model_copy(update=common)
     return settings.model_copy(update={"members": members})
+
+
+def _check_size(member: LearnerSettings) -> None:
+    """Refuse a learner that cannot see the images that the others are trained with."""
+    if member.seen.size != member.data.size:
+        own, shared = (f"{height}x{width}" for height, width in (member.seen.size, member.data.size))
+        raise SettingsError(
+            f"{member.learner} sees frames at {own}, the stack at {shared}: learners that are trained together with "
+            "the meta-learner see one image. Fit a frozen stack, leave the learner out, or leave out its size"
+        )
 
 
 def live_task(

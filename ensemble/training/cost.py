@@ -15,11 +15,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from base_learners import LEARNERS
 from ensemble.metrics.study import STUDIED, Published
-from ensemble.settings.kinds import COPY
-from ensemble.settings.layers import Choice, learner_settings, stack_settings
-from ensemble.training.networks import build_learner, build_stack
+from ensemble.settings.kinds import COPY, facts_of
+from ensemble.settings.layers import Choice, learner_settings, named_learners, stack_settings
+from ensemble.settings.schema import ImageSize
+from ensemble.training.networks import build_learner, build_stack, title_of
 from meta.inputs import channel_count
 
 PUBLISHED_SIZE = (416, 544)
@@ -198,11 +198,12 @@ def spelt_size(size: tuple[int, int]) -> str:
 
 
 def profile_rows(
-    learner: str | None, size: tuple[int, int], *, device: str, repeats: int, config: Path | None = None
+    learner: str | None, size: tuple[int, int] | None, *, device: str, repeats: int, config: Path | None = None
 ) -> list[ProfileRow]:
     """Cost of one learner, or of every learner and of the meta-learner with one and with two kinds of input.
 
-    Settings are those for a copy, or of the experiment file ``config`` with other widths or another encoder.
+    Settings are those for a copy, or of the experiment file ``config`` with other widths or another encoder. Where no
+    size is given, learners with a size of their own are measured at it, everything else at that of a copy's frames.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
@@ -211,20 +212,24 @@ def profile_rows(
         ProfileRow(
             name,
             title,
-            profile_network(network, size, device=device, channels=channels, repeats=repeats),
+            profile_network(
+                network, size or own or facts_of(COPY).frame, device=device, channels=channels, repeats=repeats
+            ),
             count_mul_adds(network, PUBLISHED_SIZE, channels=channels),
             published,
         )
-        for name, title, network, channels, published in _networks(learner, choice)
+        for name, title, network, channels, published, own in _networks(learner, choice)
     ]
 
 
-def _networks(learner: str | None, choice: Choice) -> Iterator[tuple[str, str, nn.Module, int, Published | None]]:
-    """Name, title, network, channels and published row of what is measured, built one after the other."""
-    for name in LEARNERS if learner is None else (learner,):
-        row = LEARNERS[name]
-        yield name, row.title, build_learner(learner_settings(name, choice)), 3, STUDIED.get(name)
+def _networks(
+    learner: str | None, choice: Choice
+) -> Iterator[tuple[str, str, nn.Module, int, Published | None, ImageSize | None]]:
+    """Name, title, network, channels, published row and own size of what is measured, built one after the other."""
+    for name in named_learners(choice) if learner is None else (learner,):
+        settings = learner_settings(name, choice)
+        yield name, title_of(settings), build_learner(settings), 3, STUDIED.get(name), settings.size
     for inputs in ("d", "rgb+d") if learner is None else ():
         stack = stack_settings(inputs, choice)
         channels = channel_count(inputs, len(stack.learners))
-        yield f"meta-{inputs}", f"meta {inputs}", build_stack(stack), channels, META_PUBLISHED[inputs]
+        yield f"meta-{inputs}", f"meta {inputs}", build_stack(stack), channels, META_PUBLISHED[inputs], None

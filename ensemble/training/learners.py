@@ -16,7 +16,7 @@ from ensemble.runs.claims import claim, is_complete
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.training.fit import fit, lr_range
-from ensemble.training.networks import build_learner, check_learner
+from ensemble.training.networks import build_learner, check_learner, title_of
 from ensemble.training.phases import loss_arguments, phase_starts
 from ensemble.training.tasks import DepthTask, Losses
 from ensemble.training.trackers.weights_and_biases import wandb_logger
@@ -24,7 +24,7 @@ from ensemble.training.trackers.weights_and_biases import wandb_logger
 
 def own_losses(settings: LearnerSettings, done: float = 0.0) -> Losses:
     """The loss recipe of a learner with its settings, from the moment that a share of the training is done."""
-    recipe, arguments = LEARNERS[settings.learner].loss, loss_arguments(settings, done)
+    recipe, arguments = LEARNERS[settings.architecture].loss, loss_arguments(settings, done)
     return lambda prediction, batch: recipe(prediction, batch["depth"], batch["valid"], **arguments)
 
 
@@ -60,9 +60,9 @@ def train_learner(
         return run
     frames = experiment.division.fitted_by(settings.fold)
     training, validation = (
-        FrameDataset(experiment.source, part, settings.data) for part in (frames.fit, frames.validation)
+        FrameDataset(experiment.source, part, settings.seen) for part in (frames.fit, frames.validation)
     )
-    title = LEARNERS[settings.learner].title
+    title = title_of(settings)
     announce(title if model == FULL else f"{title}, {model}", frames, settings)
     preload(settings, training, validation, kept=kept)
     torch.manual_seed(settings.seed)
@@ -78,7 +78,7 @@ def range_test(
 ) -> tuple[list[float], list[float], float | None]:
     """Learning-rate range test of a learner on its training frames: rates, losses, suggestion."""
     source = open_source(settings.data)
-    training = FrameDataset(source, training_frames(source, settings.data).fit, settings.data)
+    training = FrameDataset(source, training_frames(source, settings.data).fit, settings.seen)
     preload(settings, training)
     torch.manual_seed(settings.seed)
     run = outputs.learner_run(settings.experiment, settings.learner)
@@ -98,7 +98,7 @@ def learner_task(settings: LearnerSettings, steps: int) -> DepthTask:
         settings=settings.training,
         steps=steps,
         seed=settings.seed,
-        protocol=protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size),
+        protocol=protocol_of(settings, "validation", flip_averaging=False, size=settings.seen.size),
     )
 
 
@@ -106,7 +106,7 @@ def announce(title: str, frames: TrainingFrames, settings: LearnerSettings | Sta
     """Say what is trained, on how many frames of what."""
     facts = settings.data.facts
     place = facts.title if facts.variable is None else settings.data.root
-    height, width = settings.data.size
+    height, width = (settings.seen if isinstance(settings, LearnerSettings) else settings.data).size
     messages.print(
         f"{title}: {len(frames.fit)} frames to fit, {len(frames.validation)} to validate, {height}x{width}, {place}"
     )

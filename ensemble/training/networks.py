@@ -17,6 +17,9 @@ from ensemble.training.weights import read_weights
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
 
+BUILT = ("learner", "architecture", "network", "encoder")
+"""Settings that say how a network is built; an architecture stands there where it is not the learner's name."""
+
 NetworkSettings = TypeVar("NetworkSettings", LearnerSettings, StackSettings)
 
 
@@ -39,9 +42,14 @@ def build_learner(settings: LearnerSettings) -> nn.Module:
     """A learner's network with its initial weights."""
     from base_learners.encoders.build import build_encoder  # timm takes longer to import than torch
 
-    learner = LEARNERS[settings.learner]
+    learner = LEARNERS[settings.architecture]
     encoder = build_encoder(needs=learner.needs, **dict(settings.encoder))
     return learner.network(encoder, max_depth=settings.data.max_depth, **settings.network)
+
+
+def title_of(settings: LearnerSettings) -> str:
+    """A learner's name for people: that of its paper, or the one that an experiment file gave it."""
+    return LEARNERS[settings.learner].title if settings.architecture == settings.learner else settings.learner
 
 
 def check_learner(settings: LearnerSettings) -> None:
@@ -88,7 +96,7 @@ def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> 
     Raises:
         DamagedError: The weights are not those that were written.
     """
-    built = settings.model_dump(mode="json", include={"learner", "network", "encoder"})
+    built = settings.model_dump(mode="json", include={*BUILT})
     built["encoder"].pop("weights")  # where training started from does not matter to what it ended with
     return fingerprint_of(run.best, json.dumps(built, sort_keys=True).encode())
 
@@ -102,7 +110,7 @@ def sealed_weights(run: Run) -> str | None:
     if not run.settings.is_file():
         return None
     settings = json.loads(read_bytes(run.settings))
-    built = {key: settings[key] for key in ("learner", "network", "encoder") if key in settings}
+    built = {key: settings[key] for key in BUILT if key in settings}
     built["encoder"].pop("weights")
     return fingerprint_of(run.best, json.dumps(built, sort_keys=True).encode())
 

@@ -15,8 +15,8 @@ import torch
 from ensemble.console import messages
 from ensemble.data.formats.photographs import find_photographs, read_photograph
 from ensemble.data.intrinsics import view_of_focal
-from ensemble.data.transforms import resize_image
-from ensemble.deploy.door import STRIDE, DepthStack
+from ensemble.data.transforms import STRIDE, resize_image
+from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export import PRECISIONS, SUFFIXES
 from ensemble.deploy.export.frames import GateFrames, Size, spread
 from ensemble.deploy.export.module import Leaving

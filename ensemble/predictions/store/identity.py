@@ -46,7 +46,7 @@ class DamagedCacheError(CacheError):
 class CacheIdentity:
     """What the rows of one store were made from."""
 
-    learner: str  # name in ``LEARNERS``, or of a learner from elsewhere
+    learner: str  # its name in the experiment
     role: Role  # which frames, seen from the learner: ``fit`` it was trained on, ``oof`` its fold never saw
     fold: int | None  # the fold whose model predicted; ``None`` for the model of the full fit
     weights: str  # hexadecimal fingerprint of the weights

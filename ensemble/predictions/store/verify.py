@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ensemble.console import progress
+from ensemble.predictions.available import networks_of
 from ensemble.predictions.foreign.record import PLACEHOLDER, import_command, read_roles
 from ensemble.predictions.store import SCHEMA, CacheError
 from ensemble.predictions.store.shards import damaged, is_intact, read_index, shard_paths
 from ensemble.runs.paths import Outputs, Run, model_options
 from ensemble.runs.records import stored_settings
 from ensemble.runs.refusals import UnreadableError
-from ensemble.settings.names import known_learners
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.trees import check_name
 
@@ -124,7 +124,7 @@ def filling(outputs: Outputs, folder: Path) -> str:
     fit = outputs.meta_run(experiment, model.rpartition("-")[0])
     if fit.settings.is_file():  # the learner was trained together with it
         return outputs.command("meta", "evaluate", f"{experiment}/{fit.folder.name}")
-    if learner in known_learners():
+    if learner in networks_of(outputs, experiment):
         words = ("cache", learner, "--role", role, *model_options(model))
         return outputs.command("base", *words, "--experiment", experiment)
     for folder in (run.folder, *sorted(run.folder.parent.glob("*/"))):  # other folds come from the same maps

@@ -8,26 +8,22 @@ from ensemble.training.cost import BYTES_PER_PARAMETER, COUNTER, PUBLISHED_SIZE,
 
 
 def profile_table(rows: Sequence[ProfileRow]) -> Table:
-    """One line per network, and below it the published figures where there are any.
-
-    Raises:
-        ValueError: Networks were measured at several sizes.
-    """
+    """One line per network, and below it the published figures where there are any; a size of its own behind a name."""
     sizes = {row.profile.size for row in rows}
-    if len(sizes) > 1:
-        raise ValueError(f"profile table: found sizes {sorted(sizes)}; measure all at one size")
-    counted = (f"G mul-adds {spelt_size(size)}" for size in (*sizes, PUBLISHED_SIZE))
-    headings = ("network", "parameters", "MB", *counted, "ms", "frames/s")
-    return table_of(headings, (("", _lines(row)) for row in rows), caption=_caption(rows))
+    one = len(sizes) == 1
+    here = f"G mul-adds {spelt_size(*sizes)}" if one else "G mul-adds"
+    headings = ("network", "parameters", "MB", here, f"G mul-adds {spelt_size(PUBLISHED_SIZE)}", "ms", "frames/s")
+    return table_of(headings, (("", _lines(row, sized=not one)) for row in rows), caption=_caption(rows))
 
 
-def _lines(row: ProfileRow) -> Iterator[Row]:
+def _lines(row: ProfileRow, *, sized: bool) -> Iterator[Row]:
     """Ours, and the published one."""
     count, deviation, published = row.mul_adds_published_size, row.deviation_percent, row.published
     told = "-" if count is None else _billions(count)
     told += "" if deviation is None else f" ({round(deviation, 1) + 0.0:+.1f} %)"
     own = row.profile
-    yield _line(row.title, own.parameters, _billions(own.mul_adds), told, own.frames_per_second)
+    title = f"{row.title}, {spelt_size(own.size)}" if sized else row.title
+    yield _line(title, own.parameters, _billions(own.mul_adds), told, own.frames_per_second)
     if published is not None:
         counts = ("-", _billions(published.mul_adds))
         yield replace(_line("  published", published.parameters, *counts, published.frames_per_second), tone="quiet")

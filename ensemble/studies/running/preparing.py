@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from base_learners import LEARNERS
 from ensemble.console import messages
 from ensemble.data.division import Role, open_experiment
+from ensemble.predictions.available import networks_of
 from ensemble.predictions.level_zero import cache_level_zero, level_zero_of
 from ensemble.predictions.training_commands import training_command
 from ensemble.runs.locks import LockedError
@@ -51,7 +51,8 @@ def check_arms(context: WorkerContext) -> None:
             raise SettingsError(f"{where}: {asked} needs a CUDA device, and torch finds none here")
         if settings.training.precision == "16-mixed" and not on_gpu:
             raise SettingsError(f"{where}: training.precision 16-mixed needs a GPU; set it to bf16-mixed")
-        foreign = [name for name in settings.learners if name not in LEARNERS]
+        networks = networks_of(context.outputs, settings.experiment, _config(context.study))
+        foreign = [name for name in settings.learners if name not in networks]
         if settings.mode != "frozen" and foreign:
             raise SettingsError(f"{where}: {', '.join(foreign)} came as depth maps and cannot be trained; leave it out")
         try:
@@ -120,8 +121,12 @@ def _needed(context: WorkerContext, arm: Arm) -> Iterator[Needed]:
 
 
 def _command(study: StudySettings, needed: Needed, outputs: Outputs) -> str:
-    config = ("--config", str(study.config)) if study.config is not None else ()
-    return training_command(outputs, needed.experiment, needed.learner, needed.model, options=config)
+    return training_command(outputs, needed.experiment, needed.learner, needed.model, options=_config(study))
+
+
+def _config(study: StudySettings) -> tuple[str, ...]:
+    """The option that names the experiment file of its learners."""
+    return () if study.config is None else ("--config", str(study.config))
 
 
 def _to_train(context: WorkerContext, prepared: PreparedSettings) -> list[LearnerSettings]:

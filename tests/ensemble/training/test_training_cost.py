@@ -157,10 +157,11 @@ def test_table_fits_eighty_columns():
     assert "17,553,668" in text
 
 
-def test_networks_measured_at_two_sizes_share_no_table():
-    other = ProfileRow("bts", "BTS", profile(size=(416, 544)))
-    with pytest.raises(ValueError, match="at one size"):
-        profile_table([ADABINS, other])
+def test_networks_measured_at_two_sizes_tell_them_behind_their_names():
+    text = rendered([ADABINS, ProfileRow("bts", "BTS", profile(size=(416, 544)))])
+    assert "AdaBins, 480x640" in text
+    assert "BTS, 416x544" in text
+    assert "AdaBins, " not in rendered([ADABINS])
 
 
 def test_json_has_the_promised_keys_and_plain_numbers():
