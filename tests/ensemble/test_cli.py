@@ -28,7 +28,7 @@ COMMANDS = {
         "predict",
         "profile",
     ),
-    "meta": ("fit", "compare-subsets", "cross-validate", "evaluate", "save", "fuse", "predict"),
+    "meta": ("fit", "compare-subsets", "cross-validate", "compose", "evaluate", "save", "fuse", "predict"),
     "data": ("doctor", "rooms", "pack"),
     "study": ("run", "show", "list", "best", "compare"),
 }

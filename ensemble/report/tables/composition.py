@@ -75,10 +75,9 @@ def _percent(share: float) -> str:
 def _caption(found: Composition) -> str:
     return (
         f"Out-of-fold rows, {found.frames} frames of {found.scenes} scenes. Sets are means in logs; a set costs what "
-        "its distinct members cost (ms on one CPU thread, G multiply-adds, M parameters; imported depth costs nothing). "
-        "Gain: share of the error of the mean of all that is gone, mean over "
-        f"{len(TABLE_METRICS)} metrics; over seeds: of that of up to {SEEDS} seeds of the best learner. The frames of "
-        f"each of {found.folds} folds are judged by what the other folds have chosen (leave-one-fold-out), rivals too; "
-        "the members shown are chosen by all frames. Intervals: paired bootstrap over scenes."
-        f"{few_scenes(found.scenes)}"
+        "its distinct members cost (ms on one CPU thread, G multiply-adds, M parameters; imported depth is free). "
+        f"Gain: share of the error of the mean of all that is gone, mean over {len(TABLE_METRICS)} metrics; over "
+        f"seeds: of that of up to {SEEDS} seeds of the best learner. The frames of each of {found.folds} folds are "
+        "judged by what the other folds have chosen (leave-one-fold-out), rivals too; the members shown are chosen by "
+        f"all frames. Intervals: paired bootstrap over scenes.{few_scenes(found.scenes)}"
     )

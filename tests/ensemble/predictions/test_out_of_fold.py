@@ -193,14 +193,15 @@ def test_seeds_of_the_cache_are_those_of_training(job: Job, tmp_path: Path):
 
 def test_every_seed_has_models_of_folds_and_their_rows(job: Job, tmp_path: Path):
     """Rows of a seed are by its own models, which never saw the frame; those of the experiment's seed stay."""
-    given = ("--config", job.config, "--cache-dir", job.cache)
-    kept = contents(job.cache / "runs/tiny/bts")
+    cache = job.copy_to(tmp_path)
+    given = ("--config", job.config, "--cache-dir", cache)
+    kept = contents(cache / "runs/tiny/bts")
     said = done("base", "train", "bts", "--folds", 2, "--seeds", "0,1", *given).err.splitlines()[-1]
-    assert {name: content for name, content in contents(job.cache / "runs/tiny/bts").items() if name in kept} == kept
+    assert {name: content for name, content in contents(cache / "runs/tiny/bts").items() if name in kept} == kept
     follows = words_of(said.removeprefix("next: "))
     assert follows[:7] == ["base", "cache", "bts", "--role", "oof", "--seeds", "0,1"]
     done(*follows)
-    outputs = Outputs(job.cache)
+    outputs = Outputs(cache)
     model = trained_learner(outputs, "tiny", "bts", "seed-1-fold-1")
     assert (model.settings.fold, model.network_settings.seed) == (1, 1)
     experiment = open_experiment(outputs, model.settings)
@@ -211,20 +212,21 @@ def test_every_seed_has_models_of_folds_and_their_rows(job: Job, tmp_path: Path)
     assert np.abs(rows.read(frames[0].id) - by_hand).max() < 2 * QUANTUM
 
 
-def test_a_missing_model_of_a_seed_and_a_fold_is_named_with_the_command_that_trains_it(job: Job):
-    given = ("--config", job.config, "--cache-dir", job.cache)
+def test_a_missing_model_of_a_seed_and_a_fold_is_named_with_the_command_that_trains_it(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    given = ("--config", job.config, "--cache-dir", cache)
     answer = call("base", "cache", "bts", "--role", "oof", "--seeds", "0,7", *given)
     assert answer.status == 1
     assert answer.advised[:7] == ["base", "train", "bts", "--fold", "0", "--seeds", "7"]
     done(*answer.advised)
-    run = Outputs(job.cache).learner_run("tiny", "bts", "seed-7-fold-0")
+    run = Outputs(cache).learner_run("tiny", "bts", "seed-7-fold-0")
     assert json.loads(run.settings.read_text())["seed"] == 7
     again = call("base", "cache", "bts", "--role", "oof", "--seeds", "7", *given)
     assert again.advised[:7] == ["base", "train", "bts", "--fold", "1", "--seeds", "7"]
-    store = job.cache / "predictions/tiny/bts/oof/seed-7-fold-0"
+    store = cache / "predictions/tiny/bts/oof/seed-7-fold-0"
     assert list(store.glob("*.h5"))
     (run.best).write_bytes(b"damaged")
-    repaired = call("base", "verify", "--repair", "--cache-dir", job.cache).out.splitlines()
+    repaired = call("base", "verify", "--repair", "--cache-dir", cache).out.splitlines()
     assert any("train bts" in line and "seed-7-fold-0" in line for line in repaired)
 
 
