@@ -338,9 +338,8 @@ def compose(
         file = place if len(budgets) == 1 else place.with_name(f"{place.stem}-{each.name}{place.suffix}")
         remarks = [where.command("meta", "compose", "--budget", each.name, *choice.words, "--experiment", name), told]
         write_text(file, composed_file(config, name, each.members, remarks=remarks))
-        follows = where.command(
-            "meta", "fit", "--inputs", "rgb+d", "--config", str(file), "--name", f"composed-{each.name}"
-        )
+        named = ("--config", str(file), "--name", f"composed-{each.name}", *options.root_words(root))
+        follows = where.command("meta", "fit", "--inputs", "rgb+d", *named)
         messages.print(f"next: {follows}")
 
 

@@ -22,5 +22,7 @@ def composed_file(config: Path | None, experiment: str, members: Mapping[str, in
     meta: dict[str, Any] = {key: value for key, value in (tree.get("meta") or {}).items() if key != "copies"}
     several = {name: count for name, count in members.items() if count > 1}
     meta |= {"learners": [*members]} | ({"copies": several} if several else {})
-    text = yaml.safe_dump({**tree, "experiment": experiment, "meta": meta}, sort_keys=False, width=110)
+    text = yaml.safe_dump(
+        {**tree, "experiment": experiment, "meta": meta}, sort_keys=False, default_flow_style=None, width=110
+    )
     return "".join(f"# {line}\n" for line in remarks) + text

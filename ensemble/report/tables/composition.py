@@ -37,10 +37,11 @@ def composition_table(found: Composition) -> Table:
 
 def sentence(each: ComposedSet, found: Composition) -> str:
     """What a person must know of a chosen set."""
-    told = f"{each.name}: {each.text} takes away {_told(each.against_all)} of the error of the mean of all"
+    everything = found.of_kind("rival")[0]
+    told = f"{each.name}: {each.text}: gain over the {everything.name} {_told(each.against_all)}"
     if each.against_seeds is not None:
-        told += f", and {_told(each.against_seeds)} of that of {found.seeds.name}"
-    return f"{told}. The same set was chosen without {each.agreeing} of {found.folds} folds, one at a time."
+        told += f", over {found.seeds.name} {_told(each.against_seeds)}"
+    return f"{told}. {each.agreeing} of {found.folds} folds, left out one at a time, leave the same set."
 
 
 def _told(gain: Gain) -> str:
@@ -48,7 +49,7 @@ def _told(gain: Gain) -> str:
     if gain.better is None:
         return told
     worse = f", worse on {gain.worse}" if gain.worse else ""
-    return f"{told} (significantly better on {gain.better} of {len(TABLE_METRICS)} metrics{worse})"
+    return f"{told}, significantly better on {gain.better} of {len(TABLE_METRICS)} metrics{worse}"
 
 
 def _line(each: ComposedSet) -> list[str | Cell]:

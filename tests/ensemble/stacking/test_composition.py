@@ -46,7 +46,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
             bias = BIAS.get(name, 0.1 * rng.choice([-1, 1]))
             maps[frame.id] = (truth * np.exp(bias + 0.02 * rng.normal(size=truth.shape))).astype(np.float32)
         save_npy(folder / name, maps)
-        words = ("--role", "all", "--config", config, "--cache-dir", folder / "cache")
+        words = ("--role", "all", "--unit", "m", "--config", config, "--cache-dir", folder / "cache")
         done("base", "import", name, folder / name, *words)
     return folder
 
@@ -82,8 +82,8 @@ def test_the_table_says_how_it_was_judged_and_fits_a_terminal(planted: Path, tmp
     assert max(map(len, answer.out.splitlines())) <= 80
     told = " ".join(answer.out.split())
     assert "judged by what the other folds have chosen (leave-one-fold-out)" in told
-    assert "1ms: left + right takes away +" in told
-    assert "The same set was chosen without 3 of 3 folds" in told
+    assert "1ms: left + right: gain over the mean of all 3 +" in told
+    assert "3 of 3 folds, left out one at a time, leave the same set." in told
     assert {path.name for path in tmp_path.iterdir()} == {"set-1ms.yaml", "set-2.5M.yaml", "set.png"}
     follows = [line for line in answer.err.splitlines() if line.startswith("next: ")]
     assert len(follows) == 2
@@ -194,10 +194,11 @@ def test_every_seed_with_models_of_all_folds_is_a_candidate(seeds: Job, tmp_path
     budget = f"{costs[1].million_parameters + costs[2].million_parameters:.6f}M"
     given = ("--config", seeds.config, "--cache-dir", seeds.cache)
     found = json.loads(done("meta", "compose", "--budget", budget, "--out", out, "--json", *given).out)
-    assert [each["name"] for each in found["sets"][1:3]] == ["mean of all 4", found["sets"][2]["name"]]
-    chosen = found["sets"][0]
+    chosen, everything, *_ = found["sets"]
+    assert (chosen["kind"], everything["name"]) == ("chosen", "mean of all 4")
     assert chosen["cost"]["million_parameters"] <= float(budget[:-1]) + 1e-9
-    assert sum(cost.million_parameters for cost in costs) > chosen["cost"]["million_parameters"]
+    assert everything["cost"]["million_parameters"] == pytest.approx(sum(cost.million_parameters for cost in costs))
+    assert chosen["cost"]["million_parameters"] < everything["cost"]["million_parameters"]
 
 
 def test_a_composition_goes_through_fit_evaluate_save_and_load(seeds: Job, tmp_path: Path):
@@ -226,7 +227,7 @@ def test_a_composition_goes_through_fit_evaluate_save_and_load(seeds: Job, tmp_p
     assert {"bts", "bts#1", "ldrn", "composed"} <= {row["name"] for row in rows}
     assert next(row["title"] for row in rows if row["name"] == "bts#1") == "BTS, seed 1"
     saved = tmp_path / "composed.stack"
-    done("meta", "save", "composed", "--out", saved, "--cache-dir", seeds.cache)
+    done("meta", "save", "composed", saved, "--cache-dir", seeds.cache)
     stack = load(str(saved))
     assert stack.learners == ("bts", "bts#1", "ldrn")
     image = (255 * np.random.default_rng(0).random((48, 64, 3))).astype(np.uint8)
