@@ -41,13 +41,13 @@ def main(
         frames = _plant(folder, config, candidates)
         budgets = ("--budget", "500ms", "--budget", "10M", "--out", str(folder / "set.yaml"))
         took = spent(("-m", "ensemble.meta", "compose", *budgets, *_given(folder, config)), REPOSITORY)
-    timed = spent(("-m", "ensemble.base", "profile", "adabins", "--size", "96x128"), REPOSITORY)
+    timed = spent(("-m", "ensemble.base", "profile", "ldrn", "--size", "96x128"), REPOSITORY)
     met = took.seconds < SECONDS and took.megabytes < MEGABYTES
     what = f"`meta compose` on {frames} images of 96x128 with {candidates} candidates"
     measured = f"{took.seconds:.1f} s of the processor, {took.megabytes:.0f} MB"
     rows = [
         ("compose, rows of all candidates", f"{took.seconds:.1f}", f"{took.megabytes:.0f}"),
-        ("`base profile adabins`: timing one more network", f"{timed.seconds:.1f}", f"{timed.megabytes:.0f}"),
+        ("`base profile ldrn`: timing one more network", f"{timed.seconds:.1f}", f"{timed.megabytes:.0f}"),
     ]
     write_section(
         "composing",

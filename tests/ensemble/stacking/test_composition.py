@@ -226,6 +226,7 @@ def test_a_composition_goes_through_fit_evaluate_save_and_load(seeds: Job, tmp_p
     rows = json.loads(done("meta", "evaluate", "composed", "--json", "--cache-dir", seeds.cache).out)["rows"]
     assert {"bts", "bts#1", "ldrn", "composed"} <= {row["name"] for row in rows}
     assert next(row["title"] for row in rows if row["name"] == "bts#1") == "BTS, seed 1"
+    done("report", "composed", "--cache-dir", seeds.cache)
     saved = tmp_path / "composed.stack"
     done("meta", "save", "composed", saved, "--cache-dir", seeds.cache)
     stack = load(str(saved))
