@@ -58,7 +58,7 @@ def main(
 
 
 def _config(folder: Path, root: Path | None, scenes: int) -> Path:
-    data = {"size": [96, 128], "test": "held-out", "folds": 5}
+    data = {"size": [96, 128], "crop": None, "test": "held-out", "folds": 5}
     kind = {"kind": "rooms", "rooms": {"scenes": scenes}, "test": "official"}
     if root is not None:
         kind = {"kind": "nyu", "root": str(root.resolve())}
