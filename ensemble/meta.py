@@ -323,7 +323,7 @@ def compose(
     from ensemble.stacking.candidates import candidates, costs_of
     from ensemble.stacking.composition import compose
 
-    members = candidates(where, name, root=root)
+    members = candidates(where, name, root=root, options=choice.words)
     found = compose(members, costs_of(members), budgets, where)
     options.show(composition_table(found), plain=found.to_plain(), as_json=as_json)
     draw_composition(place.with_suffix(".png"), found)

@@ -20,7 +20,7 @@ class CostBudget:
     @property
     def text(self) -> str:
         """As on the command line."""
-        return f"{self.amount:g}{self.unit}"
+        return f"{self.amount:.10g}{self.unit}"
 
 
 def cost_budget(text: str) -> CostBudget:

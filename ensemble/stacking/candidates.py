@@ -33,8 +33,12 @@ class Cost:
     million_parameters: float = 0.0  # 1e6 parameters, frozen ones too
 
 
-def candidates(outputs: Outputs, experiment: str, *, root: Path | None = None) -> tuple[LevelZero, ...]:
-    """Every learner and seed of an experiment whose full fit and models of folds are complete; ``root`` as elsewhere.
+def candidates(
+    outputs: Outputs, experiment: str, *, root: Path | None = None, options: Sequence[str] = ()
+) -> tuple[LevelZero, ...]:
+    """Every learner and seed of an experiment whose full fit and models of folds are complete.
+
+    ``root`` and ``options`` are those of ``trained_learner``.
 
     Raises:
         ValueError: There are fewer than two; the message holds the command that trains more.
@@ -49,7 +53,17 @@ def candidates(outputs: Outputs, experiment: str, *, root: Path | None = None) -
                 name = Member(learner, seed).name
                 found.append(level_zero(outputs, experiment, name, rows="oof", level0="full", root=root))
     if len(found) < 2:
-        again = ("train", known[0], "--folds", str(folds or 5), "--seeds", "0,1,2", "--experiment", experiment)
+        again = (
+            "train",
+            known[0],
+            "--folds",
+            str(folds or 5),
+            "--seeds",
+            "0,1,2",
+            *options,
+            "--experiment",
+            experiment,
+        )
         raise ValueError(
             f"{path.parent}: expected two or more learners or seeds with a full fit and models of all folds, found "
             f"{len(found)}.\nRun: {outputs.command('base', *again)}"
