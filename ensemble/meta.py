@@ -301,9 +301,9 @@ def compose(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.yaml",
+            metavar="FILE",
             callback=options.place,
-            help="Experiment file of the chosen set; of several budgets FILE-BUDGET.yaml. Beside it the picture.",
+            help="YAML file of the chosen set, one for each of several budgets; the picture lies beside it.",
         ),
     ] = None,
     cache_dir: options.CacheDir = None,
