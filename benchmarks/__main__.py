@@ -2,7 +2,19 @@
 
 import typer
 
-from benchmarks import allocator, caching, checking, evaluate, growth, loading, networks, serving, startup, studies
+from benchmarks import (
+    allocator,
+    caching,
+    checking,
+    composing,
+    evaluate,
+    growth,
+    loading,
+    networks,
+    serving,
+    startup,
+    studies,
+)
 from benchmarks.tables import only_show
 
 
@@ -11,6 +23,7 @@ def main() -> None:
     only_show()
     startup.main(before=None, repeats=1)
     evaluate.main(before=None, cache=None, stacks="meta-d", repeats=1)
+    composing.main(root=None, scenes=5, candidates=4)
     loading.main(root=None, scenes=4, repeats=3)
     caching.main(predictions=None, frames=12, network_frames=1, repeats=2)
     checking.main(repeats=3)

@@ -71,7 +71,8 @@ def train(
 ) -> None:
     """Train a learner, or go on where its run stopped; with --folds, the models of all folds and the full fit.
 
-    --resume RUN with --seeds, --fold or --full trains further models with the settings of that run.
+    --folds with --seeds trains all of these from every seed. --resume RUN with --seeds, --fold or --full trains
+    further models with the settings of that run.
     """
     where = outputs(cache_dir)
     choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
@@ -121,7 +122,10 @@ def jobs(
     seeds: options.Seeds = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Print the independent commands of out-of-fold stacking, one a line, for Slurm arrays or GNU parallel."""
+    """Print the independent commands of out-of-fold stacking, one a line, for Slurm arrays or GNU parallel.
+
+    --seeds are further full fits; with --folds as well, of every seed the models of all folds.
+    """
     where = outputs(cache_dir)
     kept = [each for each in assignments or [] if folds is None or each.partition("=")[0].strip() != "data.folds"]
     choice = options.choice(data, root, config, kept, experiment).also(*_with_folds(folds))
@@ -139,7 +143,8 @@ def jobs(
 
     frames = training_frames(open_source(first.data), first.data).fit
     count = divide_into_folds(frames, first.data.folds).count  # no more than there are scenes
-    for line in job_lines(where, chosen, words, trained, folds=count, seeds=repeats):
+    seeds_too = folds is not None and seeds is not None
+    for line in job_lines(where, chosen, words, trained, folds=count, seeds=repeats, out_of_fold=seeds_too):
         results.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -192,7 +197,7 @@ def cache(
         int | None, typer.Option(metavar="N", min=0, help="The model of this fold; with oof, all folds' if absent.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="N,...", help="Full fits from these seeds. Default: the full fit alone.")
+        str | None, typer.Option(metavar="N,...", help="Models from these seeds. Default: the experiment's own.")
     ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw these learners' rows away first.")] = False,
     codec: Annotated[
@@ -239,7 +244,7 @@ def cache(
             names = ", ".join(f"{each.name}/{each.model}" for each in trained)
             messages.print(f"{role}: every frame of {names} is there already")
     given = [*choice.words, *options.experiment_words(choice, name)]
-    messages.print(f"next: {after_caching(where, name, learners, role, given)}")
+    messages.print(f"next: {after_caching(where, name, learners, role, given, seeds=options.parse_seeds(seeds))}")
 
 
 @app.command("import")

@@ -11,9 +11,20 @@ from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, results
 from ensemble.predictions.available import learner_settings_of, learners_of, networks_of, settings_beside
+from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run, command_line, outputs, stack_name
 from ensemble.runs.records import stored_settings
-from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved, stack_settings
+from ensemble.settings.budgets import cost_budget
+from ensemble.settings.compositions import composed_file
+from ensemble.settings.layers import (
+    Choice,
+    experiment_name,
+    learner_settings,
+    learners_to_stack,
+    moved,
+    stack_settings,
+)
+from ensemble.settings.members import check_member, member_of
 from ensemble.settings.names import NAME, known_inputs, known_learners
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, check_name
@@ -21,6 +32,14 @@ from ensemble.settings.trees import SettingsError, assignments_of, check_name
 app = options.application("The meta-learner: per-pixel weights over the base learners.")
 
 DEFAULT_LEARNERS = known_learners()
+Members = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LEARNER,...",
+        autocompletion=completion.learners,
+        help="Whose predictions are weighed; bts#1 is BTS from seed 1. Default: meta.learners of FILE, else all.",
+    ),
+]
 
 
 @app.command()
@@ -28,10 +47,7 @@ def fit(
     inputs: Annotated[
         str | None, typer.Option(metavar="|".join(known_inputs()), help="What the meta-learner sees: rgb, d or rgb+d.")
     ] = None,
-    learners: Annotated[
-        str,
-        typer.Option(metavar="LEARNER,...", autocompletion=completion.learners, help="Whose predictions are weighed."),
-    ] = ",".join(DEFAULT_LEARNERS),
+    learners: Members = None,
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
@@ -77,7 +93,7 @@ def fit(
         raise SettingsError(f"--inputs: expected {', '.join(known_inputs())}, found nothing")
     else:
         check_name(inputs, known_inputs(), "inputs")
-        chosen = options.listed(learners)
+        chosen = None if learners is None else options.listed(learners)
         named = {"rows": rows, "level0": level0, "mode": training}
         how = assignments_of({key: value for key, value in named.items() if value is not None})
         choice = options.choice(data, root, config, assignments, experiment).also(*how, *options.parse_budget(budget))
@@ -111,16 +127,18 @@ def _fit_called(where: Outputs, name: str) -> Run:
 
 
 def _asked(
-    where: Outputs, inputs: str, learners: tuple[str, ...], choice: Choice, name: str | None
+    where: Outputs, inputs: str, named: tuple[str, ...] | None, choice: Choice, name: str | None
 ) -> tuple[Run, StackSettings]:
     """The run that options name, and its settings; frames are those of the learners' runs."""
     experiment = experiment_name(choice)
     known = learners_of(where, experiment, choice.words)
+    networks = networks_of(where, experiment, choice.words)
+    learners = named or learners_to_stack(choice)
     for learner in learners:
-        check_name(learner, known, "learner")
+        check_member(learner, known, networks)
     if name is not None and (not re.fullmatch(NAME, name) or name in known):
         raise SettingsError(f"--name {name!r}: expected letters, digits and . _ + -, and not the name of a learner")
-    first = where.learner_run(experiment, learners[0])
+    first = where.learner_run(experiment, member_of(learners[0]).learner)
     inherited = None
     if first.settings.is_file():
         own = learner_settings_of(first)
@@ -198,10 +216,7 @@ def cross_validate_(
     inputs: Annotated[
         str, typer.Option(metavar="|".join(known_inputs()), help="What the meta-learner sees: rgb, d or rgb+d.")
     ],
-    learners: Annotated[
-        str,
-        typer.Option(metavar="LEARNER,...", autocompletion=completion.learners, help="Whose predictions are weighed."),
-    ] = ",".join(DEFAULT_LEARNERS),
+    learners: Members = None,
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
@@ -218,7 +233,7 @@ def cross_validate_(
     """The stack against the plain mean without a test frame: fitted to all folds but one, judged on the one."""
     where = outputs(cache_dir)
     check_name(inputs, known_inputs(), "inputs")
-    chosen = options.listed(learners)
+    chosen = None if learners is None else options.listed(learners)
     choice = options.choice(data, root, config, assignments, experiment)
     run, settings = _asked(where, inputs, chosen, choice, name)
 
@@ -269,6 +284,65 @@ def compare(
             results.print(place.sentence)
         if warning := few_scenes(comparison.scenes):
             messages.print(warning.strip())
+
+
+@app.command()
+def compose(
+    budget: Annotated[
+        list[str],
+        typer.Option(
+            "--budget",
+            metavar="BUDGET",
+            help="Most that a set costs an image: 500ms, 30G (multiply-adds) or 10M (parameters). May be repeated.",
+        ),
+    ],
+    data: options.Data = None,
+    root: options.Root = None,
+    config: options.Config = None,
+    experiment: options.Experiment = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            callback=options.place,
+            help="YAML file of the chosen set, one for each of several budgets; the picture lies beside it.",
+        ),
+    ] = None,
+    cache_dir: options.CacheDir = None,
+    as_json: options.Json = False,
+) -> None:
+    """Learners and seeds of them that make the best stack for a cost, chosen greedily on out-of-fold rows."""
+    where = outputs(cache_dir)
+    budgets = list(dict.fromkeys(map(cost_budget, budget)))
+    choice = options.choice(data, root, config, None, experiment)
+    name = experiment_name(choice)
+    place = out or where.report(name) / "composition.yaml"
+    if place.suffix not in (".yaml", ".yml"):
+        raise SettingsError(f"--out {place}: expected the name of a YAML file")
+
+    from ensemble.report.drawing.fronts import draw_composition
+    from ensemble.report.tables.composition import composition_table, sentence
+    from ensemble.stacking.candidates import candidates, costs_of
+    from ensemble.stacking.composition import compose
+
+    members = candidates(where, name, root=root, options=choice.words)
+    found = compose(members, costs_of(members), budgets, where)
+    options.show(composition_table(found), plain=found.to_plain(), as_json=as_json)
+    draw_composition(place.with_suffix(".png"), found)
+    messages.print(f"picture: {place.with_suffix('.png')}")
+    for each in found.of_kind("chosen"):
+        told = sentence(each, found)
+        if not as_json:
+            results.print(told)
+        if len(each.members) == 1:
+            messages.print(f"{each.name}: {each.text} alone is best; a stack wants a second learner, so no file of it")
+            continue
+        file = place if len(budgets) == 1 else place.with_name(f"{place.stem}-{each.name}{place.suffix}")
+        remarks = [where.command("meta", "compose", "--budget", each.name, *choice.words, "--experiment", name), told]
+        write_text(file, composed_file(config, name, each.members, remarks=remarks))
+        named = ("--config", str(file), "--name", f"composed-{each.name}", *options.root_words(root))
+        follows = where.command("meta", "fit", "--inputs", "rgb+d", *named)
+        messages.print(f"next: {follows}")
 
 
 Saved = Annotated[

@@ -104,6 +104,14 @@ class MetaUNet(nn.Module):
         weights, bias = split_maps(maps, self.learners)
         return fuse(weights, depths, bias=bias, space=self.space)
 
+    def begin_with(self, copies: Sequence[int]) -> None:
+        """Let an untrained network weigh learners by how often each counts, in place of alike."""
+        counts = torch.tensor(copies, dtype=torch.float32)
+        shares = counts / counts.sum()
+        prior = shares - 1 / self.learners if self.weights == "free" else shares.log()
+        with torch.no_grad():
+            self.shift[: self.learners, 0, 0] = prior
+
     def _coarsened(self, maps: Float[Tensor, "b maps h w"]) -> Float[Tensor, "b maps h w"]:
         """Means over regions, interpolated between their centres, then means over windows that end at the border."""
         height, width = maps.shape[-2:]

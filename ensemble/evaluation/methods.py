@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -226,8 +226,8 @@ def _seed_models(best: LevelZero, count: int, outputs: Outputs) -> LevelZero | N
     full = next((model for model in best.tested if model.model == FULL), None)
     if full is None and len(best.tested) == 1:  # a stack's own learner: its full fit may be there as well
         settings = best.tested[0].settings
-        if outputs.learner_run(settings.experiment, best.name).result.is_file():
-            full = trained_learner(outputs, settings.experiment, best.name, root=settings.data.root)
+        if outputs.learner_run(settings.experiment, settings.learner).result.is_file():
+            full = trained_learner(outputs, settings.experiment, settings.learner, root=settings.data.root)
     if full is None:
         why = f"a full fit of {best.name} is not there" if len(best.tested) == 1 else "every learner is a mean of folds"
         messages.print(f"no row seed-mean: {why}, so there is nothing of equal cost to take seeds of")
@@ -237,7 +237,7 @@ def _seed_models(best: LevelZero, count: int, outputs: Outputs) -> LevelZero | N
         return None
     settings = full.network_settings
     wanted = seeds_of_equal_cost(settings.seed, count)
-    root, where = settings.data.root, (outputs, settings.experiment, best.name)
+    root, where = settings.data.root, (outputs, settings.experiment, settings.learner)
     runs = {seed: outputs.learner_run(*where[1:], seed_model(seed)) for seed in wanted}
     missing = [seed for seed, run in runs.items() if not run.result.is_file()]
     if missing:
@@ -250,4 +250,4 @@ def _seed_models(best: LevelZero, count: int, outputs: Outputs) -> LevelZero | N
         return None
     models: list[TrainedLearner] = [full]
     models += [trained_learner(*where, seed_model(seed), root=root) for seed in wanted]
-    return replace(best, tested=tuple(models), folds=())
+    return LevelZero(tuple(models))

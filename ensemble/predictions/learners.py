@@ -13,7 +13,7 @@ from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole, read_
 from ensemble.predictions.training_commands import training_command
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.fingerprints import fingerprint
-from ensemble.runs.paths import FULL, Outputs, Run, fold_model, model_options
+from ensemble.runs.paths import FULL, Outputs, Run, model_options, parts_of
 from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import moved
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings
@@ -69,7 +69,7 @@ class TrainedLearner:
 
     @property
     def model(self) -> str:
-        """Which model of the learner: the full fit, that of a fold, or that of another seed."""
+        """Which model of the learner: the full fit, that of a fold, or these of another seed."""
         return self.run.folder.name
 
     @property
@@ -111,10 +111,12 @@ def trained_learner(
     settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:
         raise ValueError(f"{run.settings}: expected the settings of {learner}, found those of {settings.learner}")
-    if settings.fold is not None and model != fold_model(settings.fold):
-        raise ValueError(f"{run.settings}: expected the settings of {model}, found those of fold {settings.fold}")
-    if settings.fold is None and model.startswith("fold-"):
-        raise ValueError(f"{run.settings}: expected the settings of {model}, found those of a full fit")
+    seed, fold = parts_of(model)
+    if settings.fold != fold:
+        found = "a full fit" if settings.fold is None else f"fold {settings.fold}"
+        raise ValueError(f"{run.settings}: expected the settings of {model}, found those of {found}")
+    if seed not in (None, settings.seed):
+        raise ValueError(f"{run.settings}: expected the settings of {model}, found those of seed {settings.seed}")
     if not run.result.is_file():
         again = training_command(outputs, experiment, learner, model, root=root)
         raise ValueError(f"{run.folder}: the training of {learner} is not complete.\nRun: {again}")
@@ -126,7 +128,8 @@ def _imported_learner(
 ) -> TrainedLearner:
     run = outputs.learner_run(experiment, learner, model)
     if not run.settings.is_file():
-        role = ("--role", "oof") if model.startswith("fold-") else ("--role", "validation", *model_options(model))
+        left_out = parts_of(model).fold is not None
+        role = ("--role", "oof") if left_out else ("--role", "validation", *model_options(model))
         missing = "has no rows" if model == FULL else f"has no rows of its model {model}"
         again = outputs.command("base", "import", learner, PLACEHOLDER, *role, "--experiment", experiment)
         raise ValueError(

@@ -18,9 +18,12 @@ from ensemble.predictions.learners import TrainedLearner, common_data, frame_set
 from ensemble.predictions.predict import cache_predictions, open_predictions
 from ensemble.predictions.training_commands import training_command
 from ensemble.runs.claims import differing_keys
-from ensemble.runs.paths import FULL, Outputs, Run, fold_model
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model, seed_model
+from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import moved
-from ensemble.settings.schema import ImageSize, StackSettings
+from ensemble.settings.members import Member, member_of
+from ensemble.settings.schema import ImageSize, LearnerSettings, StackSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.training.networks import weights_fingerprint
 
 
@@ -31,16 +34,18 @@ class LevelZero:
     tested: tuple[TrainedLearner, ...]  # models whose mean predicts validation, test and new images
     folds: tuple[TrainedLearner, ...] = ()
     """Models that predict the frames to fit that they never saw, fold by fold; empty where rows are in-sample."""
+    seed: int | None = None  # where these are models from a further one
 
     @property
     def name(self) -> str:
-        """Of a network of ours, or that depth maps were imported under."""
-        return self.tested[0].name
+        """Of a network of ours, or that depth maps were imported under; with its seed, where it has one."""
+        return Member(self.tested[0].name, self.seed).name
 
     @property
     def title(self) -> str:
         """The name for people."""
-        return self.tested[0].title
+        title = self.tested[0].title
+        return title if self.seed is None else f"{title}, seed {self.seed}"
 
     @property
     def models(self) -> tuple[TrainedLearner, ...]:
@@ -107,19 +112,25 @@ def level_zero(
     """The models of a learner that a stack needs.
 
     Rows ``oof`` want the models of all folds, ``fit`` the full fit; ``level0`` ``full`` tests with the full fit,
-    ``folds`` with the mean of the folds' models. ``root`` and ``options`` are those of ``trained_learner``.
+    ``folds`` with the mean of the folds' models. The learner may be a member of a further seed (``ldrn#1``). ``root``
+    and ``options`` are those of ``trained_learner``.
 
     Raises:
         ValueError: A model is not trained, or not to its end; the message holds the command that does it.
     """
-    full = trained_learner(outputs, experiment, learner, root=root, options=options)
+    name, seed = member_of(learner)
+    own = outputs.learner_run(experiment, name).settings
+    if seed is not None and own.is_file() and stored_settings(LearnerSettings, own).seed == seed:
+        raise SettingsError(f"{learner}: {seed} is the seed of its full fit; call it {name}")
+    model = FULL if seed is None else seed_model(seed)
+    full = trained_learner(outputs, experiment, name, model, root=root, options=options)
     if rows == "fit" and level0 == "full":
-        return LevelZero((full,))
+        return LevelZero((full,), seed=seed)
     folds = tuple(
-        trained_learner(outputs, experiment, learner, fold_model(fold), root=root, options=options)
+        trained_learner(outputs, experiment, name, fold_model(fold, seed), root=root, options=options)
         for fold in range(read_folds(outputs.folds(experiment)).count)
     )
-    return LevelZero((full,) if level0 == "full" else folds, folds if rows == "oof" else ())
+    return LevelZero((full,) if level0 == "full" else folds, folds if rows == "oof" else (), seed)
 
 
 def with_all_folds(

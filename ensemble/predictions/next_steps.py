@@ -6,7 +6,7 @@ from pathlib import Path
 from ensemble.data.folds import read_folds
 from ensemble.predictions.available import learners_of, networks_of
 from ensemble.predictions.foreign.record import import_command, read_roles
-from ensemble.runs.paths import FULL, Outputs, Run, fold_model
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model, parts_of
 from ensemble.settings.schema import ImportSettings, LearnerSettings
 
 ROLES = ("oof", "validation", "test")
@@ -33,8 +33,12 @@ def after_training(
         assignments: ``--set`` values, for further trainings; ``None`` where the settings are those of an earlier run.
     """
     learner = settings.learner
-    if not any(model.startswith("fold") for model in models):
+    if all(parts_of(model).fold is None for model in models):
         return where.command("base", "evaluate", learner, *given)
+    seeds = dict.fromkeys(parts_of(model).seed for model in models)
+    if [*seeds] != [None]:
+        named = ",".join(str(settings.seed if seed is None else seed) for seed in seeds)
+        return where.command("base", "cache", learner, "--role", "oof", "--seeds", named, *given)
     count = read_folds(where.folds(settings.experiment)).count
     folds = set(map(fold_model, range(count)))
     missing = sorted(folds - _complete_models(where, settings, learner))
@@ -52,8 +56,21 @@ def after_training(
     return where.command("base", "cache", *(ready or [learner]), "--role", "oof", *given)
 
 
-def after_caching(where: Outputs, experiment: str, learners: Sequence[str], role: str, given: Sequence[str]) -> str:
-    """What follows rows of a role: a stack of all learners that are there, or the score of a single one."""
+def after_caching(
+    where: Outputs,
+    experiment: str,
+    learners: Sequence[str],
+    role: str,
+    given: Sequence[str],
+    *,
+    seeds: Sequence[int] = (),
+) -> str:
+    """What follows rows of a role: a stack of all learners that are there, or the score of a single one.
+
+    Out-of-fold rows of several ``seeds`` are candidates of a composition.
+    """
+    if role == "oof" and len(seeds) > 1:
+        return where.command("meta", "compose", "--budget", "500ms", *given)
     ready = [
         name
         for name in learners_of(where, experiment)

@@ -4,7 +4,15 @@ from collections.abc import Callable, Sequence
 
 from ensemble.console import messages
 from ensemble.predictions.available import networks_of
-from ensemble.runs.paths import ENVIRONMENT_VARIABLE, FULL, Outputs, fold_model, seed_model
+from ensemble.runs.paths import (
+    ENVIRONMENT_VARIABLE,
+    FULL,
+    Outputs,
+    fold_model,
+    model_options,
+    parts_of,
+    seed_model,
+)
 from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import LearnerSettings
 from ensemble.settings.trees import SettingsError
@@ -13,25 +21,20 @@ from ensemble.settings.trees import SettingsError
 def models_to_train(
     settings: LearnerSettings, *, folds: int | None, fold: int | None, seeds: Sequence[int]
 ) -> dict[str, LearnerSettings]:
-    """What to train, by the name of the model.
+    """What to train, by the name of the model: full fits, and with ``folds`` the models of all folds from every seed.
 
     Raises:
-        SettingsError: The fold is none of the folds, or folds and seeds are asked for together.
+        SettingsError: The fold is none of the folds.
     """
     count = settings.data.folds
-    if seeds and (folds, fold) != (None, None):
-        raise SettingsError("--seeds repeats the full fit: leave --folds and --fold out")
-    if fold is not None:
-        if fold >= count:
-            raise SettingsError(f"--fold {fold}: expected 0 to {count - 1} (data.folds is {count})")
-        return {fold_model(fold): settings.model_copy(update={"fold": fold})}
-    models = {
-        _full_fit(seed, own=settings.seed): settings.model_copy(update={"seed": seed})
+    if fold is not None and fold >= count:
+        raise SettingsError(f"--fold {fold}: expected 0 to {count - 1} (data.folds is {count})")
+    wanted = (None, *range(folds or 0)) if fold is None else (fold,)
+    return {
+        _model(seed, each, own=settings.seed): settings.model_copy(update={"seed": seed, "fold": each})
+        for each in wanted
         for seed in seeds or [settings.seed]
     }
-    if folds is not None:
-        models |= {fold_model(each): settings.model_copy(update={"fold": each}) for each in range(folds)}
-    return models
 
 
 def models_like(
@@ -43,7 +46,7 @@ def models_like(
         SettingsError: The one that there is comes from a further seed, so that the experiment's own is not known; or as
             for ``models_to_train``.
     """
-    if model == seed_model(settings.seed):
+    if parts_of(model).seed is not None:
         raise SettingsError(
             f"--seeds, --fold and --full want a run whose seed is the experiment's own, this is {model}; "
             f"name {FULL} or a fold's"
@@ -75,25 +78,27 @@ def models_to_cache(
 ) -> list[list[tuple[str, str]]]:
     """Learners and their models, one list for each pass over the images.
 
-    Learners may be imported; role ``oof`` wants the models of all folds, or that of ``fold`` alone, and ``seeds`` full
-    fits from these, the one full fit where empty. ``settings_of`` is what a learner of ours would be trained with,
-    should it not be trained yet, ``options`` those of the command line that trains it so.
+    Learners may be imported; role ``oof`` wants the models of all folds, or that of ``fold`` alone, other roles the
+    full fit; of every one of ``seeds``, or of the experiment's own where these are empty. ``settings_of`` is what a
+    learner of ours would be trained with, should it not be trained yet, ``options`` those of the command line that
+    trains it so.
 
     Raises:
         SettingsError: The fold is none of the folds, or seeds are asked for where there can be none.
         ValueError: No folds were decided yet, or their file is damaged.
     """
     networks = networks_of(where, experiment, options)
+    if seeds and (imported := [name for name in learners if name not in networks]):
+        raise SettingsError(
+            f"--seeds: {imported[0]} was imported, so there are no other seeds of it; leave --seeds out"
+        )
+    own = {name: _own_seed(where, experiment, name, settings_of) for name in learners} if seeds else {}
+
+    def models(each: int | None) -> list[tuple[str, str]]:
+        return [(name, model) for name in learners for model in _models_of_seeds(seeds, each, own=own.get(name))]
+
     if role != "oof" and fold is None:
-        if seeds and (imported := [name for name in learners if name not in networks]):
-            raise SettingsError(
-                f"--seeds: {imported[0]} was imported, so there are no other seeds of it; leave --seeds out"
-            )
-        return [
-            [(name, model) for name in learners for model in _full_fits(where, experiment, name, seeds, settings_of)]
-        ]
-    if seeds:
-        raise SettingsError("--seeds names full fits: leave --fold out, and ask for another role than oof")
+        return [models(None)]
 
     from ensemble.data.folds import read_folds
 
@@ -105,27 +110,27 @@ def models_to_cache(
     count = read_folds(path, decide=decide).count
     if fold is not None and fold >= count:
         raise SettingsError(f"--fold {fold}: expected 0 to {count - 1}, the folds that {path} holds")
-    return [[(name, fold_model(each)) for name in learners] for each in (range(count) if fold is None else (fold,))]
+    return [models(each) for each in (range(count) if fold is None else (fold,))]
 
 
-def _full_fits(
-    where: Outputs,
-    experiment: str,
-    learner: str,
-    seeds: Sequence[int],
-    settings_of: Callable[[str], LearnerSettings],
-) -> list[str]:
-    """The models of a learner that are full fits from these seeds."""
-    if not seeds:
-        return [FULL]
+def _own_seed(where: Outputs, experiment: str, learner: str, settings_of: Callable[[str], LearnerSettings]) -> int:
+    """The seed of a learner's full fit; its models carry no seed in their names."""
     full = where.learner_run(experiment, learner).settings
-    own = stored_settings(LearnerSettings, full).seed if full.is_file() else settings_of(learner).seed
-    return [_full_fit(seed, own=own) for seed in seeds]
+    return stored_settings(LearnerSettings, full).seed if full.is_file() else settings_of(learner).seed
 
 
-def _full_fit(seed: int, *, own: int) -> str:
-    """The full fit from a seed; that from the settings' own seed is the full fit that everything else rests on."""
-    return FULL if seed == own else seed_model(seed)
+def _models_of_seeds(seeds: Sequence[int], fold: int | None, *, own: int | None) -> list[str]:
+    """The full fits from these seeds, or what they leave a fold out with; of the own seed where there are none."""
+    if own is None:
+        return [FULL if fold is None else fold_model(fold)]
+    return [_model(seed, fold, own=own) for seed in seeds]
+
+
+def _model(seed: int, fold: int | None, *, own: int) -> str:
+    """A model's name; those from the settings' own seed are the ones that everything else rests on."""
+    if seed == own:
+        return FULL if fold is None else fold_model(fold)
+    return seed_model(seed) if fold is None else fold_model(fold, seed)
 
 
 def job_lines(
@@ -136,11 +141,13 @@ def job_lines(
     *,
     folds: int,
     seeds: Sequence[int],
+    out_of_fold: bool = False,
 ) -> list[str]:
     """Commands that train and cache everything that out-of-fold stacking needs; comments say what waits for what.
 
     ``words`` choose the settings of training; ``trained_words`` name the trained experiment, whose runs hold the rest.
-    ``seeds`` are those of further full fits, which the row of equal cost wants of the best single learner.
+    ``seeds`` are those of further full fits, which the row of equal cost wants of the best single learner; with
+    ``out_of_fold`` also of further models of all folds, so that every seed is a candidate of a composition.
     """
     trained = [where.command("base", "train", learner, *words) for learner in learners]
     trained += [
@@ -151,9 +158,18 @@ def job_lines(
     trained += [
         where.command("base", "train", learner, "--seeds", str(seed), *words) for learner in learners for seed in seeds
     ]
+    left_out = [fold_model(fold, seed) for seed in seeds for fold in range(folds)] if out_of_fold else []
+    trained += [
+        where.command("base", "train", learner, *model_options(model), *words)
+        for learner in learners
+        for model in left_out
+    ]
     roles = [("--role", role) for role in ("validation", "test")]
     roles += [("--role", "oof", "--fold", str(fold)) for fold in range(folds)]
     roles += [("--role", "test", "--seeds", str(seed)) for seed in seeds]
+    if out_of_fold:
+        roles += [("--role", "validation", "--seeds", str(seed)) for seed in seeds]
+    roles += [("--role", "oof", *model_options(model)) for model in left_out]
     cached = [where.command("base", "cache", *learners, *role, *trained_words) for role in roles]
     fit = where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(learners), *trained_words)
     return [

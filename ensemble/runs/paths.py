@@ -1,12 +1,13 @@
 """The name of every file that a stage writes; nothing else in the package spells a path below ``cache/``."""
 
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ensemble.runs.seals import read_result
 from ensemble.settings.names import known_learners
@@ -19,9 +20,9 @@ FULL = "full"
 """The model of a learner that is fitted to all scenes to fit."""
 
 
-def fold_model(fold: int) -> str:
-    """The model of a learner that never saw the scenes of a fold."""
-    return f"fold-{fold}"
+def fold_model(fold: int, seed: int | None = None) -> str:
+    """The model of a learner that never saw the scenes of a fold: from the experiment's own seed, or a further one."""
+    return f"fold-{fold}" if seed is None else f"{seed_model(seed)}-fold-{fold}"
 
 
 def seed_model(seed: int) -> str:
@@ -29,10 +30,28 @@ def seed_model(seed: int) -> str:
     return f"seed-{seed}"
 
 
+class ModelParts(NamedTuple):
+    """What the name of a model says of it."""
+
+    seed: int | None  # of a further seed; absent where it is the experiment's own
+    fold: int | None  # whose scenes it never saw; absent of a full fit
+
+
+def parts_of(model: str) -> ModelParts:
+    """The seed and the fold in the name of a model."""
+    found = re.fullmatch(r"(?:seed-([0-9]+))?-?(?:fold-([0-9]+))?", model)
+    return ModelParts(*(None if part is None else int(part) for part in found.groups())) if found else NEITHER
+
+
+NEITHER = ModelParts(None, None)
+"""The full fit from the experiment's own seed."""
+
+
 def model_options(model: str) -> tuple[str, ...]:
     """The command-line options that choose a model; none for the full fit."""
-    kind, _, number = model.partition("-")
-    return {"fold": ("--fold", number), "seed": ("--seeds", number)}.get(kind, ())
+    seed, fold = parts_of(model)
+    named = (("--fold", fold), ("--seeds", seed))
+    return tuple(word for option, number in named if number is not None for word in (option, str(number)))
 
 
 @dataclass(frozen=True)
@@ -179,7 +198,7 @@ class Outputs:
         return command_line(tool, *words, *where)
 
     def learner_run(self, experiment: str, learner: str, model: str = FULL) -> Run:
-        """The run of one model of a learner: the full fit, that of a fold, or that of another seed."""
+        """The run of one model of a learner: the full fit, that of a fold, or these of another seed."""
         return Run(self.root / "runs" / experiment / learner / model)
 
     def folds(self, experiment: str) -> Path:

@@ -18,6 +18,7 @@ from typing import Any
 from ensemble.settings.complaints import validated
 from ensemble.settings.encoders import check_encoder
 from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
+from ensemble.settings.members import check_member
 from ensemble.settings.names import NAME, check_own_learner, known_inputs, known_learners
 from ensemble.settings.packaged import name_or_path
 from ensemble.settings.places import at_home
@@ -40,7 +41,7 @@ RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, Sta
 SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")
 LEARNER_SECTIONS = ("encoder", "network", "loss", "training", "evaluation")
 OWN_SECTIONS = ("architecture", "size", *LEARNER_SECTIONS)  # of a learner below ``learners``
-META_SECTIONS = (*LEARNER_SECTIONS, "rows", "level0", "mode", "live")
+META_SECTIONS = (*LEARNER_SECTIONS, "learners", "copies", "rows", "level0", "mode", "live")
 FILE_SECTIONS = (*SHARED_SECTIONS, "encoder", "training", "learners", "meta")
 CHOICES = {
     "network.interpolate": ("before", "after"),
@@ -130,11 +131,27 @@ def stack_settings(
         layers.append({"data": {"root": str(at_home(root).absolute())}} if root is not None else {})
     settings = _stack(inputs, layers, assigned, learners)
     for learner in settings.learners:
-        check_name(learner, (*_named(layers), *imported), "learner")
+        check_member(learner, (*_named(layers), *imported))
     if choice.config is not None:
         _check_file(choice.config, layers, assigned)
     check_encoder(settings.encoder)
     return settings
+
+
+def learners_to_stack(choice: Choice = NOTHING) -> tuple[str, ...]:
+    """Whose predictions the same choice would weigh: those of its file or assignments, else all networks of ours.
+
+    Raises:
+        SettingsError: They are no list of names.
+    """
+    assigned = parse_assignments(choice.assignments)
+    chosen = [_mapping(layer.get("meta", {}), "meta") for layer in _layers(choice, assigned)]
+    named = [each["learners"] for each in (*chosen, assigned) if "learners" in each]
+    if not named:
+        return known_learners()
+    if not isinstance(named[-1], list) or not named[-1] or not all(isinstance(name, str) for name in named[-1]):
+        raise SettingsError(f"learners: expected a list of names such as [bts, ldrn], found {named[-1]!r}")
+    return tuple(named[-1])
 
 
 def _assigned(choice: Choice, named: str, chosen_by: str) -> Tree:

@@ -428,7 +428,9 @@ class StackSettings(Settings):
     experiment: Name  # names the folders below ``cache/`` that belong together
     inputs: Literal["rgb", "d", "rgb+d"]  # what the meta-learner sees
     learners: Annotated[tuple[str, ...], Field(min_length=2)] = Field(default_factory=known_learners)
-    """Whose cached predictions are weighed, in this order."""
+    """Whose cached predictions are weighed, in this order; ``ldrn#1`` is LDRN from seed 1 (``settings/members.py``)."""
+    copies: dict[str, Positive] = {}
+    """How often a learner counts in the weights that a fit begins with, by name; once where absent."""
     mode: Literal["frozen", "finetune", "joint"] = "frozen"
     """``frozen`` reads the learners' cached depth; ``finetune`` goes on training them; ``joint`` trains them from the
     start."""
@@ -457,6 +459,8 @@ class StackSettings(Settings):
         named = {**self.live.lr_factors, **self.live.loss_weights}
         if unknown := sorted(set(named) - set(self.learners)):
             raise ValueError(f"live: {', '.join(unknown)} is none of the learners {', '.join(self.learners)}")
+        if unknown := sorted(set(self.copies) - set(self.learners)):
+            raise ValueError(f"copies: {', '.join(unknown)} is none of the learners {', '.join(self.learners)}")
         if self.mode != "frozen" and self.level0 == "folds":
             raise ValueError(f"level0 folds: mode {self.mode} trains one model of every learner; set level0 to full")
         return self

@@ -42,14 +42,14 @@ def train_learner(
 ) -> Run:
     """Train one model of a learner, or go on with its run where it stopped.
 
-    The model is the full fit, that of the settings' fold, or that of another seed. ``fresh`` throws away what an
+    The model is the full fit, that of the settings' fold, or these of another seed. ``fresh`` throws away what an
     earlier run of this name has written, ``wandb`` tracks beside the log, and trainings of one process share the
     decoded frames ``kept``.
 
     Raises:
         ValueError: The run was begun with other settings, or the data do not allow it.
     """
-    if settings.fold is not None:
+    if settings.fold is not None and model == FULL:
         model = fold_model(settings.fold)
     run = outputs.learner_run(settings.experiment, settings.learner, model)
     if not run.settings.is_file():

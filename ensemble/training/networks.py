@@ -78,7 +78,7 @@ def check_pretrained(*encoders: EncoderSettings) -> None:
 
 @_named()
 def build_stack(settings: StackSettings) -> MetaUNet:
-    """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
+    """The meta-learner's network with its initial weights: equal ones, or as often as each learner counts."""
     from base_learners.encoders.build import build_encoder
 
     learners = len(settings.learners)
@@ -87,7 +87,10 @@ def build_stack(settings: StackSettings) -> MetaUNet:
     )
     arguments = {**dict(settings.encoder), "mean": mean, "std": std}
     encoder = build_encoder(in_channels=channel_count(settings.inputs, learners), **arguments)
-    return MetaUNet(encoder, learners=learners, **settings.network)
+    network = MetaUNet(encoder, learners=learners, **settings.network)
+    if settings.copies:
+        network.begin_with([settings.copies.get(name, 1) for name in settings.learners])
+    return network
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:

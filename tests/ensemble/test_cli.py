@@ -29,7 +29,7 @@ COMMANDS = {
         "profile",
     ),
     "export": ("onnx", "openvino", "torch"),
-    "meta": ("fit", "compare-subsets", "cross-validate", "evaluate", "save", "fuse", "predict"),
+    "meta": ("fit", "compare-subsets", "cross-validate", "compose", "evaluate", "save", "fuse", "predict"),
     "data": ("doctor", "rooms", "pack"),
     "study": ("run", "show", "list", "best", "compare"),
 }

@@ -185,3 +185,16 @@ def test_bottleneck_narrows_the_first_convolution():
     assert meta_unet(bottleneck=24).bottleneck.out_channels == 24
     wide = meta_unet()
     assert wide.bottleneck.out_channels == wide.encoder.channels[-1]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("space", SPACES)
+def test_learners_that_count_several_times_weigh_so_from_the_start(weights, space):
+    network = meta_unet("rgb+d", 3, weights=weights, space=space).eval()
+    network.begin_with([2, 1, 3])
+    depths = 1 + 9 * torch.rand(2, 3, 32, 64)
+    with torch.no_grad():
+        maps = network(torch.rand(2, channel_count("rgb+d", 3), 32, 64))
+    repeated = depths[:, [0, 0, 1, 2, 2, 2]]
+    mean = mean_depth(repeated) if space == "depth" else log_mean_depth(repeated)
+    torch.testing.assert_close(network.fuse(maps, depths), mean, rtol=1e-5, atol=0)

@@ -12,8 +12,9 @@ from ensemble.predictions.available import networks_of
 from ensemble.predictions.level_zero import cache_level_zero, level_zero_of
 from ensemble.predictions.training_commands import training_command
 from ensemble.runs.locks import LockedError
-from ensemble.runs.paths import FULL, Outputs, Run, fold_model
+from ensemble.runs.paths import FULL, Outputs, Run, fold_model, parts_of, seed_model
 from ensemble.settings.layers import Choice, learner_settings
+from ensemble.settings.members import member_of
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, flat
 from ensemble.studies.design.arms import Arm, arms_of, lowest_numbers, settings_of
@@ -69,8 +70,8 @@ def prepare(context: WorkerContext) -> None:
     """
     study, outputs = context.study, context.outputs
     for prepared in study.prepare:
-        for settings in _to_train(context, prepared):
-            train_learner(settings, outputs)
+        for model, settings in _to_train(context, prepared):
+            train_learner(settings, outputs, model)
     missing = [
         needed for arm in arms_of(study) for needed in _needed(context, arm) if not needed.run(outputs).result.is_file()
     ]
@@ -114,10 +115,11 @@ def _needed(context: WorkerContext, arm: Arm) -> Iterator[Needed]:
     if settings.mode == "joint":
         return
     folds = settings.mode == "frozen" and (settings.rows == "oof" or settings.level0 == "folds")
-    models = [FULL, *(fold_model(fold) for fold in range(settings.data.folds if folds else 0))]
-    for learner in settings.learners:
-        for model in models:
-            yield Needed(settings.experiment, learner, model)
+    for name in settings.learners:
+        learner, seed = member_of(name)
+        yield Needed(settings.experiment, learner, FULL if seed is None else seed_model(seed))
+        for fold in range(settings.data.folds if folds else 0):
+            yield Needed(settings.experiment, learner, fold_model(fold, seed))
 
 
 def _command(study: StudySettings, needed: Needed, outputs: Outputs) -> str:
@@ -129,10 +131,10 @@ def _config(study: StudySettings) -> tuple[str, ...]:
     return () if study.config is None else ("--config", str(study.config))
 
 
-def _to_train(context: WorkerContext, prepared: PreparedSettings) -> list[LearnerSettings]:
-    """Settings of every model that a section ``prepare`` stands for and that is not trained yet."""
+def _to_train(context: WorkerContext, prepared: PreparedSettings) -> list[tuple[str, LearnerSettings]]:
+    """Name and settings of every model that a section ``prepare`` stands for and that is not trained yet."""
     study, outputs = context.study, context.outputs
-    found: list[LearnerSettings] = []
+    found: list[tuple[str, LearnerSettings]] = []
     for needed in dict.fromkeys(each for arm in arms_of(study) for each in _needed(context, arm)):
         given = {**prepared.set, **flat(prepared.learners.get(needed.learner, {}))}
         if prepared.experiment is not None:
@@ -140,6 +142,7 @@ def _to_train(context: WorkerContext, prepared: PreparedSettings) -> list[Learne
         choice = Choice(root=context.root, config=study.config, assignments=assignments_of(given))
         settings = learner_settings(needed.learner, choice)
         if settings.experiment == needed.experiment and not needed.run(outputs).result.is_file():
-            fold = None if needed.model == FULL else int(needed.model.removeprefix("fold-"))
-            found.append(settings.model_copy(update={"fold": fold}))
+            seed, fold = parts_of(needed.model)
+            own = {"fold": fold, "seed": settings.seed if seed is None else seed}
+            found.append((needed.model, settings.model_copy(update=own)))
     return found

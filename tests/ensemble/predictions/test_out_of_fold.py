@@ -94,23 +94,23 @@ def test_job_lines_run_as_they_are_printed_in_any_order_that_their_comments_allo
     assert lines[1] == f"# --cache-dir stands in every line: {cache}"
     lines = lines[2:]
     comments = [index for index, line in enumerate(lines) if line.startswith("#")]
-    assert comments == [0, 9, len(lines) - 1]
-    assert lines[0] == "# 8 trainings, independent of each other"
-    assert lines[9] == "# 5 passes of caching, independent of each other; they wait for all trainings"
+    assert comments == [0, 13, len(lines) - 1]
+    assert lines[0] == "# 12 trainings, independent of each other"
+    assert lines[13] == "# 8 passes of caching, independent of each other; they wait for all trainings"
     assert lines[-1].startswith("# then: python -m ensemble.meta fit ")
-    trainings, passes = lines[1:9], lines[10:-1]
-    assert len({*trainings, *passes}) == 13
+    trainings, passes = lines[1:13], lines[14:-1]
+    assert len({*trainings, *passes}) == 20
 
     read_by: dict[str, Counter[str]] = {}
-    for line in reversed(trainings):
+    for line in (trainings[0], *reversed(trainings[1:])):  # the first one decides the folds, and looks at all frames
         with frames_read() as found:
             done(*words_of(line))
         read_by[line] = found
     runs = {path.parent.relative_to(cache / "runs/tiny") for path in (cache / "runs/tiny").rglob("result.json")}
-    models = (FULL, "fold-0", "fold-1", "seed-1")
+    models = (FULL, "fold-0", "fold-1", "seed-1", "seed-1-fold-0", "seed-1-fold-1")
     assert runs == {Path(learner, model) for learner in mine for model in models}
     weights = {fingerprint_of(cache / "runs/tiny" / run / "best.safetensors") for run in runs}
-    assert len(weights) == 8, "no model is that of another"
+    assert len(weights) == 12, "no model is that of another"
 
     folds, scene_of = read_folds(cache / "runs/tiny/folds.json"), frames_to_fit(job)
     for line, found in read_by.items():
@@ -123,9 +123,9 @@ def test_job_lines_run_as_they_are_printed_in_any_order_that_their_comments_allo
     for line in reversed(passes):
         done(*words_of(line))
     stores = {path.parent.relative_to(cache / "predictions/tiny/bts") for path in cache.rglob("bts/*/*/*.h5")}
-    assert stores == {
-        Path(store) for store in ("validation/full", "test/full", "test/seed-1", "oof/fold-0", "oof/fold-1")
-    }
+    full = {f"{role}/{model}" for role in ("validation", "test") for model in (FULL, "seed-1")}
+    out_of_fold = {f"oof/{seed}fold-{fold}" for seed in ("", "seed-1-") for fold in (0, 1)}
+    assert stores == {Path(store) for store in full | out_of_fold}
     with frames_read() as found:
         answer = done(*words_of(lines[-1].removeprefix("# then: ")))
     assert "caching" not in answer.err, "everything that the fit reads is there"
@@ -166,8 +166,7 @@ def test_job_lines_name_the_experiment_however_it_was_given(job: Job, tmp_path: 
     ("words", "told"),
     [
         (("--fold", 2), "--fold 2: expected 0 to 1"),
-        (("--seeds", "0,1", "--fold", 0), "--seeds repeats the full fit"),
-        (("--seeds", "0,1", "--folds", 2), "--seeds repeats the full fit"),
+        (("--seeds", "0,1", "--fold", 2), "--fold 2: expected 0 to 1"),
         (("--seeds", "1,1"), "expected different whole numbers"),
     ],
 )
@@ -190,10 +189,45 @@ def test_seeds_of_the_cache_are_those_of_training(job: Job, tmp_path: Path):
     assert answer.advised[:5] == ["base", "train", "bts", "--seeds", "2"]
     done(*answer.advised)
     done("base", "cache", "bts", "--role", "validation", "--seeds", "2", *given)
-    for words in (("--role", "oof"), ("--role", "validation", "--fold", 0)):
-        answer = call("base", "cache", "bts", *words, "--seeds", "1", *given)
-        assert answer.status == 2
-        assert "--seeds names full fits" in answer.err
+
+
+def test_every_seed_has_models_of_folds_and_their_rows(job: Job, tmp_path: Path):
+    """Rows of a seed are by its own models, which never saw the frame; those of the experiment's seed stay."""
+    cache = job.copy_to(tmp_path)
+    given = ("--config", job.config, "--cache-dir", cache)
+    kept = contents(cache / "runs/tiny/bts")
+    said = done("base", "train", "bts", "--folds", 2, "--seeds", "0,1", *given).err.splitlines()[-1]
+    assert {name: content for name, content in contents(cache / "runs/tiny/bts").items() if name in kept} == kept
+    follows = words_of(said.removeprefix("next: "))
+    assert follows[:7] == ["base", "cache", "bts", "--role", "oof", "--seeds", "0,1"]
+    done(*follows)
+    outputs = Outputs(cache)
+    model = trained_learner(outputs, "tiny", "bts", "seed-1-fold-1")
+    assert (model.settings.fold, model.network_settings.seed) == (1, 1)
+    experiment = open_experiment(outputs, model.settings)
+    frames = experiment.division.of_role("oof", 1)
+    assert {frame.scene for frame in frames}.isdisjoint(frame.scene for frame in experiment.division.fitted_by(1).fit)
+    rows = predict.open_predictions(model, experiment, frames, "oof")
+    by_hand = depth_by_hand(model, experiment.source, frames[:1])[0]
+    assert np.abs(rows.read(frames[0].id) - by_hand).max() < 2 * QUANTUM
+
+
+def test_a_missing_model_of_a_seed_and_a_fold_is_named_with_the_command_that_trains_it(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    given = ("--config", job.config, "--cache-dir", cache)
+    answer = call("base", "cache", "bts", "--role", "oof", "--seeds", "0,7", *given)
+    assert answer.status == 1
+    assert answer.advised[:7] == ["base", "train", "bts", "--fold", "0", "--seeds", "7"]
+    done(*answer.advised)
+    run = Outputs(cache).learner_run("tiny", "bts", "seed-7-fold-0")
+    assert json.loads(run.settings.read_text())["seed"] == 7
+    again = call("base", "cache", "bts", "--role", "oof", "--seeds", "7", *given)
+    assert again.advised[:7] == ["base", "train", "bts", "--fold", "1", "--seeds", "7"]
+    store = cache / "predictions/tiny/bts/oof/seed-7-fold-0"
+    assert list(store.glob("*.h5"))
+    (run.best).write_bytes(b"damaged")
+    repaired = call("base", "verify", "--repair", "--cache-dir", cache).out.splitlines()
+    assert any("train bts" in line and "seed-7-fold-0" in line for line in repaired)
 
 
 def test_the_seed_of_the_full_fit_is_that_which_it_was_trained_from(job: Job, tmp_path: Path):
