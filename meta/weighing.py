@@ -53,6 +53,7 @@ def fused_by(
     both = torch.cat([image, depths], dim=1)
     both = torch.cat([both, both.flip(-1)]) if flip else both
     maps = network(assemble(inputs, both[:, :3], both[:, 3:], max_depth=max_depth)).float()
+    maps = network.with_scale(maps, both[:, :3], both[:, 3:])
     if flip:
         straight, mirrored = maps.chunk(2)
         maps = (straight + mirrored.flip(-1)) / 2

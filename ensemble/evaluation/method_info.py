@@ -32,6 +32,7 @@ def title_of(settings: StackSettings, name: str) -> str:
     words = [f"stack {settings.inputs}"]
     words += [{"finetune": "fine-tuned", "joint": "joint"}[settings.mode]] if settings.mode != "frozen" else []
     words += ["in-sample rows"] if settings.mode == "frozen" and settings.rows == "fit" else []
+    words += ["correcting"] if settings.corrects else []
     words += ["mean of folds"] if settings.level0 == "folds" else []
     own = not name.startswith(stack_name(settings))
     return f"{name} ({', '.join(words)})" if own else ", ".join(words)

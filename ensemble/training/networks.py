@@ -14,6 +14,7 @@ from ensemble.runs.seals import fingerprint_of, read_bytes
 from ensemble.settings.schema import EncoderSettings, LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.training.weights import read_weights
+from meta.correction import Correction, ScaleHead
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
 
@@ -70,7 +71,10 @@ def check_pretrained(*encoders: EncoderSettings) -> None:
 
 @_named()
 def build_stack(settings: StackSettings) -> MetaUNet:
-    """The meta-learner's network with its initial weights; it answers with equal weights for every learner."""
+    """The meta-learner's network with its initial weights; it answers with equal weights for every learner.
+
+    One that corrects has the encoder a second time, of the image alone, and frozen.
+    """
     from base_learners.encoders.build import build_encoder
 
     learners = len(settings.learners)
@@ -79,7 +83,16 @@ def build_stack(settings: StackSettings) -> MetaUNet:
     )
     arguments = {**dict(settings.encoder), "mean": mean, "std": std}
     encoder = build_encoder(in_channels=channel_count(settings.inputs, learners), **arguments)
-    return MetaUNet(encoder, learners=learners, **settings.network)
+    correction = Correction(learners, build_scale(settings)) if settings.corrects else None
+    return MetaUNet(encoder, learners=learners, correction=correction, **settings.network)
+
+
+@_named()
+def build_scale(settings: StackSettings) -> ScaleHead:
+    """The head that corrects the scale of images, before it is fitted, over the encoder with its initial weights."""
+    from base_learners.encoders.build import build_encoder
+
+    return ScaleHead(build_encoder(**dict(settings.encoder)), learners=len(settings.learners))
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:
