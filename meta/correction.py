@@ -6,6 +6,7 @@ weak, and the strengths ``s1`` and ``s2`` in [0, 1] say how much of them carries
 fitted to. With strengths of 0, or untrained, this is the weighted log-mean and nothing else.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -60,6 +61,7 @@ class ScaleHead(nn.Module):
         }
         for name, value in empty.items():
             self.register_buffer(name, value)
+        self.register_load_state_dict_pre_hook(_take_lengths)
         self.requires_grad_(requires_grad=False)
         self.train(mode=False)
 
@@ -85,12 +87,12 @@ class ScaleHead(nn.Module):
         squared = (standardised[:, None] - self.rows[None]).square().sum(dim=2)
         return (-self.gamma * squared).exp() @ self.dual
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """Take buffers of any length: how many rows there were is known of the weights alone."""
-        for name, buffer in list(self.named_buffers(recurse=False)):
-            if (value := state_dict.get(prefix + name)) is not None:
-                self.register_buffer(name, torch.empty(value.shape, dtype=buffer.dtype, device=buffer.device))
-        super()._load_from_state_dict(state_dict, prefix, *others)
+
+def _take_lengths(head: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
+    """Make room for buffers of any length: how many rows there were is known of the weights alone."""
+    for name, buffer in list(head.named_buffers(recurse=False)):
+        if (value := state_dict.get(prefix + name)) is not None:
+            head.register_buffer(name, torch.empty(value.shape, dtype=buffer.dtype, device=buffer.device))
 
 
 class Correction(nn.Module):

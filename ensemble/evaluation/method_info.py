@@ -10,8 +10,9 @@ from ensemble.evaluation.methods import Methods, StackMethod
 from ensemble.evaluation.results.scores import Kind
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
-from ensemble.runs.paths import Run, stack_name
+from ensemble.runs.paths import Outputs, Run, stack_name
 from ensemble.settings.schema import LearnerSettings, StackSettings
+from ensemble.stacking.choice import kept_choice
 from ensemble.training.cost import Profile, profile_network
 from ensemble.training.networks import build_learner, unloaded
 from meta.fusion import COMBINERS
@@ -51,6 +52,7 @@ class Description:
         milliseconds: From image to depth, everything that is needed for it.
         seconds: Its own training; of repeats, the mean.
         validation_rel: Of a stack, its REL on the validation scenes; of repeats, the mean.
+        choice_rel: Of a stack that was cross-validated, its REL on frames that its fits never saw.
     """
 
     kind: Kind
@@ -61,9 +63,10 @@ class Description:
     milliseconds: float | None = None
     seconds: float | None = None
     validation_rel: float | None = None
+    choice_rel: float | None = None
 
 
-def descriptions_of(methods: Methods) -> dict[str, Description]:
+def descriptions_of(methods: Methods, outputs: Outputs) -> dict[str, Description]:
     """What every row says beside its scores; networks are timed on one image."""
     found = {"mean log depth": Description("constant", "mean log depth map")}
     for learner in methods.learners:
@@ -86,11 +89,11 @@ def descriptions_of(methods: Methods) -> dict[str, Description]:
     for name in baselines.combiners:
         found[name] = Description("fitted", WEIGHTED[name], f"fitted to {on_rows}", milliseconds=together)
     for stack in methods.stacks:
-        found |= _stack_rows(stack)
+        found |= _stack_rows(stack, outputs)
     return {**found, **{name: Description("bound", name) for name in BOUNDS}}
 
 
-def _stack_rows(stack: StackMethod) -> dict[str, Description]:
+def _stack_rows(stack: StackMethod, outputs: Outputs) -> dict[str, Description]:
     first = stack.first
     learners = [_learner(learner, "learner", learner.title) for learner in first.learners]
     together = _sum(learner.milliseconds for learner in learners)
@@ -109,6 +112,7 @@ def _stack_rows(stack: StackMethod) -> dict[str, Description]:
             None if together is None else together + cost.milliseconds,
             _mean(_training_seconds(repeat.run) for repeat in stack.repeats),
             _mean(_validation_rel(repeat.run) for repeat in stack.repeats),
+            None if stack.trains_learners else kept_choice(first.settings, first.name, outputs, first.learners),
         ),
     }
 

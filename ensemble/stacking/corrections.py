@@ -25,7 +25,7 @@ from ensemble.stacking.stack import Stack, stacked
 from ensemble.stacking.training_rows import SampledPixels, TrainingRow, scores_of, training_protocol, training_rows
 from ensemble.training.networks import build_scale, build_stack, load_network, unloaded
 from ensemble.training.weights import save_weights
-from meta.combiners import weighted_log_mean
+from meta.combiners import ConstantWeights, weighted_log_mean
 from meta.correction import Correction, ScaleHead
 from meta.fusion import fuse, split_maps
 
@@ -61,8 +61,9 @@ def finish_corrections(
         What is added to the run's result: the strengths, and the score on the validation scenes with them. That of a
         run that a fold judges stays as it is.
     """
-    network = load_network(build_stack(unloaded(settings)), run).to(device_of(settings.training))
-    stack = Stack(run.folder.name, settings, run, learners, network)
+    network = build_stack(unloaded(settings))
+    load_network(network, run)
+    stack = Stack(run.folder.name, settings, run, learners, network.to(device_of(settings.training)))
     rows = list(training_rows(learners, outputs, settings, "validation"))
     chosen = strengths(list(agreements(stack, rows).values()))
     set_strengths(stack, chosen)
@@ -141,11 +142,11 @@ def _rows_to_fit(settings: StackSettings, learners: Sequence[LevelZero], outputs
 @torch.inference_mode()
 def _seen(head: ScaleHead, weights: Tensor, rows: Iterable[TrainingRow]) -> ScaleRows:
     """Every image with a valid pixel, as the head sees it, and what the weighted log-mean misses of its scale."""
-    device = weights.device
+    device, log_mean = weights.device, ConstantWeights(tuple(weights.tolist()), "log")
     features, statistics, target, scenes = [], [], [], []
     for row in (row for row in rows if row.valid.any()):
         pooled, numbers = head.seen(row.image.to(device), row.depths.to(device), weights)
-        mean = fuse(weights.cpu().view(1, -1, 1, 1), row.depths, space="log")
+        mean = log_mean.combine(row.depths)
         features.append(pooled[0].cpu().double().numpy())
         statistics.append(numbers[0].cpu().double().numpy())
         target.append((row.target.log() - mean.log())[row.valid].double().mean().item())

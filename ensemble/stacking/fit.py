@@ -126,10 +126,10 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
     title = f"stack {settings.inputs} over {', '.join(settings.learners)} (rows: {settings.rows}, {kind})"
     announce(title, frames, settings)
     if not settings.corrects:
-        return Prepared(lambda steps: stack_task(settings, steps), *parts, sources)
+        return Prepared(lambda steps: stack_task(settings, steps), parts[0], parts[1], sources)
     fitted = fit_corrections(settings, learners, outputs)
     finish = partial(finish_corrections, settings, run, learners, outputs)
-    return Prepared(lambda steps: stack_task(settings, steps, fitted), *parts, sources, finish)
+    return Prepared(lambda steps: stack_task(settings, steps, fitted), parts[0], parts[1], sources, finish)
 
 
 def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool) -> Prepared | None:
@@ -157,7 +157,7 @@ def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh:
         protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
         return live_task(settings, networks, build_stack(settings), steps=steps, protocol=protocol)
 
-    return Prepared(make_task, *parts, sources)
+    return Prepared(make_task, parts[0], parts[1], sources)
 
 
 def stack_task(settings: StackSettings, steps: int, corrections: Mapping[str, Tensor] | None = None) -> DepthTask:

@@ -22,7 +22,7 @@ ROWS_PER_COMPONENT = 8
 SPREADS = (0.1, 0.3, 1.0)
 """Kernels that are tried: ``gamma`` times the number of features."""
 
-DECAYS = (1.0, 3.0, 10.0, 30.0, 100.0)
+DECAYS = (1, 3, 10, 30, 100)
 """Ridges that are tried, all of them strong; the alternative to all is no correction."""
 
 PARTS = 10
@@ -82,7 +82,7 @@ def _principal_axes(
 
 def _chosen(
     squared: Float64[np.ndarray, "n n"], target: Float64[np.ndarray, " n"], scenes: Sequence[str]
-) -> tuple[float, float] | None:
+) -> tuple[float, int] | None:
     """Kernel and decay with the least squared error on scenes left out; ``None`` where 0 has less than any."""
     from sklearn.model_selection import GroupKFold
 
@@ -90,7 +90,7 @@ def _chosen(
     if count < 2:
         return None
     parts = list(GroupKFold(count).split(target, groups=scenes))
-    errors: Mapping[tuple[float, float], float] = {
+    errors: Mapping[tuple[float, int], float] = {
         (spread, decay): _left_out(np.exp(-spread * squared), target, decay, parts)
         for spread in SPREADS
         for decay in DECAYS
@@ -102,7 +102,7 @@ def _chosen(
 def _left_out(
     kernel: Float64[np.ndarray, "n n"],
     target: Float64[np.ndarray, " n"],
-    decay: float,
+    decay: int,
     parts: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> float:
     """Squared error on every part, by a fit to the others."""
@@ -116,9 +116,7 @@ def _left_out(
     )
 
 
-def _dual(
-    kernel: Float64[np.ndarray, "n n"], target: Float64[np.ndarray, " n"], decay: float
-) -> Float[np.ndarray, " n"]:
+def _dual(kernel: Float64[np.ndarray, "n n"], target: Float64[np.ndarray, " n"], decay: int) -> Float[np.ndarray, " n"]:
     from sklearn.kernel_ridge import KernelRidge
 
     return KernelRidge(alpha=decay, kernel="precomputed").fit(kernel, target).dual_coef_
