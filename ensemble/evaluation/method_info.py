@@ -13,7 +13,7 @@ from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import Outputs, Run, stack_name
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.stacking.choice import kept_choice
-from ensemble.training.cost import Profile, profile_network
+from ensemble.training.cost import Profile, WithScale, profile_network
 from ensemble.training.networks import build_learner, unloaded
 from meta.fusion import COMBINERS
 from meta.inputs import channel_count
@@ -98,7 +98,8 @@ def _stack_rows(stack: StackMethod, outputs: Outputs) -> dict[str, Description]:
     learners = [_learner(learner, "learner", learner.title) for learner in first.learners]
     together = _sum(learner.milliseconds for learner in learners)
     channels = channel_count(first.settings.inputs, len(learners))
-    cost = profile_network(first.network, first.settings.data.size, device="cpu", channels=channels, repeats=REPEATS)
+    whole = WithScale(first.network)
+    cost = profile_network(whole, first.settings.data.size, device="cpu", channels=channels, repeats=REPEATS)
     seeds = ", ".join(str(repeat.settings.seed) for repeat in stack.repeats)
     mean = f"mean of the learners of {stack.name}"
     return {
