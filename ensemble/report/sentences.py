@@ -33,7 +33,7 @@ REFERENCE_WORDS = {
 
 CHOSEN: Mapping[Basis, str] = {
     "cross-validation": "has the lowest REL over out-of-fold frames and validation scenes together, by fits that never "
-    "saw them (`meta cross-validate`); this is what {images} test images say of it.",
+    "saw them (`meta cross-validate` of {judged} stacks); this is what {images} test images say of it.",
     "validation": "has the lowest REL on the validation scenes, which are few to choose by (`meta cross-validate` of "
     "every stack chooses on out-of-fold frames as well); this is what {images} test images say of it.",
     "test": "has the lowest REL on {images} test images; it is named first by these very images, which flatters it a "
@@ -52,7 +52,9 @@ def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
     sentences = [] if simple is None else _against_simple(leading, *simple, comparisons)
     sentences.append(f"Of one stack, {leading.title}, this is what {comparisons.images} test images say.")
     if len(stacks) > 1:
-        chosen = CHOSEN[choice_basis(stacks)].format(images=comparisons.images)
+        chosen = CHOSEN[choice_basis(stacks)].format(
+            images=comparisons.images, judged=_share(sum(row.choice_rel is not None for row in stacks), len(stacks))
+        )
         sentences[-1] = f"Of {len(stacks)} stacks, {leading.title} {chosen}"
     if not comparisons.resamples:
         return [*sentences, resampling_sentence(comparisons)]

@@ -99,16 +99,17 @@ def leading_stack(scores: Scores) -> ScoreRow | None:
 
 
 def choice_basis(stacks: Sequence[ScoreRow]) -> Basis:
-    """Frames that all of some stacks were scored on and that are best to choose by.
+    """The frames that are best to choose by of those that stacks were scored on.
 
     First come all frames of training, out-of-fold ones and those of validation scenes alike, each judged by fits that
     never saw its scene (`meta cross-validate`). A dozen validation scenes by themselves cannot tell stacks apart that
     differ by a percent, and have chosen the weights that they would judge. Out-of-fold frames by themselves give
     corrections of depth the wrong sign where one fold is deeper than the rest, which validation scenes, in no fold,
-    do not. Where a stack was not cross-validated the validation scenes choose alone; and where they have chosen by
-    something else than REL, the test images, which are then no judges any more.
+    do not. A stack that was not cross-validated (one of in-sample rows or of learners trained with it cannot be) is
+    then passed over: nothing is known of it that could be compared. Where none was, the validation scenes choose alone;
+    and where they have chosen by something else than REL, the test images, which are then no judges any more.
     """
-    if stacks and all(row.choice_rel is not None for row in stacks):
+    if any(row.choice_rel is not None for row in stacks):
         return "cross-validation"
     return "validation" if all(row.validation_rel is not None for row in stacks) else "test"
 

@@ -139,8 +139,15 @@ def test_frames_that_no_fit_has_seen_choose_before_the_validation_scenes(evaluat
     assert leading_stack(scores).name == "meta-rgb+d"
     text = " ".join(summary(scores, comparisons))
     assert "has the lowest REL over out-of-fold frames and validation scenes together, by fits that never saw" in text
-    one = tuple(replace(row, choice_rel=None) if row.name == "meta-d" else row for row in scores.rows)
-    assert leading_stack(replace(scores, rows=one)).name == "meta-d"  # by the validation scenes again
+    assert "(`meta cross-validate` of all 2 stacks)" in text
+    one = replace(
+        scores,
+        rows=tuple(
+            replace(row, choice_rel=judged.get(row.name) if row.name == "meta-d" else None) for row in scores.rows
+        ),
+    )
+    assert leading_stack(one).name == "meta-d"  # nothing that could be compared is known of the other
+    assert "(`meta cross-validate` of 1 of 2 stacks)" in " ".join(summary(one, comparisons))
 
 
 def test_the_first_sentence_holds_the_stack_against_the_best_simple_row(evaluation, comparisons):

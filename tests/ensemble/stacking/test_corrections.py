@@ -65,7 +65,7 @@ def test_a_saved_stack_says_the_same_depth(fitted: Path, tmp_path: Path):
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     own = load("tiny/correct", cache_dir=fitted)
     for place in (tmp_path / "stack.safetensors", tmp_path / "folder"):
-        done("meta", "save", "tiny/correct", "--out", place, "--cache-dir", fitted)
+        done("meta", "save", "tiny/correct", place, "--cache-dir", fitted)
         read = load(place)
         np.testing.assert_array_equal(read(image).depth, own(image).depth)
         np.testing.assert_array_equal(read(image).weights, own(image).weights)
