@@ -12,6 +12,9 @@ whole is right, and adds a quarter of what the whole would add, if it is noise."
 LEAST_SCENES = 5
 """Resampling fewer says nothing of scenes that are not among them."""
 
+NOTHING = 1e-12
+"""Squared log units of a scene, below which a correction is rounding and no correction."""
+
 RESAMPLES = 2_000
 SHARE = 0.95
 """Of the resampled strengths that lie in the interval."""
@@ -40,12 +43,12 @@ def strength(agreement: Agreement) -> float:
     The squared log error ``sum (error - s * correction)^2`` is least at ``s = products / squares``. Scenes are drawn
     with replacement, and where the interval of ``s`` holds 0 and 1 both, or there are too few scenes to draw from, they
     cannot tell a correction that is right from one that is noise: ``UNDECIDED``. Else it is the best ``s``, held
-    between 0 and 1. A correction that is 0 everywhere has the strength 0.
+    between 0 and 1. A correction that is nothing everywhere has the strength 0.
 
     Source: Efron and Tibshirani 1993, chapter 13 (percentile interval).
     """
     scenes, total = len(agreement.squares), agreement.squares.sum()
-    if total <= 0:
+    if total <= NOTHING * scenes:
         return 0.0
     if scenes < LEAST_SCENES:
         return UNDECIDED

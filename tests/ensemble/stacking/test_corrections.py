@@ -162,7 +162,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 def test_a_planted_scale_of_images_is_taken_out(planted: Planted, tmp_path: Path):
     found = planted.scored(tmp_path, lambda rng: 0.1 * rng.standard_normal())
     assert found["result"]["strengths"]["scale"] > 0.7
-    assert found["correct"]["abs_rel"] < 0.6 * found["weighted-log-mean"]["abs_rel"]
+    assert found["correct"]["abs_rel"] < 0.75 * found["weighted-log-mean"]["abs_rel"]
     assert found["correct"]["d1"] >= found["weighted-log-mean"]["d1"]
 
 

@@ -39,6 +39,7 @@ def test_the_interval_is_over_scenes_and_not_over_images():
 def test_a_correction_of_nothing_has_no_strength_and_a_scene_can_be_left_out():
     nothing = Agreement(np.zeros(8), np.zeros(8))
     assert strength(nothing) == 0.0
+    assert strength(Agreement(np.linspace(-1, 1, 8) * 1e-9, np.full(8, 1e-14))) == 0.0  # rounding
     some = scenes_of(0.3, 0.1, scenes=10)
     without = some.without(3)
     assert len(without.products) == len(without.squares) == 9
