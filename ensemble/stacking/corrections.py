@@ -20,7 +20,7 @@ from ensemble.predictions.predict import device_of
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.scale_correction import ScaleRows, fit_scale
-from ensemble.stacking.shrinkage import Agreement, strength
+from ensemble.stacking.shrinkage import UNDECIDED, Agreement, strength
 from ensemble.stacking.stack import Stack, stacked
 from ensemble.stacking.training_rows import SampledPixels, TrainingRow, scores_of, training_protocol, training_rows
 from ensemble.training.networks import build_scale, build_stack, load_network, unloaded
@@ -77,8 +77,10 @@ def strengths(agreement: Sequence[tuple[Agreement, ...]]) -> tuple[float, float]
     """Those of scale and residual, each by itself: a residual without mean and a scale without shape do not overlap.
 
     Args:
-        agreement: Of every scene, with the error of whole images and within them.
+        agreement: Of every scene, with the error of whole images and within them; no scenes cannot tell.
     """
+    if not agreement:
+        return UNDECIDED, UNDECIDED
     scale, residual = (strength(_joined(each)) for each in zip(*agreement, strict=True))
     return scale, residual
 

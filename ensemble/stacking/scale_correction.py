@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from ensemble.stacking.shrinkage import LEAST_SCENES
+
 COMPONENTS = 48
 """Principal components of the pooled features, at most."""
 
@@ -83,11 +85,11 @@ def _principal_axes(
 def _chosen(
     squared: Float64[np.ndarray, "n n"], target: Float64[np.ndarray, " n"], scenes: Sequence[str]
 ) -> tuple[float, int] | None:
-    """Kernel and decay with the least squared error on scenes left out; ``None`` where 0 has less than any."""
+    """Kernel and decay with the least squared error on scenes left out; ``None`` where 0 has less, or of few scenes."""
     from sklearn.model_selection import GroupKFold
 
     count = min(PARTS, len(set(scenes)))
-    if count < 2:
+    if count < LEAST_SCENES:
         return None
     parts = list(GroupKFold(count).split(target, groups=scenes))
     errors: Mapping[tuple[float, int], float] = {
