@@ -230,19 +230,19 @@ def cross_validate_(
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """The stack against the plain mean without a test frame: fitted to all folds but one, judged on the one."""
+    """The stack against the weighted log-mean without a test frame: on left-out folds, and on scenes in no fold."""
     where = outputs(cache_dir)
     check_name(inputs, known_inputs(), "inputs")
     chosen = None if learners is None else options.listed(learners)
     choice = options.choice(data, root, config, assignments, experiment)
     run, settings = _asked(where, inputs, chosen, choice, name)
 
-    from ensemble.report.tables.cross_validation import cross_validation_table
+    from ensemble.report.tables.cross_validation import cross_validation_tables
     from ensemble.stacking.cross_validation import cross_validate
 
     repeats = options.parse_seeds(seeds) or [settings.seed]
     found = cross_validate(settings, run.folder.name, where, seeds=repeats, fresh=fresh)
-    options.show(cross_validation_table(found), plain=found.to_plain(), as_json=as_json)
+    options.show(*cross_validation_tables(found), plain=found.to_plain(), as_json=as_json)
 
 
 @app.command("compare-subsets")

@@ -39,7 +39,7 @@ def oracle_convex(
     """At every valid pixel the truth, held between the learners, elsewhere the plain mean.
 
     A bound for all weights of 0 or more that sum to 1, on every metric of single pixels (all but SILog). Free weights
-    and a correction map may leave the range of the learners, and pass it.
+    and corrections may leave the range of the learners, and pass it.
     """
     lowest, highest = depths.amin(dim=1, keepdim=True), depths.amax(dim=1, keepdim=True)
     held = torch.maximum(torch.minimum(torch.where(valid, target, 0.0), highest), lowest)

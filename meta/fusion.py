@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-WEIGHTS = ("softmax", "softmax+bias", "free")
-"""Kinds of weights: convex ones, convex ones with a correction that is added, and any real ones."""
+WEIGHTS = ("softmax", "correct", "free")
+"""Kinds of weights: convex ones, the same convex ones everywhere with corrections in logs, and any real ones."""
 
 SPACES = ("depth", "log")
 """Where weights are applied and corrections are added: to metres, or to their natural logarithms."""

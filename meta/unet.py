@@ -3,7 +3,7 @@
 Source: widths of the published stacking study's GhostNet U-Net. Deviations: the
 logits have a learned scale and shift per learner where the study has BN, which would blow small logits up to unit
 variance; and the last convolution starts at zero, so that an untrained network averages the learners. The study has
-softmax weights for metres alone; free weights, a correction map, logs and coarser weights are ours.
+softmax weights for metres alone; free weights, corrections, logs and coarser weights are ours.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from meta.correction import Correction
 from meta.fusion import SPACES, WEIGHTS, fuse, split_maps
+
+REMOVED = {
+    "softmax+bias": "it was taken out for correct, which shrinks what it adds; a run with it is read by the package of "
+    "commit 6199044 and before, or fit it again with --set network.weights=correct --fresh"
+}
+"""Kinds of weights that runs of former times may have, and what to do with these."""
 
 
 @runtime_checkable
@@ -48,11 +55,13 @@ class MetaUNet(nn.Module):
         encoder: The pyramid of features, built for the channels of the meta-inputs.
         widths: Channels of the decoder at strides 16, 8, 4, 2 and 1.
         bottleneck: Channels of the first 1x1 convolution; those of the deepest map where absent.
-        weights: Key of ``meta.fusion.WEIGHTS``: ``softmax`` (non-negative, sum one), ``softmax+bias`` (the same, and a
-            map that is added to the fused value), ``free`` (any real numbers).
-        space: Key of ``meta.fusion.SPACES``: whether depths are fused in metres or in logs.
+        weights: Key of ``meta.fusion.WEIGHTS``: ``softmax`` (non-negative, sum one), ``correct`` (one weight per
+            learner, which is given, and corrections of the log depth), ``free`` (any real numbers).
+        space: Key of ``meta.fusion.SPACES``: whether depths are fused in metres or in logs; ``correct`` knows logs
+            alone.
         stride: One weight for so many rows and columns of pixels, interpolated between them; 1 weighs every pixel.
         smooth: Odd number of rows and columns over which weights are averaged before the softmax; 1 averages nothing.
+        correction: Of a network that corrects; one with equal weights and without a scale where absent.
     """
 
     def __init__(
@@ -66,27 +75,30 @@ class MetaUNet(nn.Module):
         space: str = "depth",
         stride: int = 1,
         smooth: int = 1,
+        correction: Correction | None = None,
     ) -> None:
         super().__init__()
         _check(weights, space, stride, smooth)
         self.encoder = encoder
-        self.learners, self.weights, self.space = learners, weights, space
+        corrects = weights == "correct"
+        self.learners, self.weights, self.space = learners, weights, "log" if corrects else space
         self._stride, self._smooth = stride, smooth
         *skips, deepest = encoder.channels
         bottleneck = bottleneck or deepest
         self.bottleneck = nn.Conv2d(deepest, bottleneck, 1)
         inputs = [bottleneck, *(width + skip for width, skip in zip(widths[:-1], reversed(skips), strict=True))]
         self.decoder = nn.ModuleList(SeparableBlock(above, width) for above, width in zip(inputs, widths, strict=True))
-        maps = learners + (weights == "softmax+bias")
+        maps = 1 if corrects else learners
         self.logits = SeparableBlock(widths[-1], maps, last=True)
         self.scale = nn.Parameter(torch.ones(maps, 1, 1))
-        self.shift = nn.Parameter(torch.zeros(maps, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(maps, 1, 1), requires_grad=not corrects)  # a residual has mean 0
+        self.correction = (correction or Correction(learners)) if corrects else None
         self._initialise()
 
     def forward(self, channels: Float[Tensor, "b c h w"]) -> Float[Tensor, "b maps h w"]:
-        """Weights of the learners, then the correction if there is one, in float32 and at the input's size.
+        """Weights of the learners, then the residual if they are corrected, in float32 and at the input's size.
 
-        The mean of several such answers is one too: weights of their kind, and a correction in the same unit.
+        The mean of several such answers is one too: weights of their kind, and a correction in logs.
         """
         *skips, x = self.encoder(channels)
         x = self.bottleneck(x)
@@ -95,9 +107,18 @@ class MetaUNet(nn.Module):
             x = F.interpolate(block(x), size=size, mode="bilinear", align_corners=False)
             x = x if skip is None else torch.cat([x, skip], dim=1)
         raw = self._coarsened(self.scale * self.logits(x).float() + self.shift)
-        if self.weights == "free":
-            return 1 / self.learners + raw
-        return torch.cat([raw[:, : self.learners].softmax(dim=1), raw[:, self.learners :]], dim=1)
+        if self.correction is not None:
+            return self.correction.maps(raw)
+        return 1 / self.learners + raw if self.weights == "free" else raw.softmax(dim=1)
+
+    def with_scale(
+        self,
+        maps: Float[Tensor, "b maps h w"],
+        image: Float[Tensor, "b 3 h w"],
+        depths: Float[Tensor, "b k h w"],
+    ) -> Float[Tensor, "b maps h w"]:
+        """What ``forward`` returned for images in [0, 1], with their scale corrected where the network does that."""
+        return maps if self.correction is None else self.correction.with_scale(maps, image, depths)
 
     def fuse(self, maps: Float[Tensor, "b maps h w"], depths: Float[Tensor, "b k h w"]) -> Float[Tensor, "b 1 h w"]:
         """Depth in metres from what ``forward`` returned, or from the mean of several such answers."""
@@ -136,6 +157,8 @@ class MetaUNet(nn.Module):
 
 
 def _check(weights: str, space: str, stride: int, smooth: int) -> None:
+    if weights in REMOVED:
+        raise ValueError(f"MetaUNet: weights {weights!r} are no longer there: {REMOVED[weights]}")
     for name, value, known in (("weights", weights, WEIGHTS), ("space", space, SPACES)):
         if value not in known:
             raise ValueError(f"MetaUNet: {name} {value!r} is unknown, expected one of {', '.join(known)}")

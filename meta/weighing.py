@@ -53,7 +53,7 @@ def fused_by(
     both = torch.cat([image, depths], dim=1)
     both = torch.cat([both, both.flip(-1)]) if flip else both
     seen = assemble(inputs, both[:, :3], both[:, 3:], max_depth=max_depth)
-    maps = network(seen.to(image.dtype)).float()
+    maps = network.with_scale(network(seen.to(image.dtype)).float(), both[:, :3], both[:, 3:])
     if flip:
         straight, mirrored = maps.chunk(2)
         maps = (straight + mirrored.flip(-1)) / 2

@@ -240,8 +240,13 @@ class DepthStack(ModelHubMixin):
                 + (f" ({', '.join(sorted(optional))} may be left out)" if optional else "")
             )
         settings = self.network.settings
-        if image is None and isinstance(settings, StackSettings) and INPUTS[settings.inputs].image:
-            raise ValueError(f"{self.header.name}: this stack sees the image as well ({settings.inputs}), expected one")
+        if (
+            image is None
+            and isinstance(settings, StackSettings)
+            and (INPUTS[settings.inputs].image or settings.corrects)
+        ):
+            how = "correct" if settings.corrects else settings.inputs
+            raise ValueError(f"{self.header.name}: this stack sees the image as well ({how}), expected one")
 
     def _metres(self, learner: SavedLearner, numbers: np.ndarray) -> Tensor:
         own, array = learner.imported, np.asarray(numbers)

@@ -121,7 +121,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
         full |= truth.bounds(frame, raw, full)
         for each in (table, *others.values()):
             each.add(frame, raw, full)
-    described = descriptions_of(methods)
+    described = descriptions_of(methods, outputs)
 
     def finished(each: ScoreTable) -> Scores:
         protocol = each.protocol.model_dump(mode="json")

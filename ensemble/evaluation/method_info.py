@@ -10,9 +10,10 @@ from ensemble.evaluation.methods import Methods, StackMethod
 from ensemble.evaluation.results.scores import Kind
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
-from ensemble.runs.paths import Run, stack_name
+from ensemble.runs.paths import Outputs, Run, stack_name
 from ensemble.settings.schema import LearnerSettings, StackSettings
-from ensemble.training.cost import Profile, profile_network
+from ensemble.stacking.choice import kept_choice
+from ensemble.training.cost import Profile, WithScale, profile_network
 from ensemble.training.networks import build_learner, unloaded
 from meta.fusion import COMBINERS
 from meta.inputs import channel_count
@@ -32,6 +33,7 @@ def title_of(settings: StackSettings, name: str) -> str:
     words = [f"stack {settings.inputs}"]
     words += [{"finetune": "fine-tuned", "joint": "joint"}[settings.mode]] if settings.mode != "frozen" else []
     words += ["in-sample rows"] if settings.mode == "frozen" and settings.rows == "fit" else []
+    words += ["correcting"] if settings.corrects else []
     words += ["mean of folds"] if settings.level0 == "folds" else []
     own = not name.startswith(stack_name(settings))
     return f"{name} ({', '.join(words)})" if own else ", ".join(words)
@@ -50,6 +52,7 @@ class Description:
         milliseconds: From image to depth, everything that is needed for it.
         seconds: Its own training; of repeats, the mean.
         validation_rel: Of a stack, its REL on the validation scenes; of repeats, the mean.
+        choice_rel: Of a stack that was cross-validated, its REL on frames that its fits never saw.
     """
 
     kind: Kind
@@ -60,9 +63,10 @@ class Description:
     milliseconds: float | None = None
     seconds: float | None = None
     validation_rel: float | None = None
+    choice_rel: float | None = None
 
 
-def descriptions_of(methods: Methods) -> dict[str, Description]:
+def descriptions_of(methods: Methods, outputs: Outputs) -> dict[str, Description]:
     """What every row says beside its scores; networks are timed on one image."""
     found = {"mean log depth": Description("constant", "mean log depth map")}
     for learner in methods.learners:
@@ -85,16 +89,17 @@ def descriptions_of(methods: Methods) -> dict[str, Description]:
     for name in baselines.combiners:
         found[name] = Description("fitted", WEIGHTED[name], f"fitted to {on_rows}", milliseconds=together)
     for stack in methods.stacks:
-        found |= _stack_rows(stack)
+        found |= _stack_rows(stack, outputs)
     return {**found, **{name: Description("bound", name) for name in BOUNDS}}
 
 
-def _stack_rows(stack: StackMethod) -> dict[str, Description]:
+def _stack_rows(stack: StackMethod, outputs: Outputs) -> dict[str, Description]:
     first = stack.first
     learners = [_learner(learner, "learner", learner.title) for learner in first.learners]
     together = _sum(learner.milliseconds for learner in learners)
     channels = channel_count(first.settings.inputs, len(learners))
-    cost = profile_network(first.network, first.settings.data.size, device="cpu", channels=channels, repeats=REPEATS)
+    whole = WithScale(first.network)
+    cost = profile_network(whole, first.settings.data.size, device="cpu", channels=channels, repeats=REPEATS)
     seeds = ", ".join(str(repeat.settings.seed) for repeat in stack.repeats)
     mean = f"mean of the learners of {stack.name}"
     return {
@@ -108,6 +113,7 @@ def _stack_rows(stack: StackMethod) -> dict[str, Description]:
             None if together is None else together + cost.milliseconds,
             _mean(_training_seconds(repeat.run) for repeat in stack.repeats),
             _mean(_validation_rel(repeat.run) for repeat in stack.repeats),
+            None if stack.trains_learners else kept_choice(first.settings, first.name, outputs, first.learners),
         ),
     }
 

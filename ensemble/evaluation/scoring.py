@@ -120,6 +120,7 @@ class ScoreTable:
                     frames_per_second=None if about.milliseconds is None else 1e3 / about.milliseconds,
                     training_seconds=about.seconds,
                     validation_rel=about.validation_rel,
+                    choice_rel=about.choice_rel,
                 )
             )
         return rows

@@ -1,8 +1,15 @@
 """What comparisons say, in marks and in plain sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ensemble.evaluation.results.comparisons import LEVEL, Comparisons, best_simple, leading_stack, validation_rels
+from ensemble.evaluation.results.comparisons import (
+    LEVEL,
+    Basis,
+    Comparisons,
+    best_simple,
+    choice_basis,
+    leading_stack,
+)
 from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference, few_scenes
@@ -24,6 +31,17 @@ REFERENCE_WORDS = {
 }
 
 
+CHOSEN: Mapping[Basis, str] = {
+    "cross-validation": "has the lowest REL over out-of-fold frames and validation scenes together, by fits that never "
+    "saw them (`meta cross-validate` of {judged} stacks); this is what {images} test images say of it.",
+    "validation": "has the lowest REL on the validation scenes, which are few to choose by (`meta cross-validate` of "
+    "every stack chooses on out-of-fold frames as well); this is what {images} test images say of it.",
+    "test": "has the lowest REL on {images} test images; it is named first by these very images, which flatters it a "
+    "little.",
+}
+"""How the stack was chosen that is spoken of first."""
+
+
 def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
     """What the numbers say, in plain sentences."""
     leading = leading_stack(scores)
@@ -34,11 +52,8 @@ def summary(scores: Scores, comparisons: Comparisons) -> list[str]:
     sentences = [] if simple is None else _against_simple(leading, *simple, comparisons)
     sentences.append(f"Of one stack, {leading.title}, this is what {comparisons.images} test images say.")
     if len(stacks) > 1:
-        chosen = (
-            f"has the lowest REL on the validation scenes; this is what {comparisons.images} test images say of it."
-            if validation_rels(stacks)
-            else f"has the lowest REL on {comparisons.images} test images; it is named first by these very images, "
-            "which flatters it a little."
+        chosen = CHOSEN[choice_basis(stacks)].format(
+            images=comparisons.images, judged=_share(sum(row.choice_rel is not None for row in stacks), len(stacks))
         )
         sentences[-1] = f"Of {len(stacks)} stacks, {leading.title} {chosen}"
     if not comparisons.resamples:

@@ -209,6 +209,10 @@ class Outputs:
         """A fit of the meta-learner."""
         return Run(self.root / "runs" / experiment / name)
 
+    def cross_validation(self, experiment: str, name: str) -> Path:
+        """What cross-validation says of a fit of the meta-learner (JSON), for reports that choose among fits."""
+        return self.root / "runs" / experiment / f"{name}-cross-validation.json"
+
     def repeats(self, run: Run) -> list[Run]:
         """A fit of the meta-learner, and those that repeat it from other seeds and are complete."""
         found = [Run(folder) for folder in sorted(run.folder.parent.glob(f"{run.folder.name}-seed-*"))]

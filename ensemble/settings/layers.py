@@ -45,7 +45,7 @@ META_SECTIONS = (*LEARNER_SECTIONS, "learners", "copies", "rows", "level0", "mod
 FILE_SECTIONS = (*SHARED_SECTIONS, "encoder", "training", "learners", "meta")
 CHOICES = {
     "network.interpolate": ("before", "after"),
-    "network.weights": ("softmax", "softmax+bias", "free"),
+    "network.weights": ("softmax", "correct", "free"),
     "network.space": ("depth", "log"),
 }
 """Texts that a keyword argument of a network may be."""

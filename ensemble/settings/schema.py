@@ -476,6 +476,20 @@ class StackSettings(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _corrects_what_it_never_saw(self) -> Self:
+        if self.corrects and (self.mode, self.rows) != ("frozen", "oof"):
+            raise ValueError(
+                "network.weights correct: expected mode frozen and rows oof, because what learners miss on frames that "
+                f"they were trained on is not what they miss on new ones; found mode {self.mode} and rows {self.rows}"
+            )
+        return self
+
+    @property
+    def corrects(self) -> bool:
+        """Whether it is the weighted log-mean with corrections by image and by pixel."""
+        return self.network.get("weights") == "correct"
+
 
 ScoredSettings = LearnerSettings | ImportSettings | StackSettings
 """Of anything that is scored: all have an experiment, data and an evaluation."""

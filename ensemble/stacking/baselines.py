@@ -13,7 +13,7 @@ from ensemble.metrics.formulas import METRICS
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import ScoredSettings
-from ensemble.stacking.training_rows import PIXELS_PER_FRAME, TrainingRow, scores_of, training_protocol, training_rows
+from ensemble.stacking.training_rows import SampledPixels, TrainingRow, scores_of, training_protocol, training_rows
 from meta.combiners import FITTED_COMBINERS, Combiner
 
 CHOSEN_BY = "abs_rel"
@@ -57,12 +57,10 @@ def fit_baselines(
         watchers: Are shown every row as well, so that what else is learnt from them needs no pass of its own.
     """
     role = baseline_rows(learners)
-    rng = np.random.default_rng(0)
     protocol = training_protocol(settings)
     sums = np.zeros(len(learners))
     count = 0
-    pixels: list[np.ndarray] = []
-    truth: list[np.ndarray] = []
+    pixels = SampledPixels()
     for row in training_rows(learners, outputs, settings, role):
         for watch in watchers:
             watch(row)
@@ -70,13 +68,10 @@ def fit_baselines(
             continue
         sums += scores_of(row.depths, row, protocol)[CHOSEN_BY]
         count += 1
-        valid = np.flatnonzero(row.valid.numpy())
-        chosen = rng.choice(valid, min(PIXELS_PER_FRAME, len(valid)), replace=False)
-        pixels.append(row.depths[0].flatten(1).numpy()[:, chosen].T)
-        truth.append(row.target.flatten().numpy()[chosen])
+        pixels.add(row)
     if not count:
         raise ValueError(f"{settings.experiment}: no {role} frame has a valid pixel to score")
-    depths, target = np.concatenate(pixels), np.concatenate(truth)
+    depths, target = pixels.arrays
     scores = {learner.name: float(each) for learner, each in zip(learners, sums / count, strict=True)}
     higher = METRICS[CHOSEN_BY].higher_is_better
     best = (max if higher else min)(scores, key=scores.__getitem__)

@@ -6,7 +6,7 @@ from ensemble.predictions.level_zero import level_zero_of
 from ensemble.predictions.predict import device_of
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import LearnerSettings, StackSettings
-from ensemble.training.cost import Profile, profile_network
+from ensemble.training.cost import Profile, WithScale, profile_network
 from ensemble.training.networks import build_learner, build_stack, unloaded
 from meta.inputs import channel_count
 
@@ -43,7 +43,7 @@ class Costs:
     def _profile(self, key: str, settings: LearnerSettings | StackSettings, channels: int) -> Profile:
         if key not in self._measured:
             if isinstance(settings, StackSettings):
-                network, size = build_stack(unloaded(settings)), settings.data.size
+                network, size = WithScale(build_stack(unloaded(settings))), settings.data.size
             else:
                 network, size = build_learner(unloaded(settings)), settings.seen.size
             device = device_of(settings.training)

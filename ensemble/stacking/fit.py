@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import lightning
 import torch
@@ -29,6 +31,7 @@ from ensemble.predictions.level_zero import (
 from ensemble.runs.claims import FOLDS, PROCESSES, claim, is_complete
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import StackSettings
+from ensemble.stacking.corrections import finish_corrections, fit_corrections
 from ensemble.stacking.joint import live_task
 from ensemble.training.fit import MakeTask, fit
 from ensemble.training.learners import announce, preload, trackers
@@ -69,7 +72,7 @@ def fit_meta(
         prepared = _prepare_frozen(settings, run, outputs, fresh=fresh)
     if prepared is None:
         return run
-    make_task, training, validation, sources = prepared
+    make_task, training, validation, sources, finish = prepared
     preload(settings, training, validation, kept=kept)
     torch.manual_seed(settings.seed)
     fit(
@@ -82,12 +85,19 @@ def fit_meta(
         claim=lambda: claim(run, settings, sources),
         loggers=[*trackers(settings, run.folder.name, run, enabled=wandb), *loggers],
         callbacks=callbacks,
+        finish=finish,
     )
     return run
 
 
-Prepared = tuple[MakeTask, FrameDataset, FrameDataset, Mapping[str, str]]
-"""What a fit needs: the task, frames to fit, frames to validate with, fingerprints of what it rests on."""
+class Prepared(NamedTuple):
+    """What a fit needs."""
+
+    make_task: MakeTask
+    training: FrameDataset
+    validation: FrameDataset
+    sources: Mapping[str, str]  # fingerprints of what it rests on
+    finish: Callable[[], Mapping[str, Any]] = dict  # what is left to do when its weights are trained
 
 
 def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool) -> Prepared | None:
@@ -116,7 +126,11 @@ def _prepare_frozen(settings: StackSettings, run: Run, outputs: Outputs, *, fres
     kind = "out-of-fold" if settings.rows == "oof" else "in-sample: the learners were trained on these frames"
     title = f"stack {settings.inputs} over {', '.join(settings.learners)} (rows: {settings.rows}, {kind})"
     announce(title, frames, settings)
-    return lambda steps: stack_task(settings, steps), parts[0], parts[1], sources
+    if not settings.corrects:
+        return Prepared(lambda steps: stack_task(settings, steps), parts[0], parts[1], sources)
+    fitted = fit_corrections(settings, learners, outputs)
+    finish = partial(finish_corrections, settings, run, learners, outputs)
+    return Prepared(lambda steps: stack_task(settings, steps, fitted), parts[0], parts[1], sources, finish)
 
 
 def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh: bool) -> Prepared | None:
@@ -144,12 +158,20 @@ def _prepare_live(settings: StackSettings, run: Run, outputs: Outputs, *, fresh:
         protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.data.size)
         return live_task(settings, networks, build_stack(settings), steps=steps, protocol=protocol)
 
-    return make_task, parts[0], parts[1], sources
+    return Prepared(make_task, parts[0], parts[1], sources)
 
 
-def stack_task(settings: StackSettings, steps: int) -> DepthTask:
-    """The meta-learner with the scale-invariant log loss on the fused depth."""
+def stack_task(settings: StackSettings, steps: int, corrections: Mapping[str, Tensor] | None = None) -> DepthTask:
+    """The meta-learner with the scale-invariant log loss on the fused depth.
+
+    Args:
+        settings: Of the stack.
+        steps: Length of the cycle.
+        corrections: Of a stack that corrects, what was fitted before.
+    """
     meta = build_stack(settings)
+    if meta.correction is not None and corrections is not None:
+        meta.correction.load_state_dict(corrections)
 
     def forward(network: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
         seen = assemble(settings.inputs, batch["image"], batch["predictions"], max_depth=settings.data.max_depth)

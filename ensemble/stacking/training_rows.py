@@ -1,7 +1,7 @@
 """Frames of training as the meta-learner meets them: image, cached depth of every learner, truth."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,6 +32,27 @@ class TrainingRow:
     depths: Float[Tensor, "1 k h w"]  # metres, one map per learner, at the working size
     target: Tensor  # metres
     valid: Tensor  # pixels that have a measurement within the depth range
+
+
+@dataclass
+class SampledPixels:
+    """Valid pixels of frames, the same number of each, that a few weights are fitted to."""
+
+    _rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    _depths: list[np.ndarray] = field(default_factory=list)
+    _target: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, row: TrainingRow) -> None:
+        """Draw ``PIXELS_PER_FRAME`` of a frame, or all where there are fewer."""
+        valid = np.flatnonzero(row.valid.numpy())
+        chosen = self._rng.choice(valid, min(PIXELS_PER_FRAME, len(valid)), replace=False)
+        self._depths.append(row.depths[0].flatten(1).numpy()[:, chosen].T)
+        self._target.append(row.target.flatten().numpy()[chosen])
+
+    @property
+    def arrays(self) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " n"]]:
+        """Depths of the learners and truth of what was drawn, in metres."""
+        return np.concatenate(self._depths), np.concatenate(self._target)
 
 
 def training_rows(

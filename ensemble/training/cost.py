@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ensemble.metrics.study import STUDIED, Published
@@ -21,6 +21,7 @@ from ensemble.settings.layers import Choice, learner_settings, named_learners, s
 from ensemble.settings.schema import ImageSize
 from ensemble.training.networks import build_learner, build_stack, title_of
 from meta.inputs import channel_count
+from meta.unet import MetaUNet
 
 PUBLISHED_SIZE = (416, 544)
 COUNTER = "torch.utils.flop_counter (convolutions, linear layers, attention)"
@@ -85,6 +86,27 @@ class ProfileRow:
         if self.published is None or self.mul_adds_published_size is None:
             return None
         return 100 * (self.mul_adds_published_size / self.published.mul_adds - 1)
+
+
+class WithScale(nn.Module):
+    """A meta-learner from its channels to its maps, with the head that looks at the image a second time, if it has one.
+
+    What it returns is of no use but to be counted and timed.
+    """
+
+    def __init__(self, meta: MetaUNet) -> None:
+        super().__init__()
+        self.meta = meta
+
+    def forward(self, channels: Tensor) -> tuple[Tensor, ...]:
+        """Maps of the channels, and what the head sees of an image of zeros."""
+        maps = self.meta(channels)
+        correction = self.meta.correction
+        if correction is None or correction.scale is None:
+            return (maps,)
+        batch, _, height, width = channels.shape
+        image, depths = channels.new_zeros(batch, 3, height, width), torch.ones_like(maps[:, : self.meta.learners])
+        return (maps, *correction.scale.seen(image, depths, correction.weights))
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
@@ -52,6 +52,7 @@ def fit(
     claim: Callable[[], None] = lambda: None,
     loggers: Sequence[Logger] = (),
     callbacks: Sequence[lightning.Callback] = (),
+    finish: Callable[[], Mapping[str, Any]] = dict,
     now: Now = time.monotonic,
 ) -> None:
     """Train from the start, or go on from ``run.last`` as if the run had never stopped.
@@ -59,7 +60,8 @@ def fit(
     The cycle of the task has so many optimiser steps as ``make_task`` is given; with a budget of seconds, which ``now``
     measures, it follows the time instead. Validation frames are of other scenes and select the best weights, ``seed``
     gives the order of frames and their augmentation, and ``callbacks`` are called after those that keep checkpoints.
-    ``claim`` is called before the first step, when nothing about the settings can be refused any more.
+    ``claim`` is called before the first step, when nothing about the settings can be refused any more; ``finish`` after
+    the last one, by one process: it may change the best weights, and what it returns goes into the result.
 
     Raises:
         ValueError: The batch does not fit the frames or the processes, the checkpoint is damaged, or another process
@@ -118,6 +120,7 @@ def fit(
                 "seconds": round(keep.seconds, 1),
                 "device": str(trainer.strategy.root_device),
             }
+            result |= finish()
             write_result(run.result, result, run.written, weights=sealed_weights(run))
 
 

@@ -14,6 +14,7 @@ from ensemble.runs.seals import fingerprint_of, read_bytes
 from ensemble.settings.schema import EncoderSettings, LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.training.weights import read_weights
+from meta.correction import Correction, ScaleHead
 from meta.inputs import channel_count, normalisation
 from meta.unet import MetaUNet
 
@@ -78,7 +79,10 @@ def check_pretrained(*encoders: EncoderSettings) -> None:
 
 @_named()
 def build_stack(settings: StackSettings) -> MetaUNet:
-    """The meta-learner's network with its initial weights: equal ones, or as often as each learner counts."""
+    """The meta-learner's network with its initial weights: equal ones, or as often as each learner counts.
+
+    One that corrects has the encoder a second time, of the image alone, and frozen; its weights are fitted.
+    """
     from base_learners.encoders.build import build_encoder
 
     learners = len(settings.learners)
@@ -87,10 +91,19 @@ def build_stack(settings: StackSettings) -> MetaUNet:
     )
     arguments = {**dict(settings.encoder), "mean": mean, "std": std}
     encoder = build_encoder(in_channels=channel_count(settings.inputs, learners), **arguments)
-    network = MetaUNet(encoder, learners=learners, **settings.network)
-    if settings.copies:
+    correction = Correction(learners, build_scale(settings)) if settings.corrects else None
+    network = MetaUNet(encoder, learners=learners, correction=correction, **settings.network)
+    if settings.copies and not settings.corrects:
         network.begin_with([settings.copies.get(name, 1) for name in settings.learners])
     return network
+
+
+@_named()
+def build_scale(settings: StackSettings) -> ScaleHead:
+    """The head that corrects the scale of images, before it is fitted, over the encoder with its initial weights."""
+    from base_learners.encoders.build import build_encoder
+
+    return ScaleHead(build_encoder(**dict(settings.encoder)), learners=len(settings.learners))
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:

@@ -178,14 +178,14 @@ def test_maps_are_weights_and_at_most_one_correction():
 def test_weights_are_checked_by_their_kind():
     weights, _ = sample(0, 3)
     correction = torch.randn(2, 1, 3, 4)
-    check_weights(weights, bias=correction, kind="softmax+bias")
+    check_weights(weights, bias=correction, kind="correct")
     check_weights(-2 * weights, kind="free")
-    for kind in ("softmax", "softmax+bias"):
+    for kind in ("softmax", "correct"):
         with pytest.raises(ValueError, match="miss the sum 1"):
             check_weights(2 * weights, kind=kind)
     correction[0, 0, 0, :2] = float("inf")
     with pytest.raises(ValueError, match="2 corrections are not finite"):
-        check_weights(weights, bias=correction, kind="softmax+bias")
+        check_weights(weights, bias=correction, kind="correct")
     weights[0, 0, 0, 0] = float("nan")
     with pytest.raises(ValueError, match="1 weights are not finite"):
         check_weights(weights, kind="free")
@@ -193,7 +193,7 @@ def test_weights_are_checked_by_their_kind():
 
 def test_unknown_kinds_and_spaces_are_refused():
     weights, depths = sample(0, 3)
-    with pytest.raises(ValueError, match=r"'soft' are unknown, expected one of softmax, softmax\+bias, free"):
+    with pytest.raises(ValueError, match=r"'soft' are unknown, expected one of softmax, correct, free"):
         check_weights(weights, kind="soft")
     with pytest.raises(ValueError, match="'logs' is unknown, expected one of depth, log"):
         fuse(weights, depths, space="logs")

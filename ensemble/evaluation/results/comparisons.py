@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -80,14 +81,37 @@ def row_marks(comparisons: Comparisons, row: ScoreRow, metric: str) -> tuple[str
     return (*marks, *(name for name in (BEST_SINGLE, SEED_MEAN) if better.get(name) == "first"))
 
 
-def leading_stack(scores: Scores) -> ScoreRow | None:
-    """The stack that a report speaks of first: that with the lowest REL on the validation scenes, if there is a stack.
+Basis = Literal["cross-validation", "validation", "test"]
+"""Frames that the stack is chosen by which a report speaks of first."""
 
-    Where the validation scenes chose by something else, it is the one with the lowest REL on the test images.
-    """
+
+def leading_stack(scores: Scores) -> ScoreRow | None:
+    """The stack that a report speaks of first: that with the lowest REL on the frames of ``choice_basis``, if any."""
     stacks = [row for row in scores.rows if row.kind == "stack"]
-    rel = validation_rels(stacks) or [row.scores["abs_rel"] for row in stacks]
-    return min(zip(rel, stacks, strict=True), key=lambda pair: pair[0], default=(None, None))[1]
+    basis = choice_basis(stacks)
+    rels = {
+        "cross-validation": [row.choice_rel for row in stacks],
+        "validation": [row.validation_rel for row in stacks],
+        "test": [row.scores["abs_rel"] for row in stacks],
+    }[basis]
+    known = [(rel, row) for rel, row in zip(rels, stacks, strict=True) if rel is not None]
+    return min(known, key=lambda pair: pair[0], default=(None, None))[1]
+
+
+def choice_basis(stacks: Sequence[ScoreRow]) -> Basis:
+    """The frames that are best to choose by of those that stacks were scored on.
+
+    First come all frames of training, out-of-fold ones and those of validation scenes alike, each judged by fits that
+    never saw its scene (`meta cross-validate`). A dozen validation scenes by themselves cannot tell stacks apart that
+    differ by a percent, and have chosen the weights that they would judge. Out-of-fold frames by themselves give
+    corrections of depth the wrong sign where one fold is deeper than the rest, which validation scenes, in no fold,
+    do not. A stack that was not cross-validated (one of in-sample rows or of learners trained with it cannot be) is
+    then passed over: nothing is known of it that could be compared. Where none was, the validation scenes choose alone;
+    and where they have chosen by something else than REL, the test images, which are then no judges any more.
+    """
+    if any(row.choice_rel is not None for row in stacks):
+        return "cross-validation"
+    return "validation" if all(row.validation_rel is not None for row in stacks) else "test"
 
 
 def best_simple(scores: Scores) -> tuple[ScoreRow, int] | None:
@@ -107,12 +131,6 @@ def best_simple(scores: Scores) -> tuple[ScoreRow, int] | None:
 
 def _best(metric: str, rows: Sequence[ScoreRow]) -> float:
     return (max if METRICS[metric].higher_is_better else min)(row.scores[metric] for row in rows)
-
-
-def validation_rels(stacks: Sequence[ScoreRow]) -> list[float]:
-    """Of every stack; empty where it is not known of all."""
-    known = [row.validation_rel for row in stacks if row.validation_rel is not None]
-    return known if len(known) == len(stacks) else []
 
 
 def _turned(each: Difference) -> Difference:

@@ -62,6 +62,9 @@ class ScoreRow:
     training_seconds: float | None = None  # time of one fit
     validation_rel: float | None = None
     """REL of a stack on the validation scenes, which chose its weights; of repeats, the mean."""
+    choice_rel: float | None = None
+    """REL of a stack over out-of-fold frames and validation scenes together, by fits that never saw them; ``None``
+    where it was not cross-validated."""
     note: str = ""  # what a reader should know, such as which learner the best single one is
 
     def __post_init__(self) -> None:

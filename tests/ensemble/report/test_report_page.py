@@ -11,7 +11,7 @@ import pytest
 from report_samples import HOSTILE, PROTOCOL, ROWS, image_scores, table, write_evaluation
 
 from ensemble import options
-from ensemble.evaluation.results.comparisons import best_simple, compare, leading_stack, row_marks
+from ensemble.evaluation.results.comparisons import best_simple, choice_basis, compare, leading_stack, row_marks
 from ensemble.evaluation.results.merging import merged, read_evaluation
 from ensemble.evaluation.results.scores import METRIC_NAMES, REFERENCES
 from ensemble.metrics.formulas import TABLE_METRICS
@@ -123,8 +123,31 @@ def test_the_validation_scenes_choose_the_stack_that_is_spoken_of_first(evaluati
     scores = replace(evaluation.scores, rows=rows)
     assert leading_stack(scores).name == "meta-d"
     text = " ".join(summary(scores, comparisons))
-    assert "stack d has the lowest REL on the validation scenes; this is what 47 test images say of it" in text
+    assert "stack d has the lowest REL on the validation scenes, which are few to choose by" in text
     assert "of the others from the plain mean on 8 metrics: stack rgb+d, joint" in text
+
+
+def test_frames_that_no_fit_has_seen_choose_before_the_validation_scenes(evaluation, comparisons):
+    validated = {"meta-d": 0.11, "meta-rgb+d": 0.12}
+    judged = {"meta-d": 0.21, "meta-rgb+d": 0.20}
+    rows = [
+        replace(row, validation_rel=validated.get(row.name), choice_rel=judged.get(row.name))
+        for row in evaluation.scores.rows
+    ]
+    scores = replace(evaluation.scores, rows=tuple(rows))
+    assert choice_basis([row for row in scores.rows if row.kind == "stack"]) == "cross-validation"
+    assert leading_stack(scores).name == "meta-rgb+d"
+    text = " ".join(summary(scores, comparisons))
+    assert "has the lowest REL over out-of-fold frames and validation scenes together, by fits that never saw" in text
+    assert "(`meta cross-validate` of all 2 stacks)" in text
+    one = replace(
+        scores,
+        rows=tuple(
+            replace(row, choice_rel=judged.get(row.name) if row.name == "meta-d" else None) for row in scores.rows
+        ),
+    )
+    assert leading_stack(one).name == "meta-d"  # nothing that could be compared is known of the other
+    assert "(`meta cross-validate` of 1 of 2 stacks)" in " ".join(summary(one, comparisons))
 
 
 def test_the_first_sentence_holds_the_stack_against_the_best_simple_row(evaluation, comparisons):

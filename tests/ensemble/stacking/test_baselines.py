@@ -95,7 +95,7 @@ def test_a_frame_whose_truth_lies_outside_of_the_crop_chooses_nothing(monkeypatc
 
 
 def test_combiners_are_those_of_a_direct_fit_to_the_valid_pixels(monkeypatch: pytest.MonkeyPatch, job: Job):
-    monkeypatch.setattr(baselines, "PIXELS_PER_FRAME", SIZE[0] * SIZE[1])
+    monkeypatch.setattr("ensemble.stacking.training_rows.PIXELS_PER_FRAME", SIZE[0] * SIZE[1])
     rng = np.random.default_rng(1)
     rows, pixels, truth = [], [], []
     for index in range(3):
@@ -121,7 +121,7 @@ def test_combiners_are_those_of_a_direct_fit_to_the_valid_pixels(monkeypatch: py
 
 def test_every_frame_has_the_same_say_in_fitted_weights(monkeypatch: pytest.MonkeyPatch, job: Job):
     """A frame with few valid pixels gives them all, a full one a sample: no more than ``PIXELS_PER_FRAME``."""
-    monkeypatch.setattr(baselines, "PIXELS_PER_FRAME", 40)
+    monkeypatch.setattr("ensemble.stacking.training_rows.PIXELS_PER_FRAME", 40)
     seen: list[int] = []
     monkeypatch.setattr(baselines, "FITTED_COMBINERS", {"count": lambda depths, target: seen.append(len(target))})
     rng = np.random.default_rng(2)

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_lines import Job, call, done
+from command_lines import LEARNER_NAMES, Job, call, done
 
+from ensemble.data.division import open_experiment
 from ensemble.data.folds import read_folds
+from ensemble.data.transforms import bring_to_size
 from ensemble.metrics.formulas import TABLE_METRICS
-from ensemble.runs.paths import Outputs
+from ensemble.predictions.learners import trained_learner
+from ensemble.predictions.predict import open_predictions
+from ensemble.runs.paths import Outputs, fold_model
 from ensemble.stacking import fit as stacking_fit
 
 STILL = ("--set", "training.lr=1.0e-12")
@@ -68,8 +72,60 @@ def test_what_has_learned_nothing_is_the_mean(job: Job, cache: Path):
     table = done(*asked(job, cache, "--name", "still", *STILL, "--seeds", "0,1")).out
     assert "still, cross-validated over folds of scenes" in table
     assert "fits per fold: 2" in " ".join(table.split())
-    for line in (line for line in table.splitlines() if "REL" in line):
-        assert np.isclose(*map(float, line.split()[2:4]), rtol=1e-3)
+    for line in (line for line in table.splitlines() if line.lstrip("│ ").startswith("REL")):
+        mean, _, stack = map(float, line.split()[2:5])
+        assert np.isclose(mean, stack, rtol=1e-3)
+    assert "a correction of depth may get the wrong sign here" in " ".join(table.split())
+    assert "still, on scenes in no fold" in table
+
+
+def test_scenes_in_no_fold_are_judged_through_the_mean_of_the_models_of_the_folds(job: Job, cache: Path):
+    found = json.loads(done(*asked(job, cache, "--name", "none", *STILL, "--json")).out)
+    where = Outputs(cache)
+    learners = [[trained_learner(where, "tiny", name, fold_model(fold)) for fold in range(2)] for name in LEARNER_NAMES]
+    settings = learners[0][0].settings
+    experiment = open_experiment(where, settings)
+    frames = experiment.division.frames.validation
+    rows = [[open_predictions(model, experiment, frames, "validation") for model in own] for own in learners]
+    errors = []
+    for frame in frames:
+        depth = np.mean([[reader.read(frame.id) for reader in own] for own in rows], axis=(0, 1))
+        truth = bring_to_size(experiment.source.read(frame), settings.data.size)["depth"][0].numpy()
+        errors.append(np.mean(np.abs(depth - truth) / truth))
+    assert found["validation"]["scenes"] == len({frame.scene for frame in frames})
+    assert found["validation"]["scores"]["mean"]["abs_rel"] == pytest.approx(np.mean(errors), rel=1e-4)
+    both = [found, found["validation"]]
+    total = sum(each["frames"] * each["scores"]["stack"]["abs_rel"] for each in both)
+    assert found["choice_rel"] == pytest.approx(total / sum(each["frames"] for each in both))
+
+
+def test_a_stack_that_corrects_nothing_is_the_bar(job: Job, cache: Path):
+    found = json.loads(
+        done(*asked(job, cache, "--name", "bar", *STILL, "--set", "network.weights=correct", "--json")).out
+    )
+    for judged in (found, found["validation"]):
+        for metric in TABLE_METRICS:
+            bar, stack = (judged["scores"][row][metric] for row in ("weighted log-mean", "stack"))
+            assert stack == pytest.approx(bar, rel=0.02)
+    assert abs(found["gain_over_bar"]) < 0.02
+
+
+def test_an_evaluation_knows_what_was_cross_validated(job: Job, cache: Path):
+    found = json.loads(done(*asked(job, cache, "--name", "meta-d", "--json")).out)
+    evaluated = done("meta", "evaluate", "meta-d", "meta-rgb", "--json", "--cache-dir", cache)
+    rows = {row["name"]: row for row in json.loads(evaluated.out)["rows"]}
+    assert rows["meta-d"]["choice_rel"] == found["choice_rel"]
+    assert rows["meta-rgb"]["choice_rel"] is None
+    done(*asked(job, cache, "--name", "meta-rgb", "--json", "--set", "training.lr=0.1"))  # of inputs d, and so no judge
+    again = json.loads(done("meta", "evaluate", "meta-d", "meta-rgb", "--json", "--cache-dir", cache).out)
+    assert {row["name"]: row["choice_rel"] for row in again["rows"]}["meta-rgb"] is None
+    kept = Outputs(cache).cross_validation("tiny", "meta-d")
+    kept.with_name(kept.name + ".sha256").unlink()
+    kept.write_text("{}")
+    refused = call("meta", "evaluate", "meta-d", "--cache-dir", cache)
+    assert refused.status != 0
+    assert "expected what `meta cross-validate` keeps" in refused.err
+    kept.unlink()
 
 
 def test_rows_that_learners_were_trained_on_are_refused(job: Job, cache: Path):

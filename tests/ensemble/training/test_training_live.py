@@ -136,7 +136,7 @@ def test_real_learners_and_a_meta_unet_learn_together() -> None:
         for name, arguments in (("adabins", runs.NARROW_ADABINS), ("bts", runs.NARROW_BTS))
     }
     encoder = build_encoder("test_efficientnet", in_channels=2, mean=(DEPTH_MEAN,) * 2, std=(DEPTH_STD,) * 2)
-    meta = MetaUNet(encoder, learners=2, widths=(32, 24, 16, 16, 8), weights="softmax+bias", space="log")
+    meta = MetaUNet(encoder, learners=2, widths=(32, 24, 16, 16, 8), weights="softmax", space="log")
     nn.init.normal_(meta.logits[-1].weight)
 
     def fused(meta: nn.Module, image: Tensor, depths: Tensor) -> Tensor:
