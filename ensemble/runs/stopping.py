@@ -1,12 +1,13 @@
 """SIGTERM and SIGINT end a command where its state is safe, with one line and a status that tells which it was."""
 
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -17,6 +18,9 @@ ECHO_SECONDS = 0.1
 
 PATIENCE_SECONDS = 5.0
 """A further SIGTERM within this time does not disturb what ends in order; a later one asks anew."""
+
+UNREAD_SECONDS = 0.5
+"""What a process says at its end waits so long for a reader of a full pipe."""
 
 
 class Stopped(BaseException):
@@ -49,8 +53,26 @@ def end_plainly() -> None:
             signal.signal(number, _end)
 
 
+def _leave_unread() -> None:
+    """Turn from standard output and error where a full pipe waits for a reader: nothing that is said waits for it.
+
+    What stands in the buffers goes nowhere too, so that the interpreter can flush them when it ends.
+    """
+    for descriptor in (1, 2):
+        try:
+            taken = select.select([], [descriptor], [], UNREAD_SECONDS)[1]
+        except OSError:  # it was closed
+            continue
+        if not taken:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+
+
 def _end(number: int, _: FrameType | None) -> None:
-    os.write(2, f"{Stopped(number)}\n".encode())
+    _leave_unread()
+    with suppress(OSError):  # there is no standard error
+        os.write(2, f"{Stopped(number)}\n".encode())
     os._exit(Stopped(number).status)
 
 
@@ -136,5 +158,6 @@ def _answer(number: int, _: FrameType | None) -> None:
     if not first and elapsed < PATIENCE_SECONDS:
         return
     _state.asked, _state.since = number, now
+    _leave_unread()
     if not _state.held_back:
         raise Stopped(number)

@@ -1,5 +1,6 @@
 """Every command that writes ends by SIGTERM and SIGINT with one line and 143 or 130, and the same command goes on."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -169,3 +170,60 @@ def test_a_sigint_that_was_switched_off_stays_so() -> None:
             assert stop_asked() is None
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+UNREAD = """
+import sys, time
+from ensemble import options
+from ensemble.console import messages, pulse, results
+
+pulse.QUIET = 0.05
+app = options.application("")
+
+@app.command()
+def wait(how: str):
+    if how == "dots":
+        print("begun", flush=True)
+        while True:
+            time.sleep(0.01)
+    if how == "messages":
+        print("begun", flush=True)
+        messages.print("words")
+    if how == "results":
+        print("begun", file=sys.stderr, flush=True)
+        results.print(100_000 * "words ")
+
+options.run(app)
+"""
+
+
+def full_pipe() -> tuple[int, int]:
+    """Both ends of a pipe that takes nothing more."""
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    for size in (1 << 16, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writes, size * b"x")
+    os.set_blocking(writes, True)
+    return reads, writes
+
+
+@pytest.mark.parametrize("how", ["dots", "messages", "results"])
+def test_sigterm_ends_a_command_whose_words_nobody_reads(how: str) -> None:
+    reads, writes = full_pipe()
+    full, heard = ("stdout", "stderr") if how == "results" else ("stderr", "stdout")
+    command = [sys.executable, "-c", UNREAD, how]
+    process = subprocess.Popen(command, text=True, cwd=ROOT, **{full: writes, heard: subprocess.PIPE})
+    stream = getattr(process, heard)
+    try:
+        assert stream.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 143
+        told = [line for line in stream.read().splitlines() if not line.endswith(".")]  # of dots
+        assert told == (["stopped by SIGTERM; the same command goes on"] if how == "results" else [])
+    finally:
+        process.kill()
+        stream.close()
+        os.close(reads)
+        os.close(writes)
