@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT end a command where its state is safe, with one line and a status that tells which it was."""
 
+import atexit
 import os
 import select
 import signal
@@ -51,6 +52,22 @@ def end_plainly() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
+    atexit.register(_take_apart)  # before anybody else has registered: it is called last
+
+
+def _take_apart() -> None:
+    """Say what is left to say, then end: all is done.
+
+    The interpreter would forget its handlers first and then take a second or two to take apart the libraries, in which
+    a signal makes a failure of what is complete. Whoever has something to close has done so by now.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # nobody reads, or it was closed
+            stream.flush()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if _state.status is not None:
+        os._exit(_state.status)
 
 
 def _leave_unread() -> None:
@@ -70,6 +87,8 @@ def _leave_unread() -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
+    if time.monotonic() - _state.since < ECHO_SECONDS:
+        return
     _leave_unread()
     with suppress(OSError):  # there is no standard error
         os.write(2, f"{Stopped(number)}\n".encode())
@@ -82,6 +101,7 @@ class _State:
     asked: int | None = None
     since: float = 0.0
     held_back: bool = False
+    status: int | None = None
     hook: Callable[["sys.UnraisableHookArgs"], object] = sys.__unraisablehook__
 
 
@@ -118,9 +138,27 @@ def answer_signals() -> None:
             signal.signal(number, _answer)
 
 
+def ends_with(status: object) -> None:
+    """Note what a command line ends with, as ``sys.exit`` takes it, for the end of the process."""
+    if status is None or isinstance(status, int):
+        _state.status = status or 0
+
+
 def stop_asked() -> int | None:
     """The signal that asks this process to end; ``None`` where there was none."""
     return _state.asked
+
+
+def stop_within(error: BaseException) -> Stopped | None:
+    """The end by a signal that a library has made an error of its own of, as pydantic does; else ``None``."""
+    if _state.asked is None:
+        return None
+    stop, link = Stopped(_state.asked), error
+    while link is not None:
+        if isinstance(link, Stopped) or str(stop) in str(link):
+            return stop
+        link = link.__cause__ or link.__context__
+    return None
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from command_lines import Job, call, contents, done, signalled
 from foreign_maps import noisy_maps, save_npy, source_of
+from pydantic import BaseModel, model_serializer
 
+from ensemble import options
 from ensemble.predictions import predict
 from ensemble.predictions.foreign import import_depth
 from ensemble.report import writing
@@ -105,6 +107,46 @@ def test_a_command_that_is_stopped_while_it_is_imported_ends_with_the_same_line(
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     said = f"stopped by {signal.Signals(number).name}; the same command goes on\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, "", said)
+
+
+class Struck(BaseModel):
+    @model_serializer
+    def plain(self) -> dict[str, int]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+
+def test_a_signal_that_a_library_makes_an_error_of_is_still_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = options.application("")
+    app.command()(lambda: Struck().model_dump_json())
+    monkeypatch.setattr(sys, "argv", ["struck"])
+    with pytest.raises(SystemExit) as ended:
+        options.run(app)
+    assert ended.value.code == 143
+    assert capsys.readouterr().err == "stopped by SIGTERM; the same command goes on\n"
+
+
+LATE = """
+import os, signal, sys
+sys.argv = ["-m"]
+import ensemble
+
+class Late:
+    kill, me, number = os.kill, os.getpid(), signal.SIGTERM
+
+    def __del__(self):
+        self.kill(self.me, self.number)
+
+late = Late()
+print("done")
+"""
+
+
+def test_a_signal_to_an_interpreter_that_takes_itself_apart_makes_no_failure_of_what_is_done() -> None:
+    ended = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
 
 
 HELD = (
