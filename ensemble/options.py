@@ -16,6 +16,7 @@ from ensemble.commands import completion
 from ensemble.commands.application import application as application
 from ensemble.console import messages, print_json, results
 from ensemble.metrics.published import PROTOCOLS
+from ensemble.runs.launched import check_numbers
 from ensemble.runs.refusals import refusal
 from ensemble.runs.stopping import Stopped, ends_with, stop_within, stoppable
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk, known_kinds
@@ -188,6 +189,7 @@ def run(app: typer.Typer, name: str | None = None) -> None:
 
 def _run(app: typer.Typer, name: str | None) -> None:
     try:
+        check_numbers()
         app(prog_name=name)
     except Exception as error:
         if (stop := stop_within(error)) is not None:
