@@ -394,6 +394,8 @@ def fuse(
 ) -> None:
     """New depth maps of a stack's learners into one, with expected error and weights, as .npy in metres."""
     named = dict(_named_folder(text) for text in maps)
+    if images is not None and not images.is_dir():
+        raise SettingsError(f"--images {images}: there is no such folder")
 
     from ensemble.deploy.loading import load
     from ensemble.deploy.maps import fuse_maps

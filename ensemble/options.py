@@ -16,13 +16,14 @@ from ensemble.commands import completion
 from ensemble.commands.application import application as application
 from ensemble.console import messages, print_json, results
 from ensemble.metrics.published import PROTOCOLS
+from ensemble.runs.launched import check_numbers
 from ensemble.runs.refusals import refusal
-from ensemble.runs.stopping import Stopped, stoppable
+from ensemble.runs.stopping import Stopped, ends_with, stop_within, stoppable
 from ensemble.settings.kinds import COPY, GENERATED, facts_of, kinds_on_disk, known_kinds
 from ensemble.settings.layers import Choice, experiment_name
 from ensemble.settings.names import known_learners
 from ensemble.settings.packaged import config_file
-from ensemble.settings.places import at_home
+from ensemble.settings.places import at_home, folder_to_write
 from ensemble.settings.schema import LARGEST_SIDE
 from ensemble.settings.trees import SettingsError, assignments_of, check_name
 from ensemble.tables import Table
@@ -35,6 +36,12 @@ _PLACES = ", ".join(f"{facts_of(kind).variable} for {kind}" for kind in kinds_on
 def place(value: Path | None) -> Path | None:
     """Callback of every option and argument that names a file or a folder."""
     return None if value is None else at_home(value)
+
+
+def new_folder(param: typer.CallbackParam, value: Path | None) -> Path | None:
+    """The same of those that name a folder to write to, which may be there."""
+    named = param.metavar if param.param_type_name == "argument" else max(param.opts, key=len)
+    return None if value is None else folder_to_write(at_home(value), named or "")
 
 
 def places(values: list[Path]) -> list[Path]:
@@ -126,7 +133,7 @@ FORMATS = ("png", "npy", "npz", "tiff", "exr")
 DEFAULT_FORMATS = "png,npy"
 """What is written of a photograph, and how."""
 
-Out = Annotated[Path, typer.Option(metavar="DIR", callback=place, help="Folder to write to.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", callback=new_folder, help="Folder to write to.")]
 Images = Annotated[
     list[Path], typer.Argument(metavar="IMAGE|DIR", callback=places, help="Photographs of any size and make.")
 ]
@@ -182,13 +189,22 @@ def run(app: typer.Typer, name: str | None = None) -> None:
             _run(app, name)
         except Stopped as stop:
             messages.print(str(stop))
+            ends_with(stop.status)
             sys.exit(stop.status)
+        except SystemExit as end:
+            ends_with(end.code)
+            raise
 
 
 def _run(app: typer.Typer, name: str | None) -> None:
     try:
+        check_numbers()
         app(prog_name=name)
-    except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
+    except Exception as error:
+        if (stop := stop_within(error)) is not None:
+            raise stop from error
+        if not isinstance(error, ValueError | OSError | FloatingPointError | MemoryError | RuntimeError):
+            raise
         reason = refusal(error) if isinstance(error, MemoryError | RuntimeError) else None
         if os.environ.get("STACKDEPTH_TRACEBACK") or (isinstance(error, RuntimeError) and reason is None):
             raise

@@ -175,7 +175,7 @@ def compare(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", callback=options.place, help="Folder to write to. Default: that of the first study."
+            metavar="DIR", callback=options.new_folder, help="Folder to write to. Default: that of the first study."
         ),
     ] = None,
     seeds: Annotated[

@@ -13,7 +13,6 @@ from ensemble.settings.schema import MOST
 from ensemble.settings.trees import SettingsError, check_name, nearest
 
 _BOUNDS = re.compile(r"(?:(?P<low>[-\d.e]+)<(?P<open>=?))?x<=(?P<high>[-\d.e]+)|x>(?P<only_open>=?)(?P<only>[-\d.e]+)")
-_ADDRESS = re.compile(r"(?:^|=)\s*[A-Za-z][\w+.-]*://")
 
 WHOLE = 10_000
 """Characters that the first sentence of a command may have in a list: it is wrapped, never cut."""
@@ -39,15 +38,26 @@ class Command(TyperCommand):
         """The words of a command line; a ``SettingsError`` names the nearest options of an unknown one."""
         if not ctx.resilient_parsing:
             refuse_addresses(args)
+        words = [*args]
         try:
             return super().parse_args(ctx, args)
         except Exception as error:  # Typer brings a Click of its own, whose classes have no public name
+            if not ctx.resilient_parsing and type(error).__name__ == "BadParameter":
+                raise SettingsError(self._complaint(ctx, words, error)) from error
             if ctx.resilient_parsing or type(error).__name__ != "NoSuchOption":
                 raise
             known = [option for each in self.get_params(ctx) for option in (*each.opts, *each.secondary_opts)]
             unknown = str(getattr(error, "option_name", ""))
             options = [option for option in known if option.startswith("--")]
             raise SettingsError(f"unknown option {unknown!r}; {nearest(unknown, options)}") from error
+
+    def _complaint(self, ctx: Any, words: list[str], error: Any) -> str:
+        """What is wrong with the value of an option, and the value, which Typer does not name."""
+        expected = error.message.removeprefix("Input should ").removeprefix("be ").partition(", unable to")[0]
+        expected = f"a number {expected}" if expected.startswith(("greater", "less")) else expected
+        found = self.make_parser(ctx).parse_args(args=words)[0].get(error.param.name)
+        option = max(error.param.opts, key=len)
+        return f"{option}: expected {expected}" + ("" if found is None else f", found {found!r}")
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, with a sign of life where it says nothing."""
@@ -114,8 +124,10 @@ def refuse_addresses(words: Sequence[str]) -> None:
     Raises:
         SettingsError: One stands elsewhere.
     """
-    for before, word in zip(("", *words), words, strict=False):
-        if _ADDRESS.search(word) and before != "--storage" and not word.startswith("--storage="):
+    options = words.index("--") if "--" in words else len(words)  # behind it, --storage is no option
+    for place, (before, word) in enumerate(zip(("", *words), words, strict=False)):
+        expected = place < options and (before == "--storage" or word.startswith("--storage="))
+        if "://" in word and not expected:
             where = before if before.startswith("--") else "the command line"
             raise SettingsError(
                 f"{where}: found an address, which is not repeated here; expected it behind --storage alone, "

@@ -1,6 +1,7 @@
 """A sign of life where a command has said nothing for a while: a line of dots on standard error that others end."""
 
 import os
+import select
 import sys
 import threading
 import time
@@ -65,7 +66,8 @@ class Pulse:
     @contextmanager
     def beating(self) -> Iterator[None]:
         """Ticks in the background, where standard error is that of this process and of no one else."""
-        if sys.stderr is not sys.__stderr__ or os.environ.get(OFF) or os.environ.get("RANK", "0") != "0":
+        elsewhere = sys.stderr is None or sys.stderr is not sys.__stderr__
+        if elsewhere or os.environ.get(OFF) or os.environ.get("RANK", "0") != "0":
             yield
             return
         end = threading.Event()
@@ -82,7 +84,8 @@ class Pulse:
     def _beat(self, end: threading.Event) -> None:
         while not end.wait(QUIET / 10):
             try:
-                self.tick()
+                if _is_read():  # a dot that waits for a reader would keep everyone else waiting for the lock
+                    self.tick()
             except (OSError, ValueError):  # nobody reads any more
                 return
 
@@ -94,6 +97,11 @@ class Pulse:
     def _forget_and_release(self) -> None:
         self._dots = 0
         self._lock.release()
+
+
+def _is_read() -> bool:
+    """Whether standard error takes a dot at once: it does not where a pipe is full and nobody reads it."""
+    return bool(select.select([], [sys.stderr], [], 0)[1])
 
 
 def _write(text: str) -> None:

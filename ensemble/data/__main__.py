@@ -15,7 +15,7 @@ from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
 from ensemble.settings.layers import Choice, data_settings
 from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
-from ensemble.settings.trees import check_name
+from ensemble.settings.trees import check_name, parse_assignments
 from ensemble.tables import Table, plain_table
 from ensemble.tables.terminal import TerminalTable
 
@@ -49,6 +49,8 @@ def doctor(
     as_json: options.Json = False,
 ) -> None:
     """What a folder holds, which copy it is or how own data are read, and what is wrong; exit code 1 if anything is."""
+    for section in parse_assignments(assignments or ()):
+        check_name(section, ("data",), "section of --set for the doctor:")
     choice = Choice(data, root, config, assignments or ())
     settings = data_settings(choice)
     check_name(settings.reader, (COPY, OWN), "kind of data to look at:")
@@ -74,7 +76,7 @@ def doctor(
 
 @app.command()
 def rooms(
-    out: Annotated[Path, typer.Argument(metavar="OUT", callback=options.place, help="Folder to create.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", callback=options.new_folder, help="Folder to create.")],
     scenes: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Training scenes.")] = 40,
     frames: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Frames per scene.")] = 6,
     test_scenes: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Test scenes.")] = 10,
@@ -97,7 +99,7 @@ def rooms(
 @app.command()
 def pack(
     root: Annotated[Path, typer.Argument(metavar="ROOT", callback=options.place, help="Folder of the copy.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", callback=options.place, help="Folder of the pack.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", callback=options.new_folder, help="Folder of the pack.")],
     sample: Annotated[bool, typer.Option("--sample", help="The doctor decodes a sample first, not all.")] = False,
     infilled: Annotated[bool, typer.Option("--infilled", help="In-filled depth where a copy has both kinds.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw away what is there and begin anew.")] = False,

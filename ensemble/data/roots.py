@@ -20,4 +20,4 @@ def root_of(settings: DataSettings) -> Path:
             f"data.kind={settings.kind}: expected the folder of {facts.title} in data.root (--root DIR) "
             f"or in the environment variable {facts.variable}, found neither"
         )
-    return at_home(Path(root))
+    return at_home(Path(root), facts.variable or "")

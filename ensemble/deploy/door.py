@@ -18,7 +18,7 @@ from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
 from ensemble.deploy.runtime.prediction import Prediction as Prediction
-from ensemble.deploy.saved import Header, SavedLearner, read_saved, save_file, save_folder
+from ensemble.deploy.saved import Header, SavedLearner, check_place, read_saved, save_file, save_folder
 from ensemble.metrics.protocols import enlarged
 from ensemble.settings.schema import StackSettings
 from meta.fusion import check_depths
@@ -76,6 +76,7 @@ class DepthStack(ModelHubMixin):
     def save(self, place: Path | str) -> None:
         """Write what ``ensemble.load`` reads: a file, or a folder with a model card where the name has no ending."""
         path = Path(place)
+        check_place(path)
         if path.suffix:
             save_file(path, self.header, self.network)
         else:

@@ -26,7 +26,7 @@ from ensemble.training.networks import build_learner, build_stack, unloaded
 
 FORMAT = "stackdepth/1"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-_HEADER = "stackdepth"
+_HEADER, _ENDING = "stackdepth", ".stack"
 _PACKAGES = ("stackdepth", "torch", "timm")
 
 
@@ -109,6 +109,19 @@ def package_versions() -> dict[str, str]:
     return {name: version(name) for name in _PACKAGES}
 
 
+def check_place(place: Path) -> None:
+    """Refuse to write a saved stack over something that is none.
+
+    Raises:
+        ValueError: A file of another kind, a folder in the place of a file, or the reverse, has this name.
+    """
+    if place.exists() and not (not place.suffix if place.is_dir() else _may_be_saved(place)):
+        raise ValueError(
+            f"{place}: expected a name that is free or that of a saved stack, found something else of that name; "
+            f"choose another one, such as {place.stem}{_ENDING}"
+        )
+
+
 def save_file(path: Path, header: Header, network: StackNetwork) -> None:
     """Write one file.
 
@@ -169,6 +182,17 @@ def _checksum(header: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {weights[name].dtype} {tuple(weights[name].shape)}\n".encode())
         digest.update(weights[name].numpy().tobytes())
     return digest.hexdigest()
+
+
+def _may_be_saved(file: Path) -> bool:
+    """Whether a file is a saved stack; one that is damaged is known by its ending alone."""
+    if file.suffix == _ENDING:
+        return True
+    try:
+        with safe_open(file, "pt") as opened:
+            return _HEADER in (opened.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
 
 
 def _first_line(error: Exception) -> str:

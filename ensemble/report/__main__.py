@@ -30,7 +30,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR",
-            callback=options.place,
+            callback=options.new_folder,
             help="Folder to write to. Default: that of a single run, else of the experiment.",
         ),
     ] = None,

@@ -1,11 +1,11 @@
 """Whose a run is: begun with these settings, resting on these sources; gone on with, refused, or forgotten."""
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from ensemble.console import messages
+from ensemble.runs.launched import processes
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.records import stored_settings
@@ -47,7 +47,7 @@ def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
 WITHOUT_INFLUENCE = (("data", "workers"), ("data", "preload"), ("data", "root"), ("training", "checkpoint_every"))
 """Settings that change no result, and so may change when a run goes on."""
 
-PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
+PROCESSES = processes()
 """How many of us torchrun has started."""
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ensemble.runs.seals import read_result
 from ensemble.settings.names import known_learners
-from ensemble.settings.places import at_home
+from ensemble.settings.places import at_home, folder_to_write
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, nearest
 
@@ -278,10 +278,9 @@ def outputs(folder: Path | None = None) -> Outputs:
     Raises:
         SettingsError: There is a file of that name.
     """
-    root = at_home(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache"))
-    if os.path.lexists(root) and not root.is_dir():
-        raise SettingsError(f"--cache-dir {root}: expected a folder, found something else")
-    return Outputs(root, named=folder is not None)
+    option = ENVIRONMENT_VARIABLE if folder is None else "--cache-dir"
+    root = at_home(folder or Path(os.environ.get(ENVIRONMENT_VARIABLE) or "cache"), option)
+    return Outputs(folder_to_write(root, option), named=folder is not None)
 
 
 def stack_name(settings: StackSettings, *, repeat: bool = False) -> str:

@@ -1,12 +1,14 @@
 """SIGTERM and SIGINT end a command where its state is safe, with one line and a status that tells which it was."""
 
+import atexit
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -17,6 +19,9 @@ ECHO_SECONDS = 0.1
 
 PATIENCE_SECONDS = 5.0
 """A further SIGTERM within this time does not disturb what ends in order; a later one asks anew."""
+
+UNREAD_SECONDS = 0.5
+"""What a process says at its end waits so long for a reader of a full pipe."""
 
 
 class Stopped(BaseException):
@@ -47,10 +52,46 @@ def end_plainly() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
+    atexit.register(_take_apart)  # before anybody else has registered: it is called last
+
+
+def _take_apart() -> None:
+    """Say what is left to say, then end: all is done.
+
+    The interpreter would forget its handlers first and then take a second or two to take apart the libraries, in which
+    a signal makes a failure of what is complete. Whoever has something to close has done so by now.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # nobody reads, or it was closed
+            stream.flush()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if _state.status is not None:
+        os._exit(_state.status)
+
+
+def _leave_unread() -> None:
+    """Turn from standard output and error where a full pipe waits for a reader: nothing that is said waits for it.
+
+    What stands in the buffers goes nowhere too, so that the interpreter can flush them when it ends.
+    """
+    for descriptor in (1, 2):
+        try:
+            taken = select.select([], [descriptor], [], UNREAD_SECONDS)[1]
+        except OSError:  # it was closed
+            continue
+        if not taken:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    os.write(2, f"{Stopped(number)}\n".encode())
+    if time.monotonic() - _state.since < ECHO_SECONDS:
+        return
+    _leave_unread()
+    with suppress(OSError):  # there is no standard error
+        os.write(2, f"{Stopped(number)}\n".encode())
     os._exit(Stopped(number).status)
 
 
@@ -60,6 +101,7 @@ class _State:
     asked: int | None = None
     since: float = 0.0
     held_back: bool = False
+    status: int | None = None
     hook: Callable[["sys.UnraisableHookArgs"], object] = sys.__unraisablehook__
 
 
@@ -96,9 +138,27 @@ def answer_signals() -> None:
             signal.signal(number, _answer)
 
 
+def ends_with(status: object) -> None:
+    """Note what a command line ends with, as ``sys.exit`` takes it, for the end of the process."""
+    if status is None or isinstance(status, int):
+        _state.status = status or 0
+
+
 def stop_asked() -> int | None:
     """The signal that asks this process to end; ``None`` where there was none."""
     return _state.asked
+
+
+def stop_within(error: BaseException) -> Stopped | None:
+    """The end by a signal that a library has made an error of its own of, as pydantic does; else ``None``."""
+    if _state.asked is None:
+        return None
+    stop, link = Stopped(_state.asked), error
+    while link is not None:
+        if isinstance(link, Stopped) or str(stop) in str(link):
+            return stop
+        link = link.__cause__ or link.__context__
+    return None
 
 
 @contextmanager
@@ -136,5 +196,6 @@ def _answer(number: int, _: FrameType | None) -> None:
     if not first and elapsed < PATIENCE_SECONDS:
         return
     _state.asked, _state.since = number, now
+    _leave_unread()
     if not _state.held_back:
         raise Stopped(number)

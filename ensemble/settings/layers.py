@@ -277,7 +277,9 @@ def _layers(choice: Choice, assigned: Tree) -> list[Tree]:
         )
     options: Tree = {"data": {"kind": kind}}
     if variable is not None and (place := place or os.environ.get(variable)):
-        options["data"]["root"] = str(at_home(Path(place)).absolute()) if isinstance(place, str | Path) else place
+        options["data"]["root"] = (
+            str(at_home(Path(place), variable).absolute()) if isinstance(place, str | Path) else place
+        )
     return [_sections(config_folder() / "data" / f"{kind}.yaml"), chosen, options]
 
 

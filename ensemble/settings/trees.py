@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from ensemble.settings.addresses import may_be_secret
+
 Tree = dict[str, Any]
 
 
@@ -64,6 +66,10 @@ LARGEST_NUMBER = (1 << 63) - 1
 """Whole numbers beyond it fit into no seed and no count."""
 
 _TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "map", "merge", "null", "seq", "str")}
+
+
+class _AddressError(yaml.MarkedYAMLError):
+    """A value is an address."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -146,6 +152,22 @@ def read_yaml(path: Path) -> Tree:
 
 
 def _parsed(text: str, where: str, what: str = "valid YAML") -> Any:
+    """What YAML says; where it is wrong and holds an address, nothing of it is told but the line."""
+    try:
+        return _loaded(text, where, what)
+    except SettingsError as error:
+        cause = error.__cause__
+        if not (may_be_secret(text) or isinstance(cause, _AddressError)):
+            raise
+        mark = cause.problem_mark if isinstance(cause, yaml.MarkedYAMLError) else None
+        near = "" if mark is None else f"line {mark.line + 1}: "
+        raise SettingsError(
+            f"{where}{near}expected {what} of settings without an address, which may hold a password; it is not "
+            "repeated here, and --storage alone takes one"
+        ) from None
+
+
+def _loaded(text: str, where: str, what: str) -> Any:
     """What YAML says, once it is sure that it ends and that no value is larger than settings have."""
     try:
         loader = _Loader(text)  # a SafeLoader
@@ -175,6 +197,8 @@ def _check_node(root: yaml.Node, where: str) -> None:
             line, kind = node.start_mark.line + 1, node.tag.partition(",2002:")[2] or node.tag
             raise SettingsError(f"{where}is not valid YAML of settings: line {line} asks for the kind {kind!r}")
         if isinstance(node, yaml.ScalarNode):
+            if may_be_secret(node.value):
+                raise _AddressError(problem_mark=node.start_mark)
             return 1
         if id(node) not in sizes:
             if id(node) in begun:
@@ -206,6 +230,8 @@ def parse_assignments(assignments: Sequence[str]) -> Tree:
     """
     tree: Tree = {}
     for assignment in assignments:
+        if may_be_secret(assignment):
+            raise SettingsError("--set: found an address, which is not repeated here; no setting is one")
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise SettingsError(f"--set {assignment!r}: expected key=value, for example training.lr=3e-4")

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from ensemble.console import messages
 from ensemble.console.pulse import pulse
 from ensemble.data.loaders import FrameDataset, OrderedBatches, TrainingBatches, affordable_workers, loader
+from ensemble.runs.launched import told
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.paths import Run
 from ensemble.runs.seals import write_result
@@ -198,7 +198,7 @@ def _trainer(settings: TrainingSettings, run: Run, **arguments: Any) -> lightnin
         raise SettingsError("training.device is cuda, but torch finds no CUDA device; set training.device=cpu")
     if settings.precision == "16-mixed" and not on_gpu:
         raise SettingsError("training.precision is 16-mixed, which needs a GPU; set training.precision=bf16-mixed")
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local = told("LOCAL_WORLD_SIZE", 1)
     return lightning.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=local,
@@ -222,7 +222,7 @@ def _trainer(settings: TrainingSettings, run: Run, **arguments: Any) -> lightnin
 
 def _place() -> tuple[int, int]:
     """Rank of this process and number of processes, as torchrun says."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    return told("RANK", 0), told("WORLD_SIZE", 1)
 
 
 def _progress(run: Run, batches: TrainingBatches, steps_per_epoch: int) -> int:

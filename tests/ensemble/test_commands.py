@@ -167,6 +167,9 @@ ADDRESS = "postgresql://bob:hunter2@db.example/x?password=hunter2"
         ("meta", "evaluate", ADDRESS),
         ("report", ADDRESS),
         ("data", "doctor", ADDRESS),
+        ("base", "train", "bts", "--set", f'data.root="{ADDRESS}"'),
+        ("base", "train", "bts", "--set", f"data.size=[{ADDRESS}"),
+        ("study", "show", "--", "--storage", ADDRESS),
         (ADDRESS,),
     ],
 )
@@ -206,3 +209,43 @@ def test_what_fish_shows_beside_a_word_is_one_line():
     options = stackdepth(_TYPER_COMPLETE_ARGS="stackdepth base cache --", **asked).stdout.splitlines()
     assert len(options) > 10
     assert all(line.startswith("--") and "\t" in line and len(line.split("\t")[1]) <= 56 for line in options)
+
+
+@pytest.mark.parametrize("variable", ["STACKDEPTH_CACHE", "NYU_ROOT"])
+def test_an_address_in_a_variable_is_never_repeated(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    answer = call("base", "train", "bts", **{variable: ADDRESS})
+    assert answer.status == 2
+    assert "hunter2" not in answer.out + answer.err
+    assert answer.err.startswith(f"error: {variable}: expected a file or a folder, found an address")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", ["x", "1e9", "0", ""])
+def test_a_value_of_an_option_that_is_no_number_is_named(value: str):
+    answer = call("base", "profile", "--repeats", value)
+    assert answer.status == 2
+    assert re.match(rf"error: --repeats: expected a .+, found '{value}'", answer.err)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "x", "--out"),
+        ("base", "predict", "x", "FILE", "--out"),
+        ("meta", "fuse", "x", "--maps", "bts=.", "--out"),
+        ("study", "compare", "x", "--out"),
+        ("data", "rooms"),
+        ("data", "pack", "."),
+        ("base", "runs", "--cache-dir"),
+    ],
+)
+@pytest.mark.parametrize("below", ["", "folder/below"])
+def test_a_folder_to_write_to_that_is_a_file_is_refused(words: tuple[str, ...], below: str, tmp_path: Path):
+    file = tmp_path / "file"
+    file.write_text("kept")
+    answer = call(*(str(file) if word == "FILE" else word for word in words), file / below)
+    assert answer.status == 2
+    assert re.search(rf"(--out|out|OUT|--cache-dir) {file / below}: expected a folder, found .* in {file}", answer.err)
+    assert file.read_text() == "kept"
+    assert list(tmp_path.iterdir()) == [file]

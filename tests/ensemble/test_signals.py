@@ -1,5 +1,6 @@
 """Every command that writes ends by SIGTERM and SIGINT with one line and 143 or 130, and the same command goes on."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 from command_lines import Job, call, contents, done, signalled
 from foreign_maps import noisy_maps, save_npy, source_of
+from pydantic import BaseModel, model_serializer
 
+from ensemble import options
 from ensemble.predictions import predict
 from ensemble.predictions.foreign import import_depth
 from ensemble.report import writing
@@ -106,6 +109,46 @@ def test_a_command_that_is_stopped_while_it_is_imported_ends_with_the_same_line(
     assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, "", said)
 
 
+class Struck(BaseModel):
+    @model_serializer
+    def plain(self) -> dict[str, int]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+
+def test_a_signal_that_a_library_makes_an_error_of_is_still_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = options.application("")
+    app.command()(lambda: Struck().model_dump_json())
+    monkeypatch.setattr(sys, "argv", ["struck"])
+    with pytest.raises(SystemExit) as ended:
+        options.run(app)
+    assert ended.value.code == 143
+    assert capsys.readouterr().err == "stopped by SIGTERM; the same command goes on\n"
+
+
+LATE = """
+import os, signal, sys
+sys.argv = ["-m"]
+import ensemble
+
+class Late:
+    kill, me, number = os.kill, os.getpid(), signal.SIGTERM
+
+    def __del__(self):
+        self.kill(self.me, self.number)
+
+late = Late()
+print("done")
+"""
+
+
+def test_a_signal_to_an_interpreter_that_takes_itself_apart_makes_no_failure_of_what_is_done() -> None:
+    ended = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
 HELD = (
     "import sys, time\nfrom ensemble.runs.stopping import *\n"
     "try:\n with stoppable(), held_back():\n"
@@ -169,3 +212,60 @@ def test_a_sigint_that_was_switched_off_stays_so() -> None:
             assert stop_asked() is None
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+UNREAD = """
+import sys, time
+from ensemble import options
+from ensemble.console import messages, pulse, results
+
+pulse.QUIET = 0.05
+app = options.application("")
+
+@app.command()
+def wait(how: str):
+    if how == "dots":
+        print("begun", flush=True)
+        while True:
+            time.sleep(0.01)
+    if how == "messages":
+        print("begun", flush=True)
+        messages.print("words")
+    if how == "results":
+        print("begun", file=sys.stderr, flush=True)
+        results.print(100_000 * "words ")
+
+options.run(app)
+"""
+
+
+def full_pipe() -> tuple[int, int]:
+    """Both ends of a pipe that takes nothing more."""
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    for size in (1 << 16, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writes, size * b"x")
+    os.set_blocking(writes, True)
+    return reads, writes
+
+
+@pytest.mark.parametrize("how", ["dots", "messages", "results"])
+def test_sigterm_ends_a_command_whose_words_nobody_reads(how: str) -> None:
+    reads, writes = full_pipe()
+    full, heard = ("stdout", "stderr") if how == "results" else ("stderr", "stdout")
+    command = [sys.executable, "-c", UNREAD, how]
+    process = subprocess.Popen(command, text=True, cwd=ROOT, **{full: writes, heard: subprocess.PIPE})
+    stream = getattr(process, heard)
+    try:
+        assert stream.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 143
+        told = [line for line in stream.read().splitlines() if not line.endswith(".")]  # of dots
+        assert told == (["stopped by SIGTERM; the same command goes on"] if how == "results" else [])
+    finally:
+        process.kill()
+        stream.close()
+        os.close(reads)
+        os.close(writes)

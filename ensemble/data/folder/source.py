@@ -1,5 +1,6 @@
 """Images and depth maps of one's own as a source of frames."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -237,9 +238,16 @@ def doctor_command(root: Path, settings: DataSettings) -> str:
 
 
 def fitting_size(size: Sequence[int], asked: Sequence[int]) -> str:
-    """A ``data.size`` of the shape of a frame with about as many pixels as the one asked for."""
+    """A ``data.size`` of the shape of a frame with about as many pixels as the one asked for, in steps of 16."""
     area, ratio = asked[0] * asked[1], size[0] / size[1]
-    height, width = (max(32, 16 * round(side / 16)) for side in ((area * ratio) ** 0.5, (area / ratio) ** 0.5))
+
+    def misfit(side: tuple[int, int]) -> float:
+        """How far it is from both; a wrong shape cannot be had back, a wrong number of pixels costs time."""
+        height, width = side
+        return abs(math.log(height * width / area)) + 4 * abs(math.log(height / width / ratio))
+
+    heights = range(32, 2 * max(32, 16 * math.ceil((area * ratio) ** 0.5 / 16)) + 1, 16)
+    height, width = min(((each, max(32, 16 * round(each / ratio / 16))) for each in heights), key=misfit)
     return f"data.size=[{height},{width}]"
 
 

@@ -20,7 +20,7 @@ from ensemble.runs.seals import write_checked
 from ensemble.runs.stopping import SIGNALS, Stopped
 from ensemble.studies.design.arms import arms_of
 from ensemble.studies.design.study_file import StudySettings
-from ensemble.studies.running.preparing import check_arms, prepare
+from ensemble.studies.running.preparing import check_arms, check_learners, prepare
 from ensemble.studies.running.progress import progress_table, remaining, trial_line
 from ensemble.studies.running.trials import WorkerContext
 from ensemble.studies.running.workers import DOWN_STATUS, adopt_lost, is_hopeless, work
@@ -40,11 +40,13 @@ def begin_study(context: WorkerContext) -> BaseStorage:
     """Check, prepare and write down a study; nothing is drawn yet.
 
     Raises:
-        SettingsError: It is not the study that has trials under this name, or an arm is impossible.
+        SettingsError: It is not the study that has trials under this name, an arm is impossible, or
+            learners are missing.
         StorageDownError: The storage does not answer.
     """
     study = context.study
     check_arms(context)
+    check_learners(context)
     storage = open_storage(context.url, study.storage)
     for arm in arms_of(study):
         open_part(study, arm, storage)

@@ -62,18 +62,20 @@ def check_arms(context: WorkerContext) -> None:
             raise SettingsError(f"{where}: the meta-learner cannot be built: {error}") from error
 
 
-def prepare(context: WorkerContext) -> None:
-    """Train learners that the study says how to train, and cache the rows that its arms read.
+def check_learners(context: WorkerContext) -> None:
+    """Refuse a study, before anything is written, whose arms rest on learners that nobody trains.
 
     Raises:
         SettingsError: Learners are missing, and the study does not say how to train them; the message does.
     """
     study, outputs = context.study, context.outputs
-    for prepared in study.prepare:
-        for model, settings in _to_train(context, prepared):
-            train_learner(settings, outputs, model)
+    planned = [each for prepared in study.prepare for each in _to_train(context, prepared)]
+    there = {Needed(settings.experiment, settings.learner, model) for model, settings in planned}
     missing = [
-        needed for arm in arms_of(study) for needed in _needed(context, arm) if not needed.run(outputs).result.is_file()
+        needed
+        for arm in arms_of(study)
+        for needed in _needed(context, arm)
+        if needed not in there and not needed.run(outputs).result.is_file()
     ]
     if missing:
         commands = dict.fromkeys(_command(study, needed, outputs) for needed in missing)
@@ -82,6 +84,18 @@ def prepare(context: WorkerContext) -> None:
             f"(first: {missing[0].learner}/{missing[0].model} of {missing[0].experiment}).\n"
             + "\n".join(f"Run: {command}" for command in commands)
         )
+
+
+def prepare(context: WorkerContext) -> None:
+    """Train learners that the study says how to train, and cache the rows that its arms read.
+
+    Raises:
+        SettingsError: Batches are larger than what there is to train on.
+    """
+    study, outputs = context.study, context.outputs
+    for prepared in study.prepare:
+        for model, settings in _to_train(context, prepared):
+            train_learner(settings, outputs, model)
     for arm in arms_of(study):
         settings = study_settings(context, arm, lowest_numbers(study, arm))
         frames = open_experiment(outputs, settings).division.frames.fit
@@ -92,6 +106,10 @@ def prepare(context: WorkerContext) -> None:
             )
         if settings.mode == "frozen":
             _cache(settings, outputs)
+
+
+def _model(settings: LearnerSettings) -> str:
+    return FULL if settings.fold is None else fold_model(settings.fold)
 
 
 def _cache(settings: StackSettings, outputs: Outputs) -> None:

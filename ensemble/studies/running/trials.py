@@ -19,6 +19,7 @@ from ensemble.data.loaders import KeptFrames
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
 from ensemble.runs.seals import read_text, write_checked
+from ensemble.runs.stopping import stop_within
 from ensemble.settings.layers import Choice
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import assignments_of
@@ -247,6 +248,8 @@ def _fitted(
         found |= {"state": "pruned", "reason": str(stop)}
         spent = report.spent
     except FAILURES as error:
+        if (stop := stop_within(error)) is not None:
+            raise stop from error
         found["reason"] = str(error) or type(error).__name__
         spent = report.spent
     finally:

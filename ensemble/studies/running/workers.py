@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ensemble.console import messages
 from ensemble.runs.paths import Outputs
-from ensemble.runs.stopping import Stopped, stoppable
+from ensemble.runs.stopping import Stopped, stop_within, stoppable
 from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import StudySettings
 from ensemble.studies.running.progress import trial_line
@@ -303,6 +303,8 @@ def _worked(given: dict[str, Any]) -> int:
         messages.print(f"error: {error}")
         return DOWN_STATUS
     except (ValueError, OSError) as error:
+        if (stop := stop_within(error)) is not None:
+            raise stop from error
         if os.environ.get("STACKDEPTH_TRACEBACK"):
             raise
         messages.print(f"error: {error}")

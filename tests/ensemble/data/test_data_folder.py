@@ -18,7 +18,7 @@ from ensemble.data import open_source
 from ensemble.data.folder import scenes
 from ensemble.data.folder.listing import list_folder
 from ensemble.data.folder.scenes import scene_of
-from ensemble.data.folder.source import from_settings
+from ensemble.data.folder.source import SQUEEZED, fitting_size, from_settings
 from ensemble.data.formats.depth_files import READERS
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.intrinsics import Intrinsics
@@ -500,3 +500,13 @@ def test_a_name_of_two_lines_is_not_passed_over(own: Path):
     depth_of(own).rename(own / "depth/hall_0000/a\nb.npy")
     (problem,) = list_folder(own, FolderSettings()).problems
     assert "expected a printable name" in problem.text
+
+
+@pytest.mark.parametrize("size", [(60, 96), (96, 60), (480, 640), (375, 1242), (720, 1280), (100, 100), (500, 40)])
+@pytest.mark.parametrize("asked", [(48, 64), (240, 320), (416, 544)])
+def test_the_size_that_is_advised_fits(size: tuple[int, int], asked: tuple[int, int]):
+    height, width = json.loads(fitting_size(size, asked).removeprefix("data.size="))
+    assert abs(size[0] * width / (size[1] * height) - 1) <= SQUEEZED
+    assert 0.4 < height * width / (asked[0] * asked[1]) < 2.5 or 32 in (height, width)
+    assert height % 16 == width % 16 == 0
+    assert min(height, width) >= 32

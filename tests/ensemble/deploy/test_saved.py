@@ -131,6 +131,19 @@ def test_what_is_no_saved_stack_is_refused_by_name(job: Job, tmp_path: Path):
     assert "text.stack: expected what" in answer.err
 
 
+def test_a_file_of_another_kind_is_not_written_over(job: Job, saved: Path, tmp_path: Path):
+    own = tmp_path / "settings.yaml"
+    own.write_text("kept")
+    answer = call("meta", "save", "meta-rgb", own, "--cache-dir", job.cache)
+    assert (answer.status, own.read_text()) == (1, "kept")
+    assert f"{own}: expected a name that is free or that of a saved stack" in answer.err
+    shutil.copy(saved / "own.stack", tmp_path / "again.safetensors")
+    (tmp_path / "cut.stack").write_text("what was left of it")
+    for name in ("again.safetensors", "cut.stack"):
+        done("meta", "save", "meta-rgb", tmp_path / name, "--cache-dir", job.cache)
+        assert ensemble.load(tmp_path / name).learners
+
+
 def test_loading_imports_neither_trainer_nor_store(saved: Path, tmp_path: Path):
     program = (
         "import json, sys, numpy, ensemble\n"

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -91,6 +92,11 @@ MISTAKES = {
     "digits of a budget": (("meta", "fit", "--inputs", "d", "--budget", "9" * 30 + "steps"), ["--budget"]),
     "a name too long": (("meta", "fit", "--inputs", "d", "--name", "a" * 300), ["--name"]),
     "cache is a file": (("base", "verify", "--cache-dir", "/dev/null"), ["--cache-dir /dev/null", "expected a folder"]),
+    "no setting of data": (("data", "doctor", ".", "--set", "training.lr=1"), ["--set", "'training'", "data"]),
+    "no such images": (
+        ("meta", "fuse", "x.stack", "--maps", "bts=.", "--images", "no/such", "--out", "o"),
+        ["--images no/such", "no such folder"],
+    ),
     "storage is a folder": (("study", "run", "smoke", "--storage", "journal:"), ["--storage: expected postgresql://"]),
     "storage has no name": (
         ("study", "run", "smoke", "--storage", "sqlite:///"),
@@ -351,3 +357,38 @@ def test_hostile_assignments_are_refused_by_name():
 
 def test_a_date_is_text():
     assert learner_settings("bts", Choice(assignments=["experiment=2024-01-31"])).experiment == "2024-01-31"
+
+
+SECRET = "postgresql://bob:hunter2@db.example/x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"experiment: {SECRET}\n",
+        f"data: {{size: ['{SECRET}', 3]}}\n",
+        f"training:\n  {SECRET}: 3\n",
+        f"a: 1\n{SECRET} b: [\n",
+        f"a: 1\na: {SECRET}\n",
+        f"a: !<{SECRET}> b\n",
+        f"- {SECRET}\n",
+        f"{SECRET}\n",
+        'experiment: "postgresql:\\x2f/bob:hunter2@db.example/x"\n',
+        "experiment: https://bob:hunter2@db.example\n",
+    ],
+)
+def test_an_address_in_a_file_is_never_repeated(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text(text, encoding="utf-8")
+    for words in ((*TRAIN, "--config", "own.yaml"), ("study", "run", "own.yaml")):
+        answer = call(*words)
+        assert answer.status == 2
+        assert "hunter2" not in answer.err
+        assert re.match(r"error: own\.yaml: (line \d+: )?expected .* without an address", answer.err)
+    assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
+
+
+def test_the_address_of_a_page_may_stand_in_a_file(tmp_path: Path):
+    file = tmp_path / "own.yaml"
+    file.write_text("about: see https://example.org/page.html for more\n", encoding="utf-8")
+    assert read_yaml(file) == {"about": "see https://example.org/page.html for more"}

@@ -95,7 +95,10 @@ def work_here(context: trials.WorkerContext, fit: Callable[..., Run] | None = No
 
 def run_here(*words: object, fit: Callable[..., Run] | None = None, **environment: str) -> Answer:
     """``study run`` with fits that take no time and learners that nobody asks for."""
-    with mock.patch.object(launch, "prepare"), mock.patch.object(trials, "fit_meta", fit or instant()):
+    with (
+        mock.patch.multiple(launch, check_learners=mock.DEFAULT, prepare=mock.DEFAULT),
+        mock.patch.object(trials, "fit_meta", fit or instant()),
+    ):
         return call("study", "run", *words, "--workers", 0, **environment)
 
 

@@ -18,7 +18,7 @@ from ensemble.settings.schema import StackSettings
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.fit import fit_meta
 from ensemble.studies.design.study_file import read_study
-from ensemble.studies.running import repeats, tracked
+from ensemble.studies.running import launch, repeats, tracked
 from ensemble.studies.running.trials import WORKER
 from ensemble.studies.storage.connection import open_storage
 from ensemble.studies.storage.folders import scores_file
@@ -146,6 +146,7 @@ def test_missing_learners_are_named_with_the_commands_that_train_them(tmp_path: 
     answer = call("study", "run", file, "--workers", 0, "--cache-dir", tmp_path / "cache")
     assert answer.status == 2
     assert "6 models of learners are not trained (first: bts/full of tiny)" in answer.err
+    assert not (tmp_path / "cache").exists(), "no storage is made for a study that is refused"
     commands = [line for line in answer.err.splitlines() if line.startswith("Run: ")]
     assert len(commands) == 6
     assert "ensemble.base train bts --fold 1 --config" in commands[2]
@@ -163,7 +164,8 @@ def test_an_arm_that_this_device_cannot_run_is_refused_before_the_first_trial(tm
 def test_a_storage_that_is_down_gives_one_line_and_status_3(tmp_path: Path):
     file = write_study(tmp_path)
     nobody = "postgresql://me:secret@127.0.0.1:9/studies"
-    answer = call("study", "run", file, "--storage", nobody, "--workers", 0, "--cache-dir", tmp_path / "cache")
+    with mock.patch.object(launch, "check_learners"):
+        answer = call("study", "run", file, "--storage", nobody, "--workers", 0, "--cache-dir", tmp_path / "cache")
     assert answer.status == 3
     (line,) = answer.err.strip().splitlines()
     assert "127.0.0.1:9/studies: the storage does not answer" in line

@@ -407,7 +407,7 @@ def test_workers_of_a_study_end_with_it(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     with (
-        mock.patch.object(launch, "prepare"),
+        mock.patch.multiple(launch, check_learners=mock.DEFAULT, prepare=mock.DEFAULT),
         mock.patch.object(launch, "_start", start),
     ):
         answer = call("study", "run", write_study(tmp_path), "--workers", 1, "--cache-dir", tmp_path / "cache")
