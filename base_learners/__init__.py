@@ -3,6 +3,7 @@
 from base_learners.adabins import AdaBins, adabins_loss
 from base_learners.bts import BTS, bts_loss
 from base_learners.contract import BaseLearner
+from base_learners.fastdepth import FastDepth, fastdepth_loss
 from base_learners.ldrn import LDRN, ldrn_loss
 
 LEARNERS: dict[str, BaseLearner] = {
@@ -11,6 +12,7 @@ LEARNERS: dict[str, BaseLearner] = {
         BaseLearner("adabins", "AdaBins", AdaBins, adabins_loss),
         BaseLearner("bts", "BTS", BTS, bts_loss),
         BaseLearner("ldrn", "LDRN", LDRN, ldrn_loss),
+        BaseLearner("fastdepth", "FastDepth", FastDepth, fastdepth_loss),
     )
 }
 """Every base learner by the name used on the command line and in ``configs/base``."""

@@ -98,6 +98,43 @@ def sobel_gradient_loss(
         return (gradients.abs() * whole).sum() / (2 * whole.sum()).clamp(min=1)
 
 
+def gradient_matching_loss(
+    predicted: Float[Tensor, "b 1 h w"],
+    target: Float[Tensor, "b 1 h w"],
+    valid: Bool[Tensor, "b 1 h w"],
+    *,
+    scales: int = 4,
+) -> Float[Tensor, ""]:
+    """Mean absolute difference between neighbours of the map of log errors, summed over scales; no unit.
+
+    Rows and columns of scale k are every ``2 ** k``-th. Read where both neighbours are valid; a scale without such a
+    pair adds nothing.
+
+    Raises:
+        ValueError: The shapes differ, or ``scales`` is below 1.
+
+    Source: Ranftl et al. 2022, Towards Robust Monocular Depth Estimation, eq. 11, with log errors for their residuals.
+    """
+    check_shapes(predicted, target, valid)
+    if scales < 1:
+        raise ValueError(f"gradient_matching_loss: scales {scales}, expected at least 1")
+    with full_precision(predicted):
+        one = torch.ones((), device=predicted.device)
+        error = torch.where(valid, predicted.float(), one).log() - torch.where(valid, target.float(), one).log()
+        return torch.stack([_steps(error[..., ::n, ::n], valid[..., ::n, ::n]) for n in _halvings(scales)]).sum()
+
+
+def _halvings(scales: int) -> list[int]:
+    return [2**scale for scale in range(scales)]
+
+
+def _steps(error: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
+    """Mean over pairs of valid neighbours, downwards and to the right, of how much they differ."""
+    down = (error[..., 1:, :] - error[..., :-1, :])[valid[..., 1:, :] & valid[..., :-1, :]].abs()
+    right = (error[..., 1:] - error[..., :-1])[valid[..., 1:] & valid[..., :-1]].abs()
+    return down.sum() / max(down.numel(), 1) + right.sum() / max(right.numel(), 1)
+
+
 def check_shapes(predicted: Tensor, target: Tensor, valid: Tensor) -> None:
     """Refuse maps that PyTorch would broadcast or misread: of different shapes, or with a mask that is not boolean."""
     if not predicted.shape == target.shape == valid.shape:
