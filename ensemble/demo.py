@@ -6,7 +6,7 @@ from ensemble import options
 from ensemble.console import messages
 from ensemble.runs.paths import Run, outputs, stack_name
 from ensemble.settings.layers import Choice, config_folder, learner_settings, stack_settings
-from ensemble.settings.names import known_learners
+from ensemble.settings.names import stacked_learners
 
 app = options.application("The whole job on generated rooms: train, cache, fit, evaluate.")
 
@@ -25,8 +25,8 @@ def demo(
     where = outputs(cache_dir)
     config = config_folder() / "demo.yaml"
     choice = Choice("rooms", config=config, assignments=assignments or ())
-    learners = [learner_settings(name, choice) for name in known_learners()]
-    stacks = [stack_settings(inputs, choice, learners=known_learners()) for inputs in INPUTS]
+    learners = [learner_settings(name, choice) for name in stacked_learners()]
+    stacks = [stack_settings(inputs, choice, learners=stacked_learners()) for inputs in INPUTS]
 
     messages.rule("1/4  three learners: their full fits, and models of folds that predict what they never saw")
     from ensemble.data.loaders import KeptFrames

@@ -25,13 +25,13 @@ from ensemble.settings.layers import (
     stack_settings,
 )
 from ensemble.settings.members import check_member, member_of
-from ensemble.settings.names import NAME, known_inputs, known_learners
+from ensemble.settings.names import NAME, known_inputs, known_learners, stacked_learners
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, check_name
 
 app = options.application("The meta-learner: per-pixel weights over the base learners.")
 
-DEFAULT_LEARNERS = known_learners()
+DEFAULT_LEARNERS = stacked_learners()
 Members = Annotated[
     str | None,
     typer.Option(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ensemble.runs.seals import read_result
-from ensemble.settings.names import known_learners
+from ensemble.settings.names import stacked_learners
 from ensemble.settings.places import at_home, folder_to_write
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, nearest
@@ -294,5 +294,5 @@ def stack_name(settings: StackSettings, *, repeat: bool = False) -> str:
     words += [settings.mode] if settings.mode != "frozen" else []
     words += ["fit"] if settings.mode == "frozen" and settings.rows == "fit" else []
     words += ["folds"] if settings.level0 == "folds" else []
-    words += settings.learners if settings.learners != known_learners() else []
+    words += settings.learners if settings.learners != stacked_learners() else []
     return "-".join([*words, *([seed_model(settings.seed)] if repeat else [])])

@@ -19,7 +19,14 @@ from ensemble.settings.complaints import validated
 from ensemble.settings.encoders import check_encoder
 from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
 from ensemble.settings.members import check_member
-from ensemble.settings.names import NAME, check_own_learner, known_inputs, known_learners
+from ensemble.settings.names import (
+    NAME,
+    check_own_learner,
+    known_inputs,
+    known_learners,
+    learner_file,
+    stacked_learners,
+)
 from ensemble.settings.packaged import name_or_path
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import MOST, DataSettings, ImportSettings, LearnerSettings, StackSettings
@@ -139,7 +146,7 @@ def stack_settings(
 
 
 def learners_to_stack(choice: Choice = NOTHING) -> tuple[str, ...]:
-    """Whose predictions the same choice would weigh: those of its file or assignments, else all networks of ours.
+    """Whose predictions the same choice would weigh: those of its file or assignments, else those of ours but students.
 
     Raises:
         SettingsError: They are no list of names.
@@ -148,7 +155,7 @@ def learners_to_stack(choice: Choice = NOTHING) -> tuple[str, ...]:
     chosen = [_mapping(layer.get("meta", {}), "meta") for layer in _layers(choice, assigned)]
     named = [each["learners"] for each in (*chosen, assigned) if "learners" in each]
     if not named:
-        return known_learners()
+        return stacked_learners()
     if not isinstance(named[-1], list) or not named[-1] or not all(isinstance(name, str) for name in named[-1]):
         raise SettingsError(f"learners: expected a list of names such as [bts, ldrn], found {named[-1]!r}")
     return tuple(named[-1])
@@ -219,7 +226,7 @@ def moved(settings: RunSettings, root: Path | None) -> RunSettings:
 def _learner(learner: str, layers: Sequence[Tree], assigned: Tree) -> LearnerSettings:
     specials = [_mapping(_of_learners(layer).get(learner, {}), f"learners.{learner}") for layer in layers]
     architecture = next((each["architecture"] for each in reversed(specials) if "architecture" in each), learner)
-    own = read_yaml(config_folder() / "base" / f"{architecture}.yaml")
+    own = read_yaml(learner_file(architecture))
     tree = own
     for layer, special in zip(layers, specials, strict=True):
         common = {key: layer[key] for key in (*SHARED_SECTIONS, "encoder", "training") if key in layer}

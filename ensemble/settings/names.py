@@ -1,11 +1,16 @@
 """What there is to choose from, by the files of ``configs``: no list of names stands anywhere else."""
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 from ensemble.settings.trees import SettingsError, check_name, config_folder
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
 """Of anything that gets a folder."""
+
+STUDENTS = "students"
+"""Folder below ``configs/base`` of networks that learn from others and are small; stacks weigh them where asked to."""
 
 FITS = "meta-"
 """Begins the names of fits of the meta-learner, whose folders lie beside those of learners."""
@@ -13,7 +18,24 @@ FITS = "meta-"
 
 def known_learners() -> tuple[str, ...]:
     """Names of the learners that have a YAML file, without importing their networks."""
+    return (*stacked_learners(), *sorted(path.stem for path in (config_folder() / "base" / STUDENTS).glob("*.yaml")))
+
+
+def stacked_learners() -> tuple[str, ...]:
+    """Those that a stack weighs where nobody names any: all but students, which are small rather than good."""
     return tuple(sorted(path.stem for path in (config_folder() / "base").glob("*.yaml")))
+
+
+def without_students(names: Iterable[str], *, but: str = "") -> tuple[str, ...]:
+    """Names of learners less those of students, ``but`` for one that was asked for."""
+    students = {*known_learners()} - {*stacked_learners(), but}
+    return tuple(name for name in names if name not in students)
+
+
+def learner_file(name: str) -> Path:
+    """The YAML file of one of the known learners."""
+    folder = config_folder() / "base"
+    return folder / f"{name}.yaml" if name in stacked_learners() else folder / STUDENTS / f"{name}.yaml"
 
 
 def known_inputs() -> tuple[str, ...]:

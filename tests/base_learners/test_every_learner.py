@@ -1,7 +1,6 @@
 """What contract.py promises, for every line of LEARNERS."""
 
 import inspect
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from base_learners import LEARNERS
 from base_learners.encoders.build import build_encoder
 from ensemble.metrics.study import STUDIED
+from ensemble.settings.names import learner_file
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "base"
 each_learner = pytest.mark.parametrize("name", list(LEARNERS))
 
 
@@ -153,7 +152,7 @@ def test_the_published_parameters_are_those_of_the_study():
 
 @each_learner
 def test_yaml_lists_every_argument_with_its_default(name):
-    sections = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    sections = yaml.safe_load(learner_file(name).read_text())
     for section, function in (("network", LEARNERS[name].network), ("loss", LEARNERS[name].loss)):
         defaults = {
             key: list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
@@ -166,4 +165,4 @@ def test_yaml_lists_every_argument_with_its_default(name):
 
 @pytest.mark.parametrize(("name", "rate"), [("adabins", 6.1e-4), ("bts", 8.6e-4), ("ldrn", 1.23e-3)])
 def test_rates_are_those_of_the_study(name, rate):
-    assert yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["training"]["lr"] == rate
+    assert yaml.safe_load(learner_file(name).read_text())["training"]["lr"] == rate
