@@ -14,6 +14,7 @@ from benchmarks import (
     serving,
     startup,
     studies,
+    training,
 )
 from benchmarks.tables import only_show
 
@@ -31,6 +32,8 @@ def main() -> None:
     growth.main(small=200, large=2000, repeats=1)
     studies.main(trials=2)
     allocator.main(learner="bts", repeats=1)
+    training.main(before=None, repeats=1)
+    training.main(before=None, repeats=1)
     networks.main(repeats=1, height=384, width=512, compiled=False, fit_size=320)
 
 

@@ -21,7 +21,7 @@ from ensemble.runs import seals
 from ensemble.runs.claims import FOLDS, claim
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
-from ensemble.settings.names import known_learners
+from ensemble.settings.names import stacked_learners
 from ensemble.settings.schema import RoomsSettings
 from ensemble.stacking.stack import load_stack
 from ensemble.training import networks
@@ -90,7 +90,7 @@ def main(
 
 def _finished(where: Outputs) -> Run:
     """A stack and its learners as trainings leave them, with weights as they are drawn."""
-    for name in known_learners():
+    for name in stacked_learners():
         settings = learner_settings(name, CHOICE)
         run = where.learner_run(settings.experiment, name)
         claim(run, settings, open_experiment(where, settings).sources(None))

@@ -24,7 +24,7 @@ from ensemble.deploy.saved import Header, SavedLearner, package_versions
 from ensemble.metrics.expected_error import ExpectedError
 from ensemble.metrics.uncertainty import Calibration
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
-from ensemble.settings.names import known_learners
+from ensemble.settings.names import stacked_learners
 from ensemble.training.networks import build_learner, build_stack
 
 MOST_SECONDS, MOST_MEGABYTES = 4.0, 700.0
@@ -120,8 +120,8 @@ def main(
 def untrained(choice: Choice) -> DepthStack:
     """A stack of three learners with weights as they are drawn, at the settings of a choice."""
     choice = choice.also("encoder.weights=none")
-    learners = [learner_settings(name, choice) for name in known_learners()]
-    settings = stack_settings("rgb+d", choice, learners=known_learners())
+    learners = [learner_settings(name, choice) for name in stacked_learners()]
+    settings = stack_settings("rgb+d", choice, learners=stacked_learners())
     calibration = Calibration((0.0, 1.0), (0.01, 1.0))
     members = [LearnerNetwork([build_learner(own)], [own]) for own in learners]
     names = [own.learner for own in learners]
