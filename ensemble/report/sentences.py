@@ -131,7 +131,8 @@ def _verdict(begins: str, found: Sequence[Difference]) -> str:
     if losses:
         parts.append(_significantly("worse ", losses, len(found)))
     text = f"{begins} {', '.join(parts)}."
-    return f"{text} Not significant: {_listed(unclear)}." if unclear else text
+    said = len(unclear) == len(found) and ahead in (0, len(found))  # by the count and by "significantly on none"
+    return f"{text} Not significant: {_listed(unclear)}." if unclear and not said else text
 
 
 def _significantly(how: str, metrics: Sequence[str], count: int) -> str:
