@@ -37,7 +37,8 @@ Members = Annotated[
     typer.Option(
         metavar="LEARNER,...",
         autocompletion=completion.learners,
-        help="Whose predictions are weighed; bts#1 is BTS from seed 1. Default: meta.learners of FILE, else all.",
+        help="Whose predictions are weighed; bts#1 is BTS from seed 1. Default: meta.learners of "
+        f"FILE, else {','.join(DEFAULT_LEARNERS)}.",
     ),
 ]
 

@@ -129,6 +129,9 @@ class MetaUNet(nn.Module):
         """Let an untrained network weigh learners by how often each counts, in place of alike."""
         counts = torch.tensor(copies, dtype=torch.float32)
         shares = counts / counts.sum()
+        if self.correction is not None:
+            self.correction.weights.copy_(shares)
+            return
         prior = shares - 1 / self.learners if self.weights == "free" else shares.log()
         with torch.no_grad():
             self.shift[: self.learners, 0, 0] = prior

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from ensemble.settings.kinds import OWN, KindFacts, facts_of, reader_of
-from ensemble.settings.names import NAME, check_own_learner, known_learners
+from ensemble.settings.names import NAME, check_own_learner, stacked_learners
 from ensemble.settings.patterns import known_pattern, path_within
 from ensemble.settings.places import at_home
 from ensemble.settings.units import known_unit
@@ -427,7 +427,7 @@ class StackSettings(Settings):
 
     experiment: Name  # names the folders below ``cache/`` that belong together
     inputs: Literal["rgb", "d", "rgb+d"]  # what the meta-learner sees
-    learners: Annotated[tuple[str, ...], Field(min_length=2)] = Field(default_factory=known_learners)
+    learners: Annotated[tuple[str, ...], Field(min_length=2)] = Field(default_factory=stacked_learners)
     """Whose cached predictions are weighed, in this order; ``ldrn#1`` is LDRN from seed 1 (``settings/members.py``)."""
     copies: dict[str, Positive] = {}
     """How often a learner counts in the weights that a fit begins with, by name; once where absent."""
@@ -484,6 +484,11 @@ class StackSettings(Settings):
                 f"they were trained on is not what they miss on new ones; found mode {self.mode} and rows {self.rows}"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _copies_where_there_are_some(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """How often learners count is written where it says something, so that records of before stay as they are."""
+        return {key: value for key, value in serialize(self).items() if key != "copies" or value}
 
     @property
     def corrects(self) -> bool:

@@ -93,7 +93,7 @@ def build_stack(settings: StackSettings) -> MetaUNet:
     encoder = build_encoder(in_channels=channel_count(settings.inputs, learners), **arguments)
     correction = Correction(learners, build_scale(settings)) if settings.corrects else None
     network = MetaUNet(encoder, learners=learners, correction=correction, **settings.network)
-    if settings.copies and not settings.corrects:
+    if settings.copies:
         network.begin_with([settings.copies.get(name, 1) for name in settings.learners])
     return network
 

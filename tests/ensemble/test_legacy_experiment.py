@@ -205,6 +205,7 @@ def test_an_evaluation_gives_the_old_scores(legacy: Legacy):
     assert {row["name"] for row in told["rows"]} == {row["name"] for row in old["scores"]["rows"]} - {*GONE} | {*NEW}
     (alike,) = told.pop("alike")
     assert alike["learners"] == ["AdaBins", "BTS", "LDRN"]
+    assert {row.pop("choice_rel") for row in told["rows"]} == {None}, "no stack of then was cross-validated"
     told["rows"] = [row for row in told["rows"] if row["name"] not in NEW]
     old["scores"]["rows"] = [row for row in old["scores"]["rows"] if row["name"] not in GONE]
     assert_same(told, old["scores"], SCORED)

@@ -103,7 +103,7 @@ def test_the_console_command_finds_packaged_files_by_name(run: Run):
     assert run("-c", STACKDEPTH, "--version").stdout.startswith("stackdepth ")
     assert run("-c", STACKDEPTH, "base", "train", "-h").stdout.startswith("Usage: stackdepth base train ")
     jobs = run("-c", STACKDEPTH, "base", "jobs", "adabins", "--config", "rooms_tiny")
-    assert "python -m ensemble.base train adabins --config rooms_tiny\n" in jobs.stdout, jobs.stderr
+    assert "stackdepth base train adabins --config rooms_tiny\n" in jobs.stdout, jobs.stderr
     assert "ready ones: encoder_size, " in run("-c", STACKDEPTH, "study", "list").stderr
 
 

@@ -237,7 +237,7 @@ def test_rooms_are_written_and_readable(tmp_path: Path):
 def test_a_folder_that_cannot_be_made_is_told_without_a_traceback(tmp_path: Path):
     (tmp_path / "file").write_text("no folder")
     answer = typed("rooms", str(tmp_path / "file" / "out"), "--scenes", "1", "--frames", "1", "--size", "24x32")
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert str(tmp_path / "file") in answer.stderr
     assert "Traceback" not in answer.stderr
 

@@ -305,7 +305,7 @@ FAULTS: dict[str, tuple[Break, dict[str, str], str]] = {
     "another shape": (
         lambda root: Image.open(image_of(root)).resize((60, 96)).save(image_of(root)),
         {},
-        "96x60 pixels would be squeezed into data.size 40x64; data.size=[64,32] would fit",
+        "96x60 pixels would be squeezed into data.size 40x64; data.size=[80,48] would fit",
     ),
     "cut short": (
         lambda root: image_of(root).write_bytes(image_of(root).read_bytes()[:-20]),

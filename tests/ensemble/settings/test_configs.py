@@ -7,7 +7,7 @@ import pytest
 from base_learners import LEARNERS
 from ensemble.settings.kinds import known_kinds
 from ensemble.settings.layers import Choice, config_folder, experiment_name, learner_settings, stack_settings
-from ensemble.settings.names import known_inputs, known_learners
+from ensemble.settings.names import known_inputs, known_learners, learner_file
 from ensemble.training.networks import build_learner, build_stack
 
 EXPERIMENTS = sorted([config_folder() / "demo.yaml", *config_folder().glob("experiments/*.yaml")])
@@ -16,7 +16,7 @@ BARE = ["encoder.weights=none"]
 
 def test_no_file_is_left_out():
     known = {*EXPERIMENTS, *(config_folder() / "data" / f"{kind}.yaml" for kind in known_kinds())}
-    known |= {config_folder() / "base" / f"{name}.yaml" for name in known_learners()}
+    known |= {learner_file(name) for name in known_learners()}
     known |= {config_folder() / "meta" / f"{name}.yaml" for name in known_inputs()}
     known |= set((config_folder() / "study").glob("*.yaml"))  # tests/ensemble/studies loads them
     assert set(config_folder().rglob("*.yaml")) == known

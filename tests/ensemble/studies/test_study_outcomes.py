@@ -24,7 +24,8 @@ CHANGES = {
 
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerContext:
-    monkeypatch.setattr("ensemble.studies.running.launch.prepare", lambda _: None)
+    for step in ("check_learners", "prepare"):
+        monkeypatch.setattr(f"ensemble.studies.running.launch.{step}", lambda _: None)
     context = toy(tmp_path)
     begin_study(context)
     work_here(context)
