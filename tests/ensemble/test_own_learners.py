@@ -200,7 +200,7 @@ def test_every_command_takes_them(trained, config: Path, tmp_path: Path):
         f"ldrn,{name}" for name in ("adabins", "bts", "ldrn", "fastdepth", "ldrn_large")
     ]
     context = mock.Mock(params={"cache_dir": tmp_path, "config": config})
-    assert completion.learners(context, "") == ["adabins", "bts", "ldrn", "ldrn_large"]
+    assert completion.learners(context, "") == ["adabins", "bts", "ldrn", "fastdepth", "ldrn_large"]
     store = cache / "predictions" / "own" / "ldrn_large" / "test" / "full"
     assert "base cache ldrn_large --role test" in filling(Outputs(cache), store)
 
