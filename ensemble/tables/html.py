@@ -7,7 +7,10 @@ from ensemble.tables.table import Table
 
 
 def page_template(name: str, *packages: str) -> Template:
-    """A template out of the first package that has it; what it is given is escaped, and it may call ``html_table``."""
+    """A template out of the first package that has it.
+
+    What it is given is escaped; it may call ``html_table``, and filter by ``sentence``.
+    """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
         autoescape=True,
@@ -16,7 +19,16 @@ def page_template(name: str, *packages: str) -> Template:
         lstrip_blocks=True,
     )
     environment.globals["html_table"] = html_table
+    environment.filters["sentence"] = sentence
     return environment.get_template(name)
+
+
+def sentence(text: str) -> Markup:
+    """A sentence, escaped, whose commands between backticks are set as code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if odd % 2 else part for odd, part in enumerate(parts)
+    )
 
 
 def html_table(table: Table, kind: str = "", label: str = "") -> Markup:

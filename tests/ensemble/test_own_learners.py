@@ -165,6 +165,7 @@ def test_photographs_of_other_shapes_and_a_learner_alone(trained, tmp_path: Path
     np.testing.assert_allclose(found.learners["ldrn_large"], enlarged(depth, (70, 150))[0, 0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_command_takes_them(trained, config: Path, tmp_path: Path):
     cache, said, _ = trained
     given, own = ("--config", config, "--cache-dir", cache), ("--experiment", "own", "--cache-dir", cache)
@@ -234,6 +235,7 @@ def test_what_is_damaged_is_mended_by_training_not_by_an_import(trained, tmp_pat
     assert not any(" import " in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_study_trains_and_weighs_them(trained, config: Path, tmp_path: Path):
     cache = Path(shutil.copytree(trained[0], tmp_path / "cache"))
     shutil.rmtree(cache / "runs" / "own" / "ldrn_large" / "full")

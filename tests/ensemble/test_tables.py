@@ -27,7 +27,7 @@ from ensemble.report.tables.verification import stores_table
 from ensemble.stacking.cross_validation import ROWS, CrossValidation, Judged
 from ensemble.stacking.subsets import Comparison, SubsetScore
 from ensemble.tables import Cell, Column, Mark, Row, Table, plain_table, records, table_of
-from ensemble.tables.html import html_table
+from ensemble.tables.html import html_table, sentence
 from ensemble.tables.latex import latex_table
 from ensemble.tables.markdown import markdown_table
 from ensemble.tables.sheet import csv_table
@@ -226,3 +226,7 @@ def test_a_lone_carriage_return_does_not_end_a_line_of_a_sheet():
 def test_rows_have_a_cell_for_every_column():
     with pytest.raises(ValueError, match="2 cells under 1 columns"):
         plain_table(["a"], [["x", "y"]])
+
+
+def test_commands_in_a_sentence_of_a_page_are_code_and_nothing_in_it_is_markup():
+    assert sentence("run `a <b>` & go") == "run <code>a &lt;b&gt;</code> &amp; go"

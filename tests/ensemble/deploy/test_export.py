@@ -63,6 +63,7 @@ def exported(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_stack_gives_the_same_depth_error_and_weights(exported: Path):
     stack = ensemble.load(exported / "own.stack", device="cpu", flip=False)
     found, expected = ExportedStack.open(exported / "own.onnx")(IMAGE), stack(IMAGE)
@@ -75,6 +76,7 @@ def test_a_stack_gives_the_same_depth_error_and_weights(exported: Path):
     assert f"next: python -m ensemble.meta predict {exported / 'own.onnx'} IMAGE --out DIR" in told
 
 
+@pytest.mark.slow
 def test_open_sizes_are_right_at_others_too(exported: Path):
     stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
     file = ExportedStack.open(exported / "bts.onnx")
@@ -86,6 +88,7 @@ def test_open_sizes_are_right_at_others_too(exported: Path):
         file(IMAGE, size=(50, 64))
 
 
+@pytest.mark.slow
 def test_files_tell_what_they_are_and_no_place(exported: Path, job: Job):
     header = ExportedStack.open(exported / "own.onnx").header
     assert [learner.title for learner in header.learners] == ["AdaBins", "BTS", "LDRN"]
@@ -124,6 +127,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "onnx_model", changed)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("broken")
 def test_the_gate_refuses_what_says_something_else(exported: Path, tmp_path: Path):
     (tmp_path / "broken.onnx").write_text("of before")
@@ -135,6 +139,7 @@ def test_the_gate_refuses_what_says_something_else(exported: Path, tmp_path: Pat
     assert (tmp_path / "broken.onnx").read_text() == "of before"
 
 
+@pytest.mark.slow
 def test_smaller_weights_and_eight_bits(exported: Path, tmp_path: Path):
     stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
     frames = GateFrames(stack, None, 2)
@@ -157,6 +162,7 @@ def test_smaller_weights_and_eight_bits(exported: Path, tmp_path: Path):
     assert means[0] < means[1] < 1
 
 
+@pytest.mark.slow
 def test_eight_bits_want_depth_and_a_limit(exported: Path, tmp_path: Path):
     stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
     frames = GateFrames(stack, None, 2)
@@ -172,6 +178,7 @@ def test_eight_bits_want_depth_and_a_limit(exported: Path, tmp_path: Path):
     assert "no depth is known of these images" in str(refusal(unknown, "int8", 0.02))
 
 
+@pytest.mark.slow
 def test_openvino_and_torch_give_the_same(exported: Path, tmp_path: Path):
     stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
     for kind, name in (("openvino", "bts.xml"), ("torch", "bts.pt2")):
@@ -183,6 +190,7 @@ def test_openvino_and_torch_give_the_same(exported: Path, tmp_path: Path):
     assert not any(here in path.read_bytes() or b"site-packages" in path.read_bytes() for path in tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
     cases = {
         ("openvino", "bts.stack", "x.onnx"): (2, "expected a name that ends in .xml for openvino"),
@@ -197,6 +205,7 @@ def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_missing_packages_name_their_extra(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for package in ("onnx", "onnxruntime", "openvino"):
         monkeypatch.setitem(sys.modules, package, None)
@@ -207,6 +216,7 @@ def test_missing_packages_name_their_extra(exported: Path, tmp_path: Path, monke
     assert (answer.status, answer.err.strip().splitlines()[-1]) == (1, "Run: pip install 'stackdepth[onnx]'")
 
 
+@pytest.mark.slow
 def test_photographs_by_an_exported_file_are_those_of_the_stack(exported: Path, tmp_path: Path):
     Image.fromarray(IMAGE).save(tmp_path / "photo.png")
     words = ("--only", "depth,error,weights,pictures")
@@ -249,6 +259,7 @@ def imported(command: str, *words: object, path: Path, options: tuple[str, ...] 
     return set(json.loads(ran.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_predicting_imports_no_torch(exported: Path, tmp_path: Path):
     Image.fromarray(IMAGE).save(tmp_path / "photo.png")
     words = (exported / "own.onnx", tmp_path / "photo.png", "--out", tmp_path / "out")
@@ -258,6 +269,7 @@ def test_predicting_imports_no_torch(exported: Path, tmp_path: Path):
     assert (tmp_path / "out" / "photo_depth_mm.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_robot_needs_numpy_pillow_and_a_runtime(exported: Path, tmp_path: Path):
     site = tmp_path / "site"  # what pip install --no-deps stackdepth, numpy, pillow and onnxruntime bring
     site.mkdir()
