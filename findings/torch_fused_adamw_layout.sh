@@ -4,7 +4,7 @@
 # round), load_state_dict keeps the strides of the saved moments, and the next step pairs every weight with the moment
 # of another: no error, other weights. The unfused optimiser of the same version takes the strides into account.
 #
-# torch 2.15.0 (CPU), seen: "largest difference to an optimiser that was never saved: plain 0.0e+00, fused 2.6e-02"
+# torch 2.15.0, on a CPU, seen: "largest difference to an optimiser that was never saved: plain 0.0e+00, fused 2.6e-02"
 # Expected by most: load_state_dict brings moments to the layout of their parameters, or fused steps check strides.
 set -euo pipefail
 folder=$(mktemp -d)
