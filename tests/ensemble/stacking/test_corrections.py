@@ -159,6 +159,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     return Planted(config, cache)
 
 
+@pytest.mark.slow
 def test_a_planted_scale_of_images_is_taken_out(planted: Planted, tmp_path: Path):
     found = planted.scored(tmp_path, lambda rng: 0.1 * rng.standard_normal())
     assert found["result"]["strengths"]["scale"] > 0.7
@@ -166,6 +167,7 @@ def test_a_planted_scale_of_images_is_taken_out(planted: Planted, tmp_path: Path
     assert found["correct"]["d1"] >= found["weighted-log-mean"]["d1"]
 
 
+@pytest.mark.slow
 def test_where_there_is_none_it_is_the_weighted_log_mean(planted: Planted, tmp_path: Path):
     found = planted.scored(tmp_path, lambda rng: 0.0)
     for metric, value in found["weighted-log-mean"].items():
