@@ -1,5 +1,6 @@
 """Layers that two or more learners use."""
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -46,6 +47,13 @@ def upsample_to(x: Float[Tensor, "b c h w"], like: Tensor, *, mode: str = "bilin
     if not any(isinstance(side, torch.SymInt) for side in (*x.shape[-2:], *size)) and x.shape[-2:] == size:
         return x
     return F.interpolate(x, size=size, mode=mode, align_corners=False if mode == "bilinear" else None)
+
+
+def start_indoors(norm: nn.Module) -> None:
+    """Start the BN before a sigmoid, which alone moves the mean depth, at a quarter of the largest depth."""
+    gain, shift = norm.parameters()
+    nn.init.constant_(gain, 0.5)
+    nn.init.constant_(shift, -math.log(3))
 
 
 def initialise(module: nn.Module) -> None:

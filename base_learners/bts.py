@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from base_learners.blocks import SeparableConv, full_precision, initialise, upsample_to
+from base_learners.blocks import SeparableConv, full_precision, initialise, start_indoors, upsample_to
 from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
 from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import resize_like, scale_invariant_log_loss
@@ -105,7 +105,7 @@ class BTS(nn.Module):
         for part in self.children():
             if part is not encoder:
                 initialise(part)
-        self._start_indoors()
+        start_indoors(self.last[-1])
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
         """Depth at the image's size."""
@@ -124,12 +124,6 @@ class BTS(nn.Module):
         x = self.join1(torch.cat([x, torch.sigmoid(self.direct(x)), guide2, guide4, guide8], dim=1))
         depth = self.max_depth * torch.sigmoid(self.last(x).float())
         return DepthPrediction(depth.clamp(min=self.min_depth))
-
-    def _start_indoors(self) -> None:
-        """Start the last BN, which alone moves the mean depth, at a quarter of the largest depth."""
-        gain, shift = self.last[-1].parameters()
-        nn.init.constant_(gain, 0.5)
-        nn.init.constant_(shift, -math.log(3))
 
     def _dense_pyramid(self, x: Tensor, skip: Tensor) -> Tensor:
         joined = torch.cat([x, skip], dim=1)

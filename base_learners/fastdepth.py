@@ -6,14 +6,13 @@ ReLU), and starts at indoor depths; skips of encoders other than MobileNet are b
 convolution; log losses take the place of L1.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from base_learners.blocks import initialise, upsample_to
+from base_learners.blocks import initialise, start_indoors, upsample_to
 from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
 from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import gradient_matching_loss, resize_like, scale_invariant_log_loss
@@ -74,7 +73,7 @@ class FastDepth(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(widths[-1], 1, 1, bias=False), nn.BatchNorm2d(1))
         for part in (self.decoder, self.skips, self.last):
             initialise(part)
-        self._start_indoors()
+        start_indoors(self.last[-1])
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
         """Depth at the image's size."""
@@ -85,12 +84,6 @@ class FastDepth(nn.Module):
             x = x if skip is None else x + skip
         depth = self.max_depth * torch.sigmoid(self.last(x).float())
         return DepthPrediction(depth.clamp(min=self.min_depth))
-
-    def _start_indoors(self) -> None:
-        """Start the last BN, which alone moves the mean depth, at a quarter of the largest depth."""
-        gain, shift = self.last[-1].parameters()
-        nn.init.constant_(gain, 0.5)
-        nn.init.constant_(shift, -math.log(3))
 
 
 def fastdepth_loss(

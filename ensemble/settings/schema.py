@@ -31,6 +31,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def says(self, key: str, value: object) -> bool:
+        """Whether a setting is written; one that came later is left out at its default, so that older records agree."""
+        return True
+
+    @model_serializer(mode="wrap")
+    def _written(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in serialize(self).items() if self.says(key, value)}
+
 
 MOST, MOST_FRAMES, MOST_PROCESSES = 1_000_000_000, 1_000_000, 256
 """Beyond these, a number is a mistake: of anything, of generated frames, of processes."""
@@ -205,10 +213,9 @@ class DataSettings(Settings):
             raise ValueError("test official: expected a list of test frames in folder.test, found none; leave test out")
         return self
 
-    @model_serializer(mode="wrap")
-    def _of_its_kind(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def says(self, key: str, value: object) -> bool:
         """How files of one's own are called is written where they are read so."""
-        return {key: value for key, value in serialize(self).items() if key != "folder" or self.reader == OWN}
+        return key != "folder" or self.reader == OWN
 
     @property
     def facts(self) -> KindFacts:
@@ -308,10 +315,9 @@ class TrainingSettings(Settings):
     """Metric on the validation scenes that chooses the best checkpoint."""
     last_phase: LastPhaseSettings | None = None  # other arguments of the loss at the end; one loss throughout if absent
 
-    @model_serializer(mode="wrap")
-    def _last_phase_where_there_is_one(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Runs without a last phase keep the settings that they were begun with."""
-        return {key: value for key, value in serialize(self).items() if key != "last_phase" or value is not None}
+    def says(self, key: str, value: object) -> bool:
+        """A last phase is written where there is one."""
+        return key != "last_phase" or value is not None
 
     @model_validator(mode="after")
     def _one_budget_of_whole_steps(self) -> Self:
@@ -361,11 +367,10 @@ class LearnerSettings(Settings):
             check_own_learner(self.learner, self.architecture)
         return self
 
-    @model_serializer(mode="wrap")
-    def _where_it_differs(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Architecture and size are written where they say something, so that records of before stay as they are."""
+    def says(self, key: str, value: object) -> bool:
+        """Architecture and size are written where they differ from its name and from the size of its data."""
         usual = {"architecture": self.learner, "size": None}
-        return {key: value for key, value in serialize(self).items() if key not in usual or value != usual[key]}
+        return key not in usual or value != usual[key]
 
 
 class Alignment(Settings):
@@ -485,10 +490,9 @@ class StackSettings(Settings):
             )
         return self
 
-    @model_serializer(mode="wrap")
-    def _copies_where_there_are_some(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """How often learners count is written where it says something, so that records of before stay as they are."""
-        return {key: value for key, value in serialize(self).items() if key != "copies" or value}
+    def says(self, key: str, value: object) -> bool:
+        """How often learners count is written where one counts more than once."""
+        return key != "copies" or bool(value)
 
     @property
     def corrects(self) -> bool:
