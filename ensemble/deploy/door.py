@@ -18,6 +18,7 @@ from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
 from ensemble.deploy.runtime.prediction import Prediction as Prediction
+from ensemble.deploy.runtime.resizing import pixels_of
 from ensemble.deploy.saved import Header, SavedLearner, check_place, read_saved, save_file, save_folder
 from ensemble.metrics.protocols import enlarged
 from ensemble.settings.schema import StackSettings
@@ -277,14 +278,7 @@ def _pixels(image: Picture) -> Float[Tensor, "1 3 h w"] | Shaped[Tensor, "1 3 h 
     Raises:
         ValueError: It is something else.
     """
-    array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
-    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise ValueError(f"expected an RGB image of height x width x 3, found an array of shape {array.shape}")
-    if array.dtype == np.uint8:
-        return torch.from_numpy(np.require(array, requirements=("C", "W"))).permute(2, 0, 1)[None]
-    if array.dtype.kind != "f":
-        raise ValueError(f"expected an image of 8 bits or of floats in [0, 1], found {array.dtype}")
-    return _checked_batch(torch.from_numpy(np.ascontiguousarray(array, np.float32)).permute(2, 0, 1)[None])
+    return torch.from_numpy(np.require(pixels_of(image), requirements=("C", "W"))).permute(2, 0, 1)[None]
 
 
 def _checked_batch(images: Tensor) -> Float[Tensor, "b 3 h w"]:

@@ -93,14 +93,14 @@ def _seeds(outputs: Outputs, experiment: str, learner: str) -> list[int]:
 def _built(member: LevelZero) -> str:
     """How the network of a candidate is built, whatever its weights."""
     settings = member.tested[0].network_settings
-    parts = settings.model_dump(mode="json", include={"learner", "network"})
-    return json.dumps([parts, unloaded(settings).encoder.model_dump(mode="json"), settings.data.size], sort_keys=True)
+    encoder = unloaded(settings).encoder.model_dump(mode="json")
+    return json.dumps([settings.architecture, settings.network, encoder, settings.seen.size], sort_keys=True)
 
 
 def _measured(member: LevelZero) -> Cost:
     settings = member.tested[0].network_settings
     network = build_learner(unloaded(settings))
-    profile = profile_network(network, settings.data.size, device="cpu", repeats=REPEATS)
+    profile = profile_network(network, settings.seen.size, device="cpu", repeats=REPEATS)
     return Cost(profile.milliseconds, profile.mul_adds / 1e9, profile.parameters / 1e6)
 
 

@@ -29,6 +29,7 @@ from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import Choice, learner_settings, named_learners
 from ensemble.settings.schema import LearnerSettings
 from ensemble.settings.trees import SettingsError
+from ensemble.stacking.candidates import candidates, costs_of
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.stack import load_stack, stacked
 from ensemble.training.cost import profile_rows
@@ -288,6 +289,10 @@ def test_costs_count_each_learner_at_its_own_size(trained, config: Path):
     table = json.loads((cache / "runs" / "own" / "both" / "scores.json").read_text())
     counted = {row["name"]: row["mul_adds"] for row in table["rows"]}
     assert counted["ldrn_large"] == rows["ldrn_large"].mul_adds
+    found = candidates(where, "own")
+    composed = dict(zip((each.name for each in found), costs_of(found), strict=True))
+    assert composed["ldrn_large"].giga_mul_adds == rows["ldrn_large"].mul_adds / 1e9
+    assert composed["ldrn"].giga_mul_adds == counted["ldrn"] / 1e9
 
 
 def test_settings_of_before_are_written_as_they_were(job: Job, config: Path):
