@@ -6,8 +6,8 @@ error neither. They are judged by what readers look at: the mean over the eight 
 of the mean of all candidates.
 
 A set that is judged by the frames that chose it looks too good. So the search is repeated without every fold, and the
-frames of a fold are judged by the set that the other folds have chosen; so are the rivals, three seeds of the best
-learner. What is handed out is the set that all frames choose. No test frame is read.
+frames of a fold are judged by the set that the other folds have chosen; so are the rivals, as many seeds of the best
+learner as a budget buys, three at most. What is handed out is the set that all frames choose. No test frame is read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +37,9 @@ SEEDS = 3
 EVERYTHING = "mean of all"
 RIVAL = "seeds of the best"
 
+Name = str | tuple[str, str]
+"""Of a set: a budget, one of the two above, or ``(RIVAL, budget)`` for as many seeds of the best as a budget buys."""
+
 Kind = Literal["chosen", "rival", "alone"]
 Scores = Float64[np.ndarray, "sets frames metrics"]
 
@@ -62,7 +65,8 @@ class ComposedSet:
     cost: Cost  # of the distinct members
     scores: Mapping[str, float]  # metric -> mean over frames, each judged by what the other folds have chosen
     against_all: Gain  # the mean of all candidates
-    against_seeds: Gain | None = None  # seeds of the best learner; absent for these, and for members alone
+    against_seeds: Gain | None = None  # seeds of the best learner that its budget buys; only of chosen sets
+    seeds: str | None = None  # the name of these
     by_fold: tuple[Mapping[str, int], ...] = ()  # what was chosen without each fold
 
     @property
@@ -89,11 +93,6 @@ class Composition:
     def of_kind(self, kind: Kind) -> tuple[ComposedSet, ...]:
         """Some of the sets."""
         return tuple(each for each in self.sets if each.kind == kind)
-
-    @property
-    def seeds(self) -> ComposedSet:
-        """Up to three seeds of the best learner."""
-        return self.of_kind("rival")[-1]
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings and lists, ready for JSON."""
@@ -122,22 +121,23 @@ class Library:
         """Names and counts of what is in a set."""
         return {name: count for name, count in zip(self.names, counts, strict=True) if count}
 
-    def sets(self, products: Products, budgets: Sequence[CostBudget]) -> dict[str, Counts]:
-        """The rivals, and the best set of every budget, by the frames that the products are of."""
+    def sets(self, products: Products, budgets: Sequence[CostBudget]) -> dict[Name, Counts]:
+        """The best set of every budget with its rival, and the rivals of all, by the frames of the products."""
         everything, seeds = (1,) * len(self.names), self.seeds_of_the_best(products, None)
-        found: dict[str, Counts] = {}
+        found: dict[Name, Counts] = {}
+        rivals: dict[Name, Counts] = {EVERYTHING: everything, RIVAL: seeds or everything}
         for budget in budgets:
             limits = self.limits(budget)
-            rivals = [each for each in (everything, seeds, self.seeds_of_the_best(products, limits)) if each]
-            chosen = best_set(products, limits, rivals)
-            if chosen is None:
+            afforded = self.seeds_of_the_best(products, limits)
+            chosen = best_set(products, limits, [each for each in (everything, seeds, afforded) if each])
+            if chosen is None or afforded is None:
                 cheapest = int(np.argmin(limits.costs))
                 raise SettingsError(
                     f"--budget {budget.text}: the cheapest candidate, {self.names[cheapest]}, costs "
                     f"{limits.costs[cheapest]:.3g}{budget.unit} by itself"
                 )
-            found[budget.text] = chosen
-        return found | {EVERYTHING: everything, RIVAL: seeds or everything}
+            found[budget.text], rivals[RIVAL, budget.text] = chosen, afforded
+        return found | rivals
 
     def seeds_of_the_best(self, products: Products, limits: Limits | None) -> Counts | None:
         """As many seeds of the best single learner as limits allow, three at most."""
@@ -196,7 +196,7 @@ def products_of(
 
 
 def _judged(
-    members: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings, sets: Sequence[Mapping[str, Counts]]
+    members: Sequence[LevelZero], outputs: Outputs, settings: ScoredSettings, sets: Sequence[Mapping[Name, Counts]]
 ) -> Scores:
     """The eight metrics of the sets of every frame, and below them of every member alone."""
     protocol = training_protocol(settings)
@@ -220,39 +220,54 @@ def _means_in_logs(row: TrainingRow, sets: Sequence[Counts]) -> torch.Tensor:
 def _composition(
     experiment: str,
     library: Library,
-    whole: Mapping[str, Counts],
-    nested: Mapping[int, Mapping[str, Counts]],
+    whole: Mapping[Name, Counts],
+    nested: Mapping[int, Mapping[Name, Counts]],
     scores: Scores,
     scenes: Sequence[str],
 ) -> Composition:
-    names = [*whole, *library.names]
-    chosen = [name for name in whole if name not in (EVERYTHING, RIVAL)]
-    judge = _Judge(names, scores, scenes, [*chosen, RIVAL, EVERYTHING])
+    """Everything that was judged, once: seeds that a budget buys are left out where these are seeds of another row."""
+    shown = _rivals([whole, *nested.values()])
+    rows = [name for name in whole if shown.get(name, name) == name]
+    judge = _Judge([*whole, *library.names], scores, scenes, rows)
     found = []
-    for name in names:
-        at = names.index(name)
-        kind: Kind = "alone" if at >= len(whole) else "rival" if name in (EVERYTHING, RIVAL) else "chosen"
-        alone = tuple(int(each == name) for each in library.names)
-        counts = alone if kind == "alone" else whole[name]
+    for name in (*rows, *library.names):
+        kind = _kind(name, whole)
+        counts = whole[name] if kind != "alone" else tuple(int(each == name) for each in library.names)
+        rival = shown[RIVAL, str(name)] if kind == "chosen" else None
         found.append(
             ComposedSet(
                 _title(name, library, counts),
                 kind,
                 library.members(counts),
                 library.cost(counts),
-                dict(zip(TABLE_METRICS, scores[at].mean(axis=0).tolist(), strict=True)),
+                judge.scores(name),
                 judge.gain(name, EVERYTHING),
-                judge.gain(name, RIVAL) if kind == "chosen" else None,
-                tuple(library.members(each[name]) for each in nested.values()) if kind == "chosen" else (),
+                judge.gain(name, rival) if rival else None,
+                _title(rival, library, whole[rival]) if rival else None,
+                tuple(library.members(each[name]) for each in nested.values()) if rival else (),
             )
         )
     return Composition(experiment, len(scenes), len(set(scenes)), len(nested), tuple(found))
 
 
-def _title(name: str, library: Library, counts: Counts) -> str:
+def _rivals(sets: Sequence[Mapping[Name, Counts]]) -> dict[Name, Name]:
+    """For the seeds of every budget the row that stands for them: the first one that is, by whatever frames, alike."""
+    first: dict[tuple[Counts, ...], Name] = {tuple(each[RIVAL] for each in sets): RIVAL}
+    return {
+        name: first.setdefault(tuple(each[name] for each in sets), name) for name in sets[0] if isinstance(name, tuple)
+    }
+
+
+def _kind(name: Name, whole: Mapping[Name, Counts]) -> Kind:
+    if name not in whole:
+        return "alone"
+    return "rival" if isinstance(name, tuple) or name in (EVERYTHING, RIVAL) else "chosen"
+
+
+def _title(name: Name, library: Library, counts: Counts) -> str:
     if name == EVERYTHING:
         return f"mean of all {len(library.names)}"
-    if name == RIVAL:
+    if isinstance(name, tuple) or name == RIVAL:
         members = [*library.members(counts)]
         many = "1 seed" if len(members) == 1 else f"{len(members)} seeds"
         return f"{many} of {member_of(members[0]).learner}"
@@ -262,22 +277,27 @@ def _title(name: str, library: Library, counts: Counts) -> str:
 class _Judge:
     """Compares sets; all comparisons share the same draws of scenes."""
 
-    def __init__(self, names: Sequence[str], scores: Scores, scenes: Sequence[str], tested: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[Name], scores: Scores, scenes: Sequence[str], tested: Sequence[Name]) -> None:
         self._names, self._higher = list(names), {name: METRICS[name].higher_is_better for name in TABLE_METRICS}
+        self._means = scores.mean(axis=1)
         self._errors, self._drawn = (
             np.where([*self._higher.values()], 1 - means, means)
-            for means in (scores.mean(axis=1), resampled_means(scores, scenes))
+            for means in (self._means, resampled_means(scores, scenes))
         )
         rows = scores[[self._names.index(name) for name in tested]]
         self._verdicts: dict[tuple[str, str], list[str | None]] = {}
-        for each in paired_differences(rows, scenes, rows=tested, metrics=self._higher):
+        for each in paired_differences(rows, scenes, rows=[str(name) for name in tested], metrics=self._higher):
             self._verdicts.setdefault((each.first, each.second), []).append(each.better)
 
-    def gain(self, first: str, second: str) -> Gain:
+    def scores(self, name: Name) -> dict[str, float]:
+        """Means over the frames."""
+        return dict(zip(TABLE_METRICS, self._means[self._names.index(name)].tolist(), strict=True))
+
+    def gain(self, first: Name, second: Name) -> Gain:
         """The share of the second set's error that the first one does not make."""
         at, other = self._names.index(first), self._names.index(second)
         low, high = np.percentile(_gain(self._drawn[:, at], self._drawn[:, other]), (2.5, 97.5)).tolist()
-        verdicts = self._verdicts.get((first, second))
+        verdicts = self._verdicts.get((str(first), str(second)))
         better, worse = (None if verdicts is None else verdicts.count(side) for side in ("first", "second"))
         return Gain(float(_gain(self._errors[at], self._errors[other])), low, high, better, worse)
 

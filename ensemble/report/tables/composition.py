@@ -37,10 +37,10 @@ def composition_table(found: Composition) -> Table:
 
 def sentence(each: ComposedSet, found: Composition) -> str:
     """What a person must know of a chosen set."""
-    everything = found.of_kind("rival")[0]
+    everything, *_ = found.of_kind("rival")
     told = f"{each.name}: {each.text}: gain over the {everything.name} {_told(each.against_all)}"
     if each.against_seeds is not None:
-        told += f", over {found.seeds.name} {_told(each.against_seeds)}"
+        told += f", over {each.seeds} {_told(each.against_seeds)}"
     return f"{told}. {each.agreeing} of {found.folds} folds, left out one at a time, leave the same set."
 
 
@@ -78,7 +78,7 @@ def _caption(found: Composition) -> str:
         f"Out-of-fold rows, {found.frames} frames of {found.scenes} scenes. Sets are means in logs; a set costs what "
         "its distinct members cost (ms on one CPU thread, G multiply-adds, M parameters; imported depth is free). "
         f"Gain: share of the error of the mean of all that is gone, mean over {len(TABLE_METRICS)} metrics; over "
-        f"seeds: of that of up to {SEEDS} seeds of the best learner. The frames of each of {found.folds} folds are "
-        "judged by what the other folds have chosen (leave-one-fold-out), rivals too; the members shown are chosen by "
-        f"all frames. Intervals: paired bootstrap over scenes.{few_scenes(found.scenes)}"
+        f"seeds: of that of as many seeds of the best learner as the budget buys, at most {SEEDS}. The frames of each "
+        f"of {found.folds} folds are judged by what the other folds have chosen (leave-one-fold-out), rivals too; the "
+        f"members shown are chosen by all frames. Intervals: paired bootstrap over scenes.{few_scenes(found.scenes)}"
     )

@@ -143,8 +143,30 @@ def test_seeds_of_the_best_learner_and_the_mean_of_all_are_always_there():
         assert library.cost(sets[name]).milliseconds <= most
     limits = library.limits(cost_budget("25ms"))
     assert library.seeds_of_the_best(products, limits) == (0, 1, 1, 0, 0), "as many as the budget buys"
+    assert sets[RIVAL, "25ms"] == (0, 1, 1, 0, 0)
+    assert sets[RIVAL, "60ms"] == sets[RIVAL]
     with pytest.raises(SettingsError, match="--budget 5ms: the cheapest candidate, ldrn, costs 10ms by itself"):
         library.sets(products, [cost_budget("5ms")])
+
+
+def test_seeds_that_a_budget_buys_have_a_row_of_their_own_where_these_are_fewer(planted: Path):
+    outputs = Outputs(planted / "cache")
+    members = candidates(outputs, "tiny")
+    budgets = [cost_budget(f"{many}G") for many in (1, 2, 3)]
+    with mock.patch.object(composition, "member_of", return_value=member_of("best")):  # three seeds of one learner
+        found = compose(members, [Cost(1.0, 1.0, 1.0)] * 3, budgets, outputs)
+    assert [each.name for each in found.of_kind("rival")] == ["mean of all 3", "3 seeds of best", *RIVALS_OF_BEST]
+    assert [each.seeds for each in found.of_kind("chosen")] == [*RIVALS_OF_BEST, "3 seeds of best"]
+    one, two, three = found.of_kind("chosen")
+    assert [each.cost.giga_mul_adds for each in (one, two, three)] == [1, 2, 2], "the third one brings nothing here"
+    assert one.against_seeds is not None
+    assert one.against_seeds.gain == 0, "the same network"
+    assert two.against_seeds is not None
+    assert two.against_seeds.gain > 0.5
+    assert two.against_seeds.better is not None
+
+
+RIVALS_OF_BEST = ["1 seed of best", "2 seeds of best"]
 
 
 @pytest.mark.parametrize("text", ["", "500", "ms", "0ms", "-3G", "1e9M", "3 GB", "nan G"])
