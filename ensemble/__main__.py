@@ -12,6 +12,7 @@ from ensemble.commands.application import Commands, application
 from ensemble.console import name_commands, results
 
 TOOLS: Mapping[str, tuple[str, str]] = {
+    "predict": ("ensemble.predict", "Depth of photographs, by a network that comes with the package."),
     "base": ("ensemble.base", "Learners: train, cache, import, verify, evaluate, save, predict."),
     "meta": ("ensemble.meta", "Stacks: fit, evaluate, save, fuse, predict."),
     "study": ("ensemble.study", "Studies with Optuna: run, show, compare."),

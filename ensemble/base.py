@@ -21,6 +21,7 @@ from ensemble.predictions.plan import (
     seeds_of_equal_cost,
     without_empty_folds,
 )
+from ensemble.pretrained import PRETRAINED
 from ensemble.runs.paths import Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
@@ -557,14 +558,13 @@ def predict(
 ) -> None:
     """Depth of photographs by one learner: 16-bit PNG in millimetres, metres as .npy, pictures."""
     wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
-    if not Path(learner).exists():
+    if learner not in PRETRAINED and not options.at_home(Path(learner)).exists():
         outputs(cache_dir).find_run(learner)
 
-    from ensemble.deploy.loading import load
+    from ensemble.deploy.opening import opened
     from ensemble.deploy.photographs import predict_photographs
 
-    loaded = load(learner, device=device, flip=wanted.flip, cache_dir=cache_dir)
-    predict_photographs(loaded, images, out, wanted)
+    predict_photographs(opened(learner, wanted, runtime=None, device=device, cache_dir=cache_dir), images, out, wanted)
 
 
 @app.command()

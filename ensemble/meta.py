@@ -11,6 +11,7 @@ from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, results
 from ensemble.predictions.available import learner_settings_of, learners_of, networks_of, settings_beside
+from ensemble.pretrained import PRETRAINED
 from ensemble.runs.files import write_text
 from ensemble.runs.paths import Outputs, Run, command_line, outputs, stack_name
 from ensemble.runs.records import stored_settings
@@ -430,24 +431,14 @@ def predict(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""
-    place = options.at_home(Path(stack))
     wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
-
-    from ensemble.deploy.photographs import predict_photographs
-    from ensemble.deploy.runtime import ExportedStack, runtime_of
-
-    if runtime_of(place, runtime) is not None:
-        if device == "cuda":
-            raise SettingsError("--device cuda: exported files are computed on the CPU; expected auto or cpu")
-        predict_photographs(ExportedStack.open(place, runtime=runtime), images, out, wanted)
-        return
-    if not Path(stack).exists():
+    if stack not in PRETRAINED and not options.at_home(Path(stack)).exists():
         _fit_called(outputs(cache_dir), stack)
 
-    from ensemble.deploy.loading import load
+    from ensemble.deploy.opening import opened
+    from ensemble.deploy.photographs import predict_photographs
 
-    loaded = load(stack, device=device, flip=wanted.flip, cache_dir=cache_dir)
-    predict_photographs(loaded, images, out, wanted)
+    predict_photographs(opened(stack, wanted, runtime=runtime, device=device, cache_dir=cache_dir), images, out, wanted)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.saved import CONFIG
+from ensemble.pretrained import pretrained
 from ensemble.runs.paths import outputs
 from ensemble.settings.places import at_home
 from ensemble.settings.trees import SettingsError
@@ -17,7 +18,8 @@ def load(
     """A fitted stack, or a learner, ready to predict.
 
     Args:
-        source: A file or folder that was saved, or a run: its folder, ``experiment/name``, or a name that is unique.
+        source: A file or folder that was saved, the name of a network that comes with the package (``nyu-small``), or
+            a run: its folder, ``experiment/name``, or a name that is unique.
         device: ``auto`` takes a GPU where there is one.
         flip: Average with the mirrored image; as it was scored where absent.
         cache_dir: Where runs are; ``STACKDEPTH_CACHE``, else ``cache``, where absent.
@@ -25,7 +27,7 @@ def load(
     Raises:
         ValueError: There is no such file and no such run, or it is damaged or not complete.
     """
-    place = at_home(Path(source))
+    place = pretrained(at_home(Path(source)))
     saved = place.is_file() or (place / CONFIG).is_file()
     stack = DepthStack.open(place) if saved else _of_run(str(source), None if cache_dir is None else Path(cache_dir))
     if flip is not None:
