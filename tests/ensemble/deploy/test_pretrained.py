@@ -1,6 +1,5 @@
 """The networks that come with the package: they predict at once, without a network to ask, and their card is true."""
 
-import json
 import os
 import re
 import subprocess
@@ -13,7 +12,6 @@ from command_lines import done, refused
 from PIL import Image
 
 import ensemble
-from ensemble.data.rooms.render import render_frame
 from ensemble.deploy.runtime import ExportedStack
 from ensemble.deploy.saved import read_saved
 from ensemble.pretrained import DEFAULT, FOLDER, PRETRAINED, pretrained
