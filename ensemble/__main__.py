@@ -18,6 +18,7 @@ TOOLS: Mapping[str, tuple[str, str]] = {
     "export": ("ensemble.export", "Files for ONNX Runtime, OpenVINO and torch: onnx, openvino, torch."),
     "points": ("ensemble.points", "A photograph as coloured points in space."),
     "video": ("ensemble.video", "A film, or a camera, with its depth beside it."),
+    "view": ("ensemble.view", "A page in the browser: photographs and their depth."),
     "report": ("ensemble.report.__main__", "Tables with error bars and one page."),
     "data": ("ensemble.data.__main__", "Copies of a data set: doctor, pack, rooms."),
     "demo": ("ensemble.demo", "The whole job on generated rooms."),

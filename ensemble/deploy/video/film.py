@@ -16,7 +16,7 @@ from jaxtyping import Float32, UInt8
 
 from ensemble.console import messages, progress
 from ensemble.deploy.video.queues import ahead, behind
-from ensemble.deploy.video.reading import CameraStopped, FilmFrame, FilmSource
+from ensemble.deploy.video.reading import CameraStoppedError, FilmFrame, FilmSource
 from ensemble.deploy.video.smoothing import Smoothing
 from ensemble.deploy.video.writing import DEPTH_WRITERS, Write, Writer, film_writer
 from ensemble.report.drawing.colours import depth_limits, depth_scale
@@ -125,7 +125,7 @@ def film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmReq
     """Write a film and say what became of it.
 
     Raises:
-        CameraStopped: The camera ended by itself; what it has sent is kept.
+        CameraStoppedError: The camera ended by itself; what it has sent is kept.
         Stopped: By a signal, which ends the film of a camera in order.
     """
     with held_back() if source.camera else nullcontext():
@@ -141,7 +141,7 @@ def film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmReq
             what = "whole millimetres" if request.depth.suffix.lower() == ".mkv" else "metres"
             messages.print(f"{request.depth}: depth in {what}")
         if report.stopped:
-            raise CameraStopped(f"{report.stopped}; what it has sent is in {request.out}")
+            raise CameraStoppedError(f"{report.stopped}; what it has sent is in {request.out}")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _wanted(
             ):
                 return
             yield frame
-    except CameraStopped as error:
+    except CameraStoppedError as error:
         report.stopped = str(error)
 
 

@@ -49,7 +49,7 @@ def ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
 
 @contextmanager
 def behind(work: Callable[[Item], object]) -> Iterator[Callable[[Item], None]]:
-    """Hand items over to a thread of their own; the block ends when all are done, or at once where it is left by an error.
+    """Hand items over to a thread of their own; the block ends when all are done, at once where an error leaves it.
 
     An error of the work is raised at the next item, or at the end.
     """

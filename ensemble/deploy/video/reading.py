@@ -26,7 +26,7 @@ _USUAL_RATE = Fraction(30)
 """Frames a second of what tells none."""
 
 
-class CameraStopped(ValueError):
+class CameraStoppedError(ValueError):
     """A camera sends nothing more; what was seen until then is whole."""
 
 
@@ -91,7 +91,7 @@ class FilmSource:
         except OSError as error:
             refuse_unreadable(path, error)
             raise ValueError(
-                f"{path}: there is no such film ({error.strerror}); expected a file, or the number of a camera such as 0"
+                f"{path}: there is no such film ({error.strerror}); expected a file, or the number of a camera, as 0"
             ) from error
         if stat.S_ISCHR(mode):
             return cls(str(path), camera=True, device=_CAMERAS["linux"][0])
@@ -104,7 +104,7 @@ class FilmSource:
         """The film from its beginning; errors below are raised by its frames as well.
 
         Raises:
-            CameraStopped: A camera that has sent frames sends no more.
+            CameraStoppedError: A camera that has sent frames sends no more.
             ValueError: It cannot be opened, holds no film, or is damaged.
         """
         with ExitStack() as files:
@@ -168,7 +168,7 @@ class FilmSource:
             where = f"damaged after {count} frames" if count else "cannot be read as a film"
             return ValueError(f"{self.place}: {where} ({why}); expected a whole film, such as MP4 or MKV")
         if count:
-            return CameraStopped(f"{self.place}: the camera stopped after {count} frames ({why})")
+            return CameraStoppedError(f"{self.place}: the camera stopped after {count} frames ({why})")
         return ValueError(f"{self.place}: the camera sends nothing ({why}); is it there, and free?")
 
 

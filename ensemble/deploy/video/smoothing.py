@@ -15,7 +15,7 @@ LARGEST_STEP = 1.15
 """How many times as far, either way, a pixel's depth may be as before to count as the same surface."""
 
 THUMBNAIL = (18, 32)
-LEAST_CHANGE, CHANGE_OF_CUTS = 0.1, 3.0
+LEAST_CHANGE, CHANGE_OF_CUTS = 0.05, 3.0
 """A cut changes a thumbnail by at least this share of white on average, and by so many times the change of the frames
 before it. A fast pan may count as a cut as well, which costs one frame of smoothing."""
 

@@ -40,7 +40,7 @@ def check_endings(film: Path, depth: Path | None) -> None:
 
 @contextmanager
 def film_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iterator[Write]:
-    """Writes RGB frames of a height and width as H.264 (yuv420p), whose index stands first, as players on the web want."""
+    """Writes RGB frames of a height and width as H.264 (yuv420p), its index first, as players on the web want."""
     height, width = (side + side % 2 for side in size)
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options=_QUALITY)
@@ -88,7 +88,7 @@ def millimetre_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iter
 
 @contextmanager
 def metre_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iterator[Write]:
-    """Writes depth as NumPy's ``.npz``: ``frame_000000`` and so on in metres (float32), and ``seconds`` of all frames."""
+    """Writes depth as NumPy's ``.npz``: ``frame_000000`` and so on in metres (float32), and ``seconds`` of all."""
     del size, rate  # every array tells its own
     times: list[float] = []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

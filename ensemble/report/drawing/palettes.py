@@ -1,4 +1,4 @@
-"""Scales of colour as tables, for films and pages: a thousandth of a scale's steps looks the same, and takes no time."""
+"""Scales of colour as tables, for films and pages: a thousand steps look the same, and take no time."""
 
 from dataclasses import dataclass
 
