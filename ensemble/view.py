@@ -1,7 +1,6 @@
 """``python -m ensemble.view``: a page in the browser that shows what a stack sees in photographs."""
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from ensemble.commands import completion
 from ensemble.runs.paths import outputs
 from ensemble.settings.trees import SettingsError
 
-PASSWORD = "STACKDEPTH_VIEW_PASSWORD"  # noqa: S105 (the name of a variable)
+PASSWORD = "STACKDEPTH_VIEW_PASSWORD"
 LEAST_PASSWORD = 8
 app = options.application("A page in the browser: photographs, their depth, and the learners behind it.")
 
@@ -26,9 +25,7 @@ def view(
     ],
     student: Annotated[
         str | None,
-        typer.Option(
-            metavar="STACK|RUN", autocompletion=completion.runs, help="A small network to compare it with."
-        ),
+        typer.Option(metavar="STACK|RUN", autocompletion=completion.runs, help="A small network to compare it with."),
     ] = None,
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes any that is free.")] = 7860,
     share_on: Annotated[

@@ -109,36 +109,19 @@ class _Page:
         titles = list(site.titles)
         gr.Markdown(f"# {site.stack.header.name}\nMetres from one photograph, by {_listed(titles)}.", elem_id="title")
         self.sight, self.tab = gr.State(None, time_to_live=3600), gr.State(SLIDER)
-        with gr.Row():
-            with gr.Column(scale=2, min_width=300):
+        with gr.Row(elem_id="main"):
+            with gr.Column(elem_id="given", min_width=0):
                 self.photograph = gr.Image(
-                    label="Photograph: drop, choose, paste or take one",
+                    label="Photograph",
                     sources=["upload", "webcam", "clipboard"],
                     type="filepath",
                     height=260,
                     elem_id="photograph",
                 )
-                # Gradio would decode the file and fail without a word; it is read below, where a complaint is a sentence.
+                # Gradio would decode the file and fail without a word; it is read below, where complaints are sentences.
                 self.photograph.preprocess = lambda payload: None if payload is None else payload.path
                 gr.Examples([[str(path)] for path in site.examples], [self.photograph], label="Generated rooms")
-                presets = [STACK, *(titles if len(titles) > 1 else []), *([STUDENT] if site.student else [])]
-                self.preset = gr.Radio(presets, value=STACK, label="Depth by", elem_id="preset")
-                self.learners = gr.CheckboxGroup(
-                    titles, value=titles, label="Learners that are on", elem_id="learners", visible=len(titles) > 1
-                )
-                self.layer = gr.Radio([DEPTH], value=DEPTH, label="Layer", elem_id="layer")
-                self.fov = gr.Slider(
-                    10,
-                    140,
-                    value=60,
-                    step=1,
-                    label="Field of view across the width, degrees",
-                    interactive=True,
-                    visible=site.stack.header.focal is not None,
-                    elem_id="fov",
-                )
-                self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
-            with gr.Column(scale=5, min_width=300):
+            with gr.Column(elem_id="shown", min_width=0):
                 self.complaint = gr.Markdown(visible=False, elem_classes="complaint", elem_id="complaint")
                 with gr.Tabs():
                     with gr.Tab("Photograph and layer", id=SLIDER) as slider:
@@ -176,6 +159,24 @@ class _Page:
                             gr.HTML(_report_links(site.reports), elem_id="reports")
                         gr.Markdown(site.about, elem_id="card")
                 self.legend = gr.HTML(elem_id="legend")
+            with gr.Column(elem_id="controls", min_width=0):
+                presets = [STACK, *(titles if len(titles) > 1 else []), *([STUDENT] if site.student else [])]
+                self.preset = gr.Radio(presets, value=STACK, label="Depth by", elem_id="preset")
+                self.learners = gr.CheckboxGroup(
+                    titles, value=titles, label="Learners that are on", elem_id="learners", visible=len(titles) > 1
+                )
+                self.layer = gr.Radio([DEPTH], value=DEPTH, label="Layer", elem_id="layer")
+                self.fov = gr.Slider(
+                    10,
+                    140,
+                    value=60,
+                    step=1,
+                    label="Field of view across the width, degrees",
+                    interactive=True,
+                    visible=site.stack.header.focal is not None,
+                    elem_id="fov",
+                )
+                self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
         self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
 
     def _connect(self, tabs: dict[str, gr.Tab]) -> None:
@@ -202,7 +203,7 @@ class _Page:
         self.learners.input(self.learners_chosen, [self.learners], [self.preset], **quiet).then(
             self.show, asked, shown, **quiet
         )
-        moved = [self.layer.input, self.fov.release, self.edges.input, self.across.release, self.down.release]
+        moved = [self.layer.input, self.fov.input, self.edges.input, self.across.input, self.down.input]
         gr.on(moved, self.show, asked, shown, trigger_mode="always_last", **quiet)
         self.picture.select(self.touched, [self.sight], [self.across, self.down], **quiet).then(
             self.show, asked, shown, **quiet

@@ -172,9 +172,7 @@ class Sight:
         error = None if found.error is None else found.error[at]
         own = {name: depth[at] for name, depth in found.learners.items()}
         part = Prediction(found.depth[at], error, found.weights[:, *at], own)
-        return Sight(
-            self.image[at], part, self.logs, self.fov, None if self.student is None else self.student[at]
-        )
+        return Sight(self.image[at], part, self.logs, self.fov, None if self.student is None else self.student[at])
 
     @cached_property
     def grey(self) -> UInt8[np.ndarray, "h w 1"]:

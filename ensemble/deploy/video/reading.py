@@ -86,13 +86,13 @@ class FilmSource:
             device, pattern = _CAMERAS.get(sys.platform, _CAMERAS["linux"])
             return cls(pattern.format(text), camera=True, device=device)
         path = Path(text).expanduser()
+        if not path.exists():
+            raise ValueError(f"{path}: there is no such film; expected a file, or the number of a camera such as 0")
         try:
             mode = path.stat().st_mode
         except OSError as error:
             refuse_unreadable(path, error)
-            raise ValueError(
-                f"{path}: there is no such film ({error.strerror}); expected a file, or the number of a camera, as 0"
-            ) from error
+            raise
         if stat.S_ISCHR(mode):
             return cls(str(path), camera=True, device=_CAMERAS["linux"][0])
         if stat.S_ISDIR(mode):
