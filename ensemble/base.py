@@ -561,10 +561,11 @@ def predict(
     if learner not in PRETRAINED and not options.at_home(Path(learner)).exists():
         outputs(cache_dir).find_run(learner)
 
-    from ensemble.deploy.opening import opened
+    from ensemble.deploy.opening import open_any
     from ensemble.deploy.photographs import predict_photographs
 
-    predict_photographs(opened(learner, wanted, runtime=None, device=device, cache_dir=cache_dir), images, out, wanted)
+    loaded = open_any(learner, device=device, flip=wanted.flip, cache_dir=cache_dir)
+    predict_photographs(loaded, images, out, wanted)
 
 
 @app.command()

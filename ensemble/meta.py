@@ -435,10 +435,11 @@ def predict(
     if stack not in PRETRAINED and not options.at_home(Path(stack)).exists():
         _fit_called(outputs(cache_dir), stack)
 
-    from ensemble.deploy.opening import opened
+    from ensemble.deploy.opening import open_any
     from ensemble.deploy.photographs import predict_photographs
 
-    predict_photographs(opened(stack, wanted, runtime=runtime, device=device, cache_dir=cache_dir), images, out, wanted)
+    loaded = open_any(stack, device=device, flip=wanted.flip, runtime=runtime, cache_dir=cache_dir)
+    predict_photographs(loaded, images, out, wanted)
 
 
 if __name__ == "__main__":

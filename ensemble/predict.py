@@ -36,10 +36,11 @@ def predict(
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures."""
     wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
 
-    from ensemble.deploy.opening import opened
+    from ensemble.deploy.opening import open_any
     from ensemble.deploy.photographs import predict_photographs
 
-    predict_photographs(opened(model, wanted, runtime=runtime, device=device, cache_dir=cache_dir), images, out, wanted)
+    loaded = open_any(model, device=device, flip=wanted.flip, runtime=runtime, cache_dir=cache_dir)
+    predict_photographs(loaded, images, out, wanted)
 
 
 if __name__ == "__main__":

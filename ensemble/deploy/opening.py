@@ -1,4 +1,4 @@
-"""What a person names, opened for photographs: an exported file without torch, anything else with it."""
+"""Whatever predicts, by its name: an exported file, which needs no torch, a saved stack, or a run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,29 @@ from ensemble.settings.trees import SettingsError
 
 if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack
-    from ensemble.options import Wanted
 
 
-def opened(
-    name: str, wanted: Wanted, *, runtime: str | None, device: str, cache_dir: Path | None
+def open_any(
+    source: str,
+    *,
+    device: str = "auto",
+    flip: bool | None = None,
+    runtime: str | None = None,
+    cache_dir: Path | None = None,
 ) -> DepthStack | ExportedStack:
-    """A network that comes with the package, a saved or exported file, or a run, by its name.
+    """A stack, ready to predict.
+
+    Args:
+        source: A network that comes with the package, an exported file, a saved file or folder, or a run.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        flip: Average with the mirrored image; as it was scored where absent. Exported files never do.
+        runtime: That an exported file is for; by its ending where absent.
+        cache_dir: Where runs are.
 
     Raises:
-        ValueError: There is nothing of that name, it is damaged, or it cannot be computed so.
+        ValueError: There is no such file and no such run, it is damaged, or cannot be computed there.
     """
-    place = pretrained(at_home(Path(name)), runtime)
+    place = pretrained(at_home(Path(source)), runtime)
     if runtime_of(place, runtime) is not None:
         if device == "cuda":
             raise SettingsError("--device cuda: exported files are computed on the CPU; expected auto or cpu")
@@ -31,4 +42,4 @@ def opened(
 
     from ensemble.deploy.loading import load
 
-    return load(name, device=device, flip=wanted.flip, cache_dir=cache_dir)
+    return load(source, device=device, flip=flip, cache_dir=cache_dir)

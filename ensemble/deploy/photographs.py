@@ -144,7 +144,7 @@ class Views:
         if self.stack.header.focal is None and self.told is None:
             return None
         if fov is None:
-            own = self._of_training((height, width))
+            own = self.of_training((height, width))
             self._say(
                 "unknown",
                 f"{path}: no focal length in EXIF: metres as if it saw {own:.0f} degrees across its width, as the "
@@ -157,11 +157,11 @@ class Views:
             self._say(
                 f"{fov:.0f} {height > width}",
                 f"{path}: sees {fov:.0f} degrees across its width ({whose}), the camera of the training would see "
-                f"{self._of_training((height, width)):.0f}: metres are multiplied by {ratio:.2f}",
+                f"{self.of_training((height, width)):.0f}: metres are multiplied by {ratio:.2f}",
             )
         return fov
 
-    def _of_training(self, size: tuple[int, int]) -> float:
+    def of_training(self, size: tuple[int, int]) -> float:
         """Degrees that a camera with the focal length of training would see across the width of a photograph."""
         any_view = 60.0
         return view_of_focal(focal_of_view(any_view, size[1]) / self.stack.focal_ratio(size, any_view), size[1])

@@ -71,7 +71,7 @@ def find_photographs(places: list[Path]) -> dict[str, Path]:
     return {name: path for name, (path,) in named.items()}
 
 
-def read_photograph(path: Path, *, pixels: int | None = None) -> Photograph:
+def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int | None = None) -> Photograph:
     """A photograph, upright as its EXIF data say.
 
     Grey, palette, CMYK and 16-bit images are converted, and what is transparent lies on white.
@@ -79,13 +79,14 @@ def read_photograph(path: Path, *, pixels: int | None = None) -> Photograph:
     Args:
         path: What Pillow reads; HEIC where ``pillow-heif`` is installed.
         pixels: About how many are wanted at most; a larger file is read at a reduced scale.
+        most_pixels: That the file may have; ``MOST_PIXELS`` where absent.
 
     Raises:
-        ValueError: The file cannot be read, is damaged, is no image, or has more pixels than ``MOST_PIXELS``.
+        ValueError: The file cannot be read, is damaged, is no image, or has more pixels than may be.
     """
     if path.suffix.lower() in HEIF_SUFFIXES:
         _with_heif(path)
-    image = decoded(file_content(path), str(path), most_pixels=MOST_PIXELS, wanted=pixels)
+    image = decoded(file_content(path), str(path), most_pixels=most_pixels or MOST_PIXELS, wanted=pixels)
     kind = "" if image.mode == "RGB" else image.mode
     exif = image.getexif()
     turn = _TURNS.get(exif.get(_ORIENTATION, 1))

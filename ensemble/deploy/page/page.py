@@ -1,0 +1,368 @@
+"""The page itself, in Gradio: what stands where, and what happens when somebody touches it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from ensemble.data.formats.maps import save_npy
+from ensemble.data.formats.photographs import read_photograph
+from ensemble.deploy.page.sessions import Sessions
+from ensemble.deploy.page.sight import DEPTH, Choice, Sight, chosen_learners
+from ensemble.deploy.page.wording import MEGAPIXELS, legend, reading, refused
+from ensemble.deploy.points.cloud import point_cloud
+from ensemble.deploy.points.files import save_points
+from ensemble.deploy.points.photograph import camera_of_view
+from ensemble.report.drawing.pictures import save_depth_png
+from ensemble.settings.schema import StackSettings
+
+if TYPE_CHECKING:
+    from ensemble.deploy.door import DepthStack
+
+PIXELS = 400_000
+"""Of a photograph on the page and in its files; networks see a few thousand."""
+
+MOST_POINTS = 200_000
+MEGA = 1_000_000
+_JPEG_QUALITY = 90
+
+STACK, STUDENT = "stack", "student"
+SLIDER, VALUES, SPACE, FILES, ABOUT = "slider", "values", "space", "files", "about"
+MARK = np.array([255, 255, 255], np.uint8), np.array([0, 0, 0], np.uint8)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the page shows.
+
+    Attributes:
+        stack: Ready to predict.
+        student: Likewise, to compare it with; ``None`` where there is none.
+        examples: Photographs to try.
+        sessions: Files of visitors.
+        about: The model's card, in Markdown.
+        reports: Titles of evaluation reports and the places where this server has them.
+        networks: Held while networks compute: one photograph at a time.
+    """
+
+    stack: DepthStack
+    student: DepthStack | None
+    examples: Sequence[Path]
+    sessions: Sessions
+    about: str
+    reports: Sequence[tuple[str, str]] = ()
+    networks: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Names of the learners by their titles for people."""
+        return {learner.title: learner.name for learner in self.stack.header.learners}
+
+    def see(self, path: Path) -> Sight:
+        """What the networks say of a photograph.
+
+        Raises:
+            ValueError: It cannot be read, or is too large.
+        """
+        photograph = read_photograph(path, pixels=PIXELS, most_pixels=MEGAPIXELS * MEGA)
+        with self.networks:
+            found = self.stack(photograph.pixels)
+            student = None if self.student is None else self.student(photograph.pixels).depth
+        named = dict(zip(self.titles, found.learners.values(), strict=True))
+        settings = self.stack.network.settings
+        meta = self.stack.network.meta
+        logs = isinstance(settings, StackSettings) and meta is not None and meta.space == "log"
+        known = None if self.stack.header.focal is None else photograph.fov
+        found = type(found)(found.depth, found.error, found.weights, named)
+        return Sight(photograph.pixels, found, logs, known, student)
+
+    def view_of_training(self, size: tuple[int, int]) -> float | None:
+        """Degrees that the camera of the training would see across such a photograph."""
+        if self.stack.header.focal is None:
+            return None
+
+        from ensemble.deploy.photographs import Views
+
+        return Views(self.stack, None).of_training(size)
+
+
+def page(site: Site) -> gr.Blocks:
+    """All of it."""
+    title = site.stack.header.name
+    with gr.Blocks(title=f"{title}: depth", analytics_enabled=False, delete_cache=(600, 7200)) as blocks:
+        _Page(site)
+    return blocks
+
+
+class _Page:
+    """Components, and the functions behind them."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        titles = list(site.titles)
+        gr.Markdown(f"# {site.stack.header.name}\nMetres from one photograph, by {_listed(titles)}.", elem_id="title")
+        self.sight, self.tab = gr.State(None, time_to_live=3600), gr.State(SLIDER)
+        with gr.Row(elem_id="main"):
+            with gr.Column(elem_id="given", min_width=0):
+                self.photograph = gr.Image(
+                    label="Photograph",
+                    sources=["upload", "webcam", "clipboard"],
+                    type="filepath",
+                    height=260,
+                    elem_id="photograph",
+                )
+                # Gradio would decode the file and fail without a word; it is read below, where complaints are sentences.
+                self.photograph.preprocess = lambda payload: None if payload is None else payload.path
+                gr.Examples([[str(path)] for path in site.examples], [self.photograph], label="Generated rooms")
+            with gr.Column(elem_id="shown", min_width=0):
+                self.complaint = gr.Markdown(visible=False, elem_classes="complaint", elem_id="complaint")
+                with gr.Tabs():
+                    with gr.Tab("Photograph and layer", id=SLIDER) as slider:
+                        self.slider = gr.ImageSlider(
+                            label="Left the photograph, right the layer",
+                            interactive=False,
+                            buttons=["fullscreen"],
+                            max_height=640,
+                            elem_id="slider",
+                        )
+                    with gr.Tab("Values", id=VALUES) as values:
+                        self.picture = gr.Image(
+                            label="Touch a place", interactive=False, buttons=["fullscreen"], elem_id="picture"
+                        )
+                        self.reading = gr.HTML(elem_id="reading")
+                        with gr.Row():
+                            self.across = gr.Slider(0, 100, value=50, step=1, label="Across, %", elem_id="across")
+                            self.down = gr.Slider(0, 100, value=50, step=1, label="Down, %", elem_id="down")
+                    with gr.Tab("3-D", id=SPACE) as space:
+                        self.edges = gr.Checkbox(
+                            value=True, label="Leave out slopes at edges of depth", elem_id="edges"
+                        )
+                        self.space = gr.Model3D(
+                            label=f"At most {MOST_POINTS:,} points", interactive=False, height=520, elem_id="space"
+                        )
+                    with gr.Tab("Files", id=FILES) as files:
+                        names = {"ply": "points, PLY", "glb": "points, GLB", "png": "depth, 16-bit PNG in mm"}
+                        names["npy"] = "depth, .npy in metres"
+                        self.files = {
+                            kind: gr.DownloadButton(text, interactive=False, elem_id=f"file-{kind}")
+                            for kind, text in names.items()
+                        }
+                    with gr.Tab("About", id=ABOUT):
+                        if site.reports:
+                            gr.HTML(_report_links(site.reports), elem_id="reports")
+                        gr.Markdown(site.about, elem_id="card")
+                self.legend = gr.HTML(elem_id="legend")
+            with gr.Column(elem_id="controls", min_width=0):
+                presets = [STACK, *(titles if len(titles) > 1 else []), *([STUDENT] if site.student else [])]
+                self.preset = gr.Radio(presets, value=STACK, label="Depth by", elem_id="preset")
+                self.learners = gr.CheckboxGroup(
+                    titles, value=titles, label="Learners that are on", elem_id="learners", visible=len(titles) > 1
+                )
+                self.layer = gr.Radio([DEPTH], value=DEPTH, label="Layer", elem_id="layer")
+                self.fov = gr.Slider(
+                    10,
+                    140,
+                    value=60,
+                    step=1,
+                    label="Field of view across the width, degrees",
+                    interactive=True,
+                    visible=site.stack.header.focal is not None,
+                    elem_id="fov",
+                )
+                self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
+        self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
+
+    def _connect(self, tabs: dict[str, gr.Tab]) -> None:
+        shown = [
+            *(self.slider, self.picture, self.reading, self.space, *self.files.values(), self.legend, self.layer),
+        ]
+        asked = [self.sight, self.tab, self.learners, self.preset, self.layer, self.fov, self.edges]
+        asked += [self.across, self.down]
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+        gr.on(
+            [self.photograph.change],
+            self.take,
+            [self.photograph, *asked[1:]],
+            [self.sight, self.complaint, self.fov, self.lens, *shown],
+            api_visibility="private",
+            show_progress="minimal",
+            show_progress_on=[self.slider],
+            concurrency_limit=None,
+            trigger_mode="always_last",
+        )
+        self.preset.input(self.preset_chosen, [self.preset], [self.learners], **quiet).then(
+            self.show, asked, shown, **quiet
+        )
+        self.learners.input(self.learners_chosen, [self.learners], [self.preset], **quiet).then(
+            self.show, asked, shown, **quiet
+        )
+        moved = [self.layer.input, self.fov.input, self.edges.input, self.across.input, self.down.input]
+        gr.on(moved, self.show, asked, shown, trigger_mode="always_last", **quiet)
+        self.picture.select(self.touched, [self.sight], [self.across, self.down], **quiet).then(
+            self.show, asked, shown, **quiet
+        )
+        for name, tab in tabs.items():
+            tab.select(lambda name=name: name, None, [self.tab], **quiet).then(self.show, asked, shown, **quiet)
+        blocks = gr.context.Context.root_block
+        blocks.unload(self.left)
+
+    def take(
+        self,
+        path: str | None,
+        tab: str,
+        learners: list[str],
+        preset: str,
+        layer: str,
+        fov: float,
+        edges: bool,
+        across: float,
+        down: float,
+        request: gr.Request,
+    ) -> list[Any]:
+        """A photograph came, or went."""
+        if path is None:
+            return [None, gr.update(visible=False), gr.skip(), "", *self._empty()]
+        place = Path(path)
+        self.site.sessions.sent(str(request.session_hash), place)
+        try:
+            sight = self.site.see(place)
+        except (ValueError, FloatingPointError) as error:
+            told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
+            return [None, told, gr.skip(), "", *self._empty()]
+        own = self.site.view_of_training(sight.image.shape[:2])
+        fov = round(sight.fov or own or fov)
+        if own is None:
+            lens = ""
+        elif sight.fov is None:
+            lens = f"The file does not tell its lens: taken for that of the training, {own:.0f} degrees."
+        else:
+            lens = f"By EXIF {sight.fov:.0f} degrees."
+        shown = self.show(sight, tab, learners, preset, layer, fov, edges, across, down, request)
+        return [sight, gr.update(visible=False), fov, lens, *shown]
+
+    def show(
+        self,
+        sight: Sight | None,
+        tab: str,
+        learners: list[str],
+        preset: str,
+        layer: str,
+        fov: float,
+        edges: bool,
+        across: float,
+        down: float,
+        request: gr.Request,
+    ) -> list[Any]:
+        """What the open tab shows, and nothing of the others."""
+        if sight is None:
+            return [gr.skip()] * (6 + len(self.files))
+        choice = self._choice(sight, learners, preset, fov)
+        layers = sight.layers(choice)
+        name = layer if layer in layers else DEPTH
+        drawn, folder = sight.layer(name, choice), self.site.sessions.folder(str(request.session_hash))
+        slider = picture = text = space = gr.skip()
+        files: list[Any] = [gr.skip()] * len(self.files)
+        if tab == SLIDER:
+            slider = (_jpeg(sight.image, folder), _jpeg(drawn.pixels, folder))
+        elif tab == VALUES:
+            row, column = _place(sight, across, down)
+            picture = _jpeg(_marked(drawn.pixels, row, column), folder)
+            text = reading(sight.value(row, column, choice), row, column)
+        elif tab == SPACE:
+            space = str(self._points(sight, choice, fov, folder / "points.glb", edges=edges))
+        elif tab == FILES:
+            files = [gr.update(value=str(path), interactive=True) for path in self._files(sight, choice, fov, folder)]
+        return [slider, picture, text, space, *files, legend(drawn), gr.update(choices=list(layers), value=name)]
+
+    def preset_chosen(self, preset: str) -> Any:
+        """One of the presets sets the switches."""
+        titles = list(self.site.titles)
+        return gr.skip() if preset == STUDENT else titles if preset == STACK else [preset]
+
+    def learners_chosen(self, learners: list[str]) -> Any:
+        """The switches are no preset any more, but for all and for one."""
+        titles = list(self.site.titles)
+        chosen = chosen_learners(titles, learners)
+        return STACK if len(chosen) == len(titles) else chosen[0] if len(chosen) == 1 else None
+
+    def touched(self, sight: Sight | None, event: gr.SelectData) -> list[Any]:
+        """A place of the picture, as shares of its sides."""
+        if sight is None:
+            return [gr.skip(), gr.skip()]
+        height, width = sight.image.shape[:2]
+        column, row = event.index
+        return [100 * column / max(1, width - 1), 100 * row / max(1, height - 1)]
+
+    def left(self, request: gr.Request) -> None:
+        """A visitor has gone."""
+        self.site.sessions.end(str(request.session_hash))
+
+    def _empty(self) -> list[Any]:
+        files = [gr.update(value=None, interactive=False) for _ in self.files]
+        return [None, None, "", None, *files, "", gr.skip()]
+
+    def _choice(self, sight: Sight, learners: list[str], preset: str, fov: float) -> Choice:
+        chosen = chosen_learners(list(self.site.titles), learners)
+        own = self.site.view_of_training(sight.image.shape[:2])
+        same = own is None or round(own) == round(fov)
+        ratio = 1.0 if same else self.site.stack.focal_ratio(sight.image.shape[:2], fov)
+        return Choice(chosen, preset == STUDENT, ratio)
+
+    def _points(self, sight: Sight, choice: Choice, fov: float, path: Path, *, edges: bool) -> Path:
+        camera, depth = camera_of_view(fov, sight.image.shape[:2]), sight.depth(choice)
+        how = {"error": sight.error(choice), "most": MOST_POINTS}
+        try:
+            cloud = point_cloud(sight.image, depth, camera, drop_edges=edges, **how)
+        except ValueError:  # nothing but slopes is left
+            cloud = point_cloud(sight.image, depth, camera, **how)
+        save_points(path, cloud)
+        return path
+
+    def _files(self, sight: Sight, choice: Choice, fov: float, folder: Path) -> list[Path]:
+        depth = sight.depth(choice)
+        save_depth_png(folder / "depth_mm.png", depth)
+        save_npy(folder / "depth.npy", depth)
+        points = [self._points(sight, choice, fov, folder / f"points.{kind}", edges=False) for kind in ("ply", "glb")]
+        return [*points, folder / "depth_mm.png", folder / "depth.npy"]
+
+
+def _listed(titles: Sequence[str]) -> str:
+    return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+
+def _report_links(reports: Sequence[tuple[str, str]]) -> str:
+    links = "".join(f'<li><a href="{place}" target="_blank">{title}</a></li>' for title, place in reports)
+    return f"<h2>Reports of evaluations</h2><ul>{links}</ul>"
+
+
+def _jpeg(pixels: np.ndarray, folder: Path) -> str:
+    """A file of the session with these pixels, under a name that no earlier picture has."""
+    path = folder / f"{abs(hash(pixels.tobytes())):x}.jpg"
+    if not path.exists():
+        Image.fromarray(pixels).save(path, quality=_JPEG_QUALITY)
+    return str(path)
+
+
+def _place(sight: Sight, across: float, down: float) -> tuple[int, int]:
+    height, width = sight.image.shape[:2]
+    return round(down / 100 * (height - 1)), round(across / 100 * (width - 1))
+
+
+def _marked(pixels: np.ndarray, row: int, column: int) -> np.ndarray:
+    """The picture with a cross around a pixel."""
+    marked = pixels.copy()
+    for wide, colour in zip((2, 1), MARK[::-1], strict=True):
+        near, far = 4, 16
+        for start, end in ((-far, -near), (near, far)):
+            rows, columns = slice(max(0, row + start), max(0, row + end)), slice(max(0, column - wide), column + wide)
+            marked[rows, columns] = colour
+            rows, columns = slice(max(0, row - wide), row + wide), slice(max(0, column + start), max(0, column + end))
+            marked[rows, columns] = colour
+    return marked

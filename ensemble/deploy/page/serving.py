@@ -1,0 +1,130 @@
+"""The page on an address: warmed up, guarded, alone with its own files, and away without a trace."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ensemble.console import messages
+from ensemble.console.pulse import pulse
+from ensemble.deploy.card import model_card
+from ensemble.deploy.page.examples import write_examples
+from ensemble.deploy.page.guard import Guard
+from ensemble.deploy.page.sessions import Sessions
+from ensemble.deploy.page.wording import MEGABYTES, without_front_matter
+
+if TYPE_CHECKING:
+    from ensemble.deploy.door import DepthStack
+
+PATIENCE = 2
+"""Seconds that requests get to end when the page is stopped."""
+
+_AT_HOME = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_SSR_MODE": "False"}
+"""What keeps Gradio from asking others for anything."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the page is.
+
+    Attributes:
+        host: That it listens on.
+        port: Likewise; 0 takes any that is free.
+        password: Of whoever is not at this machine; ``None`` where nobody else may come.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    password: str | None = None
+
+
+def serve(
+    stack: DepthStack, address: Address, *, student: DepthStack | None = None, reports: Mapping[str, Path]
+) -> None:
+    """Show the page until a signal ends it.
+
+    Args:
+        stack: Ready to predict.
+        address: Where.
+        student: To compare it with.
+        reports: Pages of evaluations by their titles.
+
+    Raises:
+        OSError: The address is taken, or none of this machine.
+    """
+    with tempfile.TemporaryDirectory(prefix="stackdepth-view-") as folder, _listening(address) as listener:
+        root = Path(folder)
+        os.environ.update(_AT_HOME, GRADIO_TEMP_DIR=str(root))
+        pulse.doing = "making the page ready"
+        app = _application(stack, student, root, reports, address.password)
+
+        import uvicorn
+
+        host, port = listener.getsockname()[:2]
+        settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE)
+        with pulse.muted():
+            shown = f"[{host}]" if ":" in host else host
+            messages.print(f"page: http://{shown}:{port}   (Ctrl-C ends it)")
+            uvicorn.Server(settings).run(sockets=[listener])
+
+
+def _application(
+    stack: DepthStack, student: DepthStack | None, root: Path, reports: Mapping[str, Path], password: str | None
+) -> Guard:
+    import gradio as gr
+    from fastapi import FastAPI
+    from fastapi.responses import FileResponse
+
+    from ensemble.deploy.page.page import Site, page
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    places = list(reports.items())
+    links = [(title, f"/reports/{number}") for number, (title, _) in enumerate(places)]
+
+    @app.get("/reports/{number}")
+    def report(number: int) -> FileResponse:
+        """One of the pages that are listed; no name of a file comes from outside."""
+        return FileResponse(places[number % len(places)][1], media_type="text/html")
+
+    about = without_front_matter(model_card(stack.header))
+    site = Site(stack, student, write_examples(root / "examples"), Sessions(root), about, links)
+    site.see(site.examples[0])  # the first visitor does not wait for what networks do once
+    fonts = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+    mounted = gr.mount_gradio_app(
+        app,
+        page(site),
+        path="/",
+        theme=gr.themes.Base(font=fonts[0], font_mono=fonts[1]),
+        css_paths=Path(__file__).with_name("page.css"),
+        allowed_paths=[str(root)],
+        max_file_size=f"{MEGABYTES}mb",
+        footer_links=[],
+        ssr_mode=False,
+        enable_monitoring=False,
+        show_error=True,
+    )
+    return Guard(mounted, password)
+
+
+def _listening(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address.host, address.port))
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            error.errno, f"{address.host}:{address.port}: {error.strerror}; choose another --port, or address"
+        ) from error
+    return listener
+
+
+def found_reports(root: Path) -> dict[str, Path]:
+    """Report pages below the folder of all runs, by what a person calls them."""
+    return {str(path.parent.relative_to(root)): path for path in sorted(root.glob("*/**/report.html"))}

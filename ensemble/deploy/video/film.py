@@ -1,0 +1,200 @@
+"""A film of depth beside its photographs: decoded ahead of the networks, encoded behind them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ensemble.console import messages, progress
+from ensemble.deploy.video.queues import ahead, behind
+from ensemble.deploy.video.reading import CameraStoppedError, FilmFrame, FilmSource
+from ensemble.deploy.video.smoothing import Smoothing
+from ensemble.deploy.video.writing import DEPTH_WRITERS, Write, Writer, film_writer
+from ensemble.report.drawing.colours import depth_limits, depth_scale
+from ensemble.report.drawing.palettes import Palette
+from ensemble.runs.files import atomic_file
+from ensemble.runs.stopping import Stopped, held_back, stop_asked
+
+if TYPE_CHECKING:
+    from ensemble.deploy.door import DepthStack
+    from ensemble.deploy.runtime import ExportedStack
+
+SAMPLES = 5
+"""Frames of a film that its scale of colours is chosen by."""
+
+BAR = 28
+"""Rows of the scale below a film."""
+
+
+@dataclass(frozen=True)
+class FilmRequest:
+    """What is wanted of a film.
+
+    Attributes:
+        out: File of the film.
+        depth: File of its depth; ``None`` where none is wanted.
+        alone: Depth alone rather than beside the photographs.
+        limits: Metres of the nearest and the farthest colour; by samples of the film where absent.
+        smooth: Seconds of the average over time; ``None`` leaves every frame as it is.
+        fov: Degrees across the width; ``None``: as the camera of the training.
+        seconds: Of the film, at most.
+    """
+
+    out: Path
+    depth: Path | None = None
+    alone: bool = False
+    limits: tuple[float, float] | None = None
+    smooth: float | None = None
+    fov: float | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class FilmReport:
+    """What became of it.
+
+    Attributes:
+        frames: Written.
+        seconds: That writing them took.
+        network_seconds: Of these, what networks took.
+        limits: Metres of the nearest and the farthest colour.
+        cuts: Found, where it was smoothed.
+        stopped: Why a camera ended before it was told to; empty where it did not.
+    """
+
+    limits: tuple[float, float]
+    frames: int = 0
+    seconds: float = 0.0
+    network_seconds: float = 0.0
+    cuts: int = 0
+    stopped: str = ""
+
+
+def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmRequest) -> FilmReport:
+    """Write a film of what a stack sees in another one, or in a camera.
+
+    A film that is stopped leaves nothing; what was filmed with a camera until it stopped, or was stopped, is kept.
+
+    Raises:
+        ValueError: The film cannot be read, a camera sends nothing, or a depth does not fit into the file.
+        Stopped: By a signal.
+    """
+    smoothing = None if request.smooth is None else Smoothing(request.smooth)
+    with source.opened() as film, ExitStack() as files:
+        images = [film.first] if source.camera else source.samples(SAMPLES)
+        limits = request.limits or depth_limits(np.stack([stack(each, fov=request.fov).depth for each in images]))
+        report = FilmReport(limits)
+        picture = Picture(Palette.of(depth_scale(*limits)), film.size, alone=request.alone)
+        shown = files.enter_context(_written(request.out, film_writer, picture.size, film.rate))
+        depths: Write | None = None
+        if request.depth is not None:
+            writer = DEPTH_WRITERS[request.depth.suffix.lower()]
+            depths = files.enter_context(_written(request.depth, writer, film.size, film.rate))
+
+        def encode(item: tuple[FilmFrame, np.ndarray]) -> None:
+            frame, depth = item
+            shown(picture(frame.image, depth), frame.seconds)
+            if depths is not None:
+                depths(depth, frame.seconds)
+
+        began = time.perf_counter()
+        with ahead(film.frames) as frames, behind(encode) as write:
+            for frame in progress(_wanted(frames, source, request, report), "filming"):
+                start = time.perf_counter()
+                depth = stack(frame.image, fov=request.fov).depth
+                report.network_seconds += time.perf_counter() - start
+                write((frame, depth if smoothing is None else smoothing(frame.image, depth, frame.seconds)))
+                report.frames += 1
+        report.seconds = time.perf_counter() - began
+        report.cuts = 0 if smoothing is None else smoothing.cuts
+        if not report.frames:
+            raise Stopped(signal) if (signal := stop_asked()) else ValueError(f"{source.place}: no frame was filmed")
+    return report
+
+
+def film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmRequest) -> None:
+    """Write a film and say what became of it.
+
+    Raises:
+        CameraStoppedError: The camera ended by itself; what it has sent is kept.
+        Stopped: By a signal, which ends the film of a camera in order.
+    """
+    with held_back() if source.camera else nullcontext():
+        report = film_depth(stack, source, request)
+        near, far = report.limits
+        speed, own = report.frames / report.seconds, report.frames / report.network_seconds
+        cuts = "" if request.smooth is None else f", {report.cuts} cuts"
+        messages.print(
+            f"{request.out}: {report.frames} frames{cuts}, {speed:.1f} a second (networks alone {own:.1f}); "
+            f"colours from {near:.2f} to {far:.2f} m in every frame"
+        )
+        if request.depth is not None:
+            what = "whole millimetres" if request.depth.suffix.lower() == ".mkv" else "metres"
+            messages.print(f"{request.depth}: depth in {what}")
+        if report.stopped:
+            raise CameraStoppedError(f"{report.stopped}; what it has sent is in {request.out}")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A frame of the film: the photograph with its depth to the right, and the scale of colours below.
+
+    Attributes:
+        palette: Of depth.
+        photograph: Height and width.
+        alone: Depth without the photograph.
+    """
+
+    palette: Palette
+    photograph: tuple[int, int]
+    alone: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the whole."""
+        height, width = self.photograph
+        return height + BAR, width if self.alone else 2 * width
+
+    @cached_property
+    def _bar(self) -> UInt8[np.ndarray, "bar w 3"]:
+        width = self.photograph[1]
+        bar = self.palette.bar(width, BAR, "m")
+        return bar if self.alone else np.hstack([np.full((BAR, width, 3), 20, np.uint8), bar])
+
+    def __call__(
+        self, image: UInt8[np.ndarray, "h w 3"], depth: Float32[np.ndarray, "h w"]
+    ) -> UInt8[np.ndarray, "high wide 3"]:
+        """The pixels."""
+        coloured = self.palette(depth)
+        return np.vstack([coloured if self.alone else np.hstack([image, coloured]), self._bar])
+
+
+def _wanted(
+    frames: Iterator[FilmFrame], source: FilmSource, request: FilmRequest, report: FilmReport
+) -> Iterator[FilmFrame]:
+    """Frames until the film, the wanted time, or the patience of whoever films with a camera is at its end."""
+    try:
+        for frame in frames:
+            if (request.seconds is not None and frame.seconds >= request.seconds) or (
+                source.camera and stop_asked() is not None
+            ):
+                return
+            yield frame
+    except CameraStoppedError as error:
+        report.stopped = str(error)
+
+
+@contextmanager
+def _written(path: Path, writer: Writer, size: tuple[int, int], rate: Fraction) -> Iterator[Write]:
+    """A writer of a file that is there when it is whole."""
+    with atomic_file(path) as beside, writer(beside, size, rate) as write:
+        yield write

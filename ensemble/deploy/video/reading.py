@@ -1,0 +1,189 @@
+"""Films and cameras as frames with their times, upright, one at a time."""
+
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+from ensemble.runs.refusals import refuse_unreadable
+
+CAMERA_SECONDS = 10.0
+"""A camera that sends nothing for so long has stopped."""
+
+_CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
+"""How FFmpeg calls cameras, by the system."""
+
+_USUAL_RATE = Fraction(30)
+"""Frames a second of what tells none."""
+
+
+class CameraStoppedError(ValueError):
+    """A camera sends nothing more; what was seen until then is whole."""
+
+
+class FilmFrame(NamedTuple):
+    """One frame.
+
+    Attributes:
+        image: RGB, upright.
+        seconds: Since the first one.
+    """
+
+    image: UInt8[np.ndarray, "h w 3"]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class OpenFilm:
+    """A film that is being read.
+
+    Attributes:
+        size: Height and width of a frame, upright.
+        rate: Frames a second, on average.
+        first: Its first image.
+        frames: All of them, the first one included, once.
+    """
+
+    size: tuple[int, int]
+    rate: Fraction
+    first: UInt8[np.ndarray, "h w 3"]
+    frames: Iterator[FilmFrame]
+
+
+@dataclass(frozen=True)
+class FilmSource:
+    """A film, or a camera.
+
+    Attributes:
+        place: What FFmpeg opens.
+        camera: Whether it goes on until somebody stops it.
+        device: FFmpeg's name for this kind of camera; ``None`` of a film and of a pipe.
+        patience: Seconds that a camera may send nothing.
+    """
+
+    place: str
+    camera: bool
+    device: str | None = None
+    patience: float = CAMERA_SECONDS
+
+    @classmethod
+    def named(cls, text: str) -> "FilmSource":
+        """A file, a number that a system knows a camera by, or a device or pipe that is read as one.
+
+        Raises:
+            ValueError: There is no such file, and it is no number.
+        """
+        if text.isdigit():
+            device, pattern = _CAMERAS.get(sys.platform, _CAMERAS["linux"])
+            return cls(pattern.format(text), camera=True, device=device)
+        path = Path(text).expanduser()
+        if not path.exists():
+            raise ValueError(f"{path}: there is no such film; expected a file, or the number of a camera such as 0")
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            refuse_unreadable(path, error)
+            raise
+        if stat.S_ISCHR(mode):
+            return cls(str(path), camera=True, device=_CAMERAS["linux"][0])
+        if stat.S_ISDIR(mode):
+            raise ValueError(f"{path}: is a folder; expected a film, or the number of a camera such as 0")
+        return cls(str(path), camera=stat.S_ISFIFO(mode))
+
+    @contextmanager
+    def opened(self) -> Iterator["OpenFilm"]:
+        """The film from its beginning; errors below are raised by its frames as well.
+
+        Raises:
+            CameraStoppedError: A camera that has sent frames sends no more.
+            ValueError: It cannot be opened, holds no film, or is damaged.
+        """
+        with ExitStack() as files:
+            with self._complaining(0):
+                container = files.enter_context(self._container())
+                stream = _video(container, self.place)
+                rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
+                frames = self._frames(container.decode(stream), rate)
+                first = next(frames, None)
+            if first is None:
+                raise ValueError(f"{self.place}: no frame of it can be read; expected a film")
+            height, width = first.image.shape[:2]
+            yield OpenFilm((height, width), rate, first.image, chain([first], frames))
+
+    def _frames(self, decoded: Iterator["av.VideoFrame"], rate: Fraction) -> Iterator[FilmFrame]:
+        count, start, last = 0, 0.0, -1.0
+        while True:
+            with self._complaining(count):
+                frame = next(decoded, None)
+            if frame is None:
+                break
+            time = float(count / rate) if frame.time is None else frame.time
+            start = start if count else time
+            count += 1
+            if time - start > last:  # a time that is told twice is shown once
+                last = time - start
+                yield FilmFrame(_upright(frame), last)
+        if self.camera:
+            raise self._complaint(count, None)
+
+    def samples(self, count: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """Frames spread over a film, as far as it can be sought in; at least the first one.
+
+        Raises:
+            ValueError: As ``opened`` says.
+        """
+        with self._complaining(0), self._container() as container:
+            stream = _video(container, self.place)
+            for number in range(count if container.duration else 1):
+                if number:
+                    container.seek(container.duration * number // count)
+                frame = next(container.decode(stream), None)
+                if frame is not None:
+                    yield _upright(frame)
+
+    def _container(self) -> "av.container.InputContainer":
+        timeout = (self.patience, self.patience) if self.camera else None
+        return av.open(self.place, format=self.device, timeout=timeout)
+
+    @contextmanager
+    def _complaining(self, count: int) -> Iterator[None]:
+        """Errors of FFmpeg as ours, after so many frames."""
+        try:
+            yield
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._complaint(count, error) from error
+
+    def _complaint(self, count: int, error: BaseException | None) -> ValueError:
+        why = "it sends nothing more" if error is None else _cause(error)
+        if not self.camera:
+            where = f"damaged after {count} frames" if count else "cannot be read as a film"
+            return ValueError(f"{self.place}: {where} ({why}); expected a whole film, such as MP4 or MKV")
+        if count:
+            return CameraStoppedError(f"{self.place}: the camera stopped after {count} frames ({why})")
+        return ValueError(f"{self.place}: the camera sends nothing ({why}); is it there, and free?")
+
+
+def _video(container: "av.container.InputContainer", place: str) -> "av.VideoStream":
+    if not container.streams.video:
+        raise ValueError(f"{place}: holds no pictures (found {len(container.streams)} other streams); expected a film")
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def _upright(frame: "av.VideoFrame") -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels, turned as phones say that they hold the film."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4))
+
+
+def _cause(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

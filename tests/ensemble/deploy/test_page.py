@@ -1,0 +1,302 @@
+"""The page in a real browser: what people do with it, what it refuses, and that it asks nobody else for anything."""
+
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from command_lines import Job, done
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+import ensemble
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ROOT = Path(__file__).parents[3]
+PATIENCE = 60_000.0
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (Debian package chromium)"),
+]
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    stack: Path
+    temporary: Path
+    process: subprocess.Popen[str]
+
+    def left_behind(self) -> list[str]:
+        """Files of visitors."""
+        kept = [path for path in self.temporary.rglob("*") if path.is_file() and "examples" not in path.parts]
+        return sorted(path.name for path in kept)
+
+
+@pytest.fixture(scope="module")
+def server(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("page")
+    done("meta", "save", "meta-rgb+d", folder / "kitchen.stack", "--cache-dir", job.cache)
+    report = job.cache / "runs/tiny/meta-d/report.html"
+    report.write_text("<!DOCTYPE html><title>report</title><p>a report</p>", encoding="utf-8")
+    (folder / "tmp").mkdir()
+    command = [sys.executable, "-m", "ensemble.view", folder / "kitchen.stack", "--port", 0, "--cache-dir", job.cache]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp"), "STACKDEPTH_QUIET": "1"}
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if line.startswith("page: "))
+    address = re.search(r"http://\S+", said)
+    assert address is not None, said
+    yield Server(address.group(), folder / "kitchen.stack", folder / "tmp", process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert "Traceback" not in process.stderr.read()
+    assert list((folder / "tmp").iterdir()) == [], "the page leaves nothing"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as started:
+        flags = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(server: Server, browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    page, foreign = opened(context, server)
+    yield page
+    context.close()
+    assert foreign == [], "the page asked somebody else"
+
+
+def opened(context: BrowserContext, server: Server) -> tuple[Page, list[str]]:
+    page, foreign = context.new_page(), list[str]()
+    page.set_default_timeout(PATIENCE)
+    page.on("request", lambda asked: foreign.append(asked.url) if asked.url.startswith("http") else None)
+    page.goto(server.url)
+    expect(page.locator("#photograph")).to_be_visible(timeout=PATIENCE)
+    foreign[:] = [url for url in foreign if not url.startswith(server.url)]
+    page.on("request", lambda asked: foreign.remove(asked.url) if asked.url.startswith(server.url) else None)
+    return page, foreign
+
+
+def photograph(folder: Path, *, seed: int = 0, size: tuple[int, int] = (120, 160)) -> Path:
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    path = folder / f"photo_{seed}.png"
+    Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def drop(page: Page, path: Path) -> None:
+    page.set_input_files("#photograph input[type=file]", path)
+
+
+def slider_sources(page: Page) -> list[str]:
+    return [str(image.get_attribute("src")) for image in page.locator("#slider img").all()]
+
+
+def dropped(page: Page, path: Path) -> list[str]:
+    """Drop a photograph and wait for the pictures of it."""
+    before = slider_sources(page)
+    drop(page, path)
+    changed(page, before)
+    return slider_sources(page)
+
+
+def changed(page: Page, before: list[str]) -> None:
+    page.wait_for_function(
+        "before => { const now = [...document.querySelectorAll('#slider img')].map(each => each.getAttribute('src'));"
+        " return now.length === 2 && JSON.stringify(now) !== JSON.stringify(before) }",
+        arg=before,
+    )
+
+
+def tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def option(page: Page, group: str, name: str) -> Locator:
+    return page.locator(f"#{group}").get_by_label(name, exact=True)
+
+
+def test_a_photograph_shows_its_depth_with_a_scale_in_metres(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    legend = visit.locator("#legend")
+    expect(legend).to_contain_text("depth, metres")
+    ticks = [float(text.removesuffix(" m")) for text in legend.locator(".ticks span").all_inner_texts()]
+    assert ticks == sorted(ticks)
+    assert len(ticks) == 5
+    handle = visit.locator("#slider .handle, #slider [role=slider], #slider .outer").first
+    expect(handle).to_be_visible()
+    for name in ("expected error", "disagreement", "weight of BTS"):
+        before = slider_sources(visit)
+        option(visit, "layer", name).check()
+        changed(visit, before)
+        expect(legend).to_contain_text(name)
+
+
+def test_values_under_the_pointer_and_by_keyboard_are_those_of_the_stack(visit: Page, server: Server, tmp_path: Path):
+    path = photograph(tmp_path)
+    dropped(visit, path)
+    tab(visit, "Values")
+    picture = visit.locator("#picture img")
+    expect(picture).to_be_visible()
+    box = picture.bounding_box()
+    assert box is not None
+    picture.click(position={"x": 0.25 * box["width"], "y": 0.75 * box["height"]})
+    reading = visit.locator("#reading dl")
+    expect(reading).to_have_attribute("aria-label", re.compile(r"column (3[89]|4[01]), row (8[89]|9[01])"))
+    column, row = map(int, re.findall(r"\d+", str(reading.get_attribute("aria-label"))))
+    with Image.open(path) as image:
+        found = ensemble.load(server.stack, device="cpu")(image)
+    assert found.error is not None
+    expect(reading).to_contain_text(f"{found.depth[row, column]:.2f} m")
+    expect(reading).to_contain_text(f"± {found.error[row, column]:.2f} m")
+    best = int(found.weights[:, row, column].argmax())
+    expect(reading).to_contain_text(
+        f"{('AdaBins', 'BTS', 'LDRN')[best]} with {100 * found.weights[best, row, column]:.0f} %"
+    )
+    across = visit.locator("#across input[type=range]")
+    across.focus()
+    for _ in range(3):
+        visit.keyboard.press("ArrowRight")
+    expect(reading).not_to_have_attribute("aria-label", re.compile(f"column {column},"))
+
+
+def test_learners_are_switched_on_and_off(visit: Page, server: Server, tmp_path: Path):
+    path = photograph(tmp_path)
+    stack = dropped(visit, path)
+    option(visit, "learners", "AdaBins").uncheck()
+    changed(visit, stack)
+    two = slider_sources(visit)
+    expect(option(visit, "layer", "expected error")).to_have_count(0)  # it was learnt of the whole stack
+    option(visit, "learners", "LDRN").uncheck()
+    changed(visit, two)
+    expect(option(visit, "preset", "BTS")).to_be_checked()
+    tab(visit, "Values")
+    with Image.open(path) as image:
+        own = ensemble.load(server.stack, device="cpu")(image).learners["bts"]
+    centre = own[round(0.5 * 119), round(0.5 * 159)]
+    expect(visit.locator("#reading")).to_contain_text(f"{centre:.2f} m")
+    tab(visit, "Photograph and layer")
+    before = slider_sources(visit)
+    option(visit, "preset", "stack").check()
+    changed(visit, before)
+    expect(option(visit, "learners", "AdaBins")).to_be_checked()
+
+
+def test_files_hold_what_is_shown(visit: Page, server: Server, tmp_path: Path):
+    path = photograph(tmp_path)
+    dropped(visit, path)
+    tab(visit, "Files")
+    content = {}
+    for kind in ("npy", "png", "ply", "glb"):
+        expect(visit.locator(f"#file-{kind}")).to_be_enabled()
+        with visit.expect_download() as started:
+            visit.locator(f"#file-{kind}").click()
+        content[kind] = Path(started.value.path()).read_bytes()
+    with Image.open(path) as image:
+        found = ensemble.load(server.stack, device="cpu")(image)
+    np.testing.assert_allclose(np.load(io.BytesIO(content["npy"])), found.depth, rtol=1e-5)
+    with Image.open(io.BytesIO(content["png"])) as picture:
+        np.testing.assert_allclose(np.asarray(picture), 1000 * found.depth, atol=0.6)
+    points = trimesh.load(io.BytesIO(content["ply"]), file_type="ply")
+    np.testing.assert_allclose(points.vertices[:, 2].reshape(120, 160), found.depth, rtol=1e-5)
+    (upright,) = trimesh.load(io.BytesIO(content["glb"]), file_type="glb").geometry.values()
+    np.testing.assert_array_equal(upright.vertices.astype(np.float32), points.vertices.astype(np.float32))
+
+
+def test_points_are_shown_in_space(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    with visit.expect_response(re.compile(r"points\.glb")) as asked:
+        tab(visit, "3-D")
+    (points,) = trimesh.load(io.BytesIO(asked.value.body()), file_type="glb").geometry.values()
+    assert 0 < len(points.vertices) <= 200_000
+    expect(visit.locator("#space canvas")).to_be_visible()
+
+
+def test_bad_files_are_a_sentence(visit: Page, tmp_path: Path):
+    complaint = visit.locator("#complaint")
+    text, cut, large = (tmp_path / name for name in ("text.png", "cut.png", "large.png"))
+    text.write_bytes(b"this is no picture")
+    whole = photograph(tmp_path).read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    Image.new("L", (8000, 6400)).save(large)
+    for path, said in (
+        (text, "text.png: is no image, found 18 bytes"),
+        (cut, "cut.png: damaged or cut short at"),
+        (large, "large.png: is larger than the limit of 50000000 pixels"),
+    ):
+        drop(visit, path)
+        expect(complaint).to_contain_text(f"Not taken. {said}")
+        assert "Traceback" not in visit.content()
+        visit.locator("#photograph").get_by_label("Remove Image").or_(
+            visit.locator("#photograph button[aria-label=Clear]")
+        ).first.click()
+        expect(complaint).to_be_hidden()
+    heavy = tmp_path / "heavy.png"
+    heavy.write_bytes(whole + bytes(26 * 2**20))
+    drop(visit, heavy)
+    expect(visit.get_by_text(re.compile("maximum|exceed|too large", re.I)).first).to_be_visible()
+    dropped(visit, photograph(tmp_path))
+
+
+def test_two_people_see_their_own_and_take_it_with_them(server: Server, browser: Browser, tmp_path: Path):
+    contexts = [browser.new_context() for _ in range(2)]
+    pages = [opened(context, server)[0] for context in contexts]
+    for number, page in enumerate(pages):
+        drop(page, photograph(tmp_path, seed=number + 1))
+    shown = []
+    for page in pages:
+        changed(page, [])
+        first = page.locator("#slider img").first
+        shown.append(page.request.get(str(first.get_attribute("src"))).body())
+    means = [np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).mean(axis=(0, 1)) for content in shown]
+    wanted = [np.asarray(Image.open(photograph(tmp_path, seed=number))).mean(axis=(0, 1)) for number in (1, 2)]
+    assert {tuple(np.abs(np.array(wanted) - mean).sum(axis=1).round(-1)).index(0) for mean in means} == {0, 1}
+    assert any("photo_1" in name for name in server.left_behind())
+    for context in contexts:
+        context.close()
+    for _ in range(200):
+        if not server.left_behind():
+            break
+        browser.new_context().close()  # gives the server its turn
+    assert server.left_behind() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_without_scrolling_sideways(server: Server, browser: Browser, tmp_path: Path, scheme: str):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True)  # pyright: ignore[reportArgumentType]
+    page, _ = opened(context, server)
+    dropped(page, photograph(tmp_path))
+    for name in ("Photograph and layer", "Values"):
+        if page.get_by_role("tab", name=name, exact=True).is_visible():
+            tab(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    dark = page.evaluate(
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).every(v => v < 60)"
+    )
+    assert dark == (scheme == "dark")
+    context.close()
+
+
+def test_the_page_is_for_this_machine_and_lists_its_reports(visit: Page, server: Server):
+    tab(visit, "About")
+    link = visit.locator("#reports a").first
+    expect(link).to_have_text("runs/tiny/meta-d")
+    assert "a report" in visit.request.get(f"{server.url}{link.get_attribute('href')}").text()
+    expect(visit.locator("#card")).to_contain_text("Limits")
+    foreign = visit.request.get(server.url, headers={"host": "elsewhere.example"})
+    assert (foreign.status, foreign.text()) == (403, "This page is for this machine alone.")

@@ -1,0 +1,139 @@
+"""Parts of the page without a browser: what is fused of some learners, who may come, whose files stay."""
+
+import asyncio
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ensemble.deploy.page.guard import Guard, knows
+from ensemble.deploy.page.sessions import Sessions
+from ensemble.deploy.page.sight import Choice, Sight, chosen_learners, fused, shared
+from ensemble.deploy.page.wording import legend, reading, refused, without_front_matter
+from ensemble.deploy.runtime.prediction import Prediction
+
+NAMES = ("A", "B", "C")
+ALL = Choice(NAMES)
+
+
+def sight(*, logs: bool = False, size: tuple[int, int] = (6, 8)) -> Sight:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(3, *size)).astype(np.float32)
+    weights = np.exp(logits) / np.exp(logits).sum(axis=0)
+    depths = generator.uniform(1, 6, (3, *size)).astype(np.float32)
+    whole = fused(depths, weights, logs=logs)
+    found = Prediction(whole, (0.1 * whole).astype(np.float32), weights, dict(zip(NAMES, depths, strict=True)))
+    return Sight(generator.integers(0, 256, (*size, 3), dtype=np.uint8), found, logs)
+
+
+@pytest.mark.parametrize("logs", [False, True])
+def test_two_of_three_learners_share_as_a_softmax_over_them_would(logs: bool):
+    generator = np.random.default_rng(1)
+    logits = generator.normal(size=(3, 4, 5))
+    whole = np.exp(logits) / np.exp(logits).sum(axis=0)
+    two = np.exp(logits[1:]) / np.exp(logits[1:]).sum(axis=0)
+    np.testing.assert_allclose(shared(whole[1:]), two)
+    seen = sight(logs=logs)
+    of_all, of_one = seen.depth(ALL), seen.depth(Choice(("B",)))
+    np.testing.assert_array_equal(of_all, seen.found.depth)
+    np.testing.assert_allclose(of_one, seen.found.learners["B"], rtol=1e-6)
+    some = seen.depth(Choice(("A", "C")))
+    own = np.stack([seen.found.learners[name] for name in ("A", "C")])
+    assert ((own.min(axis=0) <= some * (1 + 1e-6)) & (some <= own.max(axis=0) * (1 + 1e-6))).all()
+
+
+def test_weights_that_are_all_zero_share_equally():
+    np.testing.assert_array_equal(shared(np.zeros((2, 1, 1), np.float32)), 0.5)
+
+
+def test_an_expected_error_is_told_of_the_whole_stack_alone():
+    seen = sight()
+    assert seen.error(Choice(("A", "B"))) is None
+    assert "expected error" in seen.layers(ALL)
+    assert seen.layers(Choice(("A", "B"))) == ("depth", "disagreement", "weight of A", "weight of B")
+    assert seen.layers(Choice(("A",))) == ("depth",)
+    with pytest.raises(ValueError, match="layer 'expected error': expected one of depth"):
+        seen.layer("expected error", Choice(("A",)))
+
+
+def test_metres_follow_the_lens():
+    seen, longer = sight(), Choice(NAMES, ratio=1.5)
+    np.testing.assert_allclose(seen.depth(longer), 1.5 * seen.depth(ALL), rtol=1e-6)
+    np.testing.assert_allclose(seen.disagreement(longer), 1.5 * seen.disagreement(ALL), rtol=1e-5)
+    assert seen.value(2, 3, longer).error == pytest.approx(1.5 * seen.found.error[2, 3])
+
+
+def test_a_value_is_that_of_its_pixel():
+    seen = sight()
+    value = seen.value(4, 7, ALL)
+    best = int(seen.found.weights[:, 4, 7].argmax())
+    assert value.depth == pytest.approx(seen.found.depth[4, 7])
+    assert value.leading == (NAMES[best], pytest.approx(seen.found.weights[best, 4, 7]))
+    assert value.learners["C"] == pytest.approx(seen.found.learners["C"][4, 7])
+    text = reading(value, 4, 7)
+    assert f"{value.depth:.2f} m" in text
+    assert "Values at column 7, row 4" in text
+
+
+@pytest.mark.parametrize("name", ["depth", "expected error", "disagreement", "weight of B"])
+def test_every_layer_has_a_scale(name: str):
+    layer = sight().layer(name, ALL)
+    assert layer.pixels.shape == (6, 8, 3)
+    assert layer.pixels.dtype == np.uint8
+    assert legend(layer).count("<span>") == 5
+
+
+def test_somebody_is_always_on():
+    assert chosen_learners(NAMES, ["C", "A"]) == ("A", "C")
+    assert chosen_learners(NAMES, []) == NAMES
+
+
+def test_complaints_name_files_as_visitors_do(tmp_path: Path):
+    assert refused(ValueError(f"{tmp_path / 'a.png'}: is no image\nRun: x"), tmp_path / "a.png") == "a.png: is no image"
+    assert without_front_matter("---\na: b\n---\n\n# Title\n") == "# Title"
+    assert without_front_matter("# Title") == "# Title"
+
+
+def answers(guard: Guard, headers: dict[str, str], kind: str = "http") -> list[dict]:
+    sent: list[dict] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    asyncio.run(guard({"type": kind, "headers": pairs}, None, send))
+    return sent
+
+
+async def inside(scope: object, receive: object, send: object) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})  # pyright: ignore[reportCallIssue]
+
+
+def test_a_password_opens_everything_and_nothing_without_it():
+    guard = Guard(inside, "a long secret")
+    right, wrong = (base64.b64encode(f"me:{word}".encode()).decode() for word in ("a long secret", "another"))
+    assert answers(guard, {"authorization": f"Basic {right}"})[0]["status"] == 200
+    for headers in ({}, {"authorization": f"Basic {wrong}"}, {"authorization": "Basic ???"}, {"host": "localhost"}):
+        assert answers(guard, headers)[0]["status"] == 401
+    assert answers(guard, {}, "websocket") == [{"type": "websocket.close", "code": 1008}]
+    assert not knows("Bearer " + right, "a long secret")
+
+
+def test_a_photograph_of_two_visitors_stays_until_both_are_gone(tmp_path: Path):
+    sessions, shared = Sessions(tmp_path), tmp_path / "abc" / "photo.png"
+    shared.parent.mkdir()
+    shared.write_bytes(b"")
+    outside = tmp_path.parent / "outside.png"
+    outside.write_bytes(b"")
+    for name in ("one", "two"):
+        sessions.sent(name, shared)
+        sessions.sent(name, outside)
+        (sessions.folder(name) / "depth.npy").write_bytes(b"")
+    sessions.end("one")
+    assert shared.is_file()
+    assert sorted(path.name for path in tmp_path.rglob("*.npy")) == ["depth.npy"]
+    sessions.end("two")
+    assert not shared.exists()
+    assert outside.is_file()
+    assert list(tmp_path.rglob("*.npy")) == []

@@ -1,0 +1,250 @@
+"""Films and cameras: depth is smoothed and never invented, files are those that browsers and programs read."""
+
+import os
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from command_lines import Job, call, done
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ensemble.data.rooms.camera import render_frame
+from ensemble.deploy.video.queues import ahead, behind
+from ensemble.deploy.video.reading import CameraStoppedError, FilmSource
+from ensemble.deploy.video.smoothing import LARGEST_STEP, Smoothing, change, following, is_cut, thumbnail
+from ensemble.deploy.video.writing import film_writer, metre_writer, millimetre_writer
+from ensemble.report.drawing.colours import depth_colours, depth_scale
+from ensemble.report.drawing.palettes import Palette
+
+SIZE = (60, 80)
+
+
+def room(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image and exact depth of a generated room."""
+    raw = render_frame((120, 160), seed=(0, 0, number), frame=0, holes=False, noise=0.0)
+    return raw.image, raw.depth
+
+
+def moving(number: int, frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A window that moves over a room."""
+    image, depth = room(number)
+    for at in range(frames):
+        yield image[10:70, at : at + 80], depth[10:70, at : at + 80]
+
+
+def save_film(path: Path, frames: list[np.ndarray], rate: int = 10) -> Path:
+    with film_writer(path, (frames[0].shape[0], frames[0].shape[1]), Fraction(rate)) as write:
+        for number, image in enumerate(frames):
+            write(np.ascontiguousarray(image), number / rate)
+    return path
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.001, 1.0))
+def test_smoothed_depth_lies_between_what_was_and_what_is(seed: int, share: float):
+    generator = np.random.default_rng(seed)
+    running, depth = (generator.uniform(0.5, 8, (9, 7)).astype(np.float32) for _ in range(2))
+    found = following(running, depth, share)
+    slack = 1e-5
+    assert (found >= np.minimum(running, depth) * (1 - slack)).all()
+    assert (found <= np.maximum(running, depth) * (1 + slack)).all()
+    assert (np.abs(np.log(found / depth)) <= np.log(LARGEST_STEP) + slack).all()
+    other = np.abs(np.log(depth / running)) > np.log(LARGEST_STEP) + slack
+    np.testing.assert_array_equal(found[other], depth[other])
+
+
+def test_noise_becomes_less_and_a_cut_shows_the_depth_of_its_own_frame():
+    generator, smoothing = np.random.default_rng(0), Smoothing(0.5)
+    time, errors = 0.0, []
+    for number in (1, 2):
+        image, depth = room(number)
+        for at in range(15):
+            seen = depth * np.exp(generator.normal(0, 0.03, depth.shape)).astype(np.float32)
+            shown = smoothing(image, seen, time)
+            if at == 0:
+                np.testing.assert_array_equal(shown, seen)
+            errors.append((np.abs(shown / depth - 1).mean(), np.abs(seen / depth - 1).mean()))
+            time += 0.1
+    assert smoothing.cuts == 1
+    assert errors[-1][0] < 0.5 * errors[-1][1]
+
+
+def test_between_two_surfaces_there_is_none():
+    """Where an edge moves, every pixel keeps the depth of one of the two sides."""
+    smoothing, image = Smoothing(1.0), np.full((*SIZE, 3), 128, np.uint8)
+    for at in range(20, 60, 2):
+        depth = np.where(np.arange(SIZE[1]) < at, 1.0, 3.0).astype(np.float32) * np.ones(SIZE, np.float32)
+        shown = smoothing(image, depth, at / 20)
+        np.testing.assert_allclose(shown, depth)
+
+
+def test_motion_and_noise_are_no_cuts_and_another_room_is():
+    frames = [image for number in (1, 2, 3) for image, _ in moving(number, 12)]
+    smoothing = Smoothing(0.5)
+    for number, image in enumerate(frames):
+        smoothing(image, np.ones(SIZE, np.float32), number / 10)
+    assert smoothing.cuts == 2
+    before, now = (thumbnail(frames[number]) for number in (11, 12))
+    assert is_cut(before, now)
+    assert not is_cut(before, now, usual=change(before, now)), "where every frame is so different, there is no cut"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (60, 80), (480, 640)])
+def test_thumbnails_of_every_size_keep_the_colour(size: tuple[int, int]):
+    image = np.full((*size, 3), (51, 102, 255), np.uint8)
+    np.testing.assert_allclose(thumbnail(image), np.broadcast_to([0.2, 0.4, 1.0], (18, 32, 3)), atol=1e-6)
+
+
+def test_a_film_is_one_that_browsers_play(tmp_path: Path):
+    frames = [image for image, _ in moving(1, 12)]
+    path = save_film(tmp_path / "a.mp4", [frame[:59, :79] for frame in frames])
+    with av.open(str(path)) as film:
+        stream = film.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt, stream.width, stream.height) == ("h264", "yuv420p", 80, 60)
+        decoded = list(film.decode(stream))
+    assert [round(float(frame.time), 3) for frame in decoded] == [round(at / 10, 3) for at in range(12)]
+    assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat"), "its index comes first"
+    shown = decoded[3].to_ndarray(format="rgb24", src_colorspace="ITU709").astype(int)[:59, :79]
+    assert np.abs(shown - frames[3][:59, :79]).mean() < 6
+
+
+def test_depth_beside_it_is_exact(tmp_path: Path):
+    depths = [depth[:59, :79] for _, depth in moving(1, 5)]
+    with millimetre_writer(tmp_path / "d.mkv", (59, 79), Fraction(10)) as write:
+        for number, depth in enumerate(depths):
+            write(depth, number / 10)
+    with av.open(str(tmp_path / "d.mkv")) as film:
+        read = [frame.to_ndarray() for frame in film.decode(video=0)]
+    assert read[0].dtype == np.uint16
+    np.testing.assert_array_equal(read, np.rint(np.array(depths) * np.float32(1000)).astype(np.uint16))
+    with metre_writer(tmp_path / "d.npz", (59, 79), Fraction(10)) as write:
+        for number, depth in enumerate(depths):
+            write(depth, number / 10)
+    with np.load(tmp_path / "d.npz") as arrays:
+        np.testing.assert_array_equal(arrays["frame_000004"], depths[4])
+        np.testing.assert_allclose(arrays["seconds"], [0, 0.1, 0.2, 0.3, 0.4])
+    with (
+        pytest.raises(ValueError, match=r"at 0\.30 s found depth of 70\.000 m, expected at most 65\.535 m"),
+        millimetre_writer(tmp_path / "far.mkv", (4, 4), Fraction(10)) as write,
+    ):
+        write(np.full((4, 4), 70.0, np.float32), 0.3)
+
+
+def test_colours_by_table_are_those_of_the_report():
+    depth = np.geomspace(0.1, 20, 3000, dtype=np.float32).reshape(50, 60)
+    found = Palette.of(depth_scale(0.5, 8.0))(depth).astype(int)
+    assert np.abs(found - depth_colours(depth, 0.5, 8.0)).max() <= 3
+
+
+def test_what_threads_cannot_do_is_raised_where_it_was_asked_for():
+    def failing() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    with ahead(failing()) as numbers:
+        assert next(numbers) == 1
+        with pytest.raises(ValueError, match="no more"):
+            next(numbers)
+    with ahead(iter(int, 1)) as endless:
+        assert next(endless) == 0
+    done_so_far: list[int] = []
+    with behind(done_so_far.append) as hand_over:
+        for number in range(10):
+            hand_over(number)
+    assert done_so_far == list(range(10))
+    with pytest.raises(ZeroDivisionError), behind(lambda number: 1 / number) as hand_over:
+        hand_over(0)
+
+
+def test_a_film_that_is_cut_short_and_what_is_none_are_named(tmp_path: Path):
+    (tmp_path / "text.mp4").write_bytes(b"text")
+    with (
+        pytest.raises(ValueError, match=r"text\.mp4: cannot be read as a film"),
+        FilmSource.named(str(tmp_path / "text.mp4")).opened(),
+    ):
+        pass
+    with pytest.raises(ValueError, match=r"none\.mp4: there is no such film"):
+        FilmSource.named(str(tmp_path / "none.mp4"))
+    with pytest.raises(ValueError, match="is a folder"):
+        FilmSource.named(str(tmp_path))
+    assert FilmSource.named("0").camera
+
+
+def piped_film(tmp_path: Path, *, closing: bool) -> tuple[FilmSource, threading.Thread, threading.Event]:
+    """A pipe that is read as a camera: it sends eight frames, and then ends or falls silent."""
+    pipe, film = tmp_path / "camera", tmp_path / "sent.mkv"
+    os.mkfifo(pipe)
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for image, _ in moving(1, 8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode())
+    content, silent = film.read_bytes(), threading.Event()
+
+    def send() -> None:
+        with pipe.open("wb") as file:
+            file.write(content if closing else content[: -len(content) // 10])
+            file.flush()
+            if not closing:
+                silent.wait(60)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    return FilmSource.named(str(pipe)), thread, silent
+
+
+def test_a_camera_that_ends_is_a_message_and_its_frames_are_kept(tmp_path: Path):
+    source, thread, _ = piped_film(tmp_path, closing=True)
+    assert source.camera
+    seen = []
+    with (
+        source.opened() as film,
+        pytest.raises(CameraStoppedError, match=r"camera: the camera stopped after 8 frames \(it sends nothing more\)"),
+    ):
+        seen.extend(film.frames)
+    thread.join()
+    assert len(seen) == 8
+
+
+def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path):
+    frames = [image for number in (1, 2) for image, _ in moving(number, 6)]
+    film, where = save_film(tmp_path / "in.mp4", frames), ("--cache-dir", job.cache)
+    out = tmp_path / "out.mp4"
+    answer = done("video", "meta-d", film, "--out", out, "--depth", tmp_path / "d.mkv", "--smooth", 1, *where)
+    assert f"{out}: 12 frames, 1 cuts, " in answer.err
+    with av.open(str(out)) as made:
+        assert (made.streams.video[0].width, made.streams.video[0].height, made.streams.video[0].frames) == (
+            160,
+            88,
+            12,
+        )
+    alone = done("video", "meta-d", film, "--out", out, "--alone", "--range", "1,5", "--seconds", 0.35, *where)
+    assert "4 frames" in alone.err
+    assert "colours from 1.00 to 5.00 m in every frame" in alone.err
+    source, thread, _ = piped_film(tmp_path, closing=True)
+    stopped = call("video", "meta-d", source.place, "--out", tmp_path / "camera.mp4", *where)
+    thread.join()
+    assert stopped.status == 1
+    assert f"stopped after 8 frames (it sends nothing more); what it has sent is in {tmp_path}" in stopped.err
+    with av.open(str(tmp_path / "camera.mp4")) as made:
+        assert made.streams.video[0].frames == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--out", "x.avi"), "--out x.avi: expected a name that ends in .mp4"),
+        (("--out", "x.mp4", "--depth", "x.png"), "--depth x.png: expected a name that ends in .mkv or .npz"),
+        (("--out", "x.mp4", "--range", "3,1"), "--range '3,1': expected NEAR,FAR in metres"),
+        (("--out", "x.mp4", "--smooth", "0"), "--smooth: expected a number"),
+    ],
+)
+def test_mistakes_are_answered_before_anything_is_read(words: tuple[str, ...], said: str):
+    answer = call("video", "nowhere.stack", "nowhere.mp4", *words)
+    assert answer.status == 2
+    assert said in answer.err
