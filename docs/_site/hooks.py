@@ -38,7 +38,13 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Turn links of ``docs/`` that leave the folder into links among pages."""
     for source, page in PAGES.items():
         markdown = markdown.replace(f"](../{source}", f"]({page}")
-    return markdown
+    return "\n".join(unbroken(line) if line.startswith("|") else line for line in markdown.split("\n"))
+
+
+def unbroken(row: str) -> str:
+    """A row of a table, in which a value stays in one line with its deviation and marks, and an interval in another."""
+    row = re.sub(r" (?=[±▲▼†‡])|(?<=±) ", "\u00a0", row)
+    return re.sub(r"(\[[\u2212+.\d]+,) (?=[\u2212+.\d]+\])", "\\1\u00a0", row)
 
 
 def split_at_commands(readme: str) -> tuple[str, str]:
