@@ -1,5 +1,5 @@
-# make demo: the whole job on generated rooms      make test: the tests      make check: format, lint, types, imports      make bench: the short benchmarks
-.PHONY: demo test test-slow bench check format clean
+# make demo: the whole job on generated rooms      make test: the tests      make check: format, lint, types, imports      make docs: the site of the documents      make bench: the short benchmarks
+.PHONY: demo test test-slow bench check docs format clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -35,9 +35,13 @@ check: $(READY)
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo site/index.html
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis

@@ -25,8 +25,9 @@ def load(
 ) -> DepthStack:
     """A fitted stack, or a learner, ready to predict; arguments and errors as in ``ensemble.deploy.loading.load``.
 
-    >>> stack = ensemble.load("kitchen.stack")  # doctest: +SKIP
-    >>> stack(image).depth  # doctest: +SKIP
+    Examples:
+        >>> stack = ensemble.load("kitchen.stack")  # doctest: +SKIP
+        >>> stack(image).depth  # doctest: +SKIP
     """
     from ensemble.deploy.loading import load
 

@@ -14,6 +14,7 @@ from PIL import Image
 from test_cli import COMMANDS, SINGLE_COMMANDS, typed
 
 README = Path(__file__).parents[2] / "README.md"
+OWN_LEARNER = README.parent / "docs" / "own_learner.md"
 
 
 def commands_for_nyu() -> list[list[str]]:
@@ -88,7 +89,9 @@ def test_every_command_is_in_the_readme():
 
 
 def test_the_commands_for_maps_from_elsewhere(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (block,) = re.findall(r"```bash\n(python -m ensemble.base import.*?)```", README.read_text(encoding="utf-8"), re.S)
+    (block,) = re.findall(
+        r"```bash\n(python -m ensemble.base import.*?)```", OWN_LEARNER.read_text(encoding="utf-8"), re.S
+    )
     cache = job.copy_to(tmp_path)
     source = source_of(job.config)
     for folder, splits in (("train", ("train",)), ("test", ("test",))):

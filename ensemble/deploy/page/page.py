@@ -118,7 +118,7 @@ class _Page:
                     height=260,
                     elem_id="photograph",
                 )
-                # Gradio would decode the file and fail without a word; it is read below, where complaints are sentences.
+                # Gradio would decode the file and fail without a word; read below, complaints are sentences.
                 self.photograph.preprocess = lambda payload: None if payload is None else payload.path
                 gr.Examples([[str(path)] for path in site.examples], [self.photograph], label="Generated rooms")
             with gr.Column(elem_id="shown", min_width=0):
