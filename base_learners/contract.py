@@ -11,18 +11,10 @@ from base_learners.encoders.pyramid import FIVE, Pyramid
 
 @dataclass(frozen=True)
 class DepthPrediction:
-    """What a network returns.
-
-    Attributes:
-        depth: Metres at the size of the input.
-        bin_centres: Of bins, in metres, ascending, if there are any.
-        decoder: Maps of the decoder at strides 16, 8, 4 and 2 with their skips in, of ``ceil(h / stride)`` by
-            ``ceil(w / stride)``; empty where a network keeps none, which then cannot teach the affinity of places.
-    """
+    """What a network returns: metres at the size of the input, and ascending centres of bins (metres) if any."""
 
     depth: Float[Tensor, "b 1 h w"]
     bin_centres: Float[Tensor, "b bins"] | None = None
-    decoder: tuple[Float[Tensor, "b _ _ _"], ...] = ()
 
 
 Network = Callable[..., nn.Module]

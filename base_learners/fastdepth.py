@@ -79,13 +79,11 @@ class FastDepth(nn.Module):
         """Depth at the image's size."""
         skip2, skip4, skip8, skip16, x = self.encoder(image)
         added = (None, *(bring(skip) for bring, skip in zip(self.skips, (skip8, skip4, skip2), strict=True)), None)
-        maps = []
         for halve, like, skip in zip(self.decoder, (skip16, skip8, skip4, skip2, image), added, strict=True):
             x = upsample_to(halve(x), like, mode="nearest")
             x = x if skip is None else x + skip
-            maps.append(x)
         depth = self.max_depth * torch.sigmoid(self.last(x).float())
-        return DepthPrediction(depth.clamp(min=self.min_depth), decoder=tuple(maps[:-1]))
+        return DepthPrediction(depth.clamp(min=self.min_depth))
 
 
 def fastdepth_loss(

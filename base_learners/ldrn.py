@@ -165,12 +165,11 @@ class LDRN(nn.Module):
         maps = [image, *skips, deepest]
         edges, _ = laplacian_pyramid(image, [single.shape[-2:] for single in maps[1:]])
         x = self.context(self.adaptor(deepest))
-        residuals, decoder = [torch.sigmoid(self.coarse(x).float())], []
+        residuals = [torch.sigmoid(self.coarse(x).float())]
         for level, skip, edge in zip(self.levels, [*reversed(skips), None], reversed(edges), strict=True):
             x, residual = level(x, skip, residuals[-1], edge)
             residuals.append(residual)
-            decoder.append(x)
-        return DepthPrediction(self.max_depth * torch.sigmoid(restore(residuals)), decoder=tuple(decoder[:-1]))
+        return DepthPrediction(self.max_depth * torch.sigmoid(restore(residuals)))
 
 
 def laplacian_pyramid(image: Float[Tensor, "b c h w"], sizes: Sequence[tuple[int, int]]) -> tuple[list[Tensor], Tensor]:

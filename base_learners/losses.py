@@ -1,7 +1,5 @@
 """Losses on depth maps: pure functions of float32 metres, of which only pixels with a measurement are read."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -124,48 +122,6 @@ def gradient_matching_loss(
         one = torch.ones((), device=predicted.device)
         error = torch.where(valid, predicted.float(), one).log() - torch.where(valid, target.float(), one).log()
         return torch.stack([_steps(error[..., ::n, ::n], valid[..., ::n, ::n]) for n in _halvings(scales)]).sum()
-
-
-def affinity_loss(
-    student: Sequence[Float[Tensor, "b _ _ _"]], teacher: Sequence[Float[Tensor, "b _ _ _"]], *, grid: int = 16
-) -> Float[Tensor, ""]:
-    """Mean squared difference between what two networks find alike: no unit, summed over pairs of maps.
-
-    The affinity of two places is the cosine of their feature vectors. Channels of the maps may differ, places may not,
-    so both are brought to ``grid`` rows and columns by means (fewer where a map has fewer). In float32; nothing flows
-    back to the teacher.
-
-    Args:
-        student: Maps, of which those of the teacher at the same place in the list have the same stride.
-        teacher: As many.
-        grid: 16 makes 256 places, 65,536 affinities.
-
-    Raises:
-        ValueError: There are no maps or not as many, or ``grid`` is below 2.
-
-    Source: Liu et al. 2019, Structured Knowledge Distillation, eq. 2, on a finer grid and with means for maxima.
-    """
-    if not student or len(student) != len(teacher):
-        raise ValueError(
-            f"affinity_loss: {len(student)} maps of the student and {len(teacher)} of the teacher, expected as many, "
-            "and one at least; adabins has none"
-        )
-    if grid < 2:
-        raise ValueError(f"affinity_loss: grid {grid}, expected at least 2")
-    with full_precision(student[0]):
-        return torch.stack(
-            [
-                (_affinity(ours, grid) - _affinity(theirs.detach(), grid)).square().mean()
-                for ours, theirs in zip(student, teacher, strict=True)
-            ]
-        ).sum()
-
-
-def _affinity(maps: Float[Tensor, "b c h w"], grid: int) -> Float[Tensor, "b n n"]:
-    """Cosine between the feature vectors of every two places of a coarse grid."""
-    height, width = (min(grid, side) for side in maps.shape[-2:])
-    places = F.normalize(F.adaptive_avg_pool2d(maps.float(), (height, width)).flatten(2), dim=1, eps=1e-6)
-    return places.transpose(1, 2) @ places
 
 
 def _halvings(scales: int) -> list[int]:
