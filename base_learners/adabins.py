@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from base_learners.blocks import SeparableConv, full_precision, initialise, upsample_to
-from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
+from base_learners.contract import DepthPrediction, DepthTarget, MapsByStride, ValidMask
 from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import bin_chamfer_loss, resize_like, scale_invariant_log_loss
 
@@ -168,20 +168,25 @@ class AdaBins(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
         """Depth at the image's size, with the centres of its bins; refuses images too small for so many queries."""
-        features = self.embed(self._decode(image))
+        return self.with_maps(image)[0]
+
+    def with_maps(self, image: Float[Tensor, "b 3 h w"]) -> tuple[DepthPrediction, MapsByStride]:
+        """The same, and the decoder's maps beside the skips that they are joined with."""
+        maps = self._decode(image)
+        features = self.embed(maps[2])
         logits, queries = self.transformer(features)
         with full_precision(image):
             centres = bin_centres(logits.float(), min_depth=self.min_depth, max_depth=self.max_depth)
         depth = self._mix(self.refine(features), queries, centres)
         depth = upsample_to(depth, image).clamp(self.min_depth, self.max_depth)
-        return DepthPrediction(depth, centres)
+        return DepthPrediction(depth, centres), maps
 
-    def _decode(self, image: Tensor) -> Tensor:
+    def _decode(self, image: Tensor) -> MapsByStride:
         *skips, x = self.encoder(image)
-        x = self.bottleneck(self.adaptor(x))
-        for block, skip in zip(self.decoder, reversed(skips), strict=True):
-            x = torch.cat([upsample_to(block(x), skip), skip], dim=1)
-        return x
+        x, maps = self.bottleneck(self.adaptor(x)), {}
+        for stride, block, skip in zip((16, 8, 4, 2), self.decoder, reversed(skips), strict=True):
+            x = maps[stride] = torch.cat([upsample_to(block(x), skip), skip], dim=1)
+        return maps
 
     def _mix(self, features: Tensor, queries: Tensor, centres: Tensor) -> Float[Tensor, "b 1 h w"]:
         """Expected bin centre of every pixel; bins are the last axis, where softmax runs over adjacent numbers."""

@@ -7,30 +7,35 @@ indoor depths.
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from base_learners.blocks import SeparableConv, full_precision, initialise, start_indoors, upsample_to
-from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
+from base_learners.blocks import Activation, SeparableConv, full_precision, initialise, start_indoors, upsample_to
+from base_learners.contract import DepthPrediction, DepthTarget, MapsByStride, ValidMask
 from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import resize_like, scale_invariant_log_loss
 
 SMALLEST_COSINE = 0.04
 """Just below what 4x4 cells can reach; only the corners of 8x8 cells fall below it."""
 
-Separable = partial(SeparableConv, first=nn.ReLU, second=nn.ELU)
+ACTIVATIONS: Mapping[str, Activation] = {"elu": nn.ELU, "leaky_relu": nn.LeakyReLU}
+"""After convolutions: ELU as published, or LeakyReLU, which processors compute faster."""
+
+
+def separable(inputs: int, outputs: int, activation: Activation) -> SeparableConv:
+    """A separable convolution with ReLU between its halves and an activation after them."""
+    return SeparableConv(inputs, outputs, first=nn.ReLU, second=activation)
 
 
 class Upscale(nn.Module):
     """A separable convolution, nearest upsampling to a given map, and BN where asked for (``norm``)."""
 
-    def __init__(self, inputs: int, outputs: int, *, norm: bool = True) -> None:
+    def __init__(self, inputs: int, outputs: int, activation: Activation, *, norm: bool = True) -> None:
         super().__init__()
-        self.conv = Separable(inputs, outputs)
+        self.conv = separable(inputs, outputs, activation)
         self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b c h w"], like: Tensor) -> Tensor:
@@ -52,11 +57,11 @@ class DilatedBranch(nn.Sequential):
         )
 
 
-def reduction(inputs: int, first: int, outputs: int) -> nn.Sequential:
-    """1x1 convolutions that halve their channels from ``first`` down to 8, ELU between, then ``outputs`` channels."""
+def reduction(inputs: int, first: int, outputs: int, activation: Activation) -> nn.Sequential:
+    """1x1 convolutions that halve their channels from ``first`` to 8, activated between, then ``outputs`` channels."""
     layers: list[nn.Module] = []
     while first >= 8:
-        layers += [nn.Conv2d(inputs, first, 1, bias=False), nn.ELU()]
+        layers += [nn.Conv2d(inputs, first, 1, bias=False), activation()]
         inputs, first = first, first // 2
     return nn.Sequential(*layers, nn.Conv2d(inputs, outputs, 1, bias=False))
 
@@ -70,6 +75,10 @@ class BTS(nn.Module):
         adaptor: Channels that the deepest map is brought to.
         widths: Channels of the decoder at strides 16, 8, 4, 2 and 1.
         rates: Dilations of the dense pyramid at stride 8.
+        activation: ``elu`` as published, or ``leaky_relu``, which takes 6 % less time on a processor.
+
+    Raises:
+        ValueError: There is no such ``activation``.
     """
 
     def __init__(
@@ -81,27 +90,33 @@ class BTS(nn.Module):
         adaptor: int = 2208,
         widths: Sequence[int] = (512, 256, 128, 64, 32),
         rates: Sequence[int] = (3, 6, 12, 18, 24),
+        activation: str = "elu",
     ) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"BTS: activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+        act = ACTIVATIONS[activation]
         self.min_depth, self.max_depth = min_depth, max_depth
         self.encoder = encoder
         skip2, skip4, skip8, skip16, deepest = encoder.channels
         w16, w8, w4, w2, w1 = widths
         self.adaptor = nn.Sequential(nn.Conv2d(deepest, adaptor, 1), nn.ReLU())
-        self.up16, self.join16 = Upscale(adaptor, w16), Separable(w16 + skip16, w16)
-        self.up8 = Upscale(w16, w8)
-        self.join8 = nn.Sequential(Separable(w8 + skip8, w8), nn.BatchNorm2d(w8))
+        self.up16, self.join16 = Upscale(adaptor, w16, act), separable(w16 + skip16, w16, act)
+        self.up8 = Upscale(w16, w8, act)
+        self.join8 = nn.Sequential(separable(w8 + skip8, w8, act), nn.BatchNorm2d(w8))
         grown = [w8, *(w8 + skip8 + w4 * index for index in range(1, len(rates)))]
         self.pyramid = nn.ModuleList(
             DilatedBranch(inputs, w8, w4, rate=rate, norm=index > 0)
             for index, (inputs, rate) in enumerate(zip(grown, rates, strict=True))
         )
-        self.join_pyramid = Separable(w8 + w4 * len(rates), w4)
-        self.plane8 = reduction(w4, w4, 3)
-        self.up4, self.join4, self.plane4 = Upscale(w4, w4), Separable(w4 + skip4 + 1, w4), reduction(w4, w4 // 2, 3)
-        self.up2, self.join2, self.plane2 = Upscale(w4, w2), Separable(w2 + skip2 + 1, w2), reduction(w2, w2 // 2, 3)
-        self.up1, self.direct = Upscale(w2, w1, norm=False), reduction(w1, w1 // 2, 1)
-        self.join1, self.last = Separable(w1 + 4, w1), SeparableConv(w1, 1)
+        self.join_pyramid = separable(w8 + w4 * len(rates), w4, act)
+        self.plane8 = reduction(w4, w4, 3, act)
+        self.up4, self.join4 = Upscale(w4, w4, act), separable(w4 + skip4 + 1, w4, act)
+        self.plane4 = reduction(w4, w4 // 2, 3, act)
+        self.up2, self.join2 = Upscale(w4, w2, act), separable(w2 + skip2 + 1, w2, act)
+        self.plane2 = reduction(w2, w2 // 2, 3, act)
+        self.up1, self.direct = Upscale(w2, w1, act, norm=False), reduction(w1, w1 // 2, 1, act)
+        self.join1, self.last = separable(w1 + 4, w1, act), SeparableConv(w1, 1)
         for part in self.children():
             if part is not encoder:
                 initialise(part)
@@ -109,21 +124,25 @@ class BTS(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
         """Depth at the image's size."""
+        return self.with_maps(image)[0]
+
+    def with_maps(self, image: Float[Tensor, "b 3 h w"]) -> tuple[DepthPrediction, MapsByStride]:
+        """Depth at the image's size, and the maps that planes are read from, with that at stride 16."""
         skip2, skip4, skip8, skip16, x = self.encoder(image)
         x = self.up16(self.adaptor(x), skip16)
-        x = self.join16(torch.cat([x, skip16], dim=1))
-        x = self._dense_pyramid(self.up8(x, skip8), skip8)
+        map16 = self.join16(torch.cat([x, skip16], dim=1))
+        map8 = x = self._dense_pyramid(self.up8(map16, skip8), skip8)
         guide8 = self._guide(self.plane8(x), 8, image)
         x = self.up4(x, skip4)
-        x = self.join4(torch.cat([x, skip4, thinned(guide8, 4, skip4)], dim=1))
+        map4 = x = self.join4(torch.cat([x, skip4, thinned(guide8, 4, skip4)], dim=1))
         guide4 = self._guide(self.plane4(x), 4, image)
         x = self.up2(x, skip2)
-        x = self.join2(torch.cat([x, skip2, thinned(guide4, 2, skip2)], dim=1))
+        map2 = x = self.join2(torch.cat([x, skip2, thinned(guide4, 2, skip2)], dim=1))
         guide2 = self._guide(self.plane2(x), 2, image)
         x = self.up1(x, image)
         x = self.join1(torch.cat([x, torch.sigmoid(self.direct(x)), guide2, guide4, guide8], dim=1))
         depth = self.max_depth * torch.sigmoid(self.last(x).float())
-        return DepthPrediction(depth.clamp(min=self.min_depth))
+        return DepthPrediction(depth.clamp(min=self.min_depth)), {16: map16, 8: map8, 4: map4, 2: map2}
 
     def _dense_pyramid(self, x: Tensor, skip: Tensor) -> Tensor:
         joined = torch.cat([x, skip], dim=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -15,6 +16,19 @@ class DepthPrediction:
 
     depth: Float[Tensor, "b 1 h w"]
     bin_centres: Float[Tensor, "b bins"] | None = None
+
+
+MapsByStride = Mapping[int, Float[Tensor, "b _c _h _w"]]
+"""Maps of a decoder by their stride: pixels of the image per pixel of a map."""
+
+
+@runtime_checkable
+class HandsOutMaps(Protocol):
+    """A network whose decoder can be compared with that of another one."""
+
+    def with_maps(self, image: Float[Tensor, "b 3 h w"]) -> tuple[DepthPrediction, MapsByStride]:
+        """What calling the network returns, with the maps of its decoder at strides 16, 8, 4 and 2."""
+        ...
 
 
 Network = Callable[..., nn.Module]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from base_learners.blocks import initialise, start_indoors, upsample_to
-from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
+from base_learners.contract import DepthPrediction, DepthTarget, MapsByStride, ValidMask
 from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import gradient_matching_loss, resize_like, scale_invariant_log_loss
 
@@ -77,13 +77,18 @@ class FastDepth(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
         """Depth at the image's size."""
+        return self.with_maps(image)[0]
+
+    def with_maps(self, image: Float[Tensor, "b 3 h w"]) -> tuple[DepthPrediction, MapsByStride]:
+        """Depth at the image's size, and the decoder's maps after their skips were added."""
         skip2, skip4, skip8, skip16, x = self.encoder(image)
         added = (None, *(bring(skip) for bring, skip in zip(self.skips, (skip8, skip4, skip2), strict=True)), None)
-        for halve, like, skip in zip(self.decoder, (skip16, skip8, skip4, skip2, image), added, strict=True):
+        likes, maps = {16: skip16, 8: skip8, 4: skip4, 2: skip2, 1: image}, {}
+        for halve, (stride, like), skip in zip(self.decoder, likes.items(), added, strict=True):
             x = upsample_to(halve(x), like, mode="nearest")
-            x = x if skip is None else x + skip
+            x = maps[stride] = x if skip is None else x + skip
         depth = self.max_depth * torch.sigmoid(self.last(x).float())
-        return DepthPrediction(depth.clamp(min=self.min_depth))
+        return DepthPrediction(depth.clamp(min=self.min_depth)), maps
 
 
 def fastdepth_loss(

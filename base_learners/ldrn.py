@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from base_learners.blocks import upsample_to
-from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
+from base_learners.contract import DepthPrediction, DepthTarget, MapsByStride, ValidMask
 from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import resize_like, scale_invariant_log_loss, sobel_gradient_loss
 
@@ -161,15 +161,21 @@ class LDRN(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
         """Depth at the image's size."""
+        return self.with_maps(image)[0]
+
+    def with_maps(self, image: Float[Tensor, "b 3 h w"]) -> tuple[DepthPrediction, MapsByStride]:
+        """Depth at the image's size, and the features that its residuals are made of."""
         *skips, deepest = self.encoder(image)
         maps = [image, *skips, deepest]
         edges, _ = laplacian_pyramid(image, [single.shape[-2:] for single in maps[1:]])
         x = self.context(self.adaptor(deepest))
-        residuals = [torch.sigmoid(self.coarse(x).float())]
-        for level, skip, edge in zip(self.levels, [*reversed(skips), None], reversed(edges), strict=True):
+        residuals, features = [torch.sigmoid(self.coarse(x).float())], {}
+        given = zip((16, 8, 4, 2, 1), self.levels, [*reversed(skips), None], reversed(edges), strict=True)
+        for stride, level, skip, edge in given:
             x, residual = level(x, skip, residuals[-1], edge)
             residuals.append(residual)
-        return DepthPrediction(self.max_depth * torch.sigmoid(restore(residuals)))
+            features[stride] = x
+        return DepthPrediction(self.max_depth * torch.sigmoid(restore(residuals))), features
 
 
 def laplacian_pyramid(image: Float[Tensor, "b c h w"], sizes: Sequence[tuple[int, int]]) -> tuple[list[Tensor], Tensor]:

@@ -1,5 +1,6 @@
 """``python -m ensemble.base``: train, import, cache, verify, score and measure the base learners."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,14 @@ Folds = Annotated[
     int | None,
     typer.Option(metavar="N", min=2, help="Divide the scenes into so many folds; train every fold's model as well."),
 ]
+Unlabelled = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR",
+        callback=options.some_places,
+        help="Photographs without depth, which the teacher tells; repeatable.",
+    ),
+]
 Learners = Annotated[
     list[str],
     typer.Argument(
@@ -65,6 +74,14 @@ def train(
     full: Annotated[
         bool, typer.Option("--full", help="With --resume, the full fit with the settings of a fold's model.")
     ] = False,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|LEARNER,...|FILE",
+            help="Learn from a fitted stack, from learners (their log-mean), or from a saved stack as well.",
+        ),
+    ] = None,
+    unlabelled: Unlabelled = None,
     resume: options.Resume = None,
     fresh: options.Fresh = False,
     wandb: options.Wandb = False,
@@ -73,17 +90,23 @@ def train(
     """Train a learner, or go on where its run stopped; with --folds, the models of all folds and the full fit.
 
     --folds with --seeds trains all of these from every seed. --resume RUN with --seeds, --fold or --full trains
-    further models with the settings of that run.
+    further models with the settings of that run. --teacher makes a student of it.
     """
     where = outputs(cache_dir)
-    choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds))
+    taught = _taught(teacher, unlabelled)
+    if taught and (folds is not None or fold is not None):
+        raise SettingsError(
+            "--teacher with --folds or --fold: the model of a fold would learn from a teacher that saw its scenes; "
+            "distil the full fit alone"
+        )
+    choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds), *taught)
     if full and (resume is None or seeds is not None or fold is not None):
         raise SettingsError("--full goes with --resume alone; without it the full fit is what is trained")
     if resume is None:
         settings = learner_settings(learner, choice)
         models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
-        if assignments or config or data or experiment or folds is not None:
+        if assignments or config or data or experiment or folds is not None or taught:
             raise SettingsError("--resume goes on with the run's own settings: leave out all options that choose them")
         model, settings = _settings_of(where, resume, learner)
         settings = moved(settings, root)
@@ -92,6 +115,7 @@ def train(
             models = models_like(settings, model, fold=fold, seeds=options.parse_seeds(seeds))
     _say_data(settings)
 
+    from ensemble.distillation.lessons import open_teacher
     from ensemble.predictions.foreign.import_depth import check_free_name
     from ensemble.training.learners import train_learner
 
@@ -100,12 +124,42 @@ def train(
         check_unused(where, settings.experiment, settings.learner)
     if folds is not None:
         models = without_empty_folds(models, where, folds)
+    known = open_teacher(settings, where)
     for model, own in models.items():
-        finished = train_learner(own, where, model, fresh=fresh, wandb=wandb)
+        finished = train_learner(own, where, model, fresh=fresh, wandb=wandb, teacher=known)
         messages.print(f"{settings.experiment}/{learner}/{model}: best weights in {finished.best}")
     given, sets = [*choice.words, *options.experiment_words(choice, settings.experiment)], assignments or []
     follows = after_training(where, settings, list(models), given, sets if resume is None else None)
     messages.print(f"next: {follows}")
+
+
+@app.command()
+def teach(
+    teacher: Annotated[
+        str, typer.Argument(metavar="RUN|LEARNER,...|FILE", help="A fitted stack, learners, or a saved stack.")
+    ],
+    unlabelled: Unlabelled = None,
+    rows: Annotated[
+        str, typer.Option(metavar="oof|fit", help="By models that never saw a frame, or by ones that did.")
+    ] = "oof",
+    root: options.Root = None,
+    experiment: options.Experiment = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw away what is there first.")] = False,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """Write a teacher's depth of the frames to fit, and of photographs, to the cache that students read."""
+    where = outputs(cache_dir)
+    check_name(rows, ("oof", "fit"), "rows")
+    name = experiment_name(options.choice(None, root, None, None, experiment))
+
+    from ensemble.distillation.lessons import teacher_of
+
+    found = teacher_of(teacher, where, name, rows=rows, root=root, folders=unlabelled or ())
+    parts = " and ".join(found.fill(rebuild=rebuild))
+    messages.print(f"teacher {found.expert.asked}: {parts} of every frame are there")
+    words = ("train", "fastdepth", "--teacher", teacher, "--experiment", name)
+    more = [word for folder in unlabelled or () for word in ("--unlabelled", str(folder))]
+    messages.print(f"next: {where.command('base', *words, *more)}")
 
 
 @app.command()
@@ -621,6 +675,15 @@ def _import_settings(
     tree = {"experiment": chosen, "learner": name, "fold": fold, **maps}
     settings = ImportSettings.model_validate({**tree, "data": beside.data, "evaluation": beside.evaluation})
     return moved(settings, choice.root)
+
+
+def _taught(teacher: str | None, unlabelled: list[Path] | None) -> list[str]:
+    """The settings that a teacher and photographs stand for."""
+    if unlabelled and teacher is None:
+        raise SettingsError("--unlabelled: photographs have no depth but that of a teacher; add --teacher RUN")
+    named = [] if teacher is None else [f"distillation.teacher={json.dumps(teacher)}"]
+    folders = [str(folder.absolute()) for folder in unlabelled or ()]
+    return [*named, *([f"distillation.unlabelled={json.dumps(folders)}"] if folders else [])]
 
 
 def _with_folds(folds: int | None) -> list[str]:

@@ -57,6 +57,11 @@ def places(values: list[Path]) -> list[Path]:
     return found
 
 
+def some_places(values: list[Path] | None) -> list[Path] | None:
+    """The same of options that name several or none."""
+    return places(values) if values else None
+
+
 Data = Annotated[
     str | None,
     typer.Option(

@@ -17,7 +17,8 @@ from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import DataSettings, ScoredSettings
 
-Role = Literal["fit", "validation", "test", "oof"]
+Role = Literal["fit", "validation", "test", "oof", "unlabelled"]
+"""Which frames, seen from a model; ``unlabelled`` are photographs that nobody measured."""
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,59 @@ class TrainingBatches(Sampler[list[tuple[int, int | None]]]):
         return [(int(order[at]), int(seed)) for at, seed in zip(own, seeds, strict=True)]
 
 
+class MixedBatches(TrainingBatches):
+    """Batches in which a part of every step are frames without depth, which stand last among the frames.
+
+    The others make the epochs. Those without depth follow each other in permutations of their own, which epochs do not
+    cut; every batch has some with depth.
+
+    Args:
+        unlabelled: How many of the frames have no depth.
+        each_step: How many of them a step takes.
+
+    Raises:
+        ValueError: As ``TrainingBatches``, of either part of a step.
+    """
+
+    def __init__(
+        self,
+        frames: int,
+        batch_size: int,
+        seed: int,
+        *,
+        unlabelled: int,
+        each_step: int,
+        accumulate: int = 1,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        parts = accumulate * processes
+        if each_step % parts or not 0 < each_step < batch_size:
+            raise SettingsError(
+                f"distillation.unlabelled_share: {each_step} of {batch_size} frames of a step, expected a multiple of "
+                f"training.accumulate {accumulate} times {processes} processes, and less than the whole step"
+            )
+        with_depth = batch_size - each_step
+        super().__init__(
+            frames - unlabelled, with_depth, seed, accumulate=accumulate, process=process, processes=processes
+        )
+        self.unlabelled, self.each_step, self.processes = unlabelled, each_step, processes
+
+    def _draws(self, order: np.ndarray, batch: int) -> list[tuple[int, int | None]]:
+        step, part = divmod(batch, self.accumulate)
+        share = self.each_step // (self.processes * self.accumulate)
+        first = (self.epoch * (len(self) // self.accumulate) + step) * self.each_step
+        mine = range(first + self.process, first + self.each_step, self.processes)[part * share : (part + 1) * share]
+        return [*super()._draws(order, batch), *(self._without_depth(at) for at in mine)]
+
+    def _without_depth(self, at: int) -> tuple[int, int]:
+        """The frame at a place of the endless order of those without depth, and the seed of its augmentation."""
+        cycle, place = divmod(at, self.unlabelled)
+        order = np.random.default_rng([self.seed, cycle, 1]).permutation(self.unlabelled)
+        seed = np.random.SeedSequence([self.seed, at, 1, 1]).generate_state(1, np.uint64)[0]
+        return self.frames + int(order[place]), int(seed)
+
+
 class OrderedBatches(Sampler[list[tuple[int, int | None]]]):
     """Every frame once, in order, without augmentation; processes take turns and none gets a frame twice."""
 

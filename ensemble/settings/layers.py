@@ -47,10 +47,11 @@ RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, Sta
 
 SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")
 LEARNER_SECTIONS = ("encoder", "network", "loss", "training", "evaluation")
-OWN_SECTIONS = ("architecture", "size", *LEARNER_SECTIONS)  # of a learner below ``learners``
+OWN_SECTIONS = ("architecture", "size", "distillation", *LEARNER_SECTIONS)  # of a learner below ``learners``
 META_SECTIONS = (*LEARNER_SECTIONS, "learners", "copies", "rows", "level0", "mode", "live")
 FILE_SECTIONS = (*SHARED_SECTIONS, "encoder", "training", "learners", "meta")
 CHOICES = {
+    "network.activation": ("elu", "leaky_relu"),
     "network.interpolate": ("before", "after"),
     "network.weights": ("softmax", "correct", "free"),
     "network.space": ("depth", "log"),

@@ -9,8 +9,9 @@ from ensemble.settings.trees import SettingsError, check_name, config_folder
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
 """Of anything that gets a folder."""
 
-STUDENTS = "students"
-"""Folder below ``configs/base`` of networks that learn from others and are small; stacks weigh them where asked to."""
+BESIDE = ("students", "teachers", "variants")
+"""Folders below ``configs/base`` of networks that stacks weigh where asked to: small ones that learn from others, large
+ones that these learn from, and learners with one setting changed."""
 
 FITS = "meta-"
 """Begins the names of fits of the meta-learner, whose folders lie beside those of learners."""
@@ -18,24 +19,26 @@ FITS = "meta-"
 
 def known_learners() -> tuple[str, ...]:
     """Names of the learners that have a YAML file, without importing their networks."""
-    return (*stacked_learners(), *sorted(path.stem for path in (config_folder() / "base" / STUDENTS).glob("*.yaml")))
+    base = config_folder() / "base"
+    return (*stacked_learners(), *(path.stem for each in BESIDE for path in sorted((base / each).glob("*.yaml"))))
 
 
 def stacked_learners() -> tuple[str, ...]:
-    """Those that a stack weighs where nobody names any: all but students, which are small rather than good."""
+    """Those that a stack weighs where nobody names any: all but students, their teachers and variants."""
     return tuple(sorted(path.stem for path in (config_folder() / "base").glob("*.yaml")))
 
 
 def without_students(names: Iterable[str], *, but: str = "") -> tuple[str, ...]:
-    """Names of learners less those of students, ``but`` for one that was asked for."""
+    """Names of learners less those of ``BESIDE``, ``but`` for one that was asked for."""
     students = {*known_learners()} - {*stacked_learners(), but}
     return tuple(name for name in names if name not in students)
 
 
 def learner_file(name: str) -> Path:
     """The YAML file of one of the known learners."""
-    folder = config_folder() / "base"
-    return folder / f"{name}.yaml" if name in stacked_learners() else folder / STUDENTS / f"{name}.yaml"
+    base = config_folder() / "base"
+    found = (path for each in BESIDE if (path := base / each / f"{name}.yaml").is_file())
+    return next(found, base / f"{name}.yaml")
 
 
 def known_inputs() -> tuple[str, ...]:

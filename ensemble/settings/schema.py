@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     SerializerFunctionWrapHandler,
+    field_serializer,
     model_serializer,
     model_validator,
 )
@@ -337,6 +338,42 @@ class EvaluationSettings(Settings):
     batch_size: Positive = 8  # frames per forward pass
 
 
+class DistillationSettings(Settings):
+    """What a learner learns from a teacher: whom it asks, and what each kind of agreement counts in its loss."""
+
+    teacher: str | None = None
+    """A fit of the meta-learner, a learner, learners joined by commas (their log-mean), or a saved stack; nobody where
+    absent."""
+    rows: Literal["oof", "fit"] = "oof"
+    """The teacher's depth of frames to fit: ``oof`` by models that never saw their scenes, ``fit`` by ones that did."""
+    unlabelled: tuple[Annotated[Path, AfterValidator(at_home)], ...] = ()  # folders of photographs without depth
+    unlabelled_share: Annotated[float, Field(gt=0, lt=1)] = 0.25  # of a batch, where there are such folders
+    teacher_elsewhere: NonNegativeNumber = 1.0  # weight of the teacher's depth where there is no measurement
+    teacher_depth: NonNegativeNumber = 1.0  # weight of the teacher's depth everywhere
+    gradient_matching: NonNegativeNumber = 0.5  # weight of agreement with the teacher's steps of log depth
+    affinity: NonNegativeNumber = 0.0
+    """Weight of agreement in which places of the decoders' maps are alike; above 0 the teacher runs beside the
+    student."""
+    affinity_of: str | None = None  # which learner of the teacher hands out its maps; its first one where absent
+    mean_weight: Probability = 0.85
+    """Share of the squared mean log error to the teacher that is forgiven; 1 is blind to its scale."""
+    scale: PositiveNumber = 10.0  # factor of the log errors to the teacher
+    scales: Annotated[int, Field(ge=1, le=16)] = 4  # sizes that steps of log depth are compared at, each half the last
+    grid: Annotated[int, Field(ge=2, le=64)] = 16  # rows and columns of places that affinities are compared at
+    error_floor: PositiveNumber = 0.05
+    """Expected error of the teacher as a share of its depth that halves the weight of a pixel."""
+
+    @model_validator(mode="after")
+    def _somebody_teaches(self) -> Self:
+        if self.unlabelled and self.teacher is None:
+            raise ValueError("unlabelled: photographs have no depth but that of a teacher; set teacher as well")
+        return self
+
+
+LATER_ARGUMENTS = {"activation": "elu"}
+"""Keyword arguments of networks that came later; left out of records at these values, so that older ones agree."""
+
+
 class LearnerSettings(Settings):
     """Everything that decides what ``train_learner`` produces."""
 
@@ -353,8 +390,13 @@ class LearnerSettings(Settings):
     encoder: EncoderSettings = EncoderSettings()  # pyramid of features
     network: dict[str, Any] = {}  # keyword arguments of the network; ``configs/base/<learner>.yaml`` lists them
     loss: dict[str, Any] = {}  # keyword arguments of the loss recipe, likewise
+    distillation: DistillationSettings = DistillationSettings()  # what it learns from a teacher, where it has one
     training: TrainingSettings = TrainingSettings()  # optimiser and schedule
     evaluation: EvaluationSettings = EvaluationSettings()  # how its predictions are made and scored
+
+    @field_serializer("network")
+    def _as_older_records(self, network: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in network.items() if LATER_ARGUMENTS.get(key) != value}
 
     @property
     def seen(self) -> DataSettings:
@@ -368,8 +410,10 @@ class LearnerSettings(Settings):
         return self
 
     def says(self, key: str, value: object) -> bool:
-        """Architecture and size are written where they differ from its name and from the size of its data."""
+        """Architecture, size and distillation are written where they differ from its name, its data and no teacher."""
         usual = {"architecture": self.learner, "size": None}
+        if key == "distillation":
+            return self.distillation.teacher is not None
         return key not in usual or value != usual[key]
 
 

@@ -37,6 +37,9 @@ from ensemble.training.trackers.log import EpochLines, JsonLinesLogger, TimeLeft
 MakeTask = Callable[[int], DepthTask]
 """Builds the task for a cycle of so many optimiser steps."""
 
+MakeBatches = Callable[..., TrainingBatches]
+"""Deals frames to steps, with the arguments of ``TrainingBatches``."""
+
 RANGE = (1e-6, 1.0)
 """Learning rates between which the range test climbs."""
 
@@ -54,6 +57,7 @@ def fit(
     callbacks: Sequence[lightning.Callback] = (),
     finish: Callable[[], Mapping[str, Any]] = dict,
     now: Now = time.monotonic,
+    make_batches: MakeBatches = TrainingBatches,
 ) -> None:
     """Train from the start, or go on from ``run.last`` as if the run had never stopped.
 
@@ -72,7 +76,7 @@ def fit(
     with ExitStack() as held:
         if process == 0:
             held.enter_context(StoreLock(run.folder))
-        batches = _training_batches(training, settings, seed)
+        batches = _training_batches(training, settings, seed, make_batches)
         steps_per_epoch = len(batches) // settings.accumulate
         budget = Budget(settings, steps_per_epoch, now=now)
         task = _prepared(make_task(budget.steps), settings)
@@ -182,9 +186,11 @@ def _cycle_in_time(budget: Budget, settings: TrainingSettings) -> Callable[[int]
     return lambda step: cycle(budget.seconds, budget.asked, **shape)
 
 
-def _training_batches(training: FrameDataset, settings: TrainingSettings, seed: int) -> TrainingBatches:
+def _training_batches(
+    training: FrameDataset, settings: TrainingSettings, seed: int, make: MakeBatches = TrainingBatches
+) -> TrainingBatches:
     process, processes = _place()
-    return TrainingBatches(
+    return make(
         len(training), settings.batch_size, seed, accumulate=settings.accumulate, process=process, processes=processes
     )
 

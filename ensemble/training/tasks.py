@@ -43,6 +43,7 @@ class DepthTask(lightning.LightningModule):
         parts: Submodules of the network whose gradient norms are logged before clipping, as ``grad_norm/<part>``.
         clip: Whether ``training.clip_norm`` holds for the whole gradient or for that of every part, which then must be
             apart: without parameters in common.
+        shares: Log the share of every term in the loss as well, as ``share/<term>``.
 
     Attributes:
         rate: Learning rate of a step as a multiple of ``training.lr``; the range test puts another one in its place.
@@ -65,6 +66,7 @@ class DepthTask(lightning.LightningModule):
         groups: Groups | None = None,
         parts: Mapping[str, nn.Module] | None = None,
         clip: Clip = "whole",
+        shares: bool = False,
     ) -> None:
         super().__init__()
         self._parts, self._clip = dict(parts or {}), clip
@@ -79,6 +81,7 @@ class DepthTask(lightning.LightningModule):
         self._later = dict(sorted((later or {}).items()))
         self._settings, self._seed, self._protocol = settings, seed, protocol
         self._step_terms: list[Tensor] = []
+        self._shares = shares
         self.validation_scores = ScoreSums()
 
     def on_train_start(self) -> None:
@@ -162,6 +165,8 @@ class DepthTask(lightning.LightningModule):
         means = torch.stack(self._step_terms).mean(dim=0)
         for term, mean in zip(terms, means, strict=True):
             self.log(f"train/{term}", mean, prog_bar=term == "loss", sync_dist=True)
+            if self._shares and term != "loss":
+                self.log(f"share/{term}", mean / means[-1], sync_dist=True)
         groups = self.trainer.optimizers[0].param_groups
         self.log_dict({f"lr/{group['name']}": float(group["lr"]) for group in groups})
         self.log("step", float(self.trainer.global_step + 1))  # trackers count the steps that were taken

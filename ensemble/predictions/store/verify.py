@@ -117,10 +117,24 @@ def _frames(path: Path, *, mend: str) -> int:
     return len(read_index(path, expected=description, mend=mend).frames)
 
 
+TAUGHT = ("depth", "expected-error")
+"""Folders of what a teacher says of frames, where these are no rows of a learner."""
+
+
+def _teaching(outputs: Outputs, experiment: str, teacher: str, role: str) -> str:
+    """The command that asks a teacher again; where files and folders were, a person must say."""
+    run = f"{experiment}/{teacher}" if outputs.meta_run(experiment, teacher).settings.is_file() else ""
+    alone = teacher if teacher in networks_of(outputs, experiment) else "TEACHER"
+    words = ("--unlabelled", "DIR") if role == "unlabelled" else ("--rows", "fit") if role == "fit" and run else ()
+    return outputs.command("base", "teach", run or alone, "--experiment", experiment, *words)
+
+
 def filling(outputs: Outputs, folder: Path) -> str:
     """The command that fills a store."""
     experiment, learner, role, model = folder.parts[-4:]
     run = outputs.learner_run(experiment, learner, model)
+    if role == "unlabelled" or model in TAUGHT:
+        return _teaching(outputs, experiment, learner, role)
     fit = outputs.meta_run(experiment, model.rpartition("-")[0])
     if fit.settings.is_file():  # the learner was trained together with it
         return outputs.command("meta", "evaluate", f"{experiment}/{fit.folder.name}")

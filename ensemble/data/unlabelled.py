@@ -1,0 +1,105 @@
+"""Photographs without depth beside the frames of a source, so that one dataset holds both."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ensemble.data.formats.photographs import check_photograph, find_photographs, read_photograph
+from ensemble.data.source import Frame, FrameSource, RawFrame
+from ensemble.runs.fingerprints import fingerprint
+from ensemble.settings.schema import ImageSize
+
+_MARK = "unlabelled:"
+"""Begins the ids of photographs, so that no frame of a source has one of them."""
+
+_FINER = 4
+"""Pixels read of a photograph per pixel of the working size, so that resizing has something to average."""
+
+
+@dataclass(frozen=True)
+class WithPhotographs:
+    """A source of frames, and photographs that are read as frames of which no pixel is measured.
+
+    Attributes:
+        labelled: The source.
+        photographs: Files by frame id.
+        size: Height and width of the frames that they are to look like: what is higher or wider than that is cut off
+            around the middle.
+    """
+
+    labelled: FrameSource
+    photographs: Mapping[str, Path]
+    size: ImageSize
+
+    @property
+    def name(self) -> str:
+        """Key of the source in ``SOURCES``."""
+        return self.labelled.name
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Those of the source, then the photographs."""
+        return *self.labelled.frames, *self.unlabelled
+
+    @property
+    def unlabelled(self) -> tuple[Frame, ...]:
+        """The photographs."""
+        return tuple(Frame(name, "unlabelled", "train") for name in self.photographs)
+
+    def read(self, frame: Frame) -> RawFrame:
+        """A frame; of a photograph with depth 0, of which nothing is valid."""
+        if frame.id not in self.photographs:
+            return self.labelled.read(frame)
+        image = self.read_image(frame)
+        return RawFrame(image, np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], bool))
+
+    def read_image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
+        """The image alone.
+
+        Raises:
+            ValueError: A photograph cannot be read.
+        """
+        if frame.id not in self.photographs:
+            return self.labelled.read_image(frame)
+        height, width = self.size
+        pixels = read_photograph(self.photographs[frame.id], pixels=_FINER * height * width).pixels
+        return np.ascontiguousarray(_middle(pixels, height / width))
+
+    def describe(self, frames: Sequence[Frame]) -> str:
+        """Fingerprint of frames; of photographs it changes with their names and lengths."""
+        own = {frame.id: self.photographs[frame.id] for frame in frames if frame.id in self.photographs}
+        others = [frame for frame in frames if frame.id not in self.photographs]
+        return fingerprint([self.labelled.describe(others) if others else "", describe_photographs(own)])
+
+
+def find_unlabelled(folders: Sequence[Path]) -> dict[str, Path]:
+    """All photographs of some folders by frame id, each looked at for what can be seen without decoding it.
+
+    Raises:
+        ValueError: A folder is missing or holds no photograph, two have one name, or a file is no photograph.
+    """
+    for folder in folders:
+        if not folder.is_dir() or not find_photographs([folder]):
+            raise ValueError(
+                f"--unlabelled {folder}: expected a folder with photographs such as .jpg or .png, found none"
+            )
+    found = find_photographs(list(folders))
+    for path in found.values():
+        check_photograph(path)
+    return {f"{_MARK}{name}": path for name, path in found.items()}
+
+
+def describe_photographs(photographs: Mapping[str, Path]) -> str:
+    """Fingerprint of photographs; it changes with their names and lengths."""
+    return fingerprint({name: path.stat().st_size for name, path in photographs.items()})
+
+
+def _middle(pixels: UInt8[np.ndarray, "_h _w 3"], share: float) -> UInt8[np.ndarray, "h w 3"]:
+    """The largest part around the middle whose height is this share of its width."""
+    height, width = pixels.shape[:2]
+    rows, columns = min(height, max(1, round(width * share))), min(width, max(1, round(height / share)))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return pixels[top : top + rows, left : left + columns]

@@ -1,0 +1,228 @@
+"""Who can teach: a fitted stack, learners of an experiment, or a saved stack; each says depth and expected error."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ensemble.data.division import Role
+from ensemble.data.transforms import Original
+from ensemble.deploy.door import DepthStack
+from ensemble.deploy.fitted import fitted_learner, fitted_stack
+from ensemble.deploy.network import LearnerNetwork, StackNetwork
+from ensemble.deploy.saved import CONFIG
+from ensemble.evaluation.calibration import calibration_of
+from ensemble.predictions.available import learner_settings_of, learners_of
+from ensemble.predictions.level_zero import LevelZero, level_zero, rests_on
+from ensemble.predictions.predict import preprocessing_fingerprint
+from ensemble.runs.fingerprints import fingerprint
+from ensemble.runs.paths import FULL, Outputs, Run
+from ensemble.settings.members import member_of
+from ensemble.settings.names import FITS
+from ensemble.settings.places import at_home
+from ensemble.settings.schema import ScoredSettings
+from ensemble.settings.trees import SettingsError
+from ensemble.stacking.stack import Stack, load_stack, stacked
+from ensemble.stacking.training_rows import training_rows
+from ensemble.training.networks import weights_fingerprint
+
+Said = tuple[Tensor, Tensor | None]
+"""Depth [1 1 h w] in metres, and the error to be expected of it in metres, where that is known."""
+
+Predict = Callable[[Tensor, Original], Said]
+"""Says depth of an image [1 3 h w] in [0, 1], which is what an original was resized to."""
+
+
+@dataclass(frozen=True)
+class Expert:
+    """Whoever can say depth of frames and photographs.
+
+    Attributes:
+        asked: What a person calls it.
+        name: Of the folder of its cached depth.
+        settings: What it was trained with.
+        made_from: Fingerprint of its weights and of how they are used.
+        role: ``oof`` where models predict the frames to fit that never saw their scenes; ``fit`` where models did, or
+            where that is not known.
+        in_experiment: Whether it belongs to an experiment of the cache, so that it goes by its folds.
+        knows_error: Whether an error is expected of its depth.
+        networks: Loads what says depth of images that no model saw.
+        beside: The network of one of its learners by name, of the first one where none is named.
+        members: Learners whose cached rows are its depth, of several their log-mean; empty of a stack.
+        fused: Says, by frame id, its depth of every frame to fit from cached rows of its learners; absent where its
+            networks do.
+    """
+
+    asked: str
+    name: str
+    settings: ScoredSettings
+    made_from: str
+    role: Role
+    in_experiment: bool
+    knows_error: bool
+    networks: Callable[[], Predict]
+    beside: Callable[[str | None], nn.Module]
+    members: tuple[LevelZero, ...] = ()
+    fused: Callable[[], Iterator[tuple[str, Said]]] | None = None
+
+
+def find_expert(
+    asked: str, outputs: Outputs, *, experiment: str, rows: str = "oof", root: Path | None = None
+) -> Expert:
+    """Whom a person means: a saved stack, a run, or learners joined by commas; of ``experiment`` where names allow it.
+
+    Args:
+        asked: What the person typed.
+        outputs: Where runs are.
+        experiment: That of the student.
+        rows: ``oof`` wants models of all folds of learners, ``fit`` does not.
+        root: Where the data are now; where they were in training if absent.
+
+    Raises:
+        ValueError: There is nobody of this name, or not all of its models are trained; the message holds the command
+            that does it.
+    """
+    place = at_home(Path(asked))
+    if place.is_file() or (place / CONFIG).is_file():
+        return saved_expert(place)
+    known = learners_of(outputs, experiment)
+    if "," in asked or member_of(asked).learner in known:
+        names = [name.strip() for name in asked.split(",")]
+        return learners_expert(
+            asked, [level_zero(outputs, experiment, each, rows=rows, level0="full", root=root) for each in names]
+        )
+    run = _run(asked, outputs, experiment)
+    try:
+        own = learner_settings_of(run)
+    except ValueError:  # it is a stack
+        return stack_expert(load_stack(run, outputs, root=root), outputs)
+    if run.folder.name != FULL:
+        raise SettingsError(f"--teacher {asked}: expected the full fit of a learner, found its model {run.folder.name}")
+    member = level_zero(outputs, own.experiment, own.learner, rows=rows, level0="full", root=root)
+    return learners_expert(f"{own.experiment}/{own.learner}", [member])
+
+
+def learners_expert(asked: str, members: Sequence[LevelZero]) -> Expert:
+    """Learners of one experiment; of several the mean of their log depth."""
+    models = [model for member in members for model in member.models]
+
+    def networks() -> Predict:
+        loaded = [[fitted_learner(model).network for model in member.tested] for member in members]
+
+        def predicted(image: Tensor, original: Original) -> Said:
+            logs = [torch.stack([each(image, original).depth for each in own]).mean(dim=0).log() for own in loaded]
+            return torch.stack(logs).mean(dim=0).exp(), None
+
+        return predicted
+
+    def beside(learner: str | None) -> nn.Module:
+        chosen = members[_index(learner, [member.name for member in members])]
+        return _first_model(fitted_learner(chosen.tested[0]).network.members[0], chosen.name)
+
+    return Expert(
+        asked,
+        _folder_name("+".join(member.name for member in members)),
+        models[0].settings,
+        fingerprint([rests_on(members), [preprocessing_fingerprint(model.settings) for model in models]]),
+        "oof" if all(member.folds for member in members) else "fit",
+        in_experiment=True,
+        knows_error=False,
+        networks=networks,
+        beside=beside,
+        members=tuple(members),
+    )
+
+
+def stack_expert(stack: Stack, outputs: Outputs) -> Expert:
+    """A fit of the meta-learner."""
+    settings = stack.settings
+    models = [model.settings for learner in stack.learners for model in learner.models]
+    used = {"flip_averaging": settings.evaluation.flip_averaging, "seen": [*map(preprocessing_fingerprint, models)]}
+    own = {**rests_on(stack.learners), "stack": weights_fingerprint(settings, stack.run), **used}
+    role: Role = "oof" if all(learner.folds for learner in stack.learners) else "fit"
+
+    def fused() -> Iterator[tuple[str, Said]]:
+        expected = calibration_of(stack, outputs)
+        for row in training_rows(stack.learners, outputs, settings, role):
+            with torch.inference_mode():
+                found = stacked(stack, row.image, row.depths)
+                yield row.frame.id, (found.depth, expected.of(found))
+
+    return Expert(
+        f"{settings.experiment}/{stack.name}",
+        _folder_name(stack.name),
+        settings,
+        fingerprint(own),
+        role,
+        in_experiment=True,
+        knows_error=True,
+        networks=lambda: _said_by(fitted_stack(stack, outputs).network),
+        beside=lambda learner: _member(fitted_stack(stack, outputs).network, learner),
+        fused=fused,
+    )
+
+
+def saved_expert(place: Path) -> Expert:
+    """A file or folder that a stack or a learner was saved to, which has no models of folds."""
+    opened = DepthStack.open(place)
+    digest = opened.header.checksum
+    return Expert(
+        str(place.absolute()),
+        _folder_name(f"{place.stem}-{digest[:12]}"),
+        opened.network.settings,
+        digest,
+        "fit",
+        in_experiment=False,
+        knows_error=opened.network.calibration is not None,
+        networks=lambda: _said_by(opened.network),
+        beside=lambda learner: _member(opened.network, learner),
+    )
+
+
+def _run(asked: str, outputs: Outputs, experiment: str) -> Run:
+    """The run of a name, in the student's experiment where there is one of it."""
+    own = outputs.meta_run(experiment, asked)
+    if "/" not in asked and own.settings.is_file():
+        return own
+    try:
+        return outputs.find_run(asked)
+    except SettingsError as error:
+        if not asked.rpartition("/")[2].startswith(FITS):
+            raise SettingsError(f"--teacher {asked}: {error}") from error
+        fit = outputs.command("meta", "fit", "--inputs", "rgb+d", "--experiment", experiment)
+        raise SettingsError(f"--teacher {asked}: {error}\nRun: {fit}") from error
+
+
+def _folder_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", name)
+
+
+def _said_by(network: StackNetwork) -> Predict:
+    def predicted(image: Tensor, original: Original) -> Said:
+        said = network(image, original)
+        return said.depth, said.error
+
+    return predicted
+
+
+def _member(network: StackNetwork, learner: str | None) -> nn.Module:
+    index = _index(learner, network.names)
+    return _first_model(network.members[index], network.names[index])
+
+
+def _first_model(member: nn.Module, name: str) -> nn.Module:
+    if not isinstance(member, LearnerNetwork):
+        raise SettingsError(
+            f"distillation.affinity: {name} was imported as depth maps and has no network whose maps could be "
+            "compared; set distillation.affinity_of to another learner, or distillation.affinity to 0"
+        )
+    return member.models[0]
+
+
+def _index(learner: str | None, known: Sequence[str]) -> int:
+    if learner is not None and learner not in known:
+        raise SettingsError(f"distillation.affinity_of: the teacher has no {learner!r}, but {', '.join(known)}")
+    return 0 if learner is None else list(known).index(learner)
