@@ -3,6 +3,8 @@
 from base_learners.adabins import AdaBins, adabins_loss
 from base_learners.bts import BTS, bts_loss
 from base_learners.contract import BaseLearner
+from base_learners.dpt import DPT, dpt_loss
+from base_learners.encoders.pyramid import WITH_TRANSFORMER
 from base_learners.fastdepth import FastDepth, fastdepth_loss
 from base_learners.ldrn import LDRN, ldrn_loss
 
@@ -13,6 +15,7 @@ LEARNERS: dict[str, BaseLearner] = {
         BaseLearner("bts", "BTS", BTS, bts_loss),
         BaseLearner("ldrn", "LDRN", LDRN, ldrn_loss),
         BaseLearner("fastdepth", "FastDepth", FastDepth, fastdepth_loss),
+        BaseLearner("dpt", "DPT", DPT, dpt_loss, needs=WITH_TRANSFORMER),
     )
 }
 """Every base learner by the name used on the command line and in ``configs/base``."""

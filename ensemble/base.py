@@ -25,7 +25,7 @@ from ensemble.runs.paths import Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved, named_learners
-from ensemble.settings.names import NAME, known_learners, without_students
+from ensemble.settings.names import NAME, known_learners, unless_named_only
 from ensemble.settings.schema import MOST, MOST_PROCESSES, SMALLEST_SIDE, ImportSettings, LearnerSettings, Rays
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
@@ -129,7 +129,7 @@ def jobs(
     where = outputs(cache_dir)
     kept = [each for each in assignments or [] if folds is None or each.partition("=")[0].strip() != "data.folds"]
     choice = options.choice(data, root, config, kept, experiment).also(*_with_folds(folds))
-    chosen = tuple(dict.fromkeys(learners or without_students(named_learners(choice))))
+    chosen = tuple(dict.fromkeys(learners or unless_named_only(named_learners(choice))))
     settings = {name: learner_settings(name, choice) for name in chosen}
     words = [*choice.words, *(word for each in choice.assignments for word in ("--set", each))]
     first = settings[chosen[0]]

@@ -54,11 +54,15 @@ CHOICES = {
     "network.interpolate": ("before", "after"),
     "network.weights": ("softmax", "correct", "free"),
     "network.space": ("depth", "log"),
+    "network.attention": ("softmax", "performer"),
 }
 """Texts that a keyword argument of a network may be."""
 
 WIDEST = 1_000_000
 """Channels, bins or blocks of a network; beyond it a number is a mistake."""
+
+FROM_ZERO = ("network.hooks[0]", "network.hooks[1]")
+"""Whole numbers that count from 0; all others begin at 1."""
 
 
 @dataclass(frozen=True)
@@ -372,9 +376,11 @@ def _like(value: Any, default: Any, where: str) -> Any:
         raise SettingsError(
             f"{where}: expected a finite number from 0 to {MOST:.0e} such as {default!r}, found {value!r}"
         )
-    if type(value) is int and not 1 <= value <= WIDEST:
+    least = 0 if where in FROM_ZERO else 1
+    if type(value) is int and not least <= value <= WIDEST:
         raise SettingsError(
-            f"{where}: expected a whole number of at least 1 and at most {WIDEST} such as {default!r}, found {value!r}"
+            f"{where}: expected a whole number of at least {least} and at most {WIDEST} such as {default!r}, "
+            f"found {value!r}"
         )
     if where in CHOICES:
         check_name(str(value), CHOICES[where], where)

@@ -9,8 +9,9 @@ from ensemble.settings.trees import SettingsError, check_name, config_folder
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
 """Of anything that gets a folder."""
 
-STUDENTS = "students"
-"""Folder below ``configs/base`` of networks that learn from others and are small; stacks weigh them where asked to."""
+NAMED_ONLY = ("students", "transformers")
+"""Folders below ``configs/base`` of networks that stacks weigh where they are named: small ones that learn from others,
+and those that take far longer than the three of the study."""
 
 FITS = "meta-"
 """Begins the names of fits of the meta-learner, whose folders lie beside those of learners."""
@@ -18,24 +19,26 @@ FITS = "meta-"
 
 def known_learners() -> tuple[str, ...]:
     """Names of the learners that have a YAML file, without importing their networks."""
-    return (*stacked_learners(), *sorted(path.stem for path in (config_folder() / "base" / STUDENTS).glob("*.yaml")))
+    asides = (path for folder in NAMED_ONLY for path in (config_folder() / "base" / folder).glob("*.yaml"))
+    return (*stacked_learners(), *sorted(path.stem for path in asides))
 
 
 def stacked_learners() -> tuple[str, ...]:
-    """Those that a stack weighs where nobody names any: all but students, which are small rather than good."""
+    """Those that a stack weighs where nobody names any."""
     return tuple(sorted(path.stem for path in (config_folder() / "base").glob("*.yaml")))
 
 
-def without_students(names: Iterable[str], *, but: str = "") -> tuple[str, ...]:
-    """Names of learners less those of students, ``but`` for one that was asked for."""
-    students = {*known_learners()} - {*stacked_learners(), but}
-    return tuple(name for name in names if name not in students)
+def unless_named_only(names: Iterable[str], *, but: str = "") -> tuple[str, ...]:
+    """Names of learners less those that stacks weigh only where they are named, ``but`` for one that was asked for."""
+    asides = {*known_learners()} - {*stacked_learners(), but}
+    return tuple(name for name in names if name not in asides)
 
 
 def learner_file(name: str) -> Path:
     """The YAML file of one of the known learners."""
     folder = config_folder() / "base"
-    return folder / f"{name}.yaml" if name in stacked_learners() else folder / STUDENTS / f"{name}.yaml"
+    places = (folder / f"{name}.yaml", *(folder / aside / f"{name}.yaml" for aside in NAMED_ONLY))
+    return next((path for path in places if path.is_file()), places[0])
 
 
 def known_inputs() -> tuple[str, ...]:
