@@ -4,7 +4,6 @@ Source: Vaswani et al. 2017, eq. 1; Choromanski et al. 2021, Rethinking Attentio
 """
 
 import math
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from base_learners.blocks import full_precision
 
-AttentionKind = Literal["softmax", "performer"]
+KINDS = ("softmax", "performer")
 SMALLEST_FEATURE = 1e-4
 """Added to every feature, so that no sum of them is zero."""
 
@@ -29,12 +28,12 @@ class Attention(nn.Module):
 
     features: Tensor
 
-    def __init__(self, width: int, heads: int, *, kind: AttentionKind = "softmax") -> None:
+    def __init__(self, width: int, heads: int, *, kind: str = "softmax") -> None:
         super().__init__()
         if heads < 1 or width % heads:
             raise ValueError(f"attention: {heads} heads do not divide a width of {width}, expected a divisor of it")
-        if kind not in get_args(AttentionKind):
-            raise ValueError(f"attention: {kind!r}, expected {' or '.join(get_args(AttentionKind))}")
+        if kind not in KINDS:
+            raise ValueError(f"attention: {kind!r}, expected {' or '.join(KINDS)}")
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)

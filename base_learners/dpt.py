@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from base_learners.attention import AttentionKind
 from base_learners.blocks import full_precision, upsample_to
 from base_learners.contract import DepthPrediction, DepthTarget, ValidMask
 from base_learners.encoders.pyramid import Encoder
@@ -111,7 +110,7 @@ class DPT(nn.Module):
         feedforward: int = 3072,
         positions: Sequence[int] = (24, 24),
         hooks: Sequence[int] = (8, 11),
-        attention: AttentionKind = "softmax",
+        attention: str = "softmax",
         decoder_width: int = 256,
         internal_size: Sequence[int] | None = None,
         scale: float = 1.0,
@@ -119,7 +118,6 @@ class DPT(nn.Module):
     ) -> None:
         super().__init__()
         _check_hooks(hooks, blocks)
-        _check_shift(shift)
         self.internal_size = _checked_size(internal_size)
         self.min_depth, self.max_depth = min_depth, max_depth
         self.scale, self.shift = scale, 1 / max_depth if shift is None else shift
@@ -272,19 +270,14 @@ def _check_hooks(hooks: Sequence[int], blocks: int) -> None:
         )
 
 
-def _check_shift(shift: object) -> None:
-    if not (shift is None or (isinstance(shift, int | float) and shift >= 0)):
-        raise ValueError(f"DPT: shift {shift!r}, expected a number of 1 / metres such as 0.1378, or none")
-
-
 def _checked_size(size: Sequence[int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    sides = list(size) if isinstance(size, list | tuple) else [size]
-    if len(sides) != 2 or not all(type(side) is int and side > 0 and side % STRIDE == 0 for side in sides):
-        near = [max(STRIDE, round(side / STRIDE) * STRIDE) for side in sides if type(side) is int]
+    if len(size) != 2 or any(side < STRIDE or side % STRIDE for side in size):
+        near = [max(STRIDE, round(side / STRIDE) * STRIDE) for side in size]
         raise ValueError(
-            f"DPT: internal_size {size}, expected height and width that are multiples of {STRIDE} pixels, such as "
-            f"{near if len(near) == 2 else [192, 640]}"
+            f"DPT: internal_size {list(size)}, expected height and width that are multiples of {STRIDE} pixels, such "
+            f"as {near if len(near) == 2 else [192, 640]}"
         )
-    return sides[0], sides[1]
+    height, width = size
+    return height, width

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from base_learners.attention import Attention, AttentionKind
+from base_learners.attention import Attention
 
 START_DEVIATION = 0.02
 
@@ -31,7 +31,7 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Attention, then a feed-forward part, each behind a norm and added to what came in."""
 
-    def __init__(self, width: int, heads: int, hidden: int, *, attention: AttentionKind) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, *, attention: str) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads, kind=attention)
@@ -64,7 +64,7 @@ class Transformer(nn.Module):
         hidden: int,
         positions: Sequence[int],
         hooks: Sequence[int],
-        attention: AttentionKind,
+        attention: str,
     ) -> None:
         super().__init__()
         self.grid, self.hooks = tuple(positions), tuple(hooks)

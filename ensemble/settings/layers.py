@@ -61,6 +61,9 @@ CHOICES = {
 WIDEST = 1_000_000
 """Channels, bins or blocks of a network; beyond it a number is a mistake."""
 
+WHERE_GIVEN = {"network.internal_size": [192, 640], "network.shift": 0.1378}
+"""What values are like of arguments that are absent where nobody gives them."""
+
 FROM_ZERO = ("network.hooks[0]", "network.hooks[1]")
 """Whole numbers that count from 0; all others begin at 1."""
 
@@ -359,6 +362,8 @@ def _checked_arguments(given: object, defaults: Tree, section: str) -> Tree:
 
 def _like(value: Any, default: Any, where: str) -> Any:
     """``value`` as the type of ``default``: a whole number may stand for a real one, nothing else is converted."""
+    if default is None and value is not None:
+        default = WHERE_GIVEN.get(where)
     if isinstance(default, list):
         if not isinstance(value, list) or len(value) != len(default):
             raise SettingsError(f"{where}: expected a list of {len(default)} such as {default}, found {value!r}")

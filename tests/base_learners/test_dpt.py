@@ -269,9 +269,9 @@ def test_what_cannot_be_built_is_refused():
         ValueError, match=r"internal_size \[190, 640\], .* multiples of 32 pixels, such as \[192, 640\]"
     ):
         narrow_network("dpt", internal_size=[190, 640])
-    with pytest.raises(ValueError, match="internal_size 192, expected height and width"):
-        narrow_network("dpt", internal_size=192)
-    with pytest.raises(ValueError, match="shift 'near', expected a number"):
-        narrow_network("dpt", shift="near")
+    with pytest.raises(ValueError, match=r"internal_size \[64\], expected height and width"):
+        narrow_network("dpt", internal_size=[64])
+    with pytest.raises(ValueError, match="'linear', expected softmax or performer"):
+        narrow_network("dpt", attention="linear")
     with pytest.raises(ValueError, match="encoder vit_tiny_patch16_224: has maps of convolutions at strides"):
         narrow_network("dpt", encoder="vit_tiny_patch16_224")
