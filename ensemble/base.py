@@ -585,6 +585,15 @@ def profile(
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to time.")] = "cpu",
     repeats: Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            max=MOST,
+            help="Time so many images one after the other instead: mean, deviation and frames/s, of a whole stack too.",
+        ),
+    ] = None,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
@@ -594,9 +603,14 @@ def profile(
     check_name(device, ("cpu", "cuda"), "device")
     pixels = None if size is None else options.parse_size(size, smallest=SMALLEST_SIDE)
 
-    from ensemble.report.tables.costs import profile_table
+    from ensemble.report.tables.costs import profile_table, speed_table
     from ensemble.training.cost import profile_json, profile_rows
+    from ensemble.training.speed import speed_json, speed_rows
 
+    if images is not None:
+        speeds = speed_rows(learner, pixels, images=images, device=device, config=config)
+        options.show(speed_table(speeds), plain=speed_json(speeds), as_json=as_json)
+        return
     rows = profile_rows(learner, pixels, device=device, repeats=repeats, config=config)
     options.show(profile_table(rows), plain=profile_json(rows), as_json=as_json)
 

@@ -56,12 +56,13 @@ class HybridPyramid(nn.Module):
 
     def __init__(self, model: VisionTransformer) -> None:
         super().__init__()
-        self.patch_embed = nn.ModuleDict({"backbone": model.patch_embed.backbone})
+        backbone: Any = model.patch_embed.backbone
+        self.patch_embed = nn.ModuleDict({"backbone": backbone})
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """The maps of the first two stages, and the deepest one."""
-        backbone, maps = self.patch_embed["backbone"], []
-        x = backbone.stem(x)
+        backbone: Any = self.patch_embed["backbone"]
+        x, maps = backbone.stem(x), []
         for stage in backbone.stages:
             x = stage(x)
             maps.append(x)

@@ -79,7 +79,9 @@ def arms_of_sweep(sweep: SweepSettings) -> tuple[Arm, ...]:
     else:
         found = [Arm(FIRST, first)]
         for switch, answers in sweep.switches.items():
-            found += [Arm(_name(switch.rpartition(".")[2], each), {**first, switch: each}) for each in answers[1:]]
+            found += [
+                Arm(_name(switch.removeprefix("network."), each), {**first, switch: each}) for each in answers[1:]
+            ]
     names = [arm.name for arm in found]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise SettingsError(f"{sweep.name}: {len(doubled)} names stand for several arms (first: {doubled[0]})")
