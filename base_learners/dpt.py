@@ -178,7 +178,8 @@ class DPT(nn.Module):
     def _start_indoors(self) -> None:
         """Start at a quarter of the largest depth, with an output above zero, where a ReLU learns."""
         inverse = 4 / self.max_depth
-        nn.init.constant_(self.head[-1].bias, max(inverse - self.shift, 0.1 * inverse) / self.scale)
+        *_, bias = self.head[-1].parameters()
+        nn.init.constant_(bias, max(inverse - self.shift, 0.1 * inverse) / self.scale)
 
 
 def dpt_loss(
