@@ -5,6 +5,8 @@ from functools import partial
 from base_learners.adabins import AdaBins, adabins_loss
 from base_learners.bts import BTS, bts_loss
 from base_learners.contract import BaseLearner
+from base_learners.dpt import DPT, dpt_loss
+from base_learners.encoders.pyramid import WITH_TRANSFORMER
 from base_learners.fastdepth import FastDepth, fastdepth_loss
 from base_learners.ffn import FFN, NEEDS
 from base_learners.ldrn import LDRN, ldrn_loss
@@ -19,6 +21,7 @@ LEARNERS: dict[str, BaseLearner] = {
         BaseLearner("ffn", "FFN", FFN, fastdepth_loss, needs=NEEDS),
         BaseLearner("bts_fast", "BTS (fast)", partial(BTS, activation="leaky_relu"), bts_loss),
         BaseLearner("ldrn_fast", "LDRN (fast)", partial(LDRN, interpolate="after"), ldrn_loss),
+        BaseLearner("dpt", "DPT", DPT, dpt_loss, needs=WITH_TRANSFORMER),
     )
 }
 """Every base learner by the name used on the command line and in ``configs/base``."""

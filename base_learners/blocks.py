@@ -40,6 +40,19 @@ class SeparableConv(nn.Sequential):
         )
 
 
+class ResidualUnit(nn.Module):
+    """ReLU and 3x3 convolution, twice, added to what came in; no norm."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """A map of the same shape."""
+        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+
+
 def upsample_to(x: Float[Tensor, "b c h w"], like: Tensor, *, mode: str = "bilinear") -> Float[Tensor, "b c H W"]:
     """Bring a map to the height and width of another."""
     size = like.shape[-2:]

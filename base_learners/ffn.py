@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from base_learners.blocks import initialise, start_indoors, upsample_to
+from base_learners.blocks import ResidualUnit, initialise, start_indoors, upsample_to
 from base_learners.contract import DepthPrediction, MapsByStride
 from base_learners.encoders.pyramid import Encoder, Pyramid
 
@@ -19,24 +19,11 @@ NEEDS = Pyramid((4, 8, 16, 32))
 """Strides of the encoder that are fused."""
 
 
-class Residual(nn.Sequential):
-    """ReLU and a 3x3 convolution, twice, added to what comes in."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(
-            nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
-        )
-
-    def forward(self, input: Float[Tensor, "b c h w"]) -> Tensor:
-        """The same shape."""
-        return input + super().forward(input)
-
-
 class Transfer(nn.Sequential):
     """An encoder's map as the decoder wants it: a 3x3 convolution to the common width, and a residual block."""
 
     def __init__(self, inputs: int, width: int) -> None:
-        super().__init__(nn.Conv2d(inputs, width, 3, padding=1, bias=False), Residual(width))
+        super().__init__(nn.Conv2d(inputs, width, 3, padding=1, bias=False), ResidualUnit(width))
 
 
 class FFN(nn.Module):
@@ -53,7 +40,7 @@ class FFN(nn.Module):
         self.min_depth, self.max_depth = min_depth, max_depth
         self.encoder = encoder
         self.transfers = nn.ModuleList(Transfer(channels, width) for channels in encoder.channels)
-        self.fused = nn.ModuleList(Residual(width) for _ in encoder.channels)
+        self.fused = nn.ModuleList(ResidualUnit(width) for _ in encoder.channels)
         self.last = nn.Sequential(
             nn.Conv2d(width, width // 2, 3, padding=1),
             nn.ReLU(),

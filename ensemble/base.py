@@ -27,7 +27,7 @@ from ensemble.runs.paths import Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved, named_learners
-from ensemble.settings.names import NAME, known_learners, without_students
+from ensemble.settings.names import NAME, known_learners, unless_named_only
 from ensemble.settings.schema import MOST, MOST_PROCESSES, SMALLEST_SIDE, ImportSettings, LearnerSettings, Rays
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
@@ -184,7 +184,7 @@ def jobs(
     where = outputs(cache_dir)
     kept = [each for each in assignments or [] if folds is None or each.partition("=")[0].strip() != "data.folds"]
     choice = options.choice(data, root, config, kept, experiment).also(*_with_folds(folds))
-    chosen = tuple(dict.fromkeys(learners or without_students(named_learners(choice))))
+    chosen = tuple(dict.fromkeys(learners or unless_named_only(named_learners(choice))))
     settings = {name: learner_settings(name, choice) for name in chosen}
     words = [*choice.words, *(word for each in choice.assignments for word in ("--set", each))]
     first = settings[chosen[0]]
@@ -640,6 +640,15 @@ def profile(
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to time.")] = "cpu",
     repeats: Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            max=MOST,
+            help="Time so many images one after the other instead: mean, deviation and frames/s, of a whole stack too.",
+        ),
+    ] = None,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
@@ -649,9 +658,14 @@ def profile(
     check_name(device, ("cpu", "cuda"), "device")
     pixels = None if size is None else options.parse_size(size, smallest=SMALLEST_SIDE)
 
-    from ensemble.report.tables.costs import profile_table
+    from ensemble.report.tables.costs import profile_table, speed_table
     from ensemble.training.cost import profile_json, profile_rows
+    from ensemble.training.speed import speed_json, speed_rows
 
+    if images is not None:
+        speeds = speed_rows(learner, pixels, images=images, device=device, config=config)
+        options.show(speed_table(speeds), plain=speed_json(speeds), as_json=as_json)
+        return
     rows = profile_rows(learner, pixels, device=device, repeats=repeats, config=config)
     options.show(profile_table(rows), plain=profile_json(rows), as_json=as_json)
 

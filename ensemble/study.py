@@ -17,6 +17,7 @@ from ensemble.settings.trees import SettingsError, flat, parse_assignments
 from ensemble.studies.design.arms import arms_of, experiment_of, lowest_numbers, settings_of
 from ensemble.studies.design.study_file import read_study
 from ensemble.studies.storage.folders import known_studies, started_study, study_folder
+from ensemble.studies.sweeps.sweep_file import arms_of_sweep, read_sweep, settings_of_arm
 
 app = options.application("Studies: questions with a few answers, tuned at equal budget, on one machine or many.")
 
@@ -216,6 +217,46 @@ def compare(
     written = write_comparison(found, folder)
     plain = {**comparison_tree(found), "folder": str(folder), "files": written}
     options.show(arm_table(found), plain=plain, as_json=as_json)
+    messages.print(f"{', '.join(written)}: {folder}")
+
+
+@app.command()
+def sweep(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|NAME",
+            callback=study_file,
+            autocompletion=completion.ready_studies,
+            help="A sweep (YAML): a file, or the name of a packaged one such as dpt_cuts_small.",
+        ),
+    ],
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Timed passes; the median counts.")] = 5,
+    list_arms: Annotated[bool, typer.Option("--list", help="Check every arm and name it, then stop.")] = False,
+    root: options.Root = None,
+    config: options.Config = None,
+    assignments: options.Assignments = None,
+    cache_dir: options.CacheDir = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train one learner with its switches set in turn, at equal budget; again after a stop it goes on."""
+    where = outputs(cache_dir)
+    asked = read_sweep(file, config=config, assignments=flat(parse_assignments(assignments or [])))
+    for arm in arms_of_sweep(asked):  # a mistake is told before anything heavy is imported
+        settings_of_arm(asked, arm, root=root)
+
+    from ensemble.studies.sweeps.pages import sweep_table, sweep_tree, write_sweep
+    from ensemble.studies.sweeps.sweep import check_sweep, run_sweep
+
+    if list_arms:
+        for settings in check_sweep(asked, root=root):
+            results.print(settings.learner, soft_wrap=True)
+        return
+    rows = run_sweep(asked, where, root=root, repeats=repeats)
+    folder = study_folder(where, asked.name).comparison
+    written = write_sweep(asked, rows, folder)
+    plain = {**sweep_tree(asked, rows), "folder": str(folder), "files": written}
+    options.show(sweep_table(asked, rows), plain=plain, as_json=as_json)
     messages.print(f"{', '.join(written)}: {folder}")
 
 

@@ -13,7 +13,9 @@ import timm
 import torch
 from jaxtyping import Float
 from timm.models import adapt_input_conv
+from timm.models.efficientnet import EfficientNet
 from timm.models.ghostnet import GhostNet
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from base_learners.encoders.hub import asked_once, is_fetched, silence_of_hub
@@ -49,6 +51,44 @@ class GhostPyramid(nn.Module):
         return maps
 
 
+class HybridPyramid(nn.Module):
+    """The convolutions of a hybrid of ResNet and vision transformer; parameters keep timm's names."""
+
+    def __init__(self, model: VisionTransformer) -> None:
+        super().__init__()
+        backbone: Any = model.patch_embed.backbone
+        self.patch_embed = nn.ModuleDict({"backbone": backbone})
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """The maps of the first two stages, and the deepest one."""
+        backbone: Any = self.patch_embed["backbone"]
+        x, maps = backbone.stem(x), []
+        for stage in backbone.stages:
+            x = stage(x)
+            maps.append(x)
+        return [*maps[:2], maps[-1]]
+
+
+class WholePyramid(nn.Module):
+    """Every layer of an EfficientNet or MobileNet before its classifier; parameters keep timm's names."""
+
+    def __init__(self, model: EfficientNet, strides: Sequence[int]) -> None:
+        super().__init__()
+        stages = {info["reduction"]: int(str(info["module"]).removeprefix("blocks.")) for info in model.feature_info}
+        self.taps = tuple(stages[stride] for stride in strides[:-1])
+        self.conv_stem, self.bn1, self.blocks = model.conv_stem, model.bn1, model.blocks
+        self.conv_head, self.bn2 = model.conv_head, model.bn2
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """The deepest map of each stride, the last one behind the last 1x1 convolution."""
+        x, maps = self.bn1(self.conv_stem(x)), []
+        for index, stage in enumerate(self.blocks):
+            x = stage(x)
+            if index in self.taps:
+                maps.append(x)
+        return [*maps, self.bn2(self.conv_head(x))]
+
+
 def build_encoder(
     name: str = "ghostnet_100",
     *,
@@ -81,23 +121,53 @@ def build_encoder(
     mean = _per_channel("mean", mean or own["mean"], in_channels)
     std = _per_channel("std", std or own["std"], in_channels)
     features: Any
-    if isinstance(plain, GhostNet):
+    strides, rest = needs.strides, {}
+    if needs.whole and isinstance(plain, EfficientNet | VisionTransformer):
+        model = _create(name, pretrained=True, **create) if pretrained else plain
+        features, channels, strides = _whole(name, model, needs)
+        known = set(features.state_dict())
+        rest = {key: value for key, value in model.state_dict().items() if pretrained and key not in known}
+    elif isinstance(plain, GhostNet):
         _check_strides(name, FIVE.strides, needs)
         features = GhostPyramid(_create(name, pretrained=True, **create) if pretrained else plain, needs.strides)
         channels = _ghost_channels(features)
     else:
         features = _create(name, pretrained=pretrained, features_only=True, **create)
-        strides = tuple(features.feature_info.reduction())
-        _check_strides(name, strides, needs)
-        if strides != needs.strides:
-            levels = [strides.index(stride) for stride in needs.strides]
+        found = tuple(features.feature_info.reduction())
+        _check_strides(name, found, needs)
+        if found != needs.strides:
+            levels = [found.index(stride) for stride in needs.strides]
             features = _create(name, pretrained=pretrained, features_only=True, out_indices=levels, **create)
         channels = features.feature_info.channels()
     if weights not in ("none", "imagenet"):
         first = own["first_conv"]
         stems = {f"{stem}.weight" for stem in ([first] if isinstance(first, str) else first)}
-        load_weights(features, Path(weights), known=set(plain.state_dict()), stems=stems, adapt=adapt_input_conv)
-    return Encoder(features, channels, mean=mean, std=std)
+        known = None if needs.whole else set(plain.state_dict())
+        rest = load_weights(features, Path(weights), known=known, stems=stems, adapt=adapt_input_conv)
+    encoder = Encoder(features, channels, mean=mean, std=std, strides=strides)
+    encoder.rest = rest if needs.whole else {}
+    return encoder
+
+
+def _whole(
+    name: str, model: EfficientNet | VisionTransformer, needs: Pyramid
+) -> tuple[nn.Module, list[int], tuple[int, ...]]:
+    """All convolutions of a model, the channels of its maps, and their strides."""
+    if isinstance(model, EfficientNet):
+        maps = {info["reduction"]: info["num_chs"] for info in model.feature_info}
+        _check_strides(name, tuple(maps), needs)
+        channels = [*(maps[stride] for stride in needs.strides[:-1]), model.num_features]
+        return WholePyramid(model, needs.strides), channels, needs.strides
+    stages = getattr(getattr(model.patch_embed, "backbone", None), "feature_info", ())
+    maps = {info["reduction"]: info["num_chs"] for info in stages if str(info["module"]).startswith("stages.")}
+    if len(maps) < 3 or not set(needs.strides[:-1]) <= set(maps):
+        raise ValueError(
+            f"encoder {name}: has maps of convolutions at strides {tuple(maps)}, expected {needs.strides[:-1]} and a "
+            "deeper one; vit_base_r50_s16_384 fits, and every convolutional model of timm with "
+            f"strides {needs.strides}"
+        )
+    strides = (*needs.strides[:-1], max(maps))
+    return HybridPyramid(model), [maps[stride] for stride in strides], strides
 
 
 def _check_strides(name: str, strides: tuple[int, ...], needs: Pyramid) -> None:

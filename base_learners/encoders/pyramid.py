@@ -13,10 +13,16 @@ class Pyramid:
     """What a decoder needs: one map at each of these strides (pixels of the image per pixel of a map), finest first."""
 
     strides: tuple[int, ...]
+    whole: bool = False
+    """Whether the deepest map is the one that the classifier reads; of a hybrid of convolutions and a transformer, the
+    one that the transformer reads, at whatever stride. Weights beyond the maps are kept (``Encoder.rest``)."""
 
 
 FIVE = Pyramid((2, 4, 8, 16, 32))
 """What decoders of U-Net's shape read, those of the study among them."""
+
+WITH_TRANSFORMER = Pyramid((4, 8, 32), whole=True)
+"""What is read beside a transformer over the deepest map."""
 
 
 class Encoder(nn.Module):
@@ -26,11 +32,20 @@ class Encoder(nn.Module):
     std: Tensor
 
     def __init__(
-        self, features: nn.Module, channels: Sequence[int], *, mean: Sequence[float], std: Sequence[float]
+        self,
+        features: nn.Module,
+        channels: Sequence[int],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        strides: Sequence[int] = FIVE.strides,
     ) -> None:
         super().__init__()
         self.features = features
-        self.channels = tuple(channels)
+        self.channels, self.strides = tuple(channels), tuple(strides)
+        self.rest: dict[
+            str, Tensor
+        ] = {}  # what a whole pyramid's weights hold beyond it, for the learner to begin with
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
 

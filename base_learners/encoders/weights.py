@@ -15,26 +15,35 @@ WAY_OUT = "Give a file with --set encoder.weights=FILE, or train without one wit
 
 
 def load_weights(
-    features: nn.Module, path: Path, *, known: set[str], stems: set[str], adapt: Callable[[int, Tensor], Tensor]
-) -> None:
+    features: nn.Module,
+    path: Path,
+    *,
+    known: set[str] | None,
+    stems: set[str],
+    adapt: Callable[[int, Tensor], Tensor],
+) -> dict[str, Tensor]:
     """Copy a file's parameters into a pyramid, in timm's naming (the official GhostNet file has the same).
 
-    Models that timm flattens have ``_`` where the file has a dot. Keys of the whole classifier are ``known``; those
-    that the pyramid does not use are skipped. ``stems`` depend on the number of input channels: ``adapt`` makes them of
-    those for three.
+    Models that timm flattens have ``_`` where the file has a dot; DPT's authors have ``pretrained.model.`` in front.
+    Keys of the whole classifier are ``known``, any where it is ``None``; those that the pyramid does not use are
+    returned. ``stems`` depend on the number of input channels: ``adapt`` makes them of those for three.
 
     Raises:
         ValueError: A key is missing, unknown or of another shape, or the file cannot be read safely.
     """
-    tensors = read_tensors(path)
-    if any(key.startswith("features.") for key in tensors) and not any(key.startswith("features.") for key in known):
+    tensors = {name.removeprefix("pretrained.model."): value for name, value in read_tensors(path).items()}
+    if (
+        known is not None
+        and any(key.startswith("features.") for key in tensors)
+        and not any(key.startswith("features.") for key in known)
+    ):
         raise ValueError(
             f"{path}: is in the older GhostNet layout (keys 'features.N...'), expected the naming of timm and of the "
             f"official state_dict_73.98.pth ('conv_stem.weight', 'blocks.0.0...'). {WAY_OUT}"
         )
-    unknown = sorted(set(tensors) - known)
+    unknown = sorted(set(tensors) - known) if known is not None else []
     given = {key.replace(".", "_"): key for key in tensors}
-    state, missing, misshapen = {}, [], []
+    state, missing, misshapen, used = {}, [], [], set()
     for key, parameter in features.state_dict().items():
         source = given.get(key.replace(".", "_"))
         if source is None:
@@ -42,6 +51,7 @@ def load_weights(
             if not key.endswith("num_batches_tracked"):
                 missing.append(key)
             continue
+        used.add(source)
         value = tensors[source]
         if source in stems and value.ndim == 4 and value.shape[1] == 3:
             value = adapt(parameter.shape[1], value)
@@ -53,6 +63,7 @@ def load_weights(
         listed = "; ".join(f"{len(keys)} {fault} (first: {keys[0]})" for fault, keys in faults.items() if keys)
         raise ValueError(f"{path}: does not fit the encoder: {listed}. {WAY_OUT}")
     features.load_state_dict(state)
+    return {name: value for name, value in tensors.items() if name not in used}
 
 
 def without_advice(error: BaseException) -> str:

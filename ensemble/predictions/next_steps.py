@@ -7,7 +7,7 @@ from ensemble.data.folds import read_folds
 from ensemble.predictions.available import learners_of, networks_of
 from ensemble.predictions.foreign.record import import_command, read_roles
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, parts_of
-from ensemble.settings.names import without_students
+from ensemble.settings.names import unless_named_only
 from ensemble.settings.schema import ImportSettings, LearnerSettings
 
 ROLES = ("oof", "validation", "test")
@@ -46,7 +46,7 @@ def after_training(
     if len(models) == 1 and missing and assignments is not None:
         fold = ("--fold", missing[0].removeprefix("fold-"))
         return where.command("base", "train", learner, *fold, *given, *_words(assignments))
-    networks = without_students(networks_of(where, settings.experiment, given), but=learner)
+    networks = unless_named_only(networks_of(where, settings.experiment, given), but=learner)
     for other in networks if assignments is not None else ():
         if other != learner and not folds | {FULL} <= _complete_models(where, settings, other):
             shared = [

@@ -55,11 +55,18 @@ CHOICES = {
     "network.interpolate": ("before", "after"),
     "network.weights": ("softmax", "correct", "free"),
     "network.space": ("depth", "log"),
+    "network.attention": ("softmax", "performer"),
 }
 """Texts that a keyword argument of a network may be."""
 
 WIDEST = 1_000_000
 """Channels, bins or blocks of a network; beyond it a number is a mistake."""
+
+WHERE_GIVEN = {"network.internal_size": [192, 640], "network.shift": 0.1378}
+"""What values are like of arguments that are absent where nobody gives them."""
+
+FROM_ZERO = ("network.hooks[0]", "network.hooks[1]")
+"""Whole numbers that count from 0; all others begin at 1."""
 
 
 @dataclass(frozen=True)
@@ -356,6 +363,8 @@ def _checked_arguments(given: object, defaults: Tree, section: str) -> Tree:
 
 def _like(value: Any, default: Any, where: str) -> Any:
     """``value`` as the type of ``default``: a whole number may stand for a real one, nothing else is converted."""
+    if default is None and value is not None:
+        default = WHERE_GIVEN.get(where)
     if isinstance(default, list):
         if not isinstance(value, list) or len(value) != len(default):
             raise SettingsError(f"{where}: expected a list of {len(default)} such as {default}, found {value!r}")
@@ -373,9 +382,11 @@ def _like(value: Any, default: Any, where: str) -> Any:
         raise SettingsError(
             f"{where}: expected a finite number from 0 to {MOST:.0e} such as {default!r}, found {value!r}"
         )
-    if type(value) is int and not 1 <= value <= WIDEST:
+    least = 0 if where in FROM_ZERO else 1
+    if type(value) is int and not least <= value <= WIDEST:
         raise SettingsError(
-            f"{where}: expected a whole number of at least 1 and at most {WIDEST} such as {default!r}, found {value!r}"
+            f"{where}: expected a whole number of at least {least} and at most {WIDEST} such as {default!r}, "
+            f"found {value!r}"
         )
     if where in CHOICES:
         check_name(str(value), CHOICES[where], where)

@@ -9,9 +9,10 @@ from ensemble.settings.trees import SettingsError, check_name, config_folder
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
 """Of anything that gets a folder."""
 
-BESIDE = ("students", "teachers", "variants")
-"""Folders below ``configs/base`` of networks that stacks weigh where asked to: small ones that learn from others, large
-ones that these learn from, and learners with one setting changed."""
+NAMED_ONLY = ("students", "teachers", "transformers", "variants")
+"""Folders below ``configs/base`` of networks that stacks weigh where they are named: small ones that learn from others,
+those that these learn from, those that take far longer than the three of the study, and learners with one thing
+changed."""
 
 FITS = "meta-"
 """Begins the names of fits of the meta-learner, whose folders lie beside those of learners."""
@@ -19,26 +20,26 @@ FITS = "meta-"
 
 def known_learners() -> tuple[str, ...]:
     """Names of the learners that have a YAML file, without importing their networks."""
-    base = config_folder() / "base"
-    return (*stacked_learners(), *(path.stem for each in BESIDE for path in sorted((base / each).glob("*.yaml"))))
+    asides = (path for folder in NAMED_ONLY for path in (config_folder() / "base" / folder).glob("*.yaml"))
+    return (*stacked_learners(), *sorted(path.stem for path in asides))
 
 
 def stacked_learners() -> tuple[str, ...]:
-    """Those that a stack weighs where nobody names any: all but students, their teachers and variants."""
+    """Those that a stack weighs where nobody names any."""
     return tuple(sorted(path.stem for path in (config_folder() / "base").glob("*.yaml")))
 
 
-def without_students(names: Iterable[str], *, but: str = "") -> tuple[str, ...]:
-    """Names of learners less those of ``BESIDE``, ``but`` for one that was asked for."""
-    students = {*known_learners()} - {*stacked_learners(), but}
-    return tuple(name for name in names if name not in students)
+def unless_named_only(names: Iterable[str], *, but: str = "") -> tuple[str, ...]:
+    """Names of learners less those that stacks weigh only where they are named, ``but`` for one that was asked for."""
+    asides = {*known_learners()} - {*stacked_learners(), but}
+    return tuple(name for name in names if name not in asides)
 
 
 def learner_file(name: str) -> Path:
     """The YAML file of one of the known learners."""
-    base = config_folder() / "base"
-    found = (path for each in BESIDE if (path := base / each / f"{name}.yaml").is_file())
-    return next(found, base / f"{name}.yaml")
+    folder = config_folder() / "base"
+    places = (folder / f"{name}.yaml", *(folder / aside / f"{name}.yaml" for aside in NAMED_ONLY))
+    return next((path for path in places if path.is_file()), places[0])
 
 
 def known_inputs() -> tuple[str, ...]:

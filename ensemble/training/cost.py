@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -184,19 +183,23 @@ def _json_row(row: ProfileRow) -> dict[str, object]:
 
 
 def _seconds(network: nn.Module, image: torch.Tensor, *, repeats: int) -> list[float]:
-    on_gpu = image.device.type == "cuda"
-    wait = partial(torch.cuda.synchronize, image.device) if on_gpu else lambda: None
     seconds = []
     with torch.inference_mode():
-        for _ in range(10 if on_gpu else 2):
+        for _ in range(10 if image.is_cuda else 2):
             network(image)
         for _ in range(repeats):
-            wait()
+            wait_for(image.device)
             start = time.perf_counter()
             network(image)
-            wait()
+            wait_for(image.device)
             seconds.append(time.perf_counter() - start)
     return seconds
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 @contextmanager
@@ -227,9 +230,7 @@ def profile_rows(
     Settings are those for a copy, or of the experiment file ``config`` with other widths or another encoder. Where no
     size is given, learners with a size of their own are measured at it, everything else at that of a copy's frames.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
-    choice = Choice(kind=COPY if config is None else None, config=config, assignments=("encoder.weights=none",))
+    choice = profile_choice(device, config)
     return [
         ProfileRow(
             name,
@@ -240,11 +241,22 @@ def profile_rows(
             count_mul_adds(network, PUBLISHED_SIZE, channels=channels),
             published,
         )
-        for name, title, network, channels, published, own in _networks(learner, choice)
+        for name, title, network, channels, published, own in measured_networks(learner, choice)
     ]
 
 
-def _networks(
+def profile_choice(device: str, config: Path | None) -> Choice:
+    """What networks are measured: those of an experiment file, or those for a copy; none of their weights matter.
+
+    Raises:
+        ValueError: The device is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
+    return Choice(kind=COPY if config is None else None, config=config, assignments=("encoder.weights=none",))
+
+
+def measured_networks(
     learner: str | None, choice: Choice
 ) -> Iterator[tuple[str, str, nn.Module, int, Published | None, ImageSize | None]]:
     """Name, title, network, channels, published row and own size of what is measured, built one after the other."""

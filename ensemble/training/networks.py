@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from base_learners import LEARNERS
+from ensemble.console import messages
 from ensemble.runs.paths import Run
 from ensemble.runs.seals import fingerprint_of, read_bytes
 from ensemble.settings.schema import EncoderSettings, LearnerSettings, StackSettings
@@ -56,11 +57,18 @@ def title_of(settings: LearnerSettings) -> str:
 def check_learner(settings: LearnerSettings) -> None:
     """Refuse a network that cannot be built before anything is written; pretrained weights are not fetched for it.
 
+    Where a file of weights leaves parts of a network as they are, it says which.
+
     Raises:
         SettingsError: There is no such encoder, file of weights or argument, or pretrained weights cannot be fetched.
     """
     check_pretrained(settings.encoder)
-    build_learner(unloaded(settings) if settings.encoder.weights == "imagenet" else settings)
+    network = build_learner(unloaded(settings) if settings.encoder.weights == "imagenet" else settings)
+    if unfilled := getattr(network, "unfilled", ()):
+        messages.print(
+            f"{title_of(settings)}: {settings.encoder.weights} fills all but {len(unfilled)} of "
+            f"{len(network.state_dict())} tensors, which start from random numbers: {', '.join(unfilled)}"
+        )
 
 
 @_named()

@@ -24,6 +24,15 @@ NARROW: dict[str, dict[str, Any]] = {  # a learner that is not here is tested as
     },
     "bts": {"adaptor": 48, "widths": WIDTHS},
     "ldrn": {"adaptor": 48, "context": 32, "widths": WIDTHS},
+    "dpt": {
+        "width": 32,
+        "blocks": 3,
+        "heads": 4,
+        "feedforward": 64,
+        "positions": [4, 4],
+        "hooks": [0, 1],
+        "decoder_width": 32,
+    },
 }
 
 

@@ -13,6 +13,9 @@ from base_learners.encoders.build import build_encoder
 from ensemble.metrics.study import STUDIED
 from ensemble.settings.names import learner_file
 
+RATES = {"dpt": 1e-3}
+"""Where a decoder has no norm, which holds larger steps."""
+
 each_learner = pytest.mark.parametrize("name", list(LEARNERS))
 
 
@@ -115,7 +118,7 @@ def test_networks_of_16_bits_run(name, kind):
 def test_loss_falls(name):
     network, image = narrow_network(name), noise(2, 3, 64, 96)
     target = 1 + image[:, :1]
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATES.get(name, 1e-2))
     losses = []
     for _ in range(10):
         loss = total_loss(name, network(image), target, target > 0)

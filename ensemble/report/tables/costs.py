@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ensemble.tables import Row, Table, table_of
 from ensemble.training.cost import BYTES_PER_PARAMETER, COUNTER, PUBLISHED_SIZE, ProfileRow, spelt_size
+from ensemble.training.speed import Speed
 
 
 def profile_table(rows: Sequence[ProfileRow]) -> Table:
@@ -14,6 +15,30 @@ def profile_table(rows: Sequence[ProfileRow]) -> Table:
     here = f"G mul-adds {spelt_size(*sizes)}" if one else "G mul-adds"
     headings = ("network", "parameters", "MB", here, f"G mul-adds {spelt_size(PUBLISHED_SIZE)}", "ms", "frames/s")
     return table_of(headings, (("", _lines(row, sized=not one)) for row in rows), caption=_caption(rows))
+
+
+def speed_table(rows: Sequence[Speed]) -> Table:
+    """One line per network or stack: what one image took on average over many, and how much that varied."""
+    sizes = {row.size for row in rows}
+    lines = [
+        Row.of(
+            f"{row.title}, {spelt_size(row.size)}" if len(sizes) > 1 else row.title,
+            f"{row.parameters:,}",
+            f"{row.megabytes:.2f}",
+            _billions(row.mul_adds),
+            f"{row.milliseconds:.1f}",
+            f"{row.deviation:.1f}",
+            f"{row.frames_per_second:.2f}",
+        )
+        for row in rows
+    ]
+    headings = ("network", "parameters", "MB", "G mul-adds", "ms", "± ms", "frames/s")
+    here = f" of {spelt_size(*sizes)}" if len(sizes) == 1 else ""
+    caption = (
+        f"{rows[0].images} random images{here}, one after the other, float32, {rows[0].device}: mean and standard "
+        f"deviation.\nMultiply-adds: {COUNTER}."
+    )
+    return table_of(headings, [("", lines)], caption=caption)
 
 
 def _lines(row: ProfileRow, *, sized: bool) -> Iterator[Row]:

@@ -212,6 +212,11 @@ def read_study(
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
     tree = read_yaml(path)
+    if "switches" in tree:
+        raise SettingsError(
+            f"{path}: has switches, which are those of a sweep over one learner, expected questions of a study. "
+            f"Run: python -m ensemble.study sweep {path}"
+        )
     if config is not None:
         tree["config"] = str(at_home(config).absolute())
     elif isinstance(tree.get("config"), str):
