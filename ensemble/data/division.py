@@ -9,7 +9,7 @@ import numpy as np
 
 from ensemble.console import progress
 from ensemble.data import open_source
-from ensemble.data.folds import Folds, folds_of_experiment
+from ensemble.data.folds import Folds, folds_of_experiment, keep_folds
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.runs.claims import FOLDS, FRAMES
@@ -57,6 +57,10 @@ class Experiment:
     source: FrameSource
     division: Division
 
+    def keep_folds(self) -> None:
+        """Write down how scenes are divided, where the experiment was opened without that."""
+        keep_folds(self.outputs.folds(self.name), self.division.folds)
+
     def sources(self, fold: int | None) -> dict[str, str]:
         """Fingerprints of what the run of a model rests on: the frames it sees, and how scenes are divided."""
         seen = self.division.fitted_by(fold)
@@ -64,19 +68,25 @@ class Experiment:
         return {FRAMES: frames, FOLDS: self.division.folds.fingerprint}
 
 
-def open_experiment(outputs: Outputs, settings: ScoredSettings) -> Experiment:
-    """The experiment that settings belong to; lists its frames, and reads them where folds are to be decided."""
-    source = open_source(settings.data)
-    return Experiment(
-        outputs, settings.experiment, source, division_of(outputs, settings.experiment, source, settings.data)
-    )
+def open_experiment(outputs: Outputs, settings: ScoredSettings, *, write: bool = True) -> Experiment:
+    """The experiment that settings belong to; lists its frames, and reads them where folds are to be decided.
+
+    Args:
+        outputs: Where it is.
+        settings: Of one of its runs.
+        write: Put folds that are decided now on disk; a caller that may still refuse does so later, by ``keep_folds``.
+    """
+    source, name = open_source(settings.data), settings.experiment
+    return Experiment(outputs, name, source, division_of(outputs, name, source, settings.data, write=write))
 
 
-def division_of(outputs: Outputs, experiment: str, source: FrameSource, data: DataSettings) -> Division:
+def division_of(
+    outputs: Outputs, experiment: str, source: FrameSource, data: DataSettings, *, write: bool = True
+) -> Division:
     """The frames of an experiment's training and their folds, which are written down when they are first asked for."""
-    frames = training_frames(source, data)
+    frames, path = training_frames(source, data), outputs.folds(experiment)
     log_depths = partial(scene_log_depths, source, frames.fit, data)
-    return Division(frames, folds_of_experiment(outputs.folds(experiment), frames.fit, data.folds, log_depths))
+    return Division(frames, folds_of_experiment(path, frames.fit, data.folds, log_depths, write=write))
 
 
 def scene_log_depths(source: FrameSource, frames: Sequence[Frame], data: DataSettings) -> dict[str, float]:

@@ -125,15 +125,19 @@ def folds_of_experiment(
     frames: Sequence[Frame],
     count: int,
     log_depths: Callable[[], Mapping[str, float] | None] = lambda: None,
+    *,
+    write: bool = True,
 ) -> Folds:
     """The folds of an experiment's frames to fit: read from its file, or decided and written where there is none yet.
 
     With fewer scenes than ``count`` there are as many folds as scenes. ``log_depths`` is asked for the mean log depth
-    of scenes where folds are decided.
+    of scenes where folds are decided. Without ``write`` nothing is written, and ``keep_folds`` does so later.
 
     Raises:
         ValueError: The file is damaged, or divides other scenes or into another number of folds.
     """
+    if not write and not path.is_file():
+        return divide_into_folds(frames, count, log_depths())
     if not path.is_file() or leftovers(path.parent):
         depths = None if path.is_file() else log_depths()  # others wait for the lock, so reading comes before
         with StoreLock(path.parent, patience=PATIENCE, keep=False):
@@ -154,6 +158,20 @@ def folds_of_experiment(
         f"{path}: this experiment was divided otherwise: found {found}, expected {expected}. "
         "Give --experiment NAME to begin another one; or remove this file, and train every run of this one again"
     )
+
+
+def keep_folds(path: Path, folds: Folds) -> None:
+    """Write down folds that were decided without being written.
+
+    Raises:
+        ValueError: The experiment was divided otherwise in the meantime.
+    """
+    if not path.is_file():
+        with StoreLock(path.parent, patience=PATIENCE, keep=False):
+            if not path.is_file():
+                write_checked(path, folds.text.encode())
+    if read_folds(path).fingerprint != folds.fingerprint:
+        raise ValueError(f"{path}: another command divided this experiment otherwise just now; give the same one again")
 
 
 class _Content(BaseModel):

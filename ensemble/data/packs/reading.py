@@ -1,7 +1,7 @@
 """A training pack: the frames of a copy of NYU Depth v2, decoded once and kept so that parts of them are read fast.
 
-A pack is a folder with ``pack.json`` and shards ``pack-00000.h5``, which ``ensemble.data.packs.writing`` writes. A
-shard holds images (``[n 3 h w]`` uint8, one plane per channel) and depth (``[n h w]``, whole millimetres where the
+A pack is a folder with ``pack.json``, its checksum, and shards ``pack-00000.h5``, which ``ensemble.data.packs.writing``
+writes; a pack of a time before the checksum is read as it is. A shard holds images (``[n 3 h w]`` uint8, one plane per channel) and depth (``[n h w]``, whole millimetres where the
 copy has them, float32 metres otherwise) in chunks of a few rows of one frame, so that a crop decodes the rows it is
 cut from. Every frame keeps what told its content in the original copy: fingerprints of pack and copy are the same,
 and what was trained or cached from one goes on from the other.
@@ -28,7 +28,8 @@ from ensemble.data.copies import Contents, Entry, NyuSource, Problem
 from ensemble.data.formats.hdf5 import PARSE_ERRORS, ForeignError, member, read_all
 from ensemble.data.nyu.camera import intrinsics_of
 from ensemble.data.source import Frame, RawFrame
-from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.refusals import DamagedError, refuse_unreadable
+from ensemble.runs.seals import read_text
 
 INDEX, BEGUN = "pack.json", "pack-begun.json"
 VERSION = 1
@@ -231,26 +232,30 @@ def contents(root: Path) -> Contents:
 def read_index(path: Path) -> dict[str, Any]:
     """What ``pack.json`` says, unless it is damaged, of another version, or names files outside of the pack."""
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = json.loads(read_text(path))
         version = index["stackdepth pack"]
         checked = _Index.model_validate(index) if version == VERSION else None
+    except DamagedError as error:
+        raise ValueError(f"{error.path}: damaged ({error.found}); pack again with --rebuild") from error
     except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         refuse_unreadable(path, error)
-        raise ValueError(f"{path}: damaged ({error}); expected the index of a pack, pack again") from error
+        raise ValueError(f"{path}: damaged ({error}); expected the index of a pack, pack again with --rebuild") from error
     if checked is None:
-        raise ValueError(f"{path}: a pack of version {version}, expected {VERSION}; pack again")
+        raise ValueError(f"{path}: a pack of version {version}, expected {VERSION}; pack again with --rebuild")
     frames = [frame for shard in checked.shards for frame in shard.frames]
     named = all(shard.name == f"pack-{number:05d}.h5" for number, shard in enumerate(checked.shards))
     if not named or not all(map(_is_frame, frames)):
-        raise ValueError(f"{path}: names foreign files or frames; expected pack-00000.h5 ..., pack again")
+        raise ValueError(f"{path}: names foreign files or frames; expected pack-00000.h5 ..., pack again with --rebuild")
     return index
 
 
 def read_begun(path: Path) -> dict[str, Any]:
     """What ``pack-begun.json`` says; refused where it is damaged."""
     try:
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        begun = json.loads(read_text(path))
         Begun.model_validate(begun)
+    except DamagedError as error:
+        raise ValueError(f"{error.path}: damaged ({error.found}); give --rebuild") from error
     except (OSError, ValueError, MemoryError) as error:
         refuse_unreadable(path, error)
         raise ValueError(f"{path}: damaged ({error}); expected what a packing began with, give --rebuild") from error

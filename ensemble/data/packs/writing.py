@@ -30,6 +30,7 @@ from ensemble.data.source import RawFrame
 from ensemble.runs import files
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.refusals import UnreadableError
+from ensemble.runs.seals import checksum_file, write_checked
 from ensemble.settings.trees import check_name
 
 SHARD_FRAMES = 128
@@ -92,19 +93,19 @@ def _write(
         _require_same(plan, index["begun"]["plan"], out)
         if all(_digest(out / shard["name"]) == shard["sha256"] for shard in index["shards"]):
             return sum(len(shard["frames"]) for shard in index["shards"])
-        files.write_text(out / BEGUN, json.dumps(index["begun"]))
-        (out / INDEX).unlink()
+        _put(out / BEGUN, index["begun"])
+        _remove(out / INDEX)
     begun = _begin(source, out, plan, full=full, on_look=on_look)
     try:
         shards = list(_write_shards(source, out, begun, on_frame))
     except _FractionsError:  # depth that looked like whole millimetres is not: pack it as it is
         _forget(out)
         begun = {**begun, "depth": "<f4"}
-        files.write_text(out / BEGUN, json.dumps(begun))
+        _put(out / BEGUN, begun)
         shards = list(_write_shards(source, out, begun, on_frame))
     index = {"stackdepth pack": VERSION, "size": begun["size"], "begun": begun, "shards": shards}
-    files.write_text(out / INDEX, json.dumps(index, separators=(",", ":")) + "\n")
-    (out / BEGUN).unlink()
+    _put(out / INDEX, index)
+    _remove(out / BEGUN)
     return len(source.frames)
 
 
@@ -134,7 +135,7 @@ def _begin(
         "depth": "<u2" if all(_has_whole_millimetres(raw.depth) for raw in looked_at) else "<f4",
         "diagnosis": diagnosis.summary(),
     }
-    files.write_text(out / BEGUN, json.dumps(begun))
+    _put(out / BEGUN, begun)
     return begun
 
 
@@ -155,7 +156,16 @@ def _digest(path: Path) -> str | None:
 
 def _forget(out: Path) -> None:
     for path in (out / INDEX, out / BEGUN, *out.glob("pack-?????.h5")):
-        path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _put(path: Path, record: dict[str, Any]) -> None:
+    write_checked(path, (json.dumps(record, separators=(",", ":")) + "\n").encode())
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    checksum_file(path).unlink(missing_ok=True)
 
 
 def _write_shards(

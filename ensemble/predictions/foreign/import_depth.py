@@ -85,7 +85,7 @@ def check_import(
         ValueError: As ``import_depth`` says.
     """
     settings = request.settings
-    experiment = open_experiment(outputs, settings)
+    experiment = before[0].experiment if before else open_experiment(outputs, settings, write=False)
     models = _frames_by_model(request, experiment.division, frames)
     every = [frame for part in models.values() for frame in part]
     others = {frame.id for frame in experiment.source.frames} - {frame.id for frame in every}
@@ -102,6 +102,7 @@ def check_import(
 def write_import(found: CheckedImport) -> None:
     """Put the rows of a role into the cache, and the learner on record."""
     request, outputs = found.request, found.experiment.outputs
+    found.experiment.keep_folds()
     _record(request.settings, found.experiment, _stored(request, outputs))
     for model in found.models:
         _store(found, model)

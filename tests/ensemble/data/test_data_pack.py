@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from ensemble.data.packs import writing
 from ensemble.data.packs.reading import PackSource
 from ensemble.data.packs.writing import BAND_ROWS, write_pack
 from ensemble.data.source import RawFrame, RowSource
+from ensemble.runs.seals import checksum_file
 from ensemble.settings.schema import AugmentationSettings, DataSettings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -301,6 +303,27 @@ def test_every_flipped_bit_of_a_shard_is_found(copy: Path, tmp_path: Path) -> No
     assert all(str(shard) in message for message in messages)
 
 
+@pytest.mark.parametrize("name", ["pack.json", "pack.json.sha256"])
+def test_every_flipped_bit_of_an_index_is_refused(copy: Path, tmp_path: Path, name: str) -> None:
+    write_pack(copy, tmp_path, shard_frames=9)
+    whole = (tmp_path / name).read_bytes()
+    for place in np.random.default_rng(0).integers(len(whole) * 8, size=100):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << (place % 8)
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{re.escape(name)}: .*--rebuild"):
+            open_nyu(tmp_path)
+    assert write_pack(copy, tmp_path, shard_frames=9, rebuild=True) == 9
+    assert (tmp_path / name).read_bytes() == whole
+
+
+def test_a_pack_of_a_time_before_checksums_is_read(copy: Path, tmp_path: Path) -> None:
+    write_pack(copy, tmp_path, shard_frames=9)
+    expected = [open_nyu(tmp_path).read(frame) for frame in open_nyu(tmp_path).frames]
+    checksum_file(tmp_path / "pack.json").unlink()
+    assert frames_equal(tmp_path, expected)
+
+
 def test_a_damaged_shard_is_packed_again_and_no_other(copy: Path, tmp_path: Path) -> None:
     write_pack(copy, tmp_path, shard_frames=3)
     whole = files_of(tmp_path)
@@ -405,6 +428,7 @@ def test_shards_that_point_elsewhere_are_refused(copy: Path, tmp_path: Path, way
 def test_a_bad_index_is_refused(copy: Path, tmp_path: Path, change, message: str) -> None:
     write_pack(copy, tmp_path, shard_frames=9)
     index = tmp_path / "pack.json"
+    checksum_file(index).unlink()  # a hostile one has a checksum that fits
     index.write_text(change(index.read_text()))
     with pytest.raises(ValueError, match=message):
         open_nyu(tmp_path)
@@ -417,7 +441,7 @@ def test_a_packing_that_is_stopped_says_so_and_the_same_command_goes_on(number: 
         answer = call("data", *words)
     assert answer.status == 128 + number
     assert answer.err.splitlines()[-1] == f"stopped by {signal.Signals(number).name}; the same command goes on"
-    assert [path.name for path in (tmp_path / "pack").iterdir()] == [writing.BEGUN]
+    assert {path.name for path in (tmp_path / "pack").iterdir()} == {writing.BEGUN, f"{writing.BEGUN}.sha256"}
     done("data", *words)
     write_pack(copy, tmp_path / "undisturbed")
     assert files_of(tmp_path / "pack") == files_of(tmp_path / "undisturbed")
