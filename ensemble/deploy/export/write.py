@@ -23,9 +23,9 @@ from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
 from ensemble.deploy.export.parity import Parity, compare, refusal
-from ensemble.deploy.export.quantise import quantised_onnx
+from ensemble.deploy.export.quantise import CONVOLUTIONS_ALONE, quantised_onnx
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
-from ensemble.deploy.network import StackNetwork
+from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
 from ensemble.deploy.runtime.sessions import Session, open_onnx, open_openvino
 from ensemble.settings.trees import SettingsError, check_name
@@ -142,11 +142,23 @@ def _made(
         halve_weights(model)
     images = _calibrating(request, frames, size) if request.precision == "int8" else []
     if request.kind == "onnx":
-        return partial(save_onnx, quantised_onnx(model, images, folder) if images else model)
+        alone = convolutions_alone(module.network)
+        small = quantised_onnx(model, images, folder, convolutions_alone=alone) if images else model
+        return partial(save_onnx, small)
     between = folder / "between.onnx"
     save_onnx(model, header, between)
     converted = openvino_model(between)
     return partial(save_openvino, quantised(converted, images) if images else converted)
+
+
+def convolutions_alone(network: StackNetwork) -> frozenset[str]:
+    """Learners that are ``CONVOLUTIONS_ALONE``."""
+    members = zip(network.names, network.members, strict=True)
+    return frozenset(
+        name
+        for name, member in members
+        if isinstance(member, LearnerNetwork) and {own.architecture for own in member.settings} & CONVOLUTIONS_ALONE
+    )
 
 
 def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequence[np.ndarray]:
