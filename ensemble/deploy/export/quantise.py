@@ -96,6 +96,23 @@ def quantised_onnx(
     return quantiser.model.model
 
 
+def quantised_dynamically(model: Any, folder: Path) -> Any:
+    """The same with weights of 8 bits, and activations whose ranges are found anew for every image.
+
+    Raises:
+        ValueError: ``onnxruntime`` is missing.
+    """
+    needed("onnxruntime", extra="onnx", kind="8 bits for ONNX", where="export")
+    import onnx  # pyright: ignore[reportMissingImports]
+    from onnxruntime import quantization  # pyright: ignore[reportMissingImports]
+
+    whole, small = folder / "whole.onnx", folder / "small.onnx"
+    onnx.save(model, whole)
+    with quiet():
+        quantization.quantize_dynamic(whole, small, weight_type=quantization.QuantType.QUInt8)
+    return onnx.load(small)
+
+
 def parts_of(model: Any, convolutions_alone: Collection[str]) -> list[Part]:
     """The learners, then the meta-learner, as they stand in the names of nodes; parts without convolutions are none."""
     nodes = list(model.graph.node)
