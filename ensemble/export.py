@@ -100,6 +100,48 @@ def torch(
     _export("torch", stack, out, size, cache_dir, precision="fp32", pixels=pixels, images=images, count=count)
 
 
+RECIPES = "fp32,fp16,bf16,int8-dynamic,int8-static,prune-50,prune-90,structured-30,kmeans-16"
+
+
+@app.command()
+def report(
+    stack: Stack,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", callback=options.new_folder, help="For Markdown, CSV, JSON, a picture."),
+    ] = None,
+    recipes: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Also qat, int8-openvino, and other numbers.")
+    ] = RECIPES,
+    images: Annotated[
+        str, typer.Option(metavar="DIR|validation", help="What is scored; of photographs no depth is known.")
+    ] = "validation",
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="Of images to score.")] = 64,
+    steps: Annotated[int, typer.Option(metavar="N", min=0, help="Of training further: structured, qat.")] = 200,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Of timing.")] = 15,
+    cache_dir: options.CacheDir = None,
+    as_json: options.Json = False,
+) -> None:
+    """What recipes that make networks smaller save and cost, each made as a file and measured."""
+    folder = None if images == "validation" else options.place(Path(images))
+    names = options.listed(recipes)
+
+    from ensemble.deploy.compression.recipes import with_baselines
+    from ensemble.deploy.compression.report import Asked, compression_report
+    from ensemble.deploy.compression.tables import costs_table, lessons, scores_table, write_report
+    from ensemble.deploy.loading import load
+
+    with_baselines(names)
+    loaded = load(stack, device="cpu", cache_dir=cache_dir)
+    found = compression_report(loaded, Asked(names, folder, count, steps, rounds))
+    tables = [costs_table(found), *([scores_table(found)] if found.rows[0].means else [])]
+    options.show(*tables, plain=found.to_json(), as_json=as_json)
+    for sentence in (*lessons(found), *(f"{name}: not met, because {why}" for name, why in found.unmet.items())):
+        messages.print(sentence)
+    if out is not None:
+        messages.print(f"{out}: {', '.join(write_report(found, out))}")
+
+
 def _export(
     kind: str, stack: str, out: Path, size: str | None, cache_dir: Path | None, *, precision: str, **how: Any
 ) -> None:

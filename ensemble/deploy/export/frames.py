@@ -45,6 +45,7 @@ class GateFrames:
 
     def __init__(self, stack: DepthStack, folder: Path | None, count: int) -> None:
         self._data = stack.network.settings.data
+        self.scenes: tuple[str, ...] = ()  # of every frame; of photographs none is known
         self._raw = self._frames(stack.header.name, count) if folder is None else _photographs(folder, count)
         self.have_depth = folder is None
         self.what = f"{len(self._raw)} {'validation frames' if self.have_depth else 'photographs'}"
@@ -72,7 +73,9 @@ class GateFrames:
                 f"{name}: an export is compared with the network on images, and the validation scenes of its training "
                 f"are not there ({error}); expected photographs: --images DIR"
             ) from error
-        return [source.read(frames[index]) for index in spread(len(frames), count)]
+        chosen = [frames[index] for index in spread(len(frames), count)]
+        self.scenes = tuple(frame.scene for frame in chosen)
+        return [source.read(frame) for frame in chosen]
 
 
 def spread(total: int, count: int) -> list[int]:

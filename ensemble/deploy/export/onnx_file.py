@@ -1,5 +1,7 @@
 """A network as one ONNX file: sizes open or fixed, weights of 32 or 16 bits, and nothing of this machine in it."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,12 @@ from ensemble.runs.files import write_bytes
 
 MOST_STRIDES = 64
 """Largest side of an image for a file of open size, in strides: 2048 pixels."""
+
+META = "meta"
+"""The part of the nodes of the meta-learner."""
+
+SEPARATOR = "/"
+"""Between the part that a node belongs to and its own name; nodes before and behind the networks have no part."""
 
 SMALLEST_HALVED = 64
 """Numbers that a weight has at least to be kept in 16 bits: shifts and scales of a few numbers save nothing."""
@@ -50,6 +58,7 @@ def onnx_model(module: Leaving, size: tuple[int, int], *, open_size: bool, strid
     if program is None:
         raise ValueError("ONNX: the exporter of torch gave nothing")
     model = program.model_proto
+    _name_parts(model, module.network.names)
     _forget_places(model)
     return model
 
@@ -77,6 +86,15 @@ def halve_weights(model: Any) -> None:
     nodes = list(graph.node)
     del graph.node[:]
     graph.node.extend([*casts, *nodes])
+
+
+def _name_parts(model: Any, learners: Sequence[str]) -> None:
+    """Begin the name of every node with its part: a learner, or the meta-learner with what follows it."""
+    for node in model.graph.node:
+        scope = next((each.value for each in node.metadata_props if each.key == "namespace"), "")
+        found = re.search(r"network\.members\.(\d+)", scope)
+        part = learners[int(found.group(1))] if found else META if "network.meta" in scope else ""
+        node.name = f"{part}{SEPARATOR}{node.name}"
 
 
 def _forget_places(model: Any) -> None:

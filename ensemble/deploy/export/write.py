@@ -23,9 +23,9 @@ from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
 from ensemble.deploy.export.parity import Parity, compare, refusal
-from ensemble.deploy.export.quantise import quantised_onnx
+from ensemble.deploy.export.quantise import CONVOLUTIONS_ALONE, quantised_onnx
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
-from ensemble.deploy.network import StackNetwork
+from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
 from ensemble.deploy.runtime.sessions import Session, open_onnx, open_openvino
 from ensemble.settings.trees import SettingsError, check_name
@@ -92,9 +92,9 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
     _check(stack, path, request)
     frames = GateFrames(stack, request.images, request.count)
     network = copy.deepcopy(stack.network).flip_averaging(False)
-    traced = request.size or _rounded_up(stack.trained_size)
+    traced = request.size or rounded_up(stack.trained_size)
     module = Leaving(network, traced, torch.uint8 if request.pixels == "uint8" else torch.float32)
-    header = _header(stack, module, request)
+    header = header_of(stack, module, request)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         beside = Path(folder) / path.name
         save = _made(module, header, traced, request, frames, Path(folder))
@@ -106,7 +106,7 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
                 f"({parity.sentence()}); the network itself is as it was"
             )
         save(replace(header, parity=parity.to_plain()), beside)
-        for part in _parts(beside):
+        for part in parts(beside):
             part.replace(path.with_name(part.name))
     return parity
 
@@ -142,11 +142,23 @@ def _made(
         halve_weights(model)
     images = _calibrating(request, frames, size) if request.precision == "int8" else []
     if request.kind == "onnx":
-        return partial(save_onnx, quantised_onnx(model, images, folder) if images else model)
+        alone = convolutions_alone(module.network)
+        small = quantised_onnx(model, images, folder, convolutions_alone=alone) if images else model
+        return partial(save_onnx, small)
     between = folder / "between.onnx"
     save_onnx(model, header, between)
     converted = openvino_model(between)
     return partial(save_openvino, quantised(converted, images) if images else converted)
+
+
+def convolutions_alone(network: StackNetwork) -> frozenset[str]:
+    """Learners that are ``CONVOLUTIONS_ALONE``."""
+    members = zip(network.names, network.members, strict=True)
+    return frozenset(
+        name
+        for name, member in members
+        if isinstance(member, LearnerNetwork) and {own.architecture for own in member.settings} & CONVOLUTIONS_ALONE
+    )
 
 
 def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequence[np.ndarray]:
@@ -163,7 +175,8 @@ def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequ
     return [(image if request.pixels == "uint8" else image.float() / 255).numpy() for image in pixels]
 
 
-def _header(stack: DepthStack, module: Leaving, request: ExportRequest) -> ExportHeader:
+def header_of(stack: DepthStack, module: Leaving, request: ExportRequest) -> ExportHeader:
+    """What a file of this network says of itself, before it was compared."""
     data, header = stack.network.settings.data, stack.header
     return ExportHeader(
         name=header.name,
@@ -183,17 +196,18 @@ def _header(stack: DepthStack, module: Leaving, request: ExportRequest) -> Expor
     )
 
 
-def _rounded_up(size: Size) -> Size:
+def rounded_up(size: Size) -> Size:
+    """The smallest size that is not smaller and that encoders can halve."""
     return size[0] + -size[0] % STRIDE, size[1] + -size[1] % STRIDE
 
 
 def _two_sizes(trained: Size) -> list[Size]:
     """The size of the training, and a larger one."""
-    height, width = _rounded_up(trained)
+    height, width = rounded_up(trained)
     return [trained, (height + STRIDE, width + STRIDE)]
 
 
-def _parts(path: Path) -> list[Path]:
+def parts(path: Path) -> list[Path]:
     """A file, and its weights where they are another one; the weights come first, so that no file lacks its own."""
     weights = path.with_suffix(".bin")
     return [weights, path] if path.suffix == ".xml" and weights.is_file() else [path]
@@ -203,4 +217,4 @@ def say(parity: Parity, path: Path, precision: str) -> None:
     """Tell what was written and what it costs."""
     if precision == "bf16":
         messages.print(f"warning: it computes in bf16, where {parity.sentence()}", style="yellow")
-    messages.print(f"{path}: {sum(part.stat().st_size for part in _parts(path)) / 1e6:.1f} MB, {parity.sentence()}")
+    messages.print(f"{path}: {sum(part.stat().st_size for part in parts(path)) / 1e6:.1f} MB, {parity.sentence()}")
