@@ -12,7 +12,7 @@ from ensemble import options
 from ensemble.console import messages, print_json, results
 from ensemble.console.pulse import pulse
 from ensemble.settings.complaints import validated
-from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
+from ensemble.settings.kinds import COPY, GENERATED, KITTI, OWN, facts_of, kinds_on_disk
 from ensemble.settings.layers import Choice, data_settings
 from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
 from ensemble.settings.trees import check_name, parse_assignments
@@ -53,11 +53,15 @@ def doctor(
         check_name(section, ("data",), "section of --set for the doctor:")
     choice = Choice(data, root, config, assignments or ())
     settings = data_settings(choice)
-    check_name(settings.reader, (COPY, OWN), "kind of data to look at:")
+    check_name(settings.reader, (COPY, KITTI, OWN), "kind of data to look at:")
 
     with _bar("decoding" if full else "looking") as progress:
         on_frame = _counted(progress, "frames")
-        if settings.reader == OWN:
+        if settings.reader == KITTI:
+            from ensemble.data.doctor.kitti import diagnose_kitti
+
+            diagnosis = diagnose_kitti(root, settings, choice, full=full, workers=workers, on_frame=on_frame)
+        elif settings.reader == OWN:
             from ensemble.data.doctor.own_data import diagnose_folder
 
             diagnosis = diagnose_folder(root, settings, choice, full=full, workers=workers, on_frame=on_frame)

@@ -36,7 +36,7 @@ from ensemble.evaluation.results.scores import SCHEMA, Scores, write_per_image, 
 from ensemble.evaluation.scoring import ScoreTable
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.metrics.protocols import EvalProtocol, enlarged, protocol_of
-from ensemble.metrics.published import OURS, OWN_SIZE, PROTOCOLS
+from ensemble.metrics.published import OURS, OWN_SIZE, PROTOCOLS, chosen_protocols
 from ensemble.predictions.learners import TrainedLearner
 from ensemble.predictions.level_zero import LevelZero, open_rows
 from ensemble.runs.claims import differing_keys
@@ -94,7 +94,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     rows = {key: open_rows(learner, experiment, frames, "test") for key, learner in methods.level_zero().items()}
     protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=OWN_SIZE)
     table = ScoreTable(protocol)
-    applied = {name: PROTOCOLS[name].applied(protocol) for name in protocols}
+    applied = {name: PROTOCOLS[name].applied(protocol) for name in chosen_protocols(protocols, first.data)}
     others = {each: ScoreTable(each, per_image=False) for each in applied.values()}
     statistics = {
         stack.name: StackStatistics(
@@ -161,7 +161,7 @@ def _write_protocols(
             scores=each,
             source=PROTOCOLS[name].source,
             remembered=PROTOCOLS[name].remembered,
-            departures=PROTOCOLS[name].departures(ours, infilled=data.infilled),
+            departures=PROTOCOLS[name].departures(ours, data),
             other_flip=PROTOCOLS[name].flip_averaging != ours.flip_averaging,
         )
         for name, each in published.items()

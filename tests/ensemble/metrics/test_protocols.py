@@ -21,6 +21,7 @@ from ensemble.metrics.protocols import EvalProtocol, prepare, sample_grid
 from ensemble.metrics.published import OWN_SIZE, PROTOCOLS
 from ensemble.metrics.sums import PixelSums
 from ensemble.report.tables.protocols import protocol_tables
+from ensemble.settings.schema import DataSettings
 from ensemble.tables.terminal import TerminalTable
 
 NAMES = ("bts", "adabins", "lapdepth", "densedepth", "fastdepth")
@@ -198,14 +199,17 @@ def test_flip_averaging_is_told_never_changed() -> None:
         rows = ours(flip_averaging=flipped)
         for rule in PROTOCOLS.values():
             assert rule.applied(rows).flip_averaging == flipped
-            told = [each for each in rule.departures(rows, infilled=False) if "flip averaging" in each]
+            told = [each for each in rule.departures(rows, DataSettings(kind="nyu")) if "flip averaging" in each]
             assert len(told) == (rule.flip_averaging != flipped)
-    told = PROTOCOLS["bts"].departures(ours(), infilled=False)
+    told = PROTOCOLS["bts"].departures(ours(), DataSettings(kind="nyu"))
     assert told[0] == "published without flip averaging, these rows were made with it"
     assert any(
-        "published on in-filled depth" in each for each in PROTOCOLS["fastdepth"].departures(ours(), infilled=False)
+        "published on in-filled depth" in each
+        for each in PROTOCOLS["fastdepth"].departures(ours(), DataSettings(kind="nyu"))
     )
-    assert any("480x640" in each for each in PROTOCOLS["bts"].departures(ours(size=(96, 128)), infilled=False))
+    assert any(
+        "480x640" in each for each in PROTOCOLS["bts"].departures(ours(size=(96, 128)), DataSettings(kind="nyu"))
+    )
 
 
 def test_a_protocol_of_ours_is_written_as_before() -> None:
@@ -227,7 +231,7 @@ def test_the_size_stands_beside_scores_where_all_frames_share_it() -> None:
         assert table.protocol == ours(size=size)
     (row,) = table.rows({"bts": Description("learner", "BTS")})
     assert (row.images, row.scores["rmse"], row.scores["abs_rel"]) == (3, 0.5, 0.25)
-    told = PROTOCOLS["bts"].departures(table.protocol, infilled=False)
+    told = PROTOCOLS["bts"].departures(table.protocol, DataSettings(kind="nyu"))
     assert "defined for frames of 480x640, scaled to the size of each frame" in told
 
 
