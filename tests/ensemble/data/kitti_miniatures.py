@@ -44,7 +44,11 @@ def write_raw(
         folder = raw / date / drive if dated else raw / drive
         for camera in ("image_02", "image_03"):
             for number in (*frames, LAST):
-                write_image(folder / camera / "data" / f"{number:010d}.png", SIZES[date], seed=zlib.crc32(f"{drive} {camera} {number}".encode()))
+                write_image(
+                    folder / camera / "data" / f"{number:010d}.png",
+                    SIZES[date],
+                    seed=zlib.crc32(f"{drive} {camera} {number}".encode()),
+                )
         for number in frames:
             write_scan(folder / "velodyne_points" / "data" / f"{number:010d}.bin", date)
 
@@ -142,7 +146,11 @@ def write_selection(root: Path, drives: Sequence[str] = TRAIN, *, frames: Sequen
     for drive in drives:
         for number in frames:
             name = f"{drive}_{{}}_{number:010d}_image_02"
-            write_image(folder / "image" / f"{name.format('image')}.png", (352, 1216), seed=zlib.crc32(f"{drive} {number}".encode()))
+            write_image(
+                folder / "image" / f"{name.format('image')}.png",
+                (352, 1216),
+                seed=zlib.crc32(f"{drive} {number}".encode()),
+            )
             for kind in ("groundtruth_depth", "velodyne_raw"):
                 write_depth(folder / kind / f"{name.format(kind)}.png", (352, 1216))
             (folder / "intrinsics").mkdir(exist_ok=True)
