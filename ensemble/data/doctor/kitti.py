@@ -153,8 +153,8 @@ def _judge_depth(diagnosis: Diagnosis, name: str, measured: Mapping[Frame, Measu
     if report.scale == "wrong":
         diagnosis.error(
             f"{name}: median depth is {report.median:.3g} m (first: {source.depth_file(next(iter(measured)))}), "
-            f"expected {low:g} .. {high:g} m with data.max_depth {source.settings.max_depth:g}; take KITTI's own files, "
-            "whose numbers are metres times 256"
+            f"expected {low:g} .. {high:g} m with data.max_depth {source.settings.max_depth:g}; take KITTI's own "
+            "files, whose numbers are metres times 256"
         )
     empty = [frame.id for frame, one in measured.items() if one.median is None]
     if empty:
