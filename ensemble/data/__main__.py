@@ -136,8 +136,15 @@ def pack(
     codec: Annotated[
         str, typer.Option(metavar="none|lz4", help="none, or lz4: 30 % smaller, slower to read.")
     ] = "none",
+    data: Annotated[
+        str, typer.Option(metavar=f"{COPY}|{KITTI}", help="Kind of data; of frames of several sizes the KB crop.")
+    ] = COPY,
+    assignments: options.Assignments = None,
 ) -> None:
     """Packs a copy for fast training; a pack that was not finished goes on. Use it like any copy: --root OUT."""
+    check_name(data, (COPY, KITTI), "kind of data to pack:")
+    settings = data_settings(Choice(data, root, None, assignments or ())) if data == KITTI else None
+
     from ensemble.data.packs.writing import write_pack
 
     with _bar(f"packing {out}") as progress:
@@ -148,11 +155,12 @@ def pack(
             infilled=infilled,
             rebuild=rebuild,
             codec=codec,
+            data=settings,
             on_look=_counted(progress, "doctor"),
             on_frame=_counted(progress, "frames"),
         )
     results.print(
-        f"{out}: {count} frames, read back and compared; train with --data nyu --root {shlex.quote(str(out))}",
+        f"{out}: {count} frames, read back and compared; train with --data {data} --root {shlex.quote(str(out))}",
         soft_wrap=True,
     )
 

@@ -11,8 +11,10 @@ from ensemble.data.doctor.diagnosis import QUICK_SAMPLE, Diagnosis, SplitReport,
 from ensemble.data.doctor.measurements import QUANTILES, Measurements, examine_all
 from ensemble.data.held_out import test_frames
 from ensemble.data.kitti.calibration import ADVICE, CAMERA_FILE
+from ensemble.data.kitti.layout import Layout
 from ensemble.data.kitti.listing import LOST_DRIVES, WORDS, Listing
-from ensemble.data.kitti.source import KittiSource, open_kitti
+from ensemble.data.kitti.source import PACK_FILES, KittiSource, open_kitti
+from ensemble.data.packs.kitti import KittiPackSource, open_pack
 from ensemble.data.source import Frame
 from ensemble.data.splits import SPLIT_NAMES, evenly_spread, training_frames
 from ensemble.settings.layers import Choice
@@ -39,7 +41,7 @@ def diagnose_kitti(
     """
     diagnosis = Diagnosis(root, copy=settings.kind, title=settings.facts.title, full=full, words=_words(choice, root))
     try:
-        source, listing = open_kitti(root, settings)
+        source, listing = _opened(root, settings)
     except ValueError as error:
         diagnosis.error(str(error))
         return diagnosis
@@ -62,6 +64,14 @@ def diagnose_kitti(
     return diagnosis
 
 
+def _opened(root: Path, settings: DataSettings) -> tuple[KittiSource | KittiPackSource, Listing]:
+    """The copy, or the pack of one, in a folder."""
+    if not any((root / name).is_file() for name in PACK_FILES):
+        return open_kitti(root, settings)
+    source = open_pack(root, settings)
+    return source, Listing(Layout(root, packed=True), source.entries)
+
+
 def _words(choice: Choice, root: Path) -> tuple[str, ...]:
     """The options of the command that trains on the folder."""
     named = [word for each in choice.assignments for word in ("--set", each)]
@@ -74,7 +84,7 @@ def _say_layout(diagnosis: Diagnosis, listing: Listing, settings: DataSettings) 
     diagnosis.note(listing.layout.title)
     for split, path in listing.lists.items():
         diagnosis.note(f"{SPLIT_NAMES[split]} frames by {path}")
-    if not listing.lists and listing.entries:
+    if not listing.lists and listing.entries and not listing.layout.packed:
         diagnosis.note(
             f"no list was found: every frame of the left camera with {settings.kitti.depth} depth is used, and no test "
             "frames are known. For Eigen's split put BTS' eigen_train_files_with_gt.txt and "
@@ -94,7 +104,7 @@ def _say_layout(diagnosis: Diagnosis, listing: Listing, settings: DataSettings) 
 
 
 def _division(
-    source: KittiSource, settings: DataSettings, diagnosis: Diagnosis, *, known: bool
+    source: KittiSource | KittiPackSource, settings: DataSettings, diagnosis: Diagnosis, *, known: bool
 ) -> dict[str, tuple[Frame, ...]]:
     """Frames of training, validation and test as commands would divide them; as listed where they cannot."""
     listed = {name: tuple(f for f in source.frames if f.split == key) for key, name in SPLIT_NAMES.items()}
@@ -144,7 +154,9 @@ def _report(name: str, frames: Sequence[Frame], measured: Mapping[Frame, Measure
     return report
 
 
-def _judge_depth(diagnosis: Diagnosis, name: str, measured: Mapping[Frame, Measurements], source: KittiSource) -> None:
+def _judge_depth(
+    diagnosis: Diagnosis, name: str, measured: Mapping[Frame, Measurements], source: KittiSource | KittiPackSource
+) -> None:
     """Whether metres are likely, and how much of them lies beyond ``data.max_depth``."""
     report, (low, high) = diagnosis.splits[name], source.settings.likely_depth
     if report.median is None:
@@ -166,7 +178,7 @@ def _judge_depth(diagnosis: Diagnosis, name: str, measured: Mapping[Frame, Measu
         diagnosis.note(f"{name}: {beyond:.2%} of the measurements lie beyond {source.settings.max_depth:g} m, unused")
 
 
-def _say_sizes(diagnosis: Diagnosis, source: KittiSource, decoded: Sequence[Frame]) -> None:
+def _say_sizes(diagnosis: Diagnosis, source: KittiSource | KittiPackSource, decoded: Sequence[Frame]) -> None:
     """The sizes of whole frames by date."""
     sizes: dict[str, set[str]] = defaultdict(set)
     for date in sorted({frame.scene[:10] for frame in decoded}):
@@ -179,7 +191,7 @@ def _say_sizes(diagnosis: Diagnosis, source: KittiSource, decoded: Sequence[Fram
         diagnosis.note(f"height x width of frames by date: {told}")
 
 
-def _judge_calibration(diagnosis: Diagnosis, source: KittiSource) -> None:
+def _judge_calibration(diagnosis: Diagnosis, source: KittiSource | KittiPackSource) -> None:
     """Dates whose camera is not known: their frames train, but tell no points in space and no focal length."""
     lacking = sorted({frame.scene[:10] for frame in source.frames if not source.calibrated(frame)})
     if lacking:

@@ -97,11 +97,13 @@ def read_scan(path: Path) -> Float32[np.ndarray, "n 4"]:
 
 
 def _read(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no calibration, expected that of its date; {ADVICE}")
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         refuse_unreadable(path, error)
-        raise ValueError(f"{path}: there is no calibration, expected that of its date; {ADVICE}") from error
+        raise
     return {key.strip(): value for key, _, value in (line.partition(":") for line in lines)}
 
 

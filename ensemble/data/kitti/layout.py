@@ -37,6 +37,7 @@ class Layout:
         dated: Whether drives stand in folders of their dates, beside the calibration.
         depth: Folders with drives, by the kind of depth.
         selection: ``val_selection_cropped``.
+        packed: It is a training pack in place of these.
     """
 
     root: Path
@@ -45,10 +46,13 @@ class Layout:
     depth: dict[str, tuple[DepthFolder, ...]] = field(default_factory=dict)
     selection: Path | None = None
     problems: tuple[Problem, ...] = ()
+    packed: bool = False
 
     @property
     def title(self) -> str:
         """The parts that were found, for people."""
+        if self.packed:
+            return "a training pack of stackdepth"
         parts = [f"raw images in {self.raw}"] if self.raw else []
         for kind, folders in self.depth.items():
             how = "merged" if folders[0].split is None else " and ".join(str(each.split) for each in folders)

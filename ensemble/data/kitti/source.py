@@ -1,13 +1,15 @@
 """KITTI as a source of frames: the KB crop of every date has one size, so that frames work in batches."""
 
+import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from PIL import Image
 
 from ensemble.data.copies import Entry
 from ensemble.data.formats.images import check_end, read_rgb
@@ -16,12 +18,15 @@ from ensemble.data.kitti.calibration import CAMERA_FILE, camera_of, project_scan
 from ensemble.data.kitti.depth import read_depth
 from ensemble.data.kitti.listing import Listing, Place, list_kitti
 from ensemble.data.roots import root_of
-from ensemble.data.source import Frame, RawFrame
+from ensemble.data.source import Frame, FrameSource, RawFrame
 from ensemble.data.splits import evenly_spread
 from ensemble.metrics.kitti import KB, Window, kb_corner
 from ensemble.runs.fingerprints import lines_fingerprint
 from ensemble.settings.schema import DataSettings
 from ensemble.settings.trees import SettingsError
+
+PACK_FILES = ("pack.json", "pack-begun.json")
+"""Of a training pack, finished or not."""
 
 _LOOKED_AT = 5
 """Frames of training that are decoded before any work is done."""
@@ -89,13 +94,27 @@ class KittiSource:
 
     def describe(self, frames: Sequence[Frame]) -> str:
         """Fingerprint of ids, splits, sizes of files, crop and kind of depth: replaced files are noticed unread."""
-        own = self.settings.kitti
-        lines = [f"{self.name} 1 {own.crop} {own.depth}"]
-        for frame in frames:
-            place = self._place(frame)
-            sizes = " ".join(str((self.root / path).stat().st_size) for path in place[:2])
-            lines.append(f"{frame.split} {frame.id} {Path(place.depth).suffix} {sizes}")
-        return lines_fingerprint(lines)
+        return described(self.settings, [(frame, self._sizes(frame)) for frame in frames])
+
+    def stamp(self, frame: Frame) -> str:
+        """What tells a frame's content, and its camera and window, for a pack; ``unpacked`` reads it."""
+        place = self._place(frame)
+        with Image.open(self.root / place.image) as image:
+            size = image.height, image.width
+        window, camera = self._window(place, size), self._intrinsics(place)
+        if window is not None and camera is not None:
+            camera = camera.cropped(window.top, window.left)
+        told = {
+            "sizes": self._sizes(frame),
+            "camera": None if camera is None else astuple(camera),
+            "window": None if window is None else (window.top, window.left, *window.whole),
+        }
+        return json.dumps(told)
+
+    def _sizes(self, frame: Frame) -> str:
+        place = self._place(frame)
+        sizes = (str((self.root / path).stat().st_size) for path in place[:2])
+        return " ".join((Path(place.depth).suffix, *sizes))
 
     def depth_file(self, frame: Frame) -> Path:
         """The file of a frame's depth, for messages."""
@@ -142,6 +161,24 @@ class KittiSource:
             raise ValueError(f"{self.root}: has no {frame.split} frame {frame.id}") from error
 
 
+def described(settings: DataSettings, stamped: Sequence[tuple[Frame, str]]) -> str:
+    """Fingerprint of frames and what tells their content, the same of a copy and of a pack of it."""
+    own = settings.kitti
+    lines = [f"{settings.kind} 1 {own.crop} {own.depth}"]
+    return lines_fingerprint([*lines, *(f"{frame.split} {frame.id} {stamp}" for frame, stamp in stamped)])
+
+
+def unpacked(stamp: str) -> tuple[str, Intrinsics | None, Window | None]:
+    """What ``KittiSource.stamp`` told: sizes of files, camera and window."""
+    told = json.loads(stamp)
+    camera, window = told["camera"], told["window"]
+    return (
+        told["sizes"],
+        None if camera is None else Intrinsics(*camera),
+        None if window is None else Window(window[0], window[1], (window[2], window[3])),
+    )
+
+
 def open_kitti(root: Path, settings: DataSettings) -> tuple[KittiSource, Listing]:
     """The frames of a copy, and what is wrong with others.
 
@@ -155,15 +192,24 @@ def open_kitti(root: Path, settings: DataSettings) -> tuple[KittiSource, Listing
     return KittiSource(root, settings, listing.entries), listing
 
 
-def from_settings(settings: DataSettings) -> KittiSource:
-    """The copy in ``data.root``, or in the folder that ``KITTI_ROOT`` names.
+def from_settings(settings: DataSettings) -> FrameSource:
+    """The copy, or the pack of one, in ``data.root`` or in the folder that ``KITTI_ROOT`` names."""
+    root = root_of(settings)
+    if any((root / name).is_file() for name in PACK_FILES):
+        from ensemble.data.packs.kitti import open_pack
+
+        return open_pack(root, settings)
+    return open_copy(root, settings)
+
+
+def open_copy(root: Path, settings: DataSettings) -> KittiSource:
+    """The copy in a folder.
 
     Frames that never had depth are left out; the doctor counts them.
 
     Raises:
         ValueError: Something is wrong with it; the message ends with the command that looks at all of it.
     """
-    root = root_of(settings)
     source, listing = open_kitti(root, settings)
     problems = listing.told()
     if not source.entries and not problems:
