@@ -97,7 +97,7 @@ class _Lister:
             if self.settings.test == SELECTION:
                 entries += self._selected("test")
         kept = without_doubles(entries, self.problems)
-        without = {split: count for split, count in self.without.items() if count}
+        without: dict[Split, Counter[str]] = {split: count for split, count in self.without.items() if count}
         return Listing(self.layout, kept, tuple(self.problems), self.lists, without, tuple(self.notes))
 
     def _lines(self) -> dict[Split, tuple[Listed, ...]]:
@@ -213,13 +213,15 @@ class _Lister:
             split: Split = "validation" if folder.split == "val" else "train"
             for drive in sorted(drives):
                 names = self._in(folder.folder / drive / _below(self.settings.depth, _SIDE))
-                yield from ((split, drive, Path(name).stem) for name in sorted(names) if name.endswith(".png"))
+                for name in sorted(names):
+                    if name.endswith(".png"):
+                        yield split, drive, Path(name).stem
         if not self._folders and self.settings.depth == "velodyne" and self.layout.raw is not None:
             pattern = "????_??_??/*_sync" if self.layout.dated else "*_sync"
             for folder in sorted(self.layout.raw.glob(pattern)):
-                if DRIVE.fullmatch(folder.name):
-                    names = sorted(self._in(folder / "velodyne_points" / "data"))
-                    yield from (("train", folder.name, Path(name).stem) for name in names if name.endswith(".bin"))
+                for name in sorted(self._in(folder / "velodyne_points" / "data")):
+                    if DRIVE.fullmatch(folder.name) and name.endswith(".bin"):
+                        yield "train", folder.name, Path(name).stem
 
     def _selected(self, split: Split) -> Iterator[Entry]:
         """The frames of the validation selection, which are KB crops already."""
@@ -239,8 +241,10 @@ class _Lister:
                 self.problems.append(Problem("missing", str(depth)))
                 continue
             camera_file = folder / "intrinsics" / f"{Path(name).stem}.txt"
-            paths = (str(path.relative_to(self.root)) for path in (folder / "image" / name, depth, camera_file))
-            yield Entry(Frame(f"{drive}/{camera}/{frame}", drive, split), Place(*paths, camera))
+            image, truth, known = (
+                str(path.relative_to(self.root)) for path in (folder / "image" / name, depth, camera_file)
+            )
+            yield Entry(Frame(f"{drive}/{camera}/{frame}", drive, split), Place(image, truth, known, camera))
 
     def _place(self, drive: str, camera: str, frame: str) -> Place | None:
         """Where a frame lies; with no depth where that is missing, nothing where its image is."""
