@@ -103,6 +103,8 @@ class DepthTask(lightning.LightningModule):
                 f"{self.name}: at step {self.trainer.global_step + 1} no pixel of the batch has a measurement (frames "
                 f"{', '.join(batch['frame'])}); take these frames out of the data, or raise training.batch_size"
             )
+        if without := int((~batch["valid"].flatten(1).any(dim=1)).sum()):  # losses leave these images out
+            self.log("train/images_without_truth", float(without))
         answer = self._answered(batch)
         depth = self._depth(answer)
         unusable = (batch["valid"] & ~((depth > 0) & depth.isfinite())).flatten(1).any(dim=1)
