@@ -65,7 +65,7 @@ def counted(name: str, depth: Tensor | None = None) -> Tensor:
 
 
 def test_names_are_those_of_the_issue() -> None:
-    assert tuple(PROTOCOLS) == NAMES
+    assert tuple(PROTOCOLS) == (*NAMES, "kitti-bts", "kitti-adabins", "kitti-monodepth2")
     with pytest.raises(ValueError, match="frozen"):
         PROTOCOLS["bts"].crop = "none"
 
@@ -283,7 +283,7 @@ def test_the_document(evaluated: tuple[Path, str]) -> None:
     assert "\\* published without flip averaging; the cached rows were made with it." in text
     assert "| averaging | image | image | image | image | pixel | image |" in text
     assert "bts, adabins, lapdepth score these rows by the same rules" in text
-    for rule in PROTOCOLS.values():
+    for rule in map(PROTOCOLS.__getitem__, NAMES):
         assert rule.source in text
         assert rule.remembered in text
 
@@ -319,7 +319,10 @@ def test_an_unknown_name_is_answered_with_the_known_ones(job: Job, tool: tuple[s
     answer = call(tool[0], "evaluate", *tool[1:], "--protocol", "bts,adabin", "--cache-dir", job.cache)
     assert answer.status == 2
     assert "unknown protocol 'adabin'; did you mean 'adabins'?" in " ".join(answer.err.split())
-    assert "Known: adabins, bts, densedepth, fastdepth, lapdepth." in " ".join(answer.err.split())
+    assert (
+        "Known: adabins, bts, densedepth, fastdepth, kitti-adabins, kitti-bts, kitti-monodepth2, lapdepth."
+        in " ".join(answer.err.split())
+    )
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
