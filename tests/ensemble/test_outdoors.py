@@ -37,6 +37,9 @@ def test_the_whole_way_on_streets(tmp_path: Path):
     assert rel["kitti-bts"] == rel[OURS]
     assert rel["kitti-adabins"]["mean"] != rel[OURS]["mean"]
     assert rel["kitti-monodepth2"]["mean"] != rel[OURS]["mean"]
+    server = read_protocols(folder / "protocols.json").server
+    assert server["mean"]["absolute_relative"] == pytest.approx(100 * rel[OURS]["mean"], rel=0.5)
+    assert "| SILog ↓ | sqErrorRel, % ↓ | absErrorRel, % ↓ | iRMSE, 1/km ↓ |" in (folder / "protocols.md").read_text()
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "NYU Depth v2 alone" in page
     assert "stack rgb, fine-tuned" not in page
