@@ -9,6 +9,7 @@ from benchmarks import (
     composing,
     evaluate,
     growth,
+    kitti_loading,
     loading,
     networks,
     serving,
@@ -26,6 +27,7 @@ def main() -> None:
     evaluate.main(before=None, cache=None, stacks="meta-d", repeats=1)
     composing.main(root=None, scenes=5, candidates=4)
     loading.main(root=None, scenes=4, repeats=3)
+    kitti_loading.main(root=None, repeats=3)
     caching.main(predictions=None, frames=12, network_frames=1, repeats=2)
     checking.main(repeats=3)
     serving.main(before=None, stack=None, repeats=1)

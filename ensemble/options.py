@@ -15,7 +15,7 @@ import typer
 from ensemble.commands import completion
 from ensemble.commands.application import application as application
 from ensemble.console import messages, print_json, results
-from ensemble.metrics.published import PROTOCOLS
+from ensemble.metrics.published import ALL, PROTOCOLS
 from ensemble.runs.launched import check_numbers
 from ensemble.runs.refusals import refusal
 from ensemble.runs.stopping import Stopped, ends_with, stop_within, stoppable
@@ -173,7 +173,7 @@ Protocols = Annotated[
     typer.Option(
         "--protocol",
         metavar="NAME,...",
-        help=f"Score the same rows by published rules as well: {', '.join(PROTOCOLS)}, or all.",
+        help=f"Score the same rows by published rules as well: {', '.join(PROTOCOLS)}, or all for the data.",
     ),
 ]
 
@@ -318,14 +318,14 @@ def parse_seeds(text: str | None) -> list[int]:
 
 
 def parse_protocols(text: str | None) -> tuple[str, ...]:
-    """Names out of ``bts,fastdepth``, each once; none where the option is absent.
+    """Names out of ``bts,fastdepth``, each once; none where the option is absent, and ``all`` stays what it is.
 
     Raises:
         SettingsError: A name is not that of a published protocol.
     """
     words = listed(text) if text is not None else ()
-    if words == ("all",):
-        return tuple(PROTOCOLS)
+    if words == (ALL,):
+        return words
     for word in words:
         check_name(word, PROTOCOLS, "protocol")
     return tuple(dict.fromkeys(words))

@@ -18,10 +18,18 @@ def _folder(settings: DataSettings) -> FrameSource:
     return from_settings(settings)
 
 
+def _kitti(settings: DataSettings) -> FrameSource:
+    """Drives of KITTI."""
+    from ensemble.data.kitti.source import from_settings
+
+    return from_settings(settings)
+
+
 SOURCES: dict[str, Callable[[DataSettings], FrameSource]] = {
     "rooms": RoomsSource.from_settings,
     "nyu": recognition.from_settings,
     "folder": _folder,
+    "kitti": _kitti,
 }
 
 

@@ -12,10 +12,10 @@ from ensemble import options
 from ensemble.console import messages, print_json, results
 from ensemble.console.pulse import pulse
 from ensemble.settings.complaints import validated
-from ensemble.settings.kinds import COPY, GENERATED, OWN, facts_of, kinds_on_disk
+from ensemble.settings.kinds import COPY, GENERATED, KITTI, OWN, facts_of, kinds_on_disk
 from ensemble.settings.layers import Choice, data_settings
 from ensemble.settings.schema import MOST, MOST_FRAMES, MOST_PROCESSES, RoomsSettings
-from ensemble.settings.trees import check_name, parse_assignments
+from ensemble.settings.trees import SettingsError, check_name, parse_assignments
 from ensemble.tables import Table, plain_table
 from ensemble.tables.terminal import TerminalTable
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _COPY = facts_of(COPY).title
 _KINDS = "|".join(kinds_on_disk())
 _SIZES_SHOWN = 3
+_ROOM_SIZE = options.default_size(GENERATED)
 
 app = options.application("Data to train on: copies, own images and depth, generated rooms.")
 
@@ -53,11 +54,15 @@ def doctor(
         check_name(section, ("data",), "section of --set for the doctor:")
     choice = Choice(data, root, config, assignments or ())
     settings = data_settings(choice)
-    check_name(settings.reader, (COPY, OWN), "kind of data to look at:")
+    check_name(settings.reader, (COPY, KITTI, OWN), "kind of data to look at:")
 
     with _bar("decoding" if full else "looking") as progress:
         on_frame = _counted(progress, "frames")
-        if settings.reader == OWN:
+        if settings.reader == KITTI:
+            from ensemble.data.doctor.kitti import diagnose_kitti
+
+            diagnosis = diagnose_kitti(root, settings, choice, full=full, workers=workers, on_frame=on_frame)
+        elif settings.reader == OWN:
             from ensemble.data.doctor.own_data import diagnose_folder
 
             diagnosis = diagnose_folder(root, settings, choice, full=full, workers=workers, on_frame=on_frame)
@@ -80,20 +85,45 @@ def rooms(
     scenes: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Training scenes.")] = 40,
     frames: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Frames per scene.")] = 6,
     test_scenes: Annotated[int, typer.Option(metavar="N", min=1, max=MOST_FRAMES, help="Test scenes.")] = 10,
-    size: Annotated[str, typer.Option(help="Height and width.", metavar="HxW")] = options.default_size(GENERATED),
+    size: Annotated[
+        str | None, typer.Option(help=f"Height and width. Default: {_ROOM_SIZE}.", metavar="HxW", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=MOST, help="Everything follows from it.")] = 0,
     holes: Annotated[bool, typer.Option("--holes", help="Drop depth where a Kinect would.")] = False,
     noise: Annotated[bool, typer.Option("--noise", help="Add a Kinect's depth noise.")] = False,
+    outdoor: Annotated[
+        bool, typer.Option("--outdoor", help="Streets in KITTI's layout: road, facades, cars, sky, sparse depth.")
+    ] = False,
 ) -> None:
-    """Writes generated rooms in the BTS layout, official_splits/{train,test}/<scene>/."""
-    from ensemble.data.rooms.source import write_rooms
-
-    pixels = options.parse_size(size)
+    """Writes generated rooms in the BTS layout, official_splits/{train,test}/<scene>/; or streets, as KITTI."""
     tree = {"scenes": scenes, "test_scenes": test_scenes, "frames": frames, "seed": seed, "holes": holes}
     settings = validated(RoomsSettings, {**tree, "noise": noise})
+    if outdoor:
+        _write_streets(out, settings, size)
+        return
+    from ensemble.data.rooms.source import write_rooms
+
+    pixels = options.parse_size(size or _ROOM_SIZE)
     with _bar(f"writing {out}") as progress:
         count = write_rooms(out, settings, pixels, _counted(progress, "frames"))
     results.print(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes", soft_wrap=True)
+
+
+def _write_streets(out: Path, settings: RoomsSettings, size: str | None) -> None:
+    if size is not None or settings.holes or settings.noise:
+        raise SettingsError(
+            "--outdoor: expected no --size, --holes or --noise, found one of them; frames have the sizes of KITTI's "
+            "dates, and scans the noise of its laser"
+        )
+    from ensemble.data.rooms.drives import write_drives
+
+    with _bar(f"writing {out}") as progress:
+        count = write_drives(out, settings, _counted(progress, "frames"))
+    results.print(
+        f"{out}: {count} frames of {settings.scenes} training and {settings.test_scenes} test drives; train with "
+        f"--data {KITTI} --root {shlex.quote(str(out))}",
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -106,8 +136,15 @@ def pack(
     codec: Annotated[
         str, typer.Option(metavar="none|lz4", help="none, or lz4: 30 % smaller, slower to read.")
     ] = "none",
+    data: Annotated[
+        str, typer.Option(metavar=f"{COPY}|{KITTI}", help="Kind of data; of frames of several sizes the KB crop.")
+    ] = COPY,
+    assignments: options.Assignments = None,
 ) -> None:
     """Packs a copy for fast training; a pack that was not finished goes on. Use it like any copy: --root OUT."""
+    check_name(data, (COPY, KITTI), "kind of data to pack:")
+    settings = data_settings(Choice(data, root, None, assignments or ())) if data == KITTI else None
+
     from ensemble.data.packs.writing import write_pack
 
     with _bar(f"packing {out}") as progress:
@@ -118,11 +155,12 @@ def pack(
             infilled=infilled,
             rebuild=rebuild,
             codec=codec,
+            data=settings,
             on_look=_counted(progress, "doctor"),
             on_frame=_counted(progress, "frames"),
         )
     results.print(
-        f"{out}: {count} frames, read back and compared; train with --data nyu --root {shlex.quote(str(out))}",
+        f"{out}: {count} frames, read back and compared; train with --data {data} --root {shlex.quote(str(out))}",
         soft_wrap=True,
     )
 

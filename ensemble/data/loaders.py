@@ -74,7 +74,18 @@ class FrameDataset(Dataset[Batch]):
         """
         if kept is not None:
             decided = self.settings.model_dump_json(
-                include={"kind", "root", "size", "min_depth", "max_depth", "rooms", "folder", "split_seed", "test"}
+                include={
+                    "kind",
+                    "root",
+                    "size",
+                    "min_depth",
+                    "max_depth",
+                    "rooms",
+                    "folder",
+                    "kitti",
+                    "split_seed",
+                    "test",
+                }
             )
             key = "\n".join((decided, *(frame.id for frame in self.frames)))
             if key not in kept:

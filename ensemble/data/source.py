@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from ensemble.data.intrinsics import Intrinsics
+from ensemble.metrics.kitti import Window
 
 Split = Literal["train", "validation", "test"]
 
@@ -35,6 +36,8 @@ class RawFrame:
         depth: Metres along the optical axis; anything where ``valid`` is false.
         valid: Pixels that have a measurement.
         intrinsics: Of the camera, in pixels of this frame; ``None`` where they are not known.
+        window: Where it was cut out of a larger frame, whose size decides what published protocols score; ``None`` for
+            a whole one.
 
     Raises:
         ValueError: The maps are not what the types say or differ in size.
@@ -44,6 +47,7 @@ class RawFrame:
     depth: Float32[np.ndarray, "h w"]
     valid: Bool[np.ndarray, "h w"]
     intrinsics: Intrinsics | None = None
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         size = self.image.shape[:2]

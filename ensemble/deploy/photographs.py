@@ -190,7 +190,7 @@ def _write(
                 WRITERS[ending](place.with_name(f"{place.name}_{name}.{ending}"), array)
     if "depth" in wanted.kinds and "png" in wanted.formats:
         try:
-            save_depth_png(place.with_name(f"{place.name}_depth_mm.png"), found.depth)
+            save_depth_png(place, found.depth)
         except ValueError as error:
             messages.print(f"left out: {error}")
     if "pictures" in wanted.kinds:

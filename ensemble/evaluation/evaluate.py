@@ -34,13 +34,15 @@ from ensemble.evaluation.results.protocols import SCHEMA as PROTOCOLS_SCHEMA
 from ensemble.evaluation.results.protocols import ProtocolComparison, ProtocolScores, write_protocols
 from ensemble.evaluation.results.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.evaluation.scoring import ScoreTable
+from ensemble.evaluation.server import ServerScores
 from ensemble.evaluation.stack_statistics import StackStatistics
 from ensemble.metrics.protocols import EvalProtocol, enlarged, protocol_of
-from ensemble.metrics.published import OURS, OWN_SIZE, PROTOCOLS
+from ensemble.metrics.published import OURS, OWN_SIZE, PROTOCOLS, chosen_protocols
 from ensemble.predictions.learners import TrainedLearner
 from ensemble.predictions.level_zero import LevelZero, open_rows
 from ensemble.runs.claims import differing_keys
 from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.kinds import KITTI
 from ensemble.settings.schema import DataSettings, ScoredSettings
 from ensemble.stacking.stack import Stack, frames_together, stacked
 from meta.weighing import Fused
@@ -94,7 +96,8 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     rows = {key: open_rows(learner, experiment, frames, "test") for key, learner in methods.level_zero().items()}
     protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=OWN_SIZE)
     table = ScoreTable(protocol)
-    applied = {name: PROTOCOLS[name].applied(protocol) for name in protocols}
+    applied = {name: PROTOCOLS[name].applied(protocol) for name in chosen_protocols(protocols, first.data)}
+    server = ServerScores(wanted=bool(applied) and first.data.reader == KITTI)
     others = {each: ScoreTable(each, per_image=False) for each in applied.values()}
     statistics = {
         stack.name: StackStatistics(
@@ -121,6 +124,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
         full |= truth.bounds(frame, raw, full)
         for each in (table, *others.values()):
             each.add(frame, raw, full)
+        server.add(raw, full, nearest=first.data.min_depth)
     described = descriptions_of(methods, outputs)
 
     def finished(each: ScoreTable) -> Scores:
@@ -133,7 +137,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     write_scores(scores, out.scores)
     if applied:
         published = {name: finished(others[each]) for name, each in applied.items()}
-        _write_protocols(out, table.protocol, scores, published, first.data)
+        _write_protocols(out, table.protocol, scores, published, first.data, server.compute())
     write_per_image(table.images, out.per_image)
     if methods.stacks:
         titles = tuple(learner.title for learner in methods.learners)
@@ -153,7 +157,12 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
 
 
 def _write_protocols(
-    out: Run, ours: EvalProtocol, scores: Scores, published: Mapping[str, Scores], data: DataSettings
+    out: Run,
+    ours: EvalProtocol,
+    scores: Scores,
+    published: Mapping[str, Scores],
+    data: DataSettings,
+    server: dict[str, dict[str, float]],
 ) -> None:
     """Put scores under published protocols beside ours."""
     columns = {
@@ -161,12 +170,12 @@ def _write_protocols(
             scores=each,
             source=PROTOCOLS[name].source,
             remembered=PROTOCOLS[name].remembered,
-            departures=PROTOCOLS[name].departures(ours, infilled=data.infilled),
+            departures=PROTOCOLS[name].departures(ours, data),
             other_flip=PROTOCOLS[name].flip_averaging != ours.flip_averaging,
         )
         for name, each in published.items()
     }
-    comparison = ProtocolComparison(PROTOCOLS_SCHEMA, {OURS: ProtocolScores(scores), **columns})
+    comparison = ProtocolComparison(PROTOCOLS_SCHEMA, {OURS: ProtocolScores(scores), **columns}, server)
     write_protocols(comparison, out.protocols)
 
 

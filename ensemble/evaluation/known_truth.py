@@ -52,8 +52,9 @@ class KnownTruth:
         target, known = (torch.from_numpy(array)[None, None] for array in (raw.depth, raw.valid))
         partner = self._partners.get(frame.id)
         others = None if partner is None else read_depths(self._learners, self._rows, [partner])
-        found = bounds_of(learners, target, known, others=others, protocol=self._protocol)
-        self._likeness.add(learners, target, known)
+        protocol = self._protocol.at(raw.window)
+        found = bounds_of(learners, target, known, others=others, protocol=protocol)
+        self._likeness.add(learners, target, known, window=raw.window)
         return {(name, 0): depth for name, depth in found.items()}
 
     def alike(self) -> tuple[Likeness, ...]:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ensemble.evaluation.results.likeness import Likeness
+from ensemble.metrics.kitti import Window
 from ensemble.metrics.likeness import ErrorParts, correlations, error_parts
 from ensemble.metrics.protocols import EvalProtocol, prepare
 
@@ -25,12 +26,17 @@ class LikenessSums:
         self._parts: list[ErrorParts] = []
 
     def add(
-        self, learners: Float[Tensor, "1 k h w"], target: Float[Tensor, "1 1 h w"], valid: Bool[Tensor, "1 1 h w"]
+        self,
+        learners: Float[Tensor, "1 k h w"],
+        target: Float[Tensor, "1 1 h w"],
+        valid: Bool[Tensor, "1 1 h w"],
+        *,
+        window: Window | None = None,
     ) -> None:
-        """Add one image: the learners' depth and the truth in metres, at the size of the truth."""
+        """Add one image, which may be a window of a larger one: depth and truth in metres, at the size of the truth."""
         shape = (len(self._learners), 1, *target.shape[-2:])
         predicted, truth, scored, _ = prepare(
-            learners.transpose(0, 1), target.expand(shape), valid.expand(shape), protocol=self._protocol
+            learners.transpose(0, 1), target.expand(shape), valid.expand(shape), protocol=self._protocol.at(window)
         )
         if scored.any():
             self._parts.append(error_parts(predicted, truth[:1], scored[:1]))

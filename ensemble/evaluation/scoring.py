@@ -65,7 +65,10 @@ class ScoreTable:
         target, valid = (torch.from_numpy(array)[None, None] for array in (raw.depth, raw.valid))
         shape = (len(predictions), 1, *raw.depth.shape)
         *compared, counts = prepare(
-            torch.cat(list(predictions.values())), target.expand(shape), valid.expand(shape), protocol=self._protocol
+            torch.cat(list(predictions.values())),
+            target.expand(shape),
+            valid.expand(shape),
+            protocol=self._protocol.at(raw.window),
         )
         if self._protocol.relative_to == "prediction":  # every other metric is the same both ways
             compared = [compared[1], compared[0], compared[2]]

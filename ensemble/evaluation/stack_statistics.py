@@ -177,7 +177,7 @@ class StackStatistics:
         parts = [fused.depth, disagreement_of(fused), fused.maps[:, : fused.learners.shape[1]]]
         whole = enlarged(torch.cat(parts, dim=1), raw.depth.shape)
         target, known = (torch.from_numpy(array)[None, None] for array in (raw.depth, raw.valid))
-        predicted, truth, valid, _ = prepare(whole[:, :1], target, known, protocol=self.protocol)
+        predicted, truth, valid, _ = prepare(whole[:, :1], target, known, protocol=self.protocol.at(raw.window))
         if not valid.any():
             return
         uncertainty, statistics = whole[:, 1:2], image_statistics(fused)

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from ensemble.metrics.published import NYU_FRAME, OWN_SIZE, Averaging, Crop, Divisor, OwnSize, Pixels
+from ensemble.metrics.kitti import KITTI_CROPS, Window, kitti_region
+from ensemble.metrics.published import NYU_FRAME, OWN_SIZE, Averaging, Crop, Divisor, OwnSize, Pixels, Scaling
 from ensemble.settings.schema import ImageSize, ScoredSettings, Settings
 
 Shares = tuple[Fraction, Fraction, Fraction, Fraction]
@@ -25,13 +27,13 @@ def _of_nyu(top: int, left: int, bottom: int, right: int) -> Shares:
     return Fraction(top, rows), Fraction(left, columns), Fraction(bottom, rows), Fraction(right, columns)
 
 
-CROPS: Mapping[Crop, Shares] = {
+CROPS: Mapping[str, Shares] = {
     "eigen": _of_nyu(45, 41, 471, 601),
     "none": WHOLE,
     "densedepth": _of_nyu(20, 24, 460, 616),
     "fastdepth": WHOLE,
 }
-"""What of a frame is scored; ``fastdepth`` samples it, see ``sample_grid``."""
+"""What of a frame is scored; ``fastdepth`` samples it, see ``sample_grid``; those of ``metrics.kitti`` beside them."""
 
 FASTDEPTH_AXES = ((NYU_FRAME[0], 250, 11, 228), (NYU_FRAME[1], 333, 14, 304))
 """Of height and width: pixels of the frame, pixels after resizing, where the centre crop begins in these, its length.
@@ -54,6 +56,10 @@ class Counts(NamedTuple):
     nonfinite: Int64[Tensor, " b"]
 
 
+RULES = ("pixels", "clip", "relative_to", "scaling", "window")
+"""What only published protocols have, or single frames."""
+
+
 class EvalProtocol(Settings):
     """How scores were made; it is stored beside them.
 
@@ -70,6 +76,9 @@ class EvalProtocol(Settings):
         pixels: ``range`` counts pixels whose truth lies in the depth range, ``measured`` all that have a truth.
         clip: Whether predictions are clipped to the depth range.
         relative_to: What REL and SqREL divide by.
+        scaling: ``median`` multiplies each prediction by the ratio of the medians of truth and prediction over scored
+            pixels, before it is clipped.
+        window: Where the frame that is scored was cut out of a larger one; of one frame, and never stored.
     """
 
     split: str
@@ -83,6 +92,8 @@ class EvalProtocol(Settings):
     pixels: Pixels = "range"
     clip: bool = True
     relative_to: Divisor = "truth"
+    scaling: Scaling = "none"
+    window: Window | None = None
 
     @model_validator(mode="after")
     def _range_ascends(self) -> "EvalProtocol":
@@ -92,11 +103,15 @@ class EvalProtocol(Settings):
 
     @model_serializer(mode="wrap")
     def _short(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Rules that only published protocols have are written where they differ from ours."""
-        defaults = {name: type(self).model_fields[name].default for name in ("pixels", "clip", "relative_to")}
+        """These are written where they differ from ours."""
+        defaults = {name: type(self).model_fields[name].default for name in RULES}
         return {
             name: value for name, value in serialize(self).items() if name not in defaults or value != defaults[name]
         }
+
+    def at(self, window: Window | None) -> Self:
+        """The same for one frame, which may be a window of a larger one."""
+        return self if window is None else self.model_copy(update={"window": window})
 
     def mask(self, target: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]) -> Bool[Tensor, "b 1 h w"]:
         """Pixels that count: measured, inside the crop, and with ``pixels`` ``range`` strictly inside the depth range.
@@ -114,7 +129,7 @@ class EvalProtocol(Settings):
         unusable = int((valid & ~target.isfinite()).sum())
         if unusable:
             raise ValueError(f"{unusable} pixels are marked valid but their measured depth is NaN or infinite")
-        top, left, bottom, right = crop_region(self.crop, size)
+        top, left, bottom, right = crop_region(self.crop, size, self.window)
         inside = torch.zeros_like(valid)
         inside[..., top:bottom, left:right] = True
         if self.pixels == "measured":
@@ -129,8 +144,10 @@ class EvalProtocol(Settings):
         return maps[..., rows, :][..., columns]
 
 
-def crop_region(crop: Crop, size: ImageSize) -> tuple[int, int, int, int]:
+def crop_region(crop: Crop, size: ImageSize, window: Window | None = None) -> tuple[int, int, int, int]:
     """Top, left, bottom and right of what is scored of a frame of this size, in pixels; the last two are outside."""
+    if crop in KITTI_CROPS:
+        return kitti_region(crop, size, window)
     height, width = size
     top, left, bottom, right = CROPS[crop]
     return round(top * height), round(left * width), round(bottom * height), round(right * width)
@@ -197,11 +214,24 @@ def prepare(
             f"predicted depth of image {image} of the batch is NaN or infinite at {int(refused[image])} scored pixels; "
             "expected finite metres: look for a diverged network or a damaged checkpoint"
         )
+    if protocol.scaling == "median":
+        predicted = _median_scaled(predicted, target, scored)
     outside = scored & ((predicted < protocol.min_depth) | (predicted > protocol.max_depth)) & protocol.clip
     counts = Counts(clipped=outside.sum(dim=(1, 2, 3)), nonfinite=nonfinite.sum(dim=(1, 2, 3)))
     if protocol.clip:
         predicted = predicted.clamp(protocol.min_depth, protocol.max_depth)
     return Prepared(predicted, target, scored, counts)
+
+
+def _median_scaled(
+    predicted: Float[Tensor, "b 1 h w"], target: Float[Tensor, "b 1 h w"], scored: Bool[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    """Predictions times the ratio of the median of the truth to their own; as they are where nothing is scored."""
+    ratios = [
+        np.median(truth[mask].numpy()) / np.median(depth[mask].numpy()) if mask.any() else 1.0
+        for depth, truth, mask in zip(predicted.detach().cpu(), target.cpu(), scored.cpu(), strict=True)
+    ]
+    return predicted * torch.tensor(ratios, dtype=predicted.dtype, device=predicted.device)[:, None, None, None]
 
 
 def protocol_of(

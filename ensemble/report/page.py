@@ -16,7 +16,7 @@ from ensemble.evaluation.results.details import (
 )
 from ensemble.evaluation.results.gallery import Gallery
 from ensemble.evaluation.results.merging import Evaluation
-from ensemble.evaluation.results.published import PUBLISHED_NOTE
+from ensemble.evaluation.results.published import published_note
 from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores, headroom
 from ensemble.metrics.formulas import METRICS
 from ensemble.metrics.statistics import Difference
@@ -54,7 +54,7 @@ def html_page(evaluation: Evaluation, comparisons: Comparisons, *, published: bo
         summary=summary(scores, comparisons),
         scores=replace(table, title=""),
         caption=caption(scores, published=False),
-        published_note=PUBLISHED_NOTE if published else "",
+        published_note=published_note(scores) if published else "",
         legend=list(MARKS.values()),
         rooms=_rooms(scores),
         measured=headroom_sentences(scores),

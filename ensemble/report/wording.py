@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ensemble import console
-from ensemble.evaluation.results.published import PUBLISHED, PUBLISHED_NOTE
+from ensemble.evaluation.results.published import published_note, published_rows
 from ensemble.evaluation.results.scores import TITLES, ScoreRow, Scores
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference
@@ -15,7 +15,7 @@ NO_WINNERS = ("bound", "published")
 
 def shown_rows(scores: Scores, *, published: bool) -> list[ScoreRow]:
     """Rows in the order of their kinds, as given within a kind."""
-    rows = [*scores.rows, *(PUBLISHED if published else ())]
+    rows = [*scores.rows, *(published_rows(scores) if published else ())]
     return sorted(rows, key=lambda row: list(TITLES).index(row.kind))
 
 
@@ -114,7 +114,7 @@ def caption(scores: Scores, *, published: bool) -> str:
     if any(row.deviations for row in ours):
         sentences.append("± is the standard deviation over repeated fits")
     text = " ".join(f"{sentence}." for sentence in sentences if sentence)
-    return f"{text} {PUBLISHED_NOTE}" if published else text
+    return f"{text} {published_note(scores)}" if published else text
 
 
 def protocol_entries(scores: Scores) -> list[tuple[str, str]]:

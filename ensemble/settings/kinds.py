@@ -14,6 +14,9 @@ from ensemble.settings.trees import SettingsError, check_name, config_folder, re
 GENERATED, COPY = "rooms", "nyu"
 """What data are where no kind is named: generated frames, or the copy that a folder or its variable names."""
 
+KITTI = "kitti"
+"""The kind, and the reader, of KITTI's drives."""
+
 OWN = "folder"
 """The kind, and the reader, of images and depth maps that patterns of file names find."""
 

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from ensemble.settings.kinds import OWN, KindFacts, facts_of, reader_of
+from ensemble.settings.kinds import KITTI, OWN, KindFacts, facts_of, reader_of
 from ensemble.settings.names import NAME, check_own_learner, stacked_learners
 from ensemble.settings.patterns import known_pattern, path_within
 from ensemble.settings.places import at_home
@@ -137,6 +137,27 @@ class FolderSettings(Settings):
         return self
 
 
+KittiList = Annotated[str, AfterValidator(at_home)] | None
+
+
+class KittiSettings(Settings):
+    """Which frames of KITTI are used, and which depth is their truth; lists come with other projects and are not ours.
+
+    A list is a file below ``data.root`` or anywhere else: of BTS and AdaBins (image, depth, focal length) or of
+    Monodepth2 (drive, frame, side).
+    """
+
+    depth: Literal["annotated", "velodyne"] = "annotated"
+    """``annotated`` was accumulated over 11 scans; ``velodyne`` is one scan, projected into the image."""
+    crop: Literal["kb", "none"] = "kb"
+    """``kb`` shows learners the 352x1216 pixels at the bottom of every frame; ``none`` all of it."""
+    training: KittiList = None  # list of training frames; one with a known name where absent, or all annotated frames
+    validation: KittiList = None  # list of frames that select checkpoints, of other drives than those of training
+    test: KittiList = None
+    """List of test frames; one with a known name where absent. ``val_selection_cropped`` is the 1,000 frames of the
+    server's validation selection."""
+
+
 class AugmentationSettings(Settings):
     """Random changes of a training frame."""
 
@@ -161,12 +182,13 @@ class DataSettings(Settings):
     """Where frames come from, at what size, and how they are split by scene."""
 
     kind: Annotated[str, AfterValidator(_known_kind)] = "rooms"
-    """``rooms`` generates scenes; ``nyu`` reads a copy of NYU Depth v2 from disk, ``folder`` images and depth of one's
-    own; ``facts`` says what they are."""
+    """``rooms`` generates scenes; ``nyu`` reads a copy of NYU Depth v2 from disk, ``kitti`` one of KITTI, ``folder``
+    images and depth of one's own; ``facts`` says what they are."""
     root: Annotated[Path, AfterValidator(at_home)] | None = None  # folder of the data, for kinds that lie in one
     infilled: bool = False
     """Take depth whose holes were filled where a copy has both kinds (the labelled set), not measured depth."""
     folder: FolderSettings = FolderSettings()  # how the files of a folder are called that no reader of its own knows
+    kitti: KittiSettings = KittiSettings()  # which frames of KITTI, and which depth
     size: tuple[Side, Side] = Field(default_factory=lambda data: facts_of(data["kind"]).frame)
     """Height and width that every frame is brought to; predictions are cached at this size."""
     border: tuple[int, int, int, int] | None = None
@@ -215,8 +237,8 @@ class DataSettings(Settings):
         return self
 
     def says(self, key: str, value: object) -> bool:
-        """How files of one's own are called is written where they are read so."""
-        return key != "folder" or self.reader == OWN
+        """How files of one's own are called is written where they are read so, and what of KITTI is read likewise."""
+        return {"folder": self.reader == OWN, "kitti": self.reader == KITTI}.get(key, True)
 
     @property
     def facts(self) -> KindFacts:
@@ -332,7 +354,7 @@ class TrainingSettings(Settings):
 class EvaluationSettings(Settings):
     """How predictions are scored; stored beside every score."""
 
-    crop: Literal["eigen", "none"] = "eigen"
+    crop: Literal["eigen", "none", "garg", "garg-kb", "eigen-kitti"] = "eigen"
     """What of a frame is scored: all of it with ``none``, else a crop of ``ensemble.metrics.protocols.CROPS``."""
     flip_averaging: bool = True  # average with the prediction of the mirrored image
     batch_size: Positive = 8  # frames per forward pass

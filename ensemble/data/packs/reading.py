@@ -36,7 +36,6 @@ VERSION = 1
 FILTERS = hdf5plugin.FILTERS
 """What shards may be compressed with; loading the module registers them."""
 
-MILLIMETRES = np.float32(1000)
 _OPEN_SHARDS = 256
 Side = Annotated[int, Field(gt=0, le=20_000)]
 Count = Annotated[int, Field(ge=0)]
@@ -64,6 +63,7 @@ class Begun(_Strict):
     size: Annotated[list[Side], Field(min_length=2, max_length=2)]
     depth: Literal["<u2", "<f4"]
     diagnosis: dict[str, Any]
+    steps: Count = 1000  # of whole-number depth, for a metre
 
 
 class _ShardRecord(_Strict):
@@ -85,6 +85,7 @@ class PackReader:
     Attributes:
         shard_bytes: Length of each shard.
         shard_frames: What ``frames_digest`` gives for the frames of each shard; a shard without is not asked.
+        steps: Of depth in whole numbers, for a metre.
     """
 
     def __init__(
@@ -93,11 +94,13 @@ class PackReader:
         size: tuple[int, int],
         shard_bytes: Mapping[str, int],
         shard_frames: Mapping[str, bytes] | None = None,
+        steps: int = 1000,
     ) -> None:
         self.root = root
         self.size = size
         self.shard_bytes = dict(shard_bytes)
         self.shard_frames = dict(shard_frames or {})
+        self.steps = np.float32(steps)
         self._open: OrderedDict[str, tuple[h5py.File, h5py.Dataset, h5py.Dataset]] = OrderedDict()
         self._owner = os.getpid()
 
@@ -114,7 +117,7 @@ class PackReader:
         rows = rows or slice(0, self.size[0])
         stored = np.empty((rows.stop - rows.start, self.size[1]), self._datasets(place.shard)[1].dtype)
         self._read(place, 1, stored, np.s_[place.row, rows], np.s_[:])
-        depth[rows] = stored if stored.dtype == np.float32 else stored / MILLIMETRES
+        depth[rows] = stored if stored.dtype == np.float32 else stored / self.steps
         return depth
 
     def rows(self, place: Slot, rows: slice | None = None) -> RawFrame:
@@ -211,8 +214,19 @@ class PackSource(NyuSource):
 
 
 def contents(root: Path) -> Contents:
-    """The frames of a finished pack; refused where ``pack.json`` is damaged or of another version."""
+    """The frames of a finished pack; refused where ``pack.json`` is damaged, of another version or of other data."""
     index = read_index(root / INDEX)
+    if (kind := index["begun"]["plan"].get("kind")) is not None:
+        raise ValueError(f"{root}: is a pack of {kind}, expected one of NYU Depth v2; add --data {kind}")
+    reader, entries = opened(root, index)
+    problems = [Problem("missing", str(root / name)) for name in reader.shard_bytes if not (root / name).is_file()]
+    lost = {Path(problem.text).name for problem in problems}
+    kept = tuple(entry for entry in entries if entry.place.shard not in lost)
+    return Contents(PackSource(root, reader, kept), tuple(problems))
+
+
+def opened(root: Path, index: dict[str, Any]) -> tuple[PackReader, list[Entry]]:
+    """The reader of a pack with this index, and every frame with its place."""
     entries = []
     for shard in index["shards"]:
         for row, (frame_id, scene, split, stamp, checksum) in enumerate(shard["frames"]):
@@ -222,11 +236,9 @@ def contents(root: Path) -> Contents:
         tuple(index["size"]),
         {shard["name"]: shard["bytes"] for shard in index["shards"]},
         {shard["name"]: frames_digest(shard["frames"]) for shard in index["shards"]},
+        index["begun"].get("steps", 1000),
     )
-    problems = [Problem("missing", str(root / name)) for name in reader.shard_bytes if not (root / name).is_file()]
-    lost = {Path(problem.text).name for problem in problems}
-    kept = tuple(entry for entry in entries if entry.place.shard not in lost)
-    return Contents(PackSource(root, reader, kept), tuple(problems))
+    return reader, entries
 
 
 def read_index(path: Path) -> dict[str, Any]:
@@ -239,13 +251,17 @@ def read_index(path: Path) -> dict[str, Any]:
         raise ValueError(f"{error.path}: damaged ({error.found}); pack again with --rebuild") from error
     except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         refuse_unreadable(path, error)
-        raise ValueError(f"{path}: damaged ({error}); expected the index of a pack, pack again with --rebuild") from error
+        raise ValueError(
+            f"{path}: damaged ({error}); expected the index of a pack, pack again with --rebuild"
+        ) from error
     if checked is None:
         raise ValueError(f"{path}: a pack of version {version}, expected {VERSION}; pack again with --rebuild")
     frames = [frame for shard in checked.shards for frame in shard.frames]
     named = all(shard.name == f"pack-{number:05d}.h5" for number, shard in enumerate(checked.shards))
     if not named or not all(map(_is_frame, frames)):
-        raise ValueError(f"{path}: names foreign files or frames; expected pack-00000.h5 ..., pack again with --rebuild")
+        raise ValueError(
+            f"{path}: names foreign files or frames; expected pack-00000.h5 ..., pack again with --rebuild"
+        )
     return index
 
 
@@ -265,7 +281,11 @@ def read_begun(path: Path) -> dict[str, Any]:
 def _is_frame(fields: Sequence[str | int]) -> bool:
     """Id, scene, split, stamp and checksum."""
     *names, checksum = fields
-    return all(isinstance(name, str) for name in names) and names[2] in ("train", "test") and isinstance(checksum, int)
+    return (
+        all(isinstance(name, str) for name in names)
+        and names[2] in ("train", "validation", "test")
+        and isinstance(checksum, int)
+    )
 
 
 def read_frames(path: Path, size: tuple[int, int]) -> list[list[Any]]:

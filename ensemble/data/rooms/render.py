@@ -83,7 +83,7 @@ def shade(
         cosine = np.maximum((towards * hits.normal).sum(axis=1), 0) / np.sqrt(square)
         strength = cosine / (np.float32(0.5) + square)
         lit = np.flatnonzero(strength > np.float32(1e-3))
-        strength[lit[_shadowed(scene, lamp, point[lit])]] *= np.float32(0.08)
+        strength[lit[shadowed(scene, lamp, point[lit])]] *= np.float32(0.08)
         light = light + power * strength[:, None]
     colour = surface_colour(materials, hits.u, hits.v, footprint)
     return colour * (light + materials.glow[:, None])
@@ -154,7 +154,7 @@ def _surface_coordinates(point: np.ndarray, axis: np.ndarray) -> tuple[np.ndarra
     return np.where(axis == 0, point[:, 1], point[:, 0]), np.where(axis == 2, point[:, 1], point[:, 2])
 
 
-def _shadowed(scene: Scene, lamp: np.ndarray, point: np.ndarray) -> Bool[np.ndarray, "n"]:
+def shadowed(scene: Scene, lamp: np.ndarray, point: np.ndarray) -> Bool[np.ndarray, "n"]:
     """Points that the lamp does not reach."""
     dark = np.zeros(len(point), np.bool_)
     direction = point - lamp

@@ -14,7 +14,18 @@ from ensemble.tables.markdown import markdown_table
 from ensemble.tables.sheet import csv_table
 
 RUNTIME_TITLES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
-COSTS = ("recipe", "runtime", "MB", "MB zipped", "weights not 0, M", "mul-adds, G", "ms", "of fp32", "peak MB", "gap, m")
+COSTS = (
+    "recipe",
+    "runtime",
+    "MB",
+    "MB zipped",
+    "weights not 0, M",
+    "mul-adds, G",
+    "ms",
+    "of fp32",
+    "peak MB",
+    "gap, m",
+)
 
 
 def costs_table(report: CompressionReport) -> Table:

@@ -13,9 +13,15 @@ from PIL import Image, ImageOps
 from ensemble.deploy.runtime.sessions import RUNTIMES
 from ensemble.deploy.runtime.stack import ExportedStack
 
+FARTHEST_MM = 65.535
+"""Metres that 16 bits of millimetres reach; beyond, pictures hold 1/256 m, as KITTI's do."""
+
 
 def main() -> int:
-    """Write ``NAME_depth.npy`` and ``NAME_uncertainty.npy`` in metres and ``NAME_depth_mm.png`` of every image."""
+    """Write ``NAME_depth.npy`` and ``NAME_uncertainty.npy`` in metres and ``NAME_depth_mm.png`` of every image.
+
+    Of depth beyond 65.5 m ``NAME_depth_kitti.png``, in 1/256 m.
+    """
     asked = _asked()
     try:
         stack = ExportedStack.open(asked.file, runtime=asked.runtime, threads=asked.threads)
@@ -27,8 +33,9 @@ def main() -> int:
             np.save(asked.out / f"{path.stem}_depth.npy", found.depth)
             if found.error is not None:
                 np.save(asked.out / f"{path.stem}_uncertainty.npy", found.error)
-            millimetres = np.clip(np.rint(1000 * found.depth.astype(np.float64)), 0, 65535).astype(np.uint16)
-            Image.fromarray(millimetres).save(asked.out / f"{path.stem}_depth_mm.png")
+            unit, per_metre = ("mm", 1000) if found.depth.max() <= FARTHEST_MM else ("kitti", 256)
+            steps = np.clip(np.rint(per_metre * found.depth.astype(np.float64)), 0, 65535).astype(np.uint16)
+            Image.fromarray(steps).save(asked.out / f"{path.stem}_depth_{unit}.png")
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  (a command without the console of the others)
         return 1

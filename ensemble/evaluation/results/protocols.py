@@ -1,5 +1,6 @@
 """The same rows scored under several published protocols, and the file that they stand in: ``protocols.json``."""
 
+from dataclasses import field
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -30,6 +31,8 @@ class ProtocolComparison:
 
     schema: int  # version of this layout
     protocols: dict[str, ProtocolScores]  # by name
+    server: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What KITTI's server prints of each row, by name and metric; of other data nothing."""
 
     def __post_init__(self) -> None:
         """Refuses protocols that were not applied to the same rows."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from ensemble.evaluation.results.scores import ScoreRow
+from ensemble.evaluation.results.scores import ScoreRow, Scores
 from ensemble.metrics.formulas import TABLE_METRICS
+from ensemble.metrics.kitti import KITTI_CROPS
 from ensemble.metrics.study import STUDIED, TITLES
 
 _PUBLISHED_COMBINERS = (
@@ -35,6 +36,27 @@ PUBLISHED = (
     *(_published(name, title, parameters, scores) for name, title, parameters, *scores in _PUBLISHED_COMBINERS),
 )
 """The published study, parameters recounted from the rebuilt networks (it printed 17.2M for AdaBins)."""
+
+
+def published_rows(scores: Scores) -> tuple[ScoreRow, ...]:
+    """The study's rows, beside scores of frames indoors; it has none of KITTI."""
+    return () if outdoors(scores) else PUBLISHED
+
+
+def published_note(scores: Scores) -> str:
+    """What must be known of the published rows."""
+    return OUTDOOR_NOTE if outdoors(scores) else PUBLISHED_NOTE
+
+
+def outdoors(scores: Scores) -> bool:
+    """Whether scores are made on a crop of KITTI's frames."""
+    return scores.protocol.get("crop") in KITTI_CROPS
+
+
+OUTDOOR_NOTE = (
+    "No published rows: the study scored NYU Depth v2 alone. docs/protocols.md has published rows of KITTI, each with "
+    "its protocol."
+)
 
 PUBLISHED_NOTE = (
     "Published rows: another protocol and data size (24,231 training and 654 test images of NYU Depth v2, GhostNet "

@@ -13,6 +13,9 @@ WEIGHT_MAP = "PuOr_r"
 ERROR_MAP = "YlOrRd"
 """Pale where the depth is right."""
 
+SPARSE, THICKER = 0.5, 1
+"""Share of measured pixels below which a picture shows them thicker, and by how many pixels."""
+
 INVALID = (128, 128, 128)
 
 Rgb = UInt8[np.ndarray, "h w 3"]
@@ -86,3 +89,20 @@ def coloured(
     """Values as colours of a scale, grey where none is shown; ``filler`` is any value that the scale knows."""
     colours = scale.to_rgba(np.where(shown, values, filler), bytes=True)[..., :3]
     return np.where(shown[..., None], colours, np.array(INVALID, dtype=np.uint8))
+
+
+def thickened(
+    truth: Float[np.ndarray, "h w"], valid: Bool[np.ndarray, "h w"]
+) -> tuple[Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+    """Truth and mask for a picture: where measurements are few, each also fills the empty pixels beside it.
+
+    Of several measurements beside a pixel the nearest one counts. Scores never see this.
+    """
+    if not 0 < valid.mean() < SPARSE:
+        return truth, valid
+    metres = np.pad(np.where(valid, truth, np.inf), THICKER, constant_values=np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(metres, (2 * THICKER + 1, 2 * THICKER + 1))
+    grown = windows.min(axis=(2, 3))
+    shown = np.where(valid, truth, grown)
+    known = np.isfinite(shown)
+    return np.where(known, shown, 0).astype(truth.dtype), known

@@ -20,6 +20,7 @@ from ensemble.report.drawing.colours import (
     depth_colours,
     depth_limits,
     depth_scale,
+    thickened,
     weight_colours,
     weight_scale,
     weight_spread,
@@ -111,10 +112,11 @@ def _strip(
     image: GalleryImage, gallery: Gallery, near: float, far: float, spread: float, sure: ScalarMappable | None
 ) -> Strip:
     row, learners = image.row, gallery.learners
-    maps = [("truth", depth_colours(row.truth, near, far, valid=row.valid))]
+    truth, known = thickened(row.truth, row.valid)
+    maps = [("truth", depth_colours(truth, near, far, valid=known))]
     maps += [(name, depth_colours(depth, near, far)) for name, depth in zip(learners, row.depths, strict=True)]
     maps += [("stack", depth_colours(row.stack, near, far))]
-    maps += [("error of the stack", relative_error_colours(row.stack, row.truth, row.valid))]
+    maps += [("error of the stack", relative_error_colours(row.stack, truth, known))]
     if sure is not None and image.uncertainty is not None:
         finite = np.isfinite(image.uncertainty)
         maps += [("uncertainty", coloured(image.uncertainty, finite, sure))]

@@ -16,6 +16,7 @@ from ensemble.report.drawing.colours import (
     depth_scale,
     error_colours,
     error_scale,
+    thickened,
     weight_colours,
     weight_scale,
     weight_spread,
@@ -46,13 +47,14 @@ def picture_grid(rows: Sequence[GridRow], path: Path, learners: Sequence[str]) -
     figure = Figure(figsize=(layout.width, layout.height), dpi=DPI, facecolor="white")
     for line, row in enumerate(rows):
         layout.label(figure, line, row, learners)
+        truth, known = thickened(row.truth, row.valid)
         panels = [
             row.image,
-            depth_colours(row.truth, near, far, valid=row.valid),
+            depth_colours(truth, near, far, valid=known),
             *(depth_colours(depth, near, far) for depth in row.depths),
             depth_colours(row.stack, near, far),
             *(weight_colours(weight, len(learners), spread) for weight in row.weights),
-            *(error_colours(depth, row.truth, row.valid, largest=largest) for depth in (row.mean, row.stack)),
+            *(error_colours(depth, truth, known, largest=largest) for depth in (row.mean, row.stack)),
         ]
         for column, (panel, title) in enumerate(zip(panels, _titles(learners), strict=True)):
             axes = draw_panel(figure, layout.box(line, column), panel)

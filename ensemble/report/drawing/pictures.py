@@ -23,19 +23,27 @@ from ensemble.report.drawing.colours import (
 )
 from ensemble.report.drawing.figures import DPI, draw_colour_bar, draw_panel, weight_unit, write_figure
 from ensemble.runs.files import write_bytes
+from ensemble.settings.units import PER_METRE
 
-LARGEST_DEPTH_MM = 65535
+LARGEST_STEPS = 65535
+
+UNITS = ("mm", "kitti")
+"""Of 16-bit PNGs, by their names in ``ensemble.settings.units``: the first that reaches as far as the depth."""
 
 
-def save_depth_png(path: Path, depth: Float[np.ndarray, "h w"]) -> None:
-    """A 16-bit PNG of whole millimetres.
+def save_depth_png(place: Path, depth: Float[np.ndarray, "h w"]) -> Path:
+    """``PLACE_depth_mm.png``, 16 bits of whole millimetres, or ``PLACE_depth_kitti.png``, of 1/256 m, beyond 65.535 m.
 
     Raises:
-        ValueError: A depth that 16 bits of millimetres cannot hold: negative, not finite or above 65.535 m.
+        ValueError: A depth that neither can hold: negative, not finite or above 255.996 m.
     """
+    largest = float(np.nanmax(depth, initial=0))
+    unit = next((unit for unit in UNITS if largest * PER_METRE[unit] < LARGEST_STEPS + 0.5), UNITS[-1])
+    path = place.with_name(f"{place.name}_depth_{unit}.png")
     buffer = io.BytesIO()
-    Image.fromarray(_millimetres(depth, path)).save(buffer, format="PNG")
+    Image.fromarray(_steps(depth, PER_METRE[unit], path)).save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())
+    return path
 
 
 def draw_prediction(
@@ -139,12 +147,12 @@ def _write_panels(
     write_figure(figure, path)
 
 
-def _millimetres(depth: Float[np.ndarray, "h w"], path: Path) -> UInt16[np.ndarray, "h w"]:
-    millimetres = np.rint(depth.astype(np.float64) * 1000)
-    beyond = ~((millimetres >= 0) & (millimetres <= LARGEST_DEPTH_MM))
+def _steps(depth: Float[np.ndarray, "h w"], per_metre: float, path: Path) -> UInt16[np.ndarray, "h w"]:
+    steps = np.rint(depth.astype(np.float64) * per_metre)
+    beyond = ~((steps >= 0) & (steps <= LARGEST_STEPS))
     if beyond.any():
         raise ValueError(
-            f"{path}: {beyond.sum()} of {depth.size} depths cannot be 16-bit millimetres (first: "
-            f"{depth[beyond][0]} m), expected 0 .. 65.535 m; save the metres as .npy instead"
+            f"{path}: {beyond.sum()} of {depth.size} depths cannot be 16 bits (first: {depth[beyond][0]} m), expected "
+            f"0 .. {LARGEST_STEPS / per_metre:.3f} m; save the metres as .npy instead"
         )
-    return millimetres.astype(np.uint16)
+    return steps.astype(np.uint16)

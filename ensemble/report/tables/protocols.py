@@ -5,6 +5,7 @@ from itertools import groupby
 
 from ensemble.evaluation.results.protocols import ProtocolComparison, ProtocolScores
 from ensemble.evaluation.results.scores import TITLES, ScoreRow
+from ensemble.metrics.kitti import SERVER_METRICS
 from ensemble.metrics.published import OURS
 from ensemble.report.tables.scores import SHOWN
 from ensemble.report.wording import best_values, heading, is_best, number, protocol_entries, shown_rows
@@ -37,6 +38,8 @@ def protocols_markdown(comparison: ProtocolComparison) -> str:
     text = "# The same predictions under published protocols\n"
     for metric in SHOWN:
         text += f"\n## {heading(metric)}\n\n{markdown_table(_metric_table(comparison, metric))}"
+    if comparison.server:
+        text += f"\n## The metrics of KITTI's server\n\n{markdown_table(_server_table(comparison))}"
     rules = {name: dict(protocol_entries(each.scores)) for name, each in comparison.protocols.items()}
     lines = [[rule, *(rules[name].get(rule, absent) for name in names)] for rule, absent in COMPARED.items()]
     lines.append(["images", *(str(each.scores.rows[0].images) for each in comparison.protocols.values())])
@@ -64,6 +67,18 @@ def _metric_table(comparison: ProtocolComparison, metric: str, caption: str = ""
     return table_of(
         headings, ((title, map(line, rows)) for title, rows in grouped), title=heading(metric), caption=caption
     )
+
+
+def _server_table(comparison: ProtocolComparison) -> Table:
+    """Rows by metric, ranked by the first one there; whole frames and all measured pixels."""
+    titles = {row.name: row.title for row in comparison.protocols[OURS].scores.rows}
+    headings = [f"{each.label}{f', {each.unit}' if each.unit else ''} ↓" for each in SERVER_METRICS.values()]
+    lines = [
+        (title, *(f"{comparison.server[name][metric]:.2f}" for metric in SERVER_METRICS))
+        for name, title in titles.items()
+        if name in comparison.server
+    ]
+    return plain_table(["", *headings], lines)
 
 
 def _column(name: str, found: ProtocolScores) -> Column:

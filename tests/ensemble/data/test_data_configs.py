@@ -28,21 +28,24 @@ def test_nyu_crops_come_from_the_published_box():
 @pytest.mark.parametrize("name", known_kinds())
 def test_kinds_say_what_their_frames_are(name: str):
     facts, bare = facts_of(name), DataSettings(kind=name)
-    assert (bare.size, bare.max_depth) == (facts.frame, facts.max_depth) == ((480, 640), 10.0)
-    assert bare.likely_depth == facts.likely_depth == (0.1, 10.0 if name == "folder" else 20.0)
-    assert DataSettings(kind=name, max_depth=80).likely_depth == (0.1, 8 * facts.likely_depth[1])
-    assert DataSettings(kind=name, max_depth=1).likely_depth == pytest.approx((0.01, facts.likely_depth[1] / 10))
+    known = ((352, 1216), 80.0) if name == "kitti" else ((480, 640), 10.0)
+    assert (bare.size, bare.max_depth) == (facts.frame, facts.max_depth) == known
+    near, far = {"folder": (0.1, 10.0), "kitti": (2.0, 60.0)}.get(name, (0.1, 20.0))
+    assert bare.likely_depth == facts.likely_depth == (near, far)
+    assert DataSettings(kind=name, max_depth=8 * known[1]).likely_depth == (near, 8 * far)
+    assert DataSettings(kind=name, max_depth=known[1] / 10).likely_depth == pytest.approx((near / 10, far / 10))
     assert bare.reader in SOURCES
-    assert kinds_on_disk() == ("folder", "nyu")
+    assert kinds_on_disk() == ("folder", "kitti", "nyu")
     assert (facts.variable, facts.title) == {
         "folder": ("FOLDER_ROOT", "own data"),
+        "kitti": ("KITTI_ROOT", "KITTI"),
         "nyu": ("NYU_ROOT", "NYU Depth v2"),
         "rooms": (None, "generated rooms"),
     }[name]
 
 
 def test_stored_settings_of_an_unknown_kind_name_the_known_ones():
-    with pytest.raises(ValueError, match=r"data.kind .*'kitty'.*Known: folder, nyu, rooms"):
+    with pytest.raises(ValueError, match=r"data.kind .*'kitty'.*Known: folder, kitti, nyu, rooms"):
         DataSettings.model_validate_json('{"kind": "kitty"}')
 
 

@@ -177,7 +177,7 @@ def test_what_its_yaml_says_of_the_kind_is_asked(found: dict[str, Any]):
     assert settings["size"] == [32, 96]
     assert f"data: toy roads in {found['roads_folder']}" in found["said"]
     assert "--root or TOY_ROOT, found none" in found["nowhere"]
-    assert "expected data.kind folder or nyu or roads or toy, found rooms" in found["rooms"]
+    assert "expected data.kind folder or kitti or nyu or roads or toy, found rooms" in found["rooms"]
 
 
 def test_a_data_set_in_files_of_its_own_wants_a_yaml_alone(found: dict[str, Any]):

@@ -21,6 +21,7 @@ from ensemble.metrics.protocols import EvalProtocol, prepare, sample_grid
 from ensemble.metrics.published import OWN_SIZE, PROTOCOLS
 from ensemble.metrics.sums import PixelSums
 from ensemble.report.tables.protocols import protocol_tables
+from ensemble.settings.schema import DataSettings
 from ensemble.tables.terminal import TerminalTable
 
 NAMES = ("bts", "adabins", "lapdepth", "densedepth", "fastdepth")
@@ -64,7 +65,7 @@ def counted(name: str, depth: Tensor | None = None) -> Tensor:
 
 
 def test_names_are_those_of_the_issue() -> None:
-    assert tuple(PROTOCOLS) == NAMES
+    assert tuple(PROTOCOLS) == (*NAMES, "kitti-bts", "kitti-adabins", "kitti-monodepth2")
     with pytest.raises(ValueError, match="frozen"):
         PROTOCOLS["bts"].crop = "none"
 
@@ -198,14 +199,17 @@ def test_flip_averaging_is_told_never_changed() -> None:
         rows = ours(flip_averaging=flipped)
         for rule in PROTOCOLS.values():
             assert rule.applied(rows).flip_averaging == flipped
-            told = [each for each in rule.departures(rows, infilled=False) if "flip averaging" in each]
+            told = [each for each in rule.departures(rows, DataSettings(kind="nyu")) if "flip averaging" in each]
             assert len(told) == (rule.flip_averaging != flipped)
-    told = PROTOCOLS["bts"].departures(ours(), infilled=False)
+    told = PROTOCOLS["bts"].departures(ours(), DataSettings(kind="nyu"))
     assert told[0] == "published without flip averaging, these rows were made with it"
     assert any(
-        "published on in-filled depth" in each for each in PROTOCOLS["fastdepth"].departures(ours(), infilled=False)
+        "published on in-filled depth" in each
+        for each in PROTOCOLS["fastdepth"].departures(ours(), DataSettings(kind="nyu"))
     )
-    assert any("480x640" in each for each in PROTOCOLS["bts"].departures(ours(size=(96, 128)), infilled=False))
+    assert any(
+        "480x640" in each for each in PROTOCOLS["bts"].departures(ours(size=(96, 128)), DataSettings(kind="nyu"))
+    )
 
 
 def test_a_protocol_of_ours_is_written_as_before() -> None:
@@ -227,7 +231,7 @@ def test_the_size_stands_beside_scores_where_all_frames_share_it() -> None:
         assert table.protocol == ours(size=size)
     (row,) = table.rows({"bts": Description("learner", "BTS")})
     assert (row.images, row.scores["rmse"], row.scores["abs_rel"]) == (3, 0.5, 0.25)
-    told = PROTOCOLS["bts"].departures(table.protocol, infilled=False)
+    told = PROTOCOLS["bts"].departures(table.protocol, DataSettings(kind="nyu"))
     assert "defined for frames of 480x640, scaled to the size of each frame" in told
 
 
@@ -279,7 +283,7 @@ def test_the_document(evaluated: tuple[Path, str]) -> None:
     assert "\\* published without flip averaging; the cached rows were made with it." in text
     assert "| averaging | image | image | image | image | pixel | image |" in text
     assert "bts, adabins, lapdepth score these rows by the same rules" in text
-    for rule in PROTOCOLS.values():
+    for rule in map(PROTOCOLS.__getitem__, NAMES):
         assert rule.source in text
         assert rule.remembered in text
 
@@ -315,7 +319,10 @@ def test_an_unknown_name_is_answered_with_the_known_ones(job: Job, tool: tuple[s
     answer = call(tool[0], "evaluate", *tool[1:], "--protocol", "bts,adabin", "--cache-dir", job.cache)
     assert answer.status == 2
     assert "unknown protocol 'adabin'; did you mean 'adabins'?" in " ".join(answer.err.split())
-    assert "Known: adabins, bts, densedepth, fastdepth, lapdepth." in " ".join(answer.err.split())
+    assert (
+        "Known: adabins, bts, densedepth, fastdepth, kitti-adabins, kitti-bts, kitti-monodepth2, lapdepth."
+        in " ".join(answer.err.split())
+    )
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

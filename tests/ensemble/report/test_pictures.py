@@ -1,5 +1,7 @@
 """Pictures: colours that mean what the legend says, and files that give back the same metres."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +13,7 @@ from ensemble.report.drawing.colours import (
     depth_limits,
     depth_scale,
     error_colours,
+    thickened,
     weight_colours,
     weight_spread,
 )
@@ -98,19 +101,43 @@ def test_a_scale_needs_a_positive_range(near, far):
 
 def test_depth_png_holds_exact_millimetres(tmp_path):
     millimetres = np.array([[0, 1, 1234, 9995, 65535]])
-    save_depth_png(tmp_path / "depth.png", (millimetres / 1000).astype(np.float32))
-    with Image.open(tmp_path / "depth.png") as picture:
+    path = save_depth_png(tmp_path / "kitchen.1", (millimetres / 1000).astype(np.float32))
+    assert path == tmp_path / "kitchen.1_depth_mm.png"
+    with Image.open(path) as picture:
         assert picture.mode == "I;16"
         found = np.asarray(picture)
     assert found.dtype == np.uint16
     assert np.array_equal(found, millimetres)
 
 
-@pytest.mark.parametrize("bad", [65.536, -0.001, np.nan, np.inf])
-def test_depth_that_does_not_fit_into_millimetres_is_refused_and_nothing_is_written(tmp_path, bad):
-    with pytest.raises(ValueError, match=r"depth\.png: 1 of 2 depths .*expected 0 \.\. 65\.535 m"):
-        save_depth_png(tmp_path / "depth.png", array(1.0, bad))
+def test_depth_png_beyond_the_reach_of_millimetres_holds_kittis_steps(tmp_path):
+    steps = np.array([[0, 1, 1234, 20480, 65535]])
+    path = save_depth_png(tmp_path / "street", (steps / 256).astype(np.float32))
+    assert path == tmp_path / "street_depth_kitti.png"
+    with Image.open(path) as picture:
+        assert np.array_equal(np.asarray(picture), steps)
+
+
+@pytest.mark.parametrize(
+    ("bad", "most"), [(-0.001, "65.535"), (np.nan, "65.535"), (np.inf, "255.996"), (256.1, "255.996")]
+)
+def test_depth_that_does_not_fit_into_16_bits_is_refused_and_nothing_is_written(tmp_path, bad, most):
+    with pytest.raises(ValueError, match=rf"png: 1 of 2 depths .*expected 0 \.\. {re.escape(most)} m"):
+        save_depth_png(tmp_path / "depth", array(1.0, bad))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_draw_a_sparse_truth_thicker_and_a_dense_one_as_it_is():
+    truth, valid = np.zeros((9, 12), np.float32), np.zeros((9, 12), bool)
+    truth[4, 4], truth[4, 6], valid[4, 4:7:2] = 30.0, 5.0, True
+    shown, known = thickened(truth, valid)
+    assert known.sum() == 15
+    assert known[3:6, 3:8].all()
+    assert (shown[4, 4], shown[4, 5], shown[4, 6], shown[3, 3]) == (30.0, 5.0, 5.0, 30.0)
+    assert not thickened(truth, np.zeros_like(valid))[1].any()
+    dense = np.ones_like(valid)
+    dense[0] = False
+    assert np.array_equal(thickened(truth, dense)[1], dense)
 
 
 def test_pictures_of_a_prediction(tmp_path):

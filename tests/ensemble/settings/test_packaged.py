@@ -38,7 +38,7 @@ def test_a_file_that_is_there_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_unknown_or_ambiguous_name_is_answered_with_the_near_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingsError, match=r"did you mean 'nyu_stacking'\? Known: demo, nyu_small_ghostnet, "):
+    with pytest.raises(SettingsError, match=r"did you mean 'nyu_stacking'\? Known: demo, kitti_eigen, "):
         config_file(Path("nyu_staking"))
     begun = [name for name in packaged(("experiments/*.yaml",)) if name.startswith("nyu_s")]
     with pytest.raises(SettingsError, match=f"nyu_s: {len(begun)} packaged files begin so: {', '.join(begun)}; name"):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ensemble.data.loaders import OrderedBatches, loader
 from ensemble.runs.paths import Run
+from ensemble.settings.schema import AugmentationSettings
 from ensemble.training import fit as engine
 from ensemble.training.checkpoints import read_checkpoint
 from ensemble.training.fit import fit
@@ -185,6 +186,15 @@ def test_a_batch_without_measurements_names_its_frames(tmp_path: Path) -> None:
     nothing = runs.data_settings(min_depth=0.01, max_depth=0.02)
     with pytest.raises(ValueError, match=r"toy: at step 1 no pixel of the batch has a measurement \(frames room_\S+, "):
         runs.toy_fit(tmp_path, data=nothing)
+
+
+def test_images_without_measurements_are_counted(tmp_path: Path) -> None:
+    training, _ = runs.datasets(runs.data_settings())
+    reach = sorted(float(training.source.read(frame).depth.max()) for frame in training.frames)
+    data = runs.data_settings(min_depth=(reach[1] + reach[2]) / 2, augmentation=AugmentationSettings(rotation=0.0))
+    lines = runs.log_lines(runs.toy_fit(tmp_path, data=data, epochs=2, task={"losses": runs.silog}))
+    counted = [line["train/images_without_truth"] for line in lines if "train/images_without_truth" in line]
+    assert sum(counted) == 2 * 2
 
 
 def test_a_predicted_depth_that_is_not_finite_names_its_frame(tmp_path: Path) -> None:
