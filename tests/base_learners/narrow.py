@@ -24,7 +24,9 @@ NARROW: dict[str, dict[str, Any]] = {  # a learner that is not here is tested as
     },
     "bts": {"adaptor": 48, "widths": WIDTHS},
     "ldrn": {"adaptor": 48, "context": 32, "widths": WIDTHS},
+    "ffn": {"width": 24},
 }
+NARROW |= {"bts_fast": NARROW["bts"], "ldrn_fast": NARROW["ldrn"]}
 
 
 def narrow_network(name: str, *, seed: int = 0, encoder: str = "ghostnet_050", **changes: Any) -> nn.Module:
