@@ -33,7 +33,9 @@ NARROW: dict[str, dict[str, Any]] = {  # a learner that is not here is tested as
         "hooks": [0, 1],
         "decoder_width": 32,
     },
+    "ffn": {"width": 24},
 }
+NARROW |= {"bts_fast": NARROW["bts"], "ldrn_fast": NARROW["ldrn"]}
 
 
 def narrow_network(name: str, *, seed: int = 0, encoder: str = "ghostnet_050", **changes: Any) -> nn.Module:
