@@ -25,6 +25,8 @@ from ensemble.report.drawing.figures import DPI, draw_colour_bar, draw_panel, we
 from ensemble.runs.files import write_bytes
 
 LARGEST_DEPTH_MM = 65535
+_STRIP = 64
+"""Rows of a map that are rounded at a time."""
 
 
 def save_depth_png(path: Path, depth: Float[np.ndarray, "h w"]) -> None:
@@ -140,11 +142,17 @@ def _write_panels(
 
 
 def _millimetres(depth: Float[np.ndarray, "h w"], path: Path) -> UInt16[np.ndarray, "h w"]:
-    millimetres = np.rint(depth.astype(np.float64) * 1000)
-    beyond = ~((millimetres >= 0) & (millimetres <= LARGEST_DEPTH_MM))
-    if beyond.any():
+    rounded, beyond = np.empty(depth.shape, np.uint16), []
+    for first in range(0, len(depth), _STRIP):  # numbers of 64 bits take four times the memory of what is written
+        strip = depth[first : first + _STRIP]
+        millimetres = np.rint(strip.astype(np.float64) * 1000)
+        fits = (millimetres >= 0) & (millimetres <= LARGEST_DEPTH_MM)
+        beyond.append(strip[~fits])
+        rounded[first : first + _STRIP] = np.where(fits, millimetres, 0)
+    if sum(map(len, beyond)):
+        wrong = np.concatenate(beyond)
         raise ValueError(
-            f"{path}: {beyond.sum()} of {depth.size} depths cannot be 16-bit millimetres (first: "
-            f"{depth[beyond][0]} m), expected 0 .. 65.535 m; save the metres as .npy instead"
+            f"{path}: {len(wrong)} of {depth.size} depths cannot be 16-bit millimetres (first: "
+            f"{wrong[0]} m), expected 0 .. 65.535 m; save the metres as .npy instead"
         )
-    return millimetres.astype(np.uint16)
+    return rounded
