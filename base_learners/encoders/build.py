@@ -9,18 +9,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from jaxtyping import Float
-from timm.models import adapt_input_conv
-from timm.models.efficientnet import EfficientNet
-from timm.models.ghostnet import GhostNet
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from base_learners.encoders.compiler import compiler_deferred
 from base_learners.encoders.hub import asked_once, is_fetched, silence_of_hub
 from base_learners.encoders.pyramid import FIVE, Encoder, Pyramid
 from base_learners.encoders.weights import WAY_OUT, load_weights
+
+with compiler_deferred():
+    import timm
+    from timm.models import adapt_input_conv
+    from timm.models.efficientnet import EfficientNet
+    from timm.models.ghostnet import GhostNet
+    from timm.models.vision_transformer import VisionTransformer
 
 FITTING = "ghostnet_100, mobilenetv2_100, resnet18 and tf_efficientnet_b0"
 """Models with all of the strides of ``FIVE``, so that any part of it can be had from them."""

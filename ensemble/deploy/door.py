@@ -1,13 +1,13 @@
 """A fitted stack in a program of one's own: photographs or depth maps in, metres and expected error out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar, overload
+from typing import Any, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float32, Shaped
 from PIL import Image
 from torch import Tensor
 
@@ -29,6 +29,20 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 
 Picture = Shaped[np.ndarray, "h w 3"] | Image.Image
 Size = tuple[int, int]
+
+
+class Unfused(NamedTuple):
+    """What the learners say of one frame, at the working size, before it is fused.
+
+    Attributes:
+        seen: The image as networks see it; black where there is none, [1 3 h w].
+        depths: Of the learners, metres, [1 k h w].
+        whole: Height and width of the frame.
+    """
+
+    seen: Tensor
+    depths: Tensor
+    whole: Size
 
 
 class DepthStack(ModelHubMixin):
@@ -171,6 +185,16 @@ class DepthStack(ModelHubMixin):
             ValueError: A learner has no map, a map belongs to no learner, has another shape, holes or numbers that are
                 not finite, or the image is missing.
         """
+        return self.fused(self.unfused(maps, image))
+
+    @torch.inference_mode()
+    def fused(self, frame: Unfused) -> Prediction[np.ndarray]:
+        """The last half of ``fuse``."""
+        return _first(self._answer(self.network.fuse(frame.seen, frame.depths), frame.whole))
+
+    @torch.inference_mode()
+    def unfused(self, maps: Mapping[str, Shaped[np.ndarray, "_ _"]], image: Picture | None = None) -> Unfused:
+        """The first half of ``fuse``, with its arguments and errors."""
         self._check_maps(maps, image)
         shapes = {name: check_map(np.shape(values), np.asarray(values).dtype) for name, values in maps.items()}
         frame = next(iter(shapes.values())) if image is None else np.asarray(image).shape[:2]
@@ -180,7 +204,7 @@ class DepthStack(ModelHubMixin):
             pixels, whole = torch.zeros(1, 3, *self.trained_size), frame
         else:
             pixels = _pixels(image)
-            whole = pixels.shape[-2:]
+            whole = pixels.shape[-2], pixels.shape[-1]
         seen, original = seen_at(pixels, self.trained_size).to(self.device), Original(pixels, self.trained_size)
         depths = [
             self._metres(learner, maps[learner.name]) if learner.name in maps else member(seen, original)
@@ -188,7 +212,7 @@ class DepthStack(ModelHubMixin):
         ]
         together = torch.cat(depths, dim=1)
         check_depths(together, self.learners)
-        return _first(self._answer(self.network.fuse(seen, together), whole))
+        return Unfused(seen, together, whole)
 
     def focal_ratio(self, whole: Size, fov: float, size: Size | None = None) -> float:
         """How many times the focal length of training an image has, in pixels of what the networks see.
@@ -259,17 +283,14 @@ class DepthStack(ModelHubMixin):
             metres, _ = aligned(values, own)
         return enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)
 
-    def _answer(self, said: StackOutput, size: Sequence[int], inside: Size | None = None) -> Prediction[Tensor]:
+    def _answer(self, said: StackOutput, size: Size, inside: Size | None = None) -> Prediction[Tensor]:
         """What the network said, at a size; ``inside`` leaves out what was padded."""
-        parts = [said.depth, said.weights, said.learners, *([] if said.error is None else [said.error])]
-        maps = torch.cat(parts, dim=1)
-        if not maps.isfinite().all():
+        parts = {"depth": said.depth, "weights": said.weights, "learners": said.learners, "error": said.error}
+        height, width = inside or said.depth.shape[-2:]
+        working = {kind: maps[..., :height, :width] for kind, maps in parts.items() if maps is not None}
+        if not all(maps.isfinite().all() for maps in working.values()):
             raise FloatingPointError(f"{self.header.name}: depth is NaN or infinite; nothing is repaired here")
-        height, width = inside or maps.shape[-2:]
-        sizes = [part.shape[1] for part in parts]
-        depth, weights, learners, *error = enlarged(maps[..., :height, :width], size).split(sizes, dim=1)
-        by_name = dict(zip(self.learners, learners.unbind(1), strict=True))
-        return Prediction(depth[:, 0], error[0][:, 0] if error else None, weights, by_name)
+        return Prediction(working, self.learners, size, _enlarged)
 
 
 def _pixels(image: Picture) -> Float[Tensor, "1 3 h w"] | Shaped[Tensor, "1 3 h w"]:
@@ -291,10 +312,13 @@ def _checked_batch(images: Tensor) -> Float[Tensor, "b 3 h w"]:
 
 def _first(found: Prediction[Tensor]) -> Prediction[np.ndarray]:
     """The one image of a batch, as arrays."""
+    return Prediction(found.working, found.names, found.size, _as_array)
 
-    def plain(values: Tensor) -> np.ndarray:
-        return values[0].cpu().numpy()
 
-    error = None if found.error is None else plain(found.error)
-    learners = {name: plain(depth) for name, depth in found.learners.items()}
-    return Prediction(plain(found.depth), error, plain(found.weights), learners)
+def _as_array(maps: Float[Tensor, "1 k _h _w"], size: Size) -> Float32[np.ndarray, "k h w"]:
+    return _enlarged(maps, size)[0].cpu().numpy()
+
+
+def _enlarged(maps: Float[Tensor, "b k _h _w"], size: Size) -> Float[Tensor, "b k h w"]:
+    """Every map by itself: the kernel for several at once rounds otherwise, and maps are asked for one by one too."""
+    return enlarged(maps.flatten(0, 1)[:, None], size).unflatten(0, maps.shape[:2])[:, :, 0]

@@ -8,8 +8,9 @@ import numpy as np
 
 from ensemble.console import progress
 from ensemble.data.formats.images import read_rgb
-from ensemble.data.formats.maps import DepthFile, as_read, depth_files, likely_unit, read_numbers, save_npy
-from ensemble.deploy.door import DepthStack, Prediction
+from ensemble.data.formats.maps import DepthFile, as_read, depth_files, likely_unit, read_numbers
+from ensemble.deploy.door import DepthStack, Unfused
+from ensemble.deploy.map_files import write_maps
 from ensemble.deploy.saved import SavedLearner
 from ensemble.predictions.foreign.checks import ALIGNED_PIXELS, pixels_of
 from ensemble.predictions.foreign.guesses import Sample, better_guess, likely_units, scaled_one_by_one
@@ -42,13 +43,15 @@ def fuse_maps(stack: DepthStack, maps: Mapping[str, Path], images: Path | None, 
     pictures = {} if images is None else _pictures(images)
     names = _shared_names({**files, **({} if images is None else {"--images": pictures})})
     frames = _Frames(stack, files, pictures)
-    _check(frames, [names[index] for index in np.unique(np.linspace(0, len(names) - 1, COMPARED_FRAMES).astype(int))])
+    looked_at = [names[index] for index in np.unique(np.linspace(0, len(names) - 1, COMPARED_FRAMES).astype(int))]
+    known = {name: frames.unfused(name) for name in looked_at}
+    _check(frames, known)
     for name in progress(names, "fusing"):
-        found = frames.fused(name)
+        found = stack.fused(known.pop(name) if name in known else frames.unfused(name))
         place = out / name
-        for kind, values in (("depth", found.depth), ("error", found.error), ("weights", found.weights)):
-            if values is not None:
-                save_npy(place.with_name(f"{place.name}_{kind}.npy"), values)
+        for kind in ("depth", "error", "weights"):
+            if kind in found.working:
+                write_maps(place.with_name(f"{place.name}_{kind}.npy"), found, kind, "npy")
     return len(names)
 
 
@@ -60,22 +63,23 @@ class _Frames:
     files: Mapping[str, Mapping[str, DepthFile]]
     pictures: Mapping[str, Path]
 
-    def fused(self, name: str) -> Prediction[np.ndarray]:
-        """A frame; whatever is wrong with its maps names their files."""
+    def unfused(self, name: str) -> Unfused:
+        """What the learners say of a frame; whatever is wrong with its maps names their files."""
         image = read_rgb(self.pictures[name]) if name in self.pictures else None
         try:
-            return self.stack.fuse({learner: read_numbers(own[name]) for learner, own in self.files.items()}, image)
+            return self.stack.unfused({learner: read_numbers(own[name]) for learner, own in self.files.items()}, image)
         except ValueError as error:
             files = ", ".join(str(own[name]) for own in self.files.values())
             raise ValueError(f"{error} (frame {name}: {files})") from error
 
 
-def _check(frames: _Frames, names: Sequence[str]) -> None:
+def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     """Hold the maps of foreign learners against those of their import, and against the depth of the other learners."""
-    found, stack = [frames.fused(name).learners for name in names], frames.stack
+    stack = frames.stack
+    found = [dict(zip(stack.learners, said.depths[0].cpu().numpy(), strict=True)) for said in known.values()]
     foreign = {learner.name: learner for learner in stack.header.learners if learner.imported is not None}
     for name, learner in foreign.items():
-        _check_scale(learner, [read_numbers(frames.files[name][frame]) for frame in names])
+        _check_scale(learner, [read_numbers(frames.files[name][frame]) for frame in known])
     if len(stack.learners) < 2:
         return
     samples = {name: [_against_others(depths, name) for depths in found] for name in foreign}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +12,13 @@ import numpy as np
 from PIL import Image
 
 from ensemble.console import messages, progress
-from ensemble.data.formats.exr import save_exr
-from ensemble.data.formats.maps import save_npy
 from ensemble.data.formats.packages import needed
 from ensemble.data.formats.photographs import Photograph, check_photograph, find_photographs, read_photograph
 from ensemble.data.intrinsics import focal_of_view, view_of_focal
+from ensemble.deploy.map_files import WRITERS, thinned, write_maps
 from ensemble.deploy.runtime import ExportedStack, Prediction
 from ensemble.options import Wanted
 from ensemble.report.drawing.pictures import draw_prediction, save_depth_png
-from ensemble.runs.files import write_bytes
 
 if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack
@@ -32,37 +28,6 @@ FAR_VIEW = 1.2
 
 DEFAULT_PIXELS = 1_000_000
 """Of the files that are written; more say nothing more, for networks see a few thousand."""
-
-
-def _save_npz(path: Path, values: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, values.astype(np.float32))
-    write_bytes(path, buffer.getvalue())
-
-
-def _save_tiff(path: Path, values: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    first, *others = [Image.fromarray(page.astype(np.float32)) for page in values.reshape(-1, *values.shape[-2:])]
-    first.save(buffer, "TIFF", compression="tiff_adobe_deflate", save_all=True, append_images=others)
-    write_bytes(path, buffer.getvalue())
-
-
-def _save_exr(path: Path, values: np.ndarray) -> None:
-    pages = values.reshape(-1, *values.shape[-2:])
-    names = ["V"] if len(pages) == 1 else [f"weight.{index}" for index in range(len(pages))]
-    with tempfile.TemporaryDirectory() as folder:
-        beside = Path(folder) / path.name
-        save_exr(beside, dict(zip(names, pages, strict=True)))
-        write_bytes(path, beside.read_bytes())
-
-
-WRITERS: Mapping[str, Callable[[Path, np.ndarray], None]] = {
-    "npy": save_npy,
-    "npz": _save_npz,
-    "tiff": _save_tiff,
-    "exr": _save_exr,
-}
-"""Of float32 metres, or of weights, one page each; ``png`` holds depth in whole millimetres beside them."""
 
 
 def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], out: Path, wanted: Wanted) -> None:
@@ -179,23 +144,18 @@ def _write(
     found: Prediction[np.ndarray],
     wanted: Wanted,
 ) -> None:
-    arrays = {
-        "depth": ("depth", found.depth),
-        "error": ("uncertainty", found.error),
-        "weights": ("weights", found.weights),
-    }
-    for kind, (name, array) in arrays.items():
-        if kind in wanted.kinds and array is not None:
+    for kind, name in {"depth": "depth", "error": "uncertainty", "weights": "weights"}.items():
+        if kind in wanted.kinds and kind in found.working:
             for ending in (ending for ending in wanted.formats if ending in WRITERS):
-                WRITERS[ending](place.with_name(f"{place.name}_{name}.{ending}"), array)
+                write_maps(place.with_name(f"{place.name}_{name}.{ending}"), found, kind, ending)
     if "depth" in wanted.kinds and "png" in wanted.formats:
         try:
-            save_depth_png(place, found.depth)
+            save_depth_png(place, next(found.pages("depth")))
         except ValueError as error:
             messages.print(f"left out: {error}")
     if "pictures" in wanted.kinds:
         titles = [learner.title for learner in stack.header.learners]
-        step = max(1, round(math.sqrt(found.depth.size / DEFAULT_PIXELS)))  # a picture shows no more of them
-        error = None if found.error is None else found.error[::step, ::step]
-        shown, depth, weights = image[::step, ::step], found.depth[::step, ::step], found.weights[:, ::step, ::step]
-        draw_prediction(place, shown, depth, weights, titles, error)
+        step = max(1, round(math.sqrt(image.size / 3 / DEFAULT_PIXELS)))  # a picture shows no more of them
+        depth, error, weights = (thinned(found.pages(kind), step) for kind in ("depth", "error", "weights"))
+        doubt = error[0] if error else None
+        draw_prediction(place, image[::step, ::step], depth[0], np.stack(weights), titles, doubt)

@@ -6,7 +6,6 @@ file in place of the folder holds one dataset per frame, called so; a recording 
 Nothing is repaired here, and nothing outside of a file is read.
 """
 
-import io
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -23,7 +22,6 @@ from ensemble.data.formats.hdf5 import member_names, opened
 from ensemble.data.formats.record3d import SUFFIX as RECORD3D
 from ensemble.data.formats.record3d import frames_of, read_frame
 from ensemble.data.intrinsics import Intrinsics
-from ensemble.runs.files import write_bytes
 from ensemble.runs.refusals import expect_file, refuse_unreadable
 from ensemble.settings.schema import ImportSettings
 from ensemble.settings.units import ROTATED, per_metre
@@ -56,13 +54,6 @@ class DepthFile:
     def __str__(self) -> str:
         what = "frame" if self.path.suffix.lower() == RECORD3D else "dataset"
         return str(self.path) if self.dataset is None else f"{self.path}, {what} {self.dataset}"
-
-
-def save_npy(path: Path, values: Shaped[np.ndarray, "*any"]) -> None:
-    """Write an array as float32, all of it or nothing."""
-    buffer = io.BytesIO()
-    np.save(buffer, values.astype(np.float32), allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
 
 
 @contextmanager

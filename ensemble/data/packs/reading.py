@@ -1,10 +1,11 @@
 """A training pack: the frames of a copy of NYU Depth v2, decoded once and kept so that parts of them are read fast.
 
 A pack is a folder with ``pack.json``, its checksum, and shards ``pack-00000.h5``, which ``ensemble.data.packs.writing``
-writes; a pack of a time before the checksum is read as it is. A shard holds images (``[n 3 h w]`` uint8, one plane per channel) and depth (``[n h w]``, whole millimetres where the
-copy has them, float32 metres otherwise) in chunks of a few rows of one frame, so that a crop decodes the rows it is
-cut from. Every frame keeps what told its content in the original copy: fingerprints of pack and copy are the same,
-and what was trained or cached from one goes on from the other.
+writes; a pack of a time before the checksum is read as it is. A shard holds images (``[n 3 h w]`` uint8, one plane per
+channel) and depth (``[n h w]``, whole millimetres where the copy has them, float32 metres otherwise) in chunks of a few
+rows of one frame, so that a crop decodes the rows it is cut from. Every frame keeps what told its content in the
+original copy: fingerprints of pack and copy are the same, and what was trained or cached from one goes on from the
+other.
 """
 
 import hashlib

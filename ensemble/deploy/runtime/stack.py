@@ -77,9 +77,12 @@ class ExportedStack:
         said = {name: maps[0, :, : working[0], : working[1]] for name, maps in self._run(given).items()}
         if not all(np.isfinite(maps).all() for maps in said.values()):
             raise FloatingPointError(f"{self.header.name}: depth is NaN or infinite; nothing is repaired here")
-        grown = {name: enlarged(maps, whole).astype(np.float32, copy=False) for name, maps in said.items()}
-        error = np.float32(ratio) * grown["error"][0] if "error" in grown else None
-        return Prediction(np.float32(ratio) * grown["depth"][0], error, grown["weights"], {})
+        metres = {"depth", "error"}
+        working = {
+            name: (np.float32(ratio) * maps if name in metres else maps).astype(np.float32, copy=False)
+            for name, maps in said.items()
+        }
+        return Prediction(working, self.learners, whole, enlarged)
 
     def keeping_shape(self, height: int, width: int) -> Size:
         """The size that networks see of an image: its own shape, inside what the file takes."""

@@ -26,6 +26,8 @@ from ensemble.runs.files import write_bytes
 from ensemble.settings.units import PER_METRE
 
 LARGEST_STEPS = 65535
+_STRIP = 64
+"""Rows of a map that are rounded at a time."""
 
 UNITS = ("mm", "kitti")
 """Of 16-bit PNGs, by their names in ``ensemble.settings.units``: the first that reaches as far as the depth."""
@@ -148,11 +150,17 @@ def _write_panels(
 
 
 def _steps(depth: Float[np.ndarray, "h w"], per_metre: float, path: Path) -> UInt16[np.ndarray, "h w"]:
-    steps = np.rint(depth.astype(np.float64) * per_metre)
-    beyond = ~((steps >= 0) & (steps <= LARGEST_STEPS))
-    if beyond.any():
+    rounded, beyond = np.empty(depth.shape, np.uint16), []
+    for first in range(0, len(depth), _STRIP):  # numbers of 64 bits take four times the memory of what is written
+        strip = depth[first : first + _STRIP]
+        steps = np.rint(strip.astype(np.float64) * per_metre)
+        fits = (steps >= 0) & (steps <= LARGEST_STEPS)
+        beyond.append(strip[~fits])
+        rounded[first : first + _STRIP] = np.where(fits, steps, 0)
+    if sum(map(len, beyond)):
+        wrong = np.concatenate(beyond)
         raise ValueError(
-            f"{path}: {beyond.sum()} of {depth.size} depths cannot be 16 bits (first: {depth[beyond][0]} m), expected "
+            f"{path}: {len(wrong)} of {depth.size} depths cannot be 16 bits (first: {wrong[0]} m), expected "
             f"0 .. {LARGEST_STEPS / per_metre:.3f} m; save the metres as .npy instead"
         )
-    return steps.astype(np.uint16)
+    return rounded

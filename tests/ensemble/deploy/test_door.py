@@ -16,6 +16,7 @@ from ensemble.data.held_out import test_frames as frames_to_score
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.nyu.camera import COLOUR
 from ensemble.deploy.door import DepthStack
+from ensemble.deploy.network import StackNetwork
 from ensemble.predictions.level_zero import open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.stacking.stack import load_stack, stacked
@@ -229,10 +230,15 @@ def test_maps_that_are_not_as_those_of_the_import_are_named(
     assert not (tmp_path / "out").exists()
 
 
-def test_maps_as_those_of_the_import_are_fused(pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path):
+def test_maps_as_those_of_the_import_are_fused(
+    pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     stack, new = pair
     words = [f"{name}={save_npy(tmp_path / name, maps)}" for name, maps in new.items()]
+    looked_at, fuse = [], StackNetwork.fuse
+    monkeypatch.setattr(StackNetwork, "fuse", lambda *given: looked_at.append(1) or fuse(*given))
     done("meta", "fuse", stack, "--maps", words[0], "--maps", words[1], "--out", tmp_path / "out")
+    assert len(looked_at) == len(new["first"]), "frames that are checked first are not fused twice"
     for frame, metres in new["first"].items():
         fused = np.load(tmp_path / "out" / f"{frame}_depth.npy")
         both = np.stack([metres, new["second"][frame]])

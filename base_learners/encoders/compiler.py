@@ -1,0 +1,68 @@
+"""Spares whoever imports timm the compiler of torch, which nothing here uses.
+
+timm imports all of its models, and they torchvision. Two of their files take a function of ``torch._dynamo`` while
+they are imported, which brings in the compiler with it: half of the time and three quarters of the memory of
+``import timm``. Stand-ins that fetch the real function when they are first called do as well.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+_COMPILER, _PART = "torch._dynamo", "torch._dynamo.utils"
+
+
+@contextmanager
+def compiler_deferred() -> Iterator[None]:
+    """What is imported in this block imports ``torch._dynamo`` when it is first used; any other use is as before."""
+    if _COMPILER in sys.modules:
+        yield
+        return
+    part = _StandIn(_PART, is_compile_supported=_is_compile_supported)
+    sys.modules |= {_COMPILER: _StandIn(_COMPILER, __path__=[], disable=_disable, utils=part), _PART: part}
+    try:
+        yield
+    finally:
+        _remove_stand_ins()
+
+
+class _StandIn(ModuleType):
+    """A module that gives way to the real one as soon as it is asked for anything that it does not know."""
+
+    def __init__(self, name: str, **known: Any) -> None:
+        super().__init__(name)
+        vars(self).update(known)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _remove_stand_ins()
+        return getattr(import_module(self.__name__), name)
+
+
+def _remove_stand_ins() -> None:
+    for name in (_COMPILER, _PART):
+        if isinstance(sys.modules.get(name), _StandIn):
+            del sys.modules[name]
+
+
+def _disable(fn: Callable[..., Any] | None = None, *arguments: Any, **options: Any) -> Callable[..., Any]:
+    if fn is None:
+        return lambda function: _disable(function, *arguments, **options)
+    real: list[Callable[..., Any]] = []
+
+    @wraps(fn)
+    def disabled(*given: Any, **named: Any) -> Any:
+        if not real:
+            real.append(import_module(_COMPILER).disable(fn, *arguments, **options))
+        return real[0](*given, **named)
+
+    return disabled
+
+
+def _is_compile_supported(device: str) -> bool:
+    return import_module(_PART).is_compile_supported(device)
