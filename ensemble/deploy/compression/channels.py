@@ -30,9 +30,7 @@ def without_channels(network: nn.Module, image: torch.Tensor, share: float) -> n
     """
     pruning: Any = needed("torch_pruning", extra="pruning", kind="taking channels away", where="report")
     smaller = copy.deepcopy(network).requires_grad_(True)
-    heads = [
-        each for each in smaller.modules() if isinstance(each, nn.Conv2d) and each.out_channels <= HEAD_CHANNELS
-    ]
+    heads = [each for each in smaller.modules() if isinstance(each, nn.Conv2d) and each.out_channels <= HEAD_CHANNELS]
     before = sum(weight.numel() for weight in smaller.parameters())
     try:
         pruner = pruning.pruner.BasePruner(
