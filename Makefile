@@ -1,11 +1,12 @@
-# make demo: the whole job on generated rooms      make test: the tests      make check: format, lint, types, imports      make docs: the site of the documents      make bench: the short benchmarks
-.PHONY: demo test test-slow bench check docs format clean
+# make demo: the whole job on generated rooms      make test: the tests      make check: format, lint, types, imports      make docs: the site of the documents      make bench: the short benchmarks      make browser: what the page of docs/browser needs
+.PHONY: demo test test-slow bench browser check docs format clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+PAGE   := docs/browser
 
 help:
 	@head -n 1 Makefile
@@ -28,6 +29,14 @@ test-slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+browser: $(PAGE)/vendor/ort.wasm.min.js
+
+$(PAGE)/vendor/ort.wasm.min.js: $(PAGE)/package.json
+	npm install --prefix $(PAGE) --no-audit --no-fund --ignore-scripts --no-package-lock
+	mkdir -p $(PAGE)/vendor
+	cd $(PAGE)/node_modules/onnxruntime-web/dist && cp ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm $(CURDIR)/$(PAGE)/vendor
+	cp $(PAGE)/node_modules/onnxruntime-web/dist/ort.wasm.min.js $@ && touch $@
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -45,6 +45,11 @@ Calibrate = Annotated[
 ]
 MaxLoss = Annotated[float, typer.Option("--max-loss", metavar="SHARE", help="Of d1, that int8 may cost.")]
 
+Qat = Annotated[
+    int,
+    typer.Option("--qat", metavar="STEPS", min=0, help="Train learners further as 8 bits have it, on their own data."),
+]
+
 
 def _precision(words: str) -> typer.models.OptionInfo:
     return typer.Option("--precision", metavar=words, help="Of weights, and of what it computes with.")
@@ -61,10 +66,11 @@ def onnx(
     count: Count = 16,
     calibrate: Calibrate = None,
     max_loss: MaxLoss = 0.02,
+    qat: Qat = 0,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """One file for ONNX Runtime, OpenVINO and browsers; fp16 keeps weights in 16 bits and computes in 32."""
-    how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss}
+    how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss, "qat": qat}
     _export("onnx", stack, out, size, cache_dir, precision=precision, **how)
 
 
@@ -79,10 +85,11 @@ def openvino(
     count: Count = 16,
     calibrate: Calibrate = None,
     max_loss: MaxLoss = 0.02,
+    qat: Qat = 0,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """OUT.xml and OUT.bin for OpenVINO, which computes in 32 bits unless bf16 is asked for."""
-    how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss}
+    how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss, "qat": qat}
     _export("openvino", stack, out, size, cache_dir, precision=precision, **how)
 
 

@@ -1,5 +1,7 @@
-"""``python -m ensemble.deploy.compression.memory RUNTIME FILE``: the most memory that one image takes, in a process of
-its own, which imports nothing but NumPy and the runtime."""
+"""``python -m ensemble.deploy.compression.memory RUNTIME FILE``: the most memory that one image takes.
+
+It is that of a process of its own, which imports nothing but NumPy and the runtime.
+"""
 
 import resource
 import subprocess

@@ -13,7 +13,7 @@ import torch
 from ensemble.data.loaders import KeptFrames
 from ensemble.data.transforms import STRIDE
 from ensemble.deploy.compression.channels import without_channels
-from ensemble.deploy.compression.tuning import rounded_to_eight_bits, tune
+from ensemble.deploy.compression.tuning import learners_of, trained_for_eight_bits, tune
 from ensemble.deploy.compression.weights import change_weights, clustered, weights_of, without_smallest
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.module import Leaving
@@ -21,7 +21,6 @@ from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onn
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
 from ensemble.deploy.export.quantise import quantised_dynamically, quantised_onnx
 from ensemble.deploy.export.write import ExportRequest, convolutions_alone, header_of
-from ensemble.deploy.network import LearnerNetwork
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.training.cost import count_mul_adds
 
@@ -140,7 +139,7 @@ def _clustered(work: Workplace, values: int) -> Made:
 def _structured(work: Workplace, percent: int) -> Made:
     network, image = copy.deepcopy(work.network), torch.full((1, 3, *work.size), 0.5)
     notes = []
-    for name, member in _learners(network):
+    for name, member in learners_of(network):
         for index, settings in enumerate(member.settings):
             seen = image if settings.seen.size == settings.data.size else torch.full((1, 3, *settings.seen.size), 0.5)
             try:
@@ -151,7 +150,7 @@ def _structured(work: Workplace, percent: int) -> Made:
             if work.steps:
                 tune(smaller, settings, work.steps, work.kept)
             member.models[index] = smaller
-    if len(notes) == sum(len(member.settings) for _, member in _learners(network)):
+    if len(notes) == sum(len(member.settings) for _, member in learners_of(network)):
         raise ValueError("; ".join(notes))
     trained = f"trained {work.steps} steps further" if work.steps else "not trained further"
     return Made(work.as_onnx(network), _mul_adds(network, work), "; ".join([trained, *notes]))
@@ -163,16 +162,6 @@ def _trained_small(work: Workplace, _: int) -> Made:
     network = trained_for_eight_bits(work.network, work.steps, work.kept)
     note = f"trained {work.steps} steps as 8 bits have it"
     return Made(work.small(work.as_onnx(network)), _mul_adds(work.network, work), note)
-
-
-def trained_for_eight_bits(network: Leaving, steps: int, kept: KeptFrames | None = None) -> Leaving:
-    """A copy whose learners were trained further with what convolutions of 8 bits compute with."""
-    changed = copy.deepcopy(network)
-    for _, member in _learners(changed):
-        for model, settings in zip(member.models, member.settings, strict=True):
-            with rounded_to_eight_bits(model):
-                tune(model, settings, steps, kept)
-    return changed
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -226,11 +215,6 @@ def write(work: Workplace, recipe: Recipe, made: Made, path: Path) -> None:
     """The file of a recipe."""
     header = header_of(work.stack, work.network, ExportRequest(recipe.runtime, work.size, recipe.precision))
     (save_onnx if recipe.runtime == "onnx" else save_openvino)(made.model, header, path)
-
-
-def _learners(network: Leaving) -> list[tuple[str, LearnerNetwork]]:
-    pairs = zip(network.network.names, network.network.members, strict=True)
-    return [(name, member) for name, member in pairs if isinstance(member, LearnerNetwork)]
 
 
 def _arrays(model: Any) -> list[np.ndarray]:

@@ -69,15 +69,12 @@ def write_report(report: CompressionReport, folder: Path) -> tuple[str, ...]:
 def lessons(report: CompressionReport) -> list[str]:
     """What masks and clusters hide, in sentences with the figures of this report."""
     plain = report.rows[0]
-    told = []
-    for row in report.rows:
-        if row.recipe.startswith(("prune-", "kmeans-")):
-            told.append(
-                f"{row.recipe}: the file has {row.weight.stored / plain.weight.stored:.2f} of the bytes of fp32 and takes "
-                f"{row.time.ratio:.2f} of its time; only zipped it is smaller "
-                f"({row.weight.zipped / plain.weight.zipped:.2f})."
-            )
-    return told
+    return [
+        f"{row.recipe}: the file has {row.weight.stored / plain.weight.stored:.2f} of the bytes of fp32 and takes "
+        f"{row.time.ratio:.2f} of its time; zipped it has {row.weight.zipped / plain.weight.zipped:.2f} of the bytes."
+        for row in report.rows
+        if row.recipe.startswith(("prune-", "kmeans-"))
+    ]
 
 
 def _notes(report: CompressionReport) -> str:
@@ -89,8 +86,8 @@ def _notes(report: CompressionReport) -> str:
 def _caption(report: CompressionReport) -> str:
     return (
         f"{_size(report)}, one image, one thread, processor time: medians over rounds in which the files take turns; "
-        "time is of the fp32 file of the same runtime. Peak memory is that of a process which runs one image. The gap is "
-        "the mean difference of depth from fp32."
+        "time is of the fp32 file of the same runtime. Peak memory is that of a process which runs one image. The gap "
+        "is the mean difference of depth from fp32."
     )
 
 

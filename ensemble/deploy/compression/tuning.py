@@ -1,5 +1,6 @@
 """What training brings back: some more steps of a learner with its own loss, as it is or as 8 bits would have it."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -11,6 +12,8 @@ from torch.nn.utils import parametrize
 from ensemble.data import open_source
 from ensemble.data.loaders import FrameDataset, KeptFrames, TrainingBatches
 from ensemble.data.splits import training_frames
+from ensemble.deploy.export.module import Leaving
+from ensemble.deploy.network import LearnerNetwork
 from ensemble.settings.schema import LearnerSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.training.learners import own_losses, preload
@@ -114,6 +117,25 @@ def tune(network: nn.Module, settings: LearnerSettings, steps: int, kept: KeptFr
     network.requires_grad_(False)
     last = found[-max(1, steps // 10) :]
     return sum(last) / len(last)
+
+
+def trained_for_eight_bits(network: Leaving, steps: int, kept: KeptFrames | None = None) -> Leaving:
+    """A copy whose learners were trained further with what convolutions of 8 bits compute with.
+
+    Source: Jacob et al. 2018, section 3.
+    """
+    changed = copy.deepcopy(network)
+    for _, member in learners_of(changed):
+        for model, settings in zip(member.models, member.settings, strict=True):
+            with rounded_to_eight_bits(model):
+                tune(model, settings, steps, kept)
+    return changed
+
+
+def learners_of(network: Leaving) -> list[tuple[str, LearnerNetwork]]:
+    """Names of learners, and their networks, in the order of the weights."""
+    pairs = zip(network.network.names, network.network.members, strict=True)
+    return [(name, member) for name, member in pairs if isinstance(member, LearnerNetwork)]
 
 
 def _batches(settings: LearnerSettings, kept: KeptFrames | None) -> Iterator[dict]:

@@ -16,6 +16,7 @@ from ensemble.console import messages
 from ensemble.data.formats.photographs import find_photographs, read_photograph
 from ensemble.data.intrinsics import view_of_focal
 from ensemble.data.transforms import STRIDE, resize_image
+from ensemble.deploy.compression.tuning import trained_for_eight_bits
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export import PRECISIONS, SUFFIXES
 from ensemble.deploy.export.frames import GateFrames, Size, spread
@@ -51,6 +52,7 @@ class ExportRequest:
         count: Of images to compare on.
         calibrate: Folder of photographs for the ranges of 8 bits; those to compare on where absent.
         max_loss: Of d1, that 8 bits may cost.
+        qat: Steps that learners are trained further as 8 bits have it.
     """
 
     kind: str
@@ -61,6 +63,7 @@ class ExportRequest:
     count: int = 16
     calibrate: Path | None = None
     max_loss: float = 0.02
+    qat: int = 0
 
     def __post_init__(self) -> None:
         check_name(self.kind, tuple(PRECISIONS), "kind of export")
@@ -68,6 +71,8 @@ class ExportRequest:
         check_name(self.pixels, ("uint8", "float32"), "kind of pixels")
         if self.calibrate is not None and self.precision != "int8":
             raise SettingsError("--calibrate: is for --precision int8 alone; leave it out")
+        if self.qat and self.precision != "int8":
+            raise SettingsError("--qat: is for --precision int8 alone; leave it out")
 
     def at(self, size: Size) -> "ExportRequest":
         """The same for images of one size."""
@@ -137,6 +142,8 @@ def _made(
     how: dict[str, Any] = {"open_size": request.size is None, "stride": STRIDE}
     if request.kind == "torch":
         return partial(save_torch, torch_program(module, size, **how))
+    if request.qat:
+        module = trained_for_eight_bits(module, request.qat)
     model = onnx_model(module, size, **how)
     if request.kind == "onnx" and request.precision == "fp16":
         halve_weights(model)
