@@ -1,45 +1,65 @@
-"""The whole way outdoors on generated streets: train, out-of-fold rows, stack, three protocols, and the page."""
+"""The whole way outdoors, as the README has it: the commands for KITTI on generated streets."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 from command_lines import done
+from test_readme import README
 
 from ensemble.evaluation.results.protocols import read_protocols
 from ensemble.evaluation.results.scores import read_scores
 from ensemble.metrics.published import OURS
 
-FAST = ("--set", "training.max_steps=4", "--set", "meta.training.max_steps=4")
+SMALLER = {"kitti_small": "kitti_streets_tiny", "3": "2"}
+"""Words of the README's commands, and what stands for them on few streets: the experiment, and its folds."""
+
+FEW_STEPS = ("--set", "training.max_steps=4")
+
+
+def commands_for_kitti() -> list[list[str]]:
+    """Words after ``python -m ensemble.`` of every command in the block that starts with KITTI_ROOT, loops unrolled."""
+    block = re.search(r"```bash\nexport KITTI_ROOT=[^\n]*\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    assert block is not None
+    commands = []
+    for line in block.group(1).splitlines():
+        loop = re.fullmatch(r"for (\w+) in (.*); do (.*); done", line)
+        for value in loop.group(2).split() if loop else [""]:
+            text = loop.group(3).replace(f"${loop.group(1)}", value) if loop else line
+            words = shlex.split(text)[2:]
+            commands.append([words[0].removeprefix("ensemble."), *(SMALLER.get(word, word) for word in words[1:])])
+    return commands
 
 
 @pytest.mark.slow
-def test_the_whole_way_on_streets(tmp_path: Path):
-    streets, cache = tmp_path / "streets", ("--cache-dir", tmp_path / "cache")
-    given = ("--config", "kitti_streets_tiny", "--root", streets, *cache)
+def test_the_commands_for_kitti_do_the_whole_job_on_streets(tmp_path: Path):
+    streets = tmp_path / "streets"
     done("data", "rooms", streets, "--outdoor", "--scenes", "5", "--test-scenes", "2", "--frames", "1")
-    for learner in ("adabins", "bts", "ldrn"):
-        done("base", "train", learner, "--folds", "2", *given, *FAST[:2])
-    done("base", "cache", "adabins", "bts", "ldrn", "--role", "oof", *given, *FAST[:2])
-    done("meta", "fit", "--inputs", "rgb+d", *given, *FAST)
-    done("meta", "evaluate", "meta-rgb+d", "--protocol", "all", *cache)
-    done("report", "meta-rgb+d", *cache)
+    commands = commands_for_kitti()
+    assert [words[:2] for words in commands][3:] == [
+        ["base", "cache"],
+        ["meta", "fit"],
+        ["meta", "evaluate"],
+        ["report", "meta-rgb+d"],
+    ]
+    for words in commands:
+        steps = FEW_STEPS if words[1] in ("train", "cache", "fit") else ()
+        done(*words, *steps, KITTI_ROOT=str(streets), STACKDEPTH_CACHE=str(tmp_path / "cache"))
     folder = tmp_path / "cache" / "runs" / "kitti-streets-tiny" / "meta-rgb+d"
     scores = read_scores(folder / "scores.json")
-    assert (scores.protocol["crop"], scores.protocol["max_depth"], scores.protocol["size"]) == (
-        "garg",
-        80.0,
-        [352, 1216],
-    )
+    assert [scores.protocol[key] for key in ("crop", "max_depth", "size")] == ["garg", 80.0, [352, 1216]]
     assert {row.images for row in scores.rows} == {2}
-    compared = read_protocols(folder / "protocols.json").protocols
-    assert list(compared) == [OURS, "kitti-bts", "kitti-adabins", "kitti-monodepth2"]
-    rel = {name: {row.name: row.scores["abs_rel"] for row in each.scores.rows} for name, each in compared.items()}
+    compared = read_protocols(folder / "protocols.json")
+    assert list(compared.protocols) == [OURS, "kitti-bts", "kitti-adabins", "kitti-monodepth2"]
+    rel = {
+        name: {row.name: row.scores["abs_rel"] for row in each.scores.rows} for name, each in compared.protocols.items()
+    }
     assert rel["kitti-bts"] == rel[OURS]
-    assert rel["kitti-adabins"]["mean"] != rel[OURS]["mean"]
-    assert rel["kitti-monodepth2"]["mean"] != rel[OURS]["mean"]
-    server = read_protocols(folder / "protocols.json").server
-    assert server["mean"]["absolute_relative"] == pytest.approx(100 * rel[OURS]["mean"], rel=0.5)
-    assert "| SILog ↓ | sqErrorRel, % ↓ | absErrorRel, % ↓ | iRMSE, 1/km ↓ |" in (folder / "protocols.md").read_text()
+    assert len({rel[name]["mean"] for name in (OURS, "kitti-adabins", "kitti-monodepth2")}) == 3
+    assert compared.server["mean"]["absolute_relative"] == pytest.approx(100 * rel[OURS]["mean"], rel=0.5)
+    heading = "| SILog ↓ | sqErrorRel, % ↓ | absErrorRel, % ↓ | iRMSE, 1/km ↓ |"
+    assert heading in (folder / "protocols.md").read_text(encoding="utf-8")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "NYU Depth v2 alone" in page
     assert "stack rgb, fine-tuned" not in page

@@ -1,5 +1,6 @@
 """The picture grid: what every learner sees in a frame, whom the stack trusts where, and what is left wrong."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,9 @@ def picture_grid(rows: Sequence[GridRow], path: Path, learners: Sequence[str]) -
         ValueError: No row, rows of several sizes, or other learners than named.
     """
     _check_rows(rows, learners)
-    layout = _GridLayout(len(rows), len(learners), aspect=rows[0].truth.shape[0] / rows[0].truth.shape[1])
+    aspect = rows[0].truth.shape[0] / rows[0].truth.shape[1]
+    names = max(2, *(len(_broken(row.frame)) for row in rows))
+    layout = _GridLayout(len(rows), len(learners), aspect, panel=WIDE if aspect < 0.5 else USUAL, names=names)
     near, far = _depth_range(rows)
     spread, largest = weight_spread(np.stack([row.weights for row in rows], axis=1)), _largest_error(rows)
     figure = Figure(figsize=(layout.width, layout.height), dpi=DPI, facecolor="white")
@@ -67,6 +70,13 @@ def picture_grid(rows: Sequence[GridRow], path: Path, learners: Sequence[str]) -
     write_figure(figure, path)
 
 
+USUAL, WIDE = 1.35, 2.0
+"""Inches across a panel; of frames as wide as those of a car's camera."""
+
+LETTERS = 20
+"""Of a frame's id that stand in a line beside its panels."""
+
+
 @dataclass(frozen=True)
 class _GridLayout:
     """Where everything stands in a picture grid, in inches from the top left."""
@@ -74,7 +84,8 @@ class _GridLayout:
     lines: int
     learners: int
     aspect: float
-    panel: float = 1.35
+    panel: float = USUAL
+    names: int = 2  # lines of the longest id
     gap: float = 0.04
     group_gap: float = 0.16
     label_width: float = 1.15
@@ -89,7 +100,7 @@ class _GridLayout:
     @property
     def line_height(self) -> float:
         """A panel, or the text beside it where that is higher."""
-        return max(self.panel * self.aspect, 0.105 * (self.learners + 6))
+        return max(self.panel * self.aspect, 0.105 * (self.learners + 4 + self.names))
 
     @property
     def width(self) -> float:
@@ -151,9 +162,17 @@ def _short(name: str, letters: int = 18) -> str:
 
 
 def _broken(frame: str) -> list[str]:
-    """A frame id on one line per folder."""
-    *folders, name = frame.split("/")
-    return [*(f"{folder}/" for folder in folders), name]
+    """A frame id on one line per folder, or on more where one is long, after an underscore where there is one."""
+    lines = []
+    for part in re.findall(r"[^/]+/?", frame) or [frame]:
+        line = ""
+        for piece in re.findall(rf"[^_]{{1,{LETTERS - 1}}}_?|_", part):
+            if line and len(line) + len(piece) > LETTERS:
+                lines.append(line)
+                line = ""
+            line += piece
+        lines.append(line)
+    return lines
 
 
 def _check_rows(rows: Sequence[GridRow], learners: Sequence[str]) -> None:

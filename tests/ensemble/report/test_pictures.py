@@ -17,7 +17,7 @@ from ensemble.report.drawing.colours import (
     weight_colours,
     weight_spread,
 )
-from ensemble.report.drawing.picture_grid import picture_grid, relative_error
+from ensemble.report.drawing.picture_grid import _broken, picture_grid, relative_error
 from ensemble.report.drawing.pictures import draw_prediction, learning_rate_curve, save_depth_png
 
 LEARNERS = ("adabins", "bts", "ldrn")
@@ -138,6 +138,14 @@ def test_pictures_draw_a_sparse_truth_thicker_and_a_dense_one_as_it_is():
     dense = np.ones_like(valid)
     dense[0] = False
     assert np.array_equal(thickened(truth, dense)[1], dense)
+
+
+def test_long_ids_are_broken_where_they_would_stand_on_pictures():
+    assert _broken("group_031/rgb_00412") == ["group_031/", "rgb_00412"]
+    lines = _broken("2011_09_26_drive_9500_sync/image_02/0000000005")
+    assert lines == ["2011_09_26_drive_", "9500_sync/", "image_02/", "0000000005"]
+    assert max(map(len, _broken("x" * 50))) <= 20
+    assert "".join(_broken("x" * 50)) == "x" * 50
 
 
 def test_pictures_of_a_prediction(tmp_path):
