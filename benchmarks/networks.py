@@ -12,7 +12,6 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from base_learners import LEARNERS
 from base_learners.adabins import AdaBins
 from base_learners.blocks import upsample_to
 from base_learners.encoders.build import build_encoder
@@ -22,6 +21,7 @@ from benchmarks.tables import Table, Target, in_turn, milliseconds, write_sectio
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
+from ensemble.settings.names import stacked_learners
 from ensemble.training.networks import build_learner, build_stack
 from meta.inputs import assemble
 
@@ -107,7 +107,7 @@ def main(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stack = _stack().to(device).eval()
     b5 = PublishedAdaBins(build_encoder("tf_efficientnet_b5", weights="none")).to(device).eval()
-    networks: dict[str, nn.Module] = dict(zip(LEARNERS, stack.learners, strict=True))
+    networks: dict[str, nn.Module] = dict(zip(stacked_learners(), stack.learners, strict=True))
     together = _Together(stack.learners)
     networks |= {"the three": together, "the whole stack": stack, B5: b5}
     image = torch.rand(1, 3, height, width, device=device)
@@ -191,8 +191,8 @@ def width_of(height: int) -> int:
 
 def _stack() -> Stack:
     choice = Choice("nyu", NOWHERE, assignments=ASSIGNED)
-    learners = [build_learner(learner_settings(name, choice)) for name in LEARNERS]
-    meta = build_stack(stack_settings("rgb+d", choice, learners=list(LEARNERS)))
+    learners = [build_learner(learner_settings(name, choice)) for name in stacked_learners()]
+    meta = build_stack(stack_settings("rgb+d", choice, learners=stacked_learners()))
     return Stack(nn.ModuleList(learners), meta, "rgb+d")
 
 
@@ -264,7 +264,7 @@ def _fitting_from(folder: Path, stack: Stack, height: int, repeats: int) -> dict
         depths = stack.depths(image).clamp(0, 10).cpu().numpy()
     frames = [f"frame_{index}" for index in range(len(image))]
     readers = []
-    for index, name in enumerate(LEARNERS):
+    for index, name in enumerate(stacked_learners()):
         identity = CacheIdentity(name, "fit", None, *(fingerprint(each) for each in ("w", "p", "f", "s")))
         with PredictionWriter(folder / name, identity, frames, size=size, max_depth=10.0, mend="") as writer:
             for frame, depth in zip(frames, depths[:, index], strict=True):

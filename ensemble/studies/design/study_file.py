@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from ensemble.settings.complaints import validated
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import Name, Settings, TrainingSettings
-from ensemble.settings.trees import nearest, read_yaml
+from ensemble.settings.trees import SettingsError, nearest, read_yaml
 
 METRICS = get_args(TrainingSettings.model_fields["select"].annotation)
 """Scores on the validation scenes that can be an objective."""
