@@ -33,7 +33,7 @@ COMMANDS = {
     "data": ("doctor", "rooms", "pack"),
     "study": ("run", "show", "list", "best", "compare"),
 }
-SINGLE_COMMANDS = ("demo", "points", "report")
+SINGLE_COMMANDS = ("demo", "points", "video", "view", "report")
 FOLDER = Path("runs/tiny")
 
 

@@ -45,7 +45,9 @@ def imported(tool: str, *words: object) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines() if line.startswith("import time:")}
 
 
-@pytest.mark.parametrize("tool", ["base", "meta", "study", "export", "data", "points", "report", "demo"])
+@pytest.mark.parametrize(
+    "tool", ["base", "meta", "study", "export", "data", "points", "video", "view", "report", "demo"]
+)
 def test_help_imports_nothing_slow(tool: str):
     assert not imported(tool, "--help") & SLOW
 
