@@ -42,7 +42,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def unbroken(row: str) -> str:
-    """A row of a table, in which a value stays in one line with its deviation and marks, and an interval in another."""
+    """A row of a table, in which a value stays in one line with its deviation and marks, and an interval in another.
+
+    A bar in code is told from one between cells here, so it needs no backslash as it does elsewhere.
+    """
+    row = re.sub(r"`[^`]*`", lambda code: code.group().replace("\\|", "|"), row)
     row = re.sub(r" (?=[±▲▼†‡])|(?<=±) ", "\u00a0", row)
     return re.sub(r"(\[[\u2212+.\d]+,) (?=[\u2212+.\d]+\])", "\\1\u00a0", row)
 

@@ -46,6 +46,7 @@ def test_links_to_files_become_links_to_pages(hooks: ModuleType):
 
 def test_a_value_stays_in_one_line_with_its_deviation(hooks: ModuleType):
     shown = hooks.on_page_markdown("| stack d | .65 ± .01 ▲ [\u2212.1, +.2] |\nfree ± 1")
+    assert hooks.unbroken(r"| `fit \|oof` | a |") == "| `fit |oof` | a |"
     assert shown == "| stack d | .65\u00a0±\u00a0.01\u00a0▲ [\u2212.1,\u00a0+.2] |\nfree ± 1"
 
 
