@@ -93,9 +93,7 @@ def main(
                 "<= 700 MB",
                 f"{served.megabytes:.0f} MB",
                 served.megabytes <= MOST_MEGABYTES,
-                f"`import torch` alone takes {alone:.0f} MB"
-                if served.megabytes > MOST_MEGABYTES
-                else "",
+                f"`import torch` alone takes {alone:.0f} MB" if served.megabytes > MOST_MEGABYTES else "",
             ),
             Target("its first image of 480x640", REPORTED, f"{served.first:.2f} s", None),
             *(
@@ -110,8 +108,8 @@ def main(
         ],
         parts=[
             "Loading and the first image are by the clock on the wall, the others processor time of one thread. "
-            "Networks alone see the image at the size of training, and its mirror; `stack(image)` is asked for depth and "
-            "expected error at the size of the photograph, for other maps are brought to it when they are asked for.",
+            "Networks alone see the image at the size of training, and its mirror; `stack(image)` is asked for depth "
+            "and expected error at the size of the photograph: other maps are brought to it when they are asked for.",
             f"`meta predict` of the tests' small experiment, processor time, 1 and {MANY} photographs:",
             Table(("commit", "one photograph, s", "each further one, s", "peak MB"), many),
         ],
