@@ -41,7 +41,7 @@ loaded = time.perf_counter() - start
 import numpy as np
 image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
 start = time.perf_counter()
-stack(image)
+stack(image).depth
 print(json.dumps([loaded, time.perf_counter() - start]))
 """
 
@@ -93,9 +93,7 @@ def main(
                 "<= 700 MB",
                 f"{served.megabytes:.0f} MB",
                 served.megabytes <= MOST_MEGABYTES,
-                f"`import torch` alone takes {alone:.0f} MB, and timm imports torchvision, and that torch._dynamo"
-                if served.megabytes > MOST_MEGABYTES
-                else "",
+                f"`import torch` alone takes {alone:.0f} MB" if served.megabytes > MOST_MEGABYTES else "",
             ),
             Target("its first image of 480x640", REPORTED, f"{served.first:.2f} s", None),
             *(
@@ -110,7 +108,8 @@ def main(
         ],
         parts=[
             "Loading and the first image are by the clock on the wall, the others processor time of one thread. "
-            "Networks alone see the image at the size of training, and its mirror, and are asked for the same maps.",
+            "Networks alone see the image at the size of training, and its mirror; `stack(image)` is asked for depth "
+            "and expected error at the size of the photograph: other maps are brought to it when they are asked for.",
             f"`meta predict` of the tests' small experiment, processor time, 1 and {MANY} photographs:",
             Table(("commit", "one photograph, s", "each further one, s", "peak MB"), many),
         ],
@@ -159,7 +158,11 @@ def _door(stack: DepthStack, repeats: int) -> tuple[float, float]:
     def bare() -> None:
         stack.network(seen)
 
-    seconds = in_turn({"door": lambda: stack(image), "bare": bare}, repeats=repeats, clock=time.process_time)
+    def door() -> None:
+        found = stack(image)
+        found.depth, found.error  # noqa: B018  (a map is made when it is asked for)
+
+    seconds = in_turn({"door": door, "bare": bare}, repeats=repeats, clock=time.process_time)
     return seconds["door"], seconds["bare"]
 
 
