@@ -24,7 +24,7 @@ from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import moved
 from ensemble.settings.schema import DataSettings, LearnerSettings
-from ensemble.settings.trees import SettingsError
+from ensemble.settings.trees import SettingsError, check_name
 from ensemble.training.distillation import Lesson
 
 DEPTH, ERROR = "depth", "expected-error"
@@ -88,17 +88,8 @@ class CachingTeacher:
         return {"teacher": self.expert.made_from, **more}
 
     def lesson(self, settings: LearnerSettings, experiment: Experiment, frames: Sequence[Frame]) -> Lesson:
-        """The teacher's depth of a student's frames to fit, and of the photographs.
-
-        Raises:
-            ValueError: The student is the model of a fold, or sees other frames than the teacher was trained on.
-        """
-        if settings.fold is not None:
-            raise SettingsError(
-                f"{settings.learner}: the model of fold {settings.fold} would learn from a teacher that saw the scenes "
-                "of its fold; distil the full fit alone (leave --fold and --folds out)"
-            )
-        self._check_same_frames(settings.data)
+        """The teacher's depth of a student's frames to fit, and of the photographs."""
+        self.check(settings)
         network = self.expert.beside(settings.distillation.affinity_of) if settings.distillation.affinity else None
         messages.print(f"teacher {self.expert.asked}: {_how(self.expert, len(self.photographs))}")
         rows = {part: _at_size(each, settings) for part, each in self.fill().items()}
@@ -134,8 +125,20 @@ class CachingTeacher:
         readers = [open_rows(member, experiment, frames, expert.role) for member in expert.members]
         return {DEPTH: readers[0] if len(readers) == 1 else LogMeanRows(readers)}
 
-    def _check_same_frames(self, data: DataSettings) -> None:
-        theirs, ours = (frame_settings(each) for each in (self.expert.settings.data, data))
+    def check(self, settings: LearnerSettings) -> None:
+        """Refuse a student that cannot learn from the teacher.
+
+        Raises:
+            ValueError: It is the model of a fold, sees other frames than the teacher was trained on, or wants to be
+                like a learner that the teacher does not have.
+        """
+        if settings.fold is not None:
+            raise SettingsError(
+                f"{settings.learner}: the model of fold {settings.fold} would learn from a teacher that saw the scenes "
+                "of its fold; distil the full fit alone (leave --fold and --folds out)"
+            )
+        check_name(settings.distillation.affinity_of or self.expert.learners[0], self.expert.learners, "affinity_of")
+        theirs, ours = (frame_settings(each) for each in (self.expert.settings.data, settings.data))
         differing = [each for each in differing_keys(theirs, ours) if not each.startswith("folds:")]
         if differing:
             raise SettingsError(
@@ -168,6 +171,7 @@ def open_teacher(settings: LearnerSettings, outputs: Outputs) -> CachingTeacher 
             f"--teacher {wanted.teacher}: {settings.learner} cannot teach itself; give the student another "
             "--experiment, or a name of its own in an experiment file"
         )
+    found.check(settings)
     return found
 
 

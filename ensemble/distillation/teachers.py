@@ -47,6 +47,7 @@ class Expert:
         made_from: Fingerprint of its weights and of how they are used.
         role: ``oof`` where models predict the frames to fit that never saw their scenes; ``fit`` where models did, or
             where that is not known.
+        learners: Names of those that it is made of.
         in_experiment: Whether it belongs to an experiment of the cache, so that it goes by its folds.
         knows_error: Whether an error is expected of its depth.
         networks: Loads what says depth of images that no model saw.
@@ -61,6 +62,7 @@ class Expert:
     settings: ScoredSettings
     made_from: str
     role: Role
+    learners: tuple[str, ...]
     in_experiment: bool
     knows_error: bool
     networks: Callable[[], Predict]
@@ -128,6 +130,7 @@ def learners_expert(asked: str, members: Sequence[LevelZero]) -> Expert:
         models[0].settings,
         fingerprint([rests_on(members), [preprocessing_fingerprint(model.settings) for model in models]]),
         "oof" if all(member.folds for member in members) else "fit",
+        tuple(member.name for member in members),
         in_experiment=True,
         knows_error=False,
         networks=networks,
@@ -157,6 +160,7 @@ def stack_expert(stack: Stack, outputs: Outputs) -> Expert:
         settings,
         fingerprint(own),
         role,
+        tuple(learner.name for learner in stack.learners),
         in_experiment=True,
         knows_error=True,
         networks=lambda: _said_by(fitted_stack(stack, outputs).network),
@@ -175,6 +179,7 @@ def saved_expert(place: Path) -> Expert:
         opened.network.settings,
         digest,
         "fit",
+        opened.network.names,
         in_experiment=False,
         knows_error=opened.network.calibration is not None,
         networks=lambda: _said_by(opened.network),
@@ -223,6 +228,4 @@ def _first_model(member: nn.Module, name: str) -> nn.Module:
 
 
 def _index(learner: str | None, known: Sequence[str]) -> int:
-    if learner is not None and learner not in known:
-        raise SettingsError(f"distillation.affinity_of: the teacher has no {learner!r}, but {', '.join(known)}")
     return 0 if learner is None else list(known).index(learner)

@@ -17,7 +17,7 @@ from ensemble.metrics.statistics import Difference, mean_and_deviation, paired_d
 from ensemble.predictions.level_zero import level_zero_of, open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.runs.records import stored_settings
-from ensemble.settings.schema import StackSettings
+from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.studies.comparing.merging import Pool, pools_of
 from ensemble.studies.design.arms import Arm, arms_of
@@ -147,7 +147,7 @@ def _arm(
         repeats = repeat_best(context, arm, best, numbers, seeds=seeds, budget=budget)
     if not repeats.runs:
         return _Scored(replace(empty, failed_repeats=repeats.failed))
-    settings = stored_settings(StackSettings, first.settings)
+    settings = stored_settings(StackSettings if study.learner is None else LearnerSettings, first.settings)
     each = [read_scores(run, study.metric) for run in repeats.runs]
     scores = {frame: sum(found[frame] for found in each) / len(each) for frame in each[0]}
     experiment = open_experiment(context.outputs, settings)
@@ -159,7 +159,7 @@ def _arm(
         deviation=spread.deviation,
         repeats=spread.repeats,
         failed_repeats=repeats.failed,
-        plain_mean=_plain_mean(settings, context.outputs, study.metric) if settings.mode == "frozen" else None,
+        plain_mean=_plain_mean(settings, context.outputs, study.metric),
         learners_seconds=_learners_seconds(settings, context.outputs),
     )
     return _Scored(result, scores, {frame.id: frame.scene for frame in validation})
@@ -190,8 +190,10 @@ def _with_intervals(
     return tuple(each.result for each in scored), tuple(differences), len(set(groups)), len(frames)
 
 
-def _plain_mean(settings: StackSettings, outputs: Outputs, metric: str) -> float:
-    """The metric of the mean of the learners' cached depth, over the validation frames."""
+def _plain_mean(settings: StackSettings | LearnerSettings, outputs: Outputs, metric: str) -> float | None:
+    """The metric of the mean of the learners' cached depth, over the validation frames; of frozen stacks alone."""
+    if isinstance(settings, LearnerSettings) or settings.mode != "frozen":
+        return None
     experiment = open_experiment(outputs, settings)
     frames = experiment.division.frames.validation
     learners = level_zero_of(settings, outputs)
@@ -208,9 +210,9 @@ def _plain_mean(settings: StackSettings, outputs: Outputs, metric: str) -> float
     return sum(found) / len(found)
 
 
-def _learners_seconds(settings: StackSettings, outputs: Outputs) -> float:
+def _learners_seconds(settings: StackSettings | LearnerSettings, outputs: Outputs) -> float:
     """Training time of the learners that a stack rests on."""
-    if settings.mode == "joint":
+    if isinstance(settings, LearnerSettings) or settings.mode == "joint":
         return 0.0
     models = [model for learner in level_zero_of(settings, outputs) for model in learner.models]
     return sum(model.run.read_result().get("seconds", 0.0) for model in models if not model.is_import)

@@ -1,6 +1,6 @@
 """Trials of several arms as one study of Optuna, so that Optuna can say what decides the metric and draw it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,4 +89,6 @@ def merged_study(study: StudySettings, arms: Sequence[Arm], trials: Sequence[Tri
 
 
 def _shown(answer: Any) -> Any:
+    if isinstance(answer, Mapping):  # several settings of a section
+        return answer.get("name", str(dict(answer)))
     return "+".join(map(str, answer)) if isinstance(answer, list | tuple) else answer

@@ -8,8 +8,8 @@ from typing import Any
 
 from ensemble.predictions.available import learners_of, settings_beside
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import Choice, experiment_name, stack_settings
-from ensemble.settings.schema import StackSettings
+from ensemble.settings.layers import Choice, experiment_name, learner_settings, stack_settings
+from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of
 from ensemble.studies.design.study_file import ALIASES, WORD, NumberSettings, StudySettings, listed
 
@@ -63,7 +63,7 @@ def lowest_numbers(study: StudySettings, arm: Arm) -> dict[str, Any]:
 
 def assigned(study: StudySettings, arm: Arm, numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Setting -> value of one trial; answers win over what the study sets, tuned numbers over both."""
-    answers = {ALIASES.get(question, question): answer for question, answer in arm.answers.items()}
+    answers = {ALIASES.get(question, question): _settings(answer) for question, answer in arm.answers.items()}
     return {**study.set, **answers, **study.budget.assignments, "training.select": study.metric, **numbers}
 
 
@@ -82,8 +82,8 @@ def settings_of(
     *,
     root: Path | None = None,
     seed: int | None = None,
-) -> StackSettings:
-    """The settings of one trial; frames are those of the learners' runs where there are any.
+) -> StackSettings | LearnerSettings:
+    """The settings of one trial; frames of a stack are those of the learners' runs where there are any.
 
     Where given, ``root`` is where the data are now, and ``seed`` takes the place of the study's own.
 
@@ -95,6 +95,13 @@ def settings_of(
     experiment = given["experiment"] = experiment_of(study, arm)
     if seed is not None:
         given["seed"] = seed
+    if study.learner is not None:
+        try:
+            return learner_settings(
+                study.learner, Choice(None, root, study.config, assignments_of({**given, **chosen}))
+            )
+        except SettingsError as error:
+            raise SettingsError(f"{study.name}, arm {arm.name}: {error}") from error
     beside = settings_beside(outputs, experiment)
     kind = None if beside is None else beside.data.kind
     try:
@@ -109,5 +116,12 @@ def settings_of(
         raise SettingsError(f"{study.name}, arm {arm.name}: {error}") from error
 
 
+def _settings(answer: Any) -> Any:
+    """What an answer sets; its name, where it is several settings, sets nothing."""
+    return {key: value for key, value in answer.items() if key != "name"} if isinstance(answer, Mapping) else answer
+
+
 def _shown(answer: Any) -> str:
+    if isinstance(answer, Mapping) and "name" in answer:
+        return str(answer["name"])
     return "+".join(map(str, answer)) if isinstance(answer, list | tuple) else str(answer)

@@ -36,8 +36,14 @@ def write_best(study: StudySettings, trials: Sequence[Trial], outputs: Outputs, 
     """Write the settings of the best trial, of one arm where it is named.
 
     Raises:
+        SettingsError: The study trains a learner, whose arms are lines of its file.
         SettingsError: There is no such arm, or no trial of it is complete.
     """
+    if study.learner is not None:
+        raise SettingsError(
+            f"{study.name}: its trials train {study.learner}; what an arm sets stands in the study file, and "
+            f"python -m ensemble.base train {study.learner} takes it with --set"
+        )
     if arm is not None:
         check_name(arm, [each.name for each in arms_of(study)], f"arm of {study.name}")
     trial = best_of(study, [each for each in trials if arm in (None, each.arm)])

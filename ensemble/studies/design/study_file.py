@@ -144,10 +144,13 @@ class StudySettings(Settings):
 
     name: Name  # of the study and of its folder
     about: str = ""  # what it asks, in one sentence
+    learner: str | None = None
+    """What a trial trains: this learner by itself, alone or from a teacher; a stack where absent."""
     config: Path | None = None  # experiment file, relative to the study file
     set: dict[str, Any] = Field(default_factory=dict)  # settings of every trial, as with ``--set``
     questions: Annotated[dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]
-    """Setting -> answers; every combination of answers is an arm."""
+    """Setting -> answers; every combination of answers is an arm. An answer may be several settings of a section, of
+    which ``name`` is what it is called."""
     numbers: dict[str, NumberSettings] = Field(default_factory=dict)  # settings that are tuned within every arm
     objective: str | tuple[str, ...] = "abs_rel"
     """A metric on the validation scenes, or a list of metrics and costs. The first metric chooses the weights that all
@@ -174,6 +177,13 @@ class StudySettings(Settings):
             raise ValueError(f"objective: one stands there twice, found {told}")
         if len(self.objectives) > 1 and self.pruner.kind != "none":
             raise ValueError("pruner: several objectives cannot be pruned by one of them; set pruner.kind to none")
+        return self
+
+    @model_validator(mode="after")
+    def _learners_have_no_costs(self) -> Self:
+        costs = {*self.constraints.limits, *(name for name in self.objectives if name in COSTS)}
+        if self.learner is not None and costs:
+            raise ValueError(f"learner: costs are those of a whole stack; leave {', '.join(sorted(costs))} out")
         return self
 
     @model_validator(mode="after")

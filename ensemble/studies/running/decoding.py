@@ -7,7 +7,7 @@ from ensemble.console import messages
 from ensemble.data.division import open_experiment
 from ensemble.data.loaders import KeptFrames
 from ensemble.runs.paths import Outputs
-from ensemble.settings.schema import StackSettings
+from ensemble.settings.schema import LearnerSettings, StackSettings
 
 PIXEL_BYTES = 8
 """An image in 8 bits, depth in 32, and whether there is any."""
@@ -16,13 +16,15 @@ SHARE = 0.5
 """Of the free memory, that decoded frames may take."""
 
 
-def sharing_frames(settings: StackSettings, outputs: Outputs, kept: KeptFrames) -> StackSettings:
+def sharing_frames(
+    settings: StackSettings | LearnerSettings, outputs: Outputs, kept: KeptFrames
+) -> StackSettings | LearnerSettings:
     """The settings of a fit with ``data.preload`` on where learners are trained and all frames fit in memory.
 
     Preloading changes no result, so a run that goes on may do it or not. ``kept`` holds what earlier trials of this
     worker have decoded; where there is anything, there is room.
     """
-    if settings.mode == "frozen" or settings.data.preload:
+    if settings.data.preload or (isinstance(settings, StackSettings) and settings.mode == "frozen"):
         return settings
     frames = open_experiment(outputs, settings).division.frames
     height, width = settings.data.size

@@ -1,13 +1,15 @@
 """Before the first trial: every arm must be possible here, and the learners that it weighs must be there."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
 from ensemble.console import messages
 from ensemble.data.division import Role, open_experiment
+from ensemble.distillation.lessons import open_teacher
 from ensemble.predictions.available import networks_of
 from ensemble.predictions.level_zero import cache_level_zero, level_zero_of
 from ensemble.predictions.training_commands import training_command
@@ -21,7 +23,7 @@ from ensemble.studies.design.arms import Arm, arms_of, lowest_numbers, settings_
 from ensemble.studies.design.study_file import PreparedSettings, StudySettings
 from ensemble.studies.running.trials import WorkerContext, study_settings
 from ensemble.training.learners import train_learner
-from ensemble.training.networks import build_stack, unloaded
+from ensemble.training.networks import build_stack, check_learner, unloaded
 
 
 class Needed(NamedTuple):
@@ -52,6 +54,9 @@ def check_arms(context: WorkerContext) -> None:
             raise SettingsError(f"{where}: {asked} needs a CUDA device, and torch finds none here")
         if settings.training.precision == "16-mixed" and not on_gpu:
             raise SettingsError(f"{where}: training.precision 16-mixed needs a GPU; set it to bf16-mixed")
+        if isinstance(settings, LearnerSettings):
+            check_learner(settings)
+            continue
         networks = networks_of(context.outputs, settings.experiment, _config(context.study))
         foreign = [name for name in settings.learners if name not in networks]
         if settings.mode != "frozen" and foreign:
@@ -104,7 +109,9 @@ def prepare(context: WorkerContext) -> None:
                 f"{study.name}, arm {arm.name}: training.batch_size is {settings.training.batch_size}, but there are "
                 f"{len(frames)} training frames"
             )
-        if settings.mode == "frozen":
+        if isinstance(settings, LearnerSettings):
+            _waiting(partial(_ask_teacher, settings, outputs))
+        elif settings.mode == "frozen":
             _cache(settings, outputs)
 
 
@@ -113,23 +120,38 @@ def _model(settings: LearnerSettings) -> str:
 
 
 def _cache(settings: StackSettings, outputs: Outputs) -> None:
-    """Fill the rows of a frozen arm; where another machine is at it, wait for it."""
+    """Fill the rows of a frozen arm."""
     learners = level_zero_of(settings, outputs)
     roles: tuple[Role, ...] = (settings.rows, "validation")
     for role in roles:
-        while True:
-            try:
-                cache_level_zero(learners, outputs, role, workers=settings.data.workers)
-                break
-            except LockedError as error:
-                messages.print(str(error))
-                time.sleep(5)
+        _waiting(partial(cache_level_zero, learners, outputs, role, workers=settings.data.workers))
+
+
+def _ask_teacher(settings: LearnerSettings, outputs: Outputs) -> None:
+    """Fill the rows of a student's teacher, if it has one."""
+    teacher = open_teacher(settings, outputs)
+    if teacher is not None:
+        teacher.fill()
+
+
+def _waiting(fill: Callable[[], object]) -> None:
+    """Fill rows; where another machine is at it, wait for it."""
+    while True:
+        try:
+            fill()
+            return
+        except LockedError as error:
+            messages.print(str(error))
+            time.sleep(5)
 
 
 def _needed(context: WorkerContext, arm: Arm) -> Iterator[Needed]:
     """The models that an arm rests on."""
     study, outputs = context.study, context.outputs
     settings = settings_of(study, arm, lowest_numbers(study, arm), outputs, root=context.root)
+    if isinstance(settings, LearnerSettings):
+        yield from _teachers(settings, outputs, _config(study))
+        return
     if settings.mode == "joint":
         return
     folds = settings.mode == "frozen" and (settings.rows == "oof" or settings.level0 == "folds")
@@ -138,6 +160,17 @@ def _needed(context: WorkerContext, arm: Arm) -> Iterator[Needed]:
         yield Needed(settings.experiment, learner, FULL if seed is None else seed_model(seed))
         for fold in range(settings.data.folds if folds else 0):
             yield Needed(settings.experiment, learner, fold_model(fold, seed))
+
+
+def _teachers(settings: LearnerSettings, outputs: Outputs, options: Sequence[str]) -> Iterator[Needed]:
+    """The models of learners that teach; a stack that does is looked for when it is asked."""
+    wanted = settings.distillation
+    for name in (wanted.teacher or "").split(","):
+        learner, seed = member_of(name.strip())
+        if learner in networks_of(outputs, settings.experiment, options):
+            yield Needed(settings.experiment, learner, FULL if seed is None else seed_model(seed))
+            for fold in range(settings.data.folds if wanted.rows == "oof" else 0):
+                yield Needed(settings.experiment, learner, fold_model(fold, seed))
 
 
 def _command(study: StudySettings, needed: Needed, outputs: Outputs) -> str:

@@ -12,10 +12,9 @@ from ensemble.runs.paths import Run
 from ensemble.runs.refusals import refuse_unreadable
 from ensemble.runs.seals import read_text
 from ensemble.settings.trees import SettingsError, parse_assignments
-from ensemble.stacking.fit import fit_meta
 from ensemble.studies.design.arms import Arm
 from ensemble.studies.design.study_file import BudgetSettings
-from ensemble.studies.running.trials import WorkerContext, study_settings
+from ensemble.studies.running.trials import WorkerContext, fit_trial, study_settings
 from ensemble.studies.running.watching import KeepScores
 from ensemble.studies.storage.folders import scores_file
 from ensemble.studies.storage.records import Trial
@@ -53,7 +52,7 @@ def repeat_best(
         settings = study_settings(context, arm, numbers, seed=seed)
         run = context.folder.repeat(arm.name, best.number, f"{asked.amount:g}{asked.unit}", seed)
         try:
-            runs.append(fit_meta(settings, run, context.outputs, callbacks=[KeepScores(run)], kept=context.frames))
+            runs.append(fit_trial(settings, run, context.outputs, callbacks=[KeepScores(run)], kept=context.frames))
         except DIVERGED as error:
             failed[seed] = str(error) or type(error).__name__
             messages.print(f"{context.study.name}, arm {arm.name}: the repeat from seed {seed} failed: {error}")

@@ -4,24 +4,27 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import lightning
 import optuna
 import torch
+from lightning.pytorch.loggers.logger import Logger
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 
 from ensemble.data.loaders import KeptFrames
+from ensemble.distillation.lessons import open_teacher
 from ensemble.runs.locks import LockedError, StoreLock
 from ensemble.runs.paths import Outputs, Run
 from ensemble.runs.seals import read_text, write_checked
 from ensemble.runs.stopping import stop_within
 from ensemble.settings.layers import Choice
-from ensemble.settings.schema import StackSettings
+from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import assignments_of
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.fit import fit_meta
@@ -34,6 +37,7 @@ from ensemble.studies.running.watching import KeepScores, ReportValues
 from ensemble.studies.storage.connection import StorageDownError, patiently, quiet
 from ensemble.studies.storage.folders import StudyFolder, outcome_file, read_outcome, scores_file, study_folder
 from ensemble.studies.storage.records import FOLDER, OVER_QUOTA, REASON, SECONDS, SPENT, Trial, records
+from ensemble.training.learners import train_learner
 
 WORKER = "worker"
 """Name of the trial's note of who runs it."""
@@ -102,17 +106,35 @@ def run_trial(context: WorkerContext, arm: Arm, trial: optuna.Trial) -> tuple[fl
 
 def study_settings(
     context: WorkerContext, arm: Arm, numbers: Mapping[str, Any], *, seed: int | None = None
-) -> StackSettings:
+) -> StackSettings | LearnerSettings:
     """The settings of a trial with those of the learners that are trained with it.
 
     Frames of a trial that trains learners are kept for the next one, unless the study sets ``data.preload`` itself.
     """
     study, outputs, root = context.study, context.outputs, context.root
     settings = settings_of(study, arm, numbers, outputs, root=root, seed=seed)
+    if isinstance(settings, LearnerSettings):
+        return settings
     choice = Choice(settings.data.kind, root, study.config, assignments_of(assigned(study, arm, numbers)))
     if "data.preload" not in study.set:
         settings = sharing_frames(settings, outputs, context.frames)
     return with_members(settings, outputs, choice)
+
+
+def fit_trial(
+    settings: StackSettings | LearnerSettings,
+    run: Run,
+    outputs: Outputs,
+    *,
+    callbacks: Sequence[lightning.Callback],
+    loggers: Sequence[Logger] = (),
+    kept: KeptFrames,
+) -> Run:
+    """Fit a stack, or train a learner alone or from its teacher, in a folder of the study."""
+    given = {"callbacks": callbacks, "loggers": loggers, "kept": kept}
+    if isinstance(settings, StackSettings):
+        return fit_meta(settings, run, outputs, **given)
+    return train_learner(settings, outputs, run=run, teacher=open_teacher(settings, outputs), **given)
 
 
 def tell_attributes(trial: optuna.Trial, found: Mapping[str, Any]) -> None:
@@ -232,7 +254,7 @@ def _fitted(
             limits = study.constraints.limits
             told = ", ".join(f"{key} {costs[key]:.4g}, at most {limits[key]:.4g}" for key in over)
             raise optuna.TrialPruned(f"over the limit before training: {told}")
-        fit_meta(
+        fit_trial(
             settings,
             run,
             context.outputs,
@@ -264,7 +286,9 @@ def _fitted(
     return found
 
 
-def _costs(context: WorkerContext, settings: StackSettings) -> dict[str, float]:
+def _costs(context: WorkerContext, settings: StackSettings | LearnerSettings) -> dict[str, float]:
+    if isinstance(settings, LearnerSettings):
+        return {}
     wanted = {*context.study.constraints.limits, *(name for name in context.study.objectives if name in COSTS)}
     return context.costs.of(settings) if wanted else {}
 

@@ -70,7 +70,7 @@ def test_a_student_of_a_stack_is_taught_its_out_of_fold_depth_and_expected_error
         assert (rows["expected-error"].read(row.frame.id) > 0).all()
     again = done("base", "train", "fastdepth", *given, "--set", "distillation.unlabelled_share=0.5", "--fresh").err
     assert "caching" not in again
-    assert "all as they were written" in done("base", "verify", "tiny", "--cache-dir", job.cache).out + again
+    assert "all as they were written" in done("base", "verify", "tiny", "--cache-dir", job.cache).err
 
 
 def test_learners_teach_their_log_mean(job: Job):
@@ -107,7 +107,7 @@ class TruthRows:
 def test_the_teachers_depth_is_turned_cropped_and_mirrored_with_the_truth(job: Job):
     from ensemble.data import open_source
 
-    data = student(job, "data.crop=[40, 56]", "data.augmentation.rotation=10").data
+    data = student(job, "data.crop=null", "data.augmentation.rotation=10").data
     data = data.model_copy(update={"size": data.facts.frame})
     source = open_source(data)
     frames = [frame for frame in source.frames if frame.split == "train"][:2]
@@ -188,7 +188,7 @@ def test_a_damaged_row_of_a_teacher_is_mended_by_the_command_that_is_named(job: 
     assert "base teach tiny/meta-d" in command
     answer = call("base", "train", "fastdepth", "--config", job.config, "--cache-dir", cache, "--teacher", "meta-d")
     assert answer.status != 0
-    assert answer.advised[:3] == ["teach", "tiny/meta-d", "--experiment"] or "rm" in answer.err
+    assert "ensemble.base teach tiny/meta-d" in answer.err
     shard.unlink()
     done("base", *command.split()[3:])
     done("base", "verify", "tiny", "--cache-dir", cache)
@@ -212,7 +212,7 @@ def test_mistakes_are_refused_before_anything_is_written(job: Job, tmp_path: Pat
         "--teacher", "tiny/meta-d", "--set", "data.split_seed=5"
     )
     none = ("--set", "distillation.affinity=1", "--set", "distillation.affinity_of=nobody")
-    assert "the teacher has no 'nobody', but" in refused("--teacher", "tiny/meta-d", *none)
+    assert "unknown affinity_of 'nobody'" in refused("--teacher", "tiny/meta-d", *none)
     assert not Outputs(job.cache).learner_run("none", "fastdepth").settings.exists()
     itself = call("base", "train", "bts", *given[:4], "--teacher", "bts")
     assert "bts cannot teach itself" in itself.err
