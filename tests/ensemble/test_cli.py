@@ -28,7 +28,7 @@ COMMANDS = {
         "predict",
         "profile",
     ),
-    "export": ("onnx", "openvino", "torch"),
+    "export": ("onnx", "openvino", "torch", "report"),
     "meta": ("fit", "compare-subsets", "cross-validate", "compose", "evaluate", "save", "fuse", "predict"),
     "data": ("doctor", "rooms", "pack"),
     "study": ("run", "show", "list", "best", "compare"),

@@ -51,5 +51,5 @@ def clustered(weight: np.ndarray, values: int) -> np.ndarray:
 
     own = weight.reshape(-1, 1).astype(np.float64)
     first = np.linspace(own.min(), own.max(), values).reshape(-1, 1)
-    found = KMeans(values, init=first, n_init=1, max_iter=30).fit(own)
+    found = KMeans(values, init=first, max_iter=30).fit(own)  # where to begin is given, so it begins once
     return found.cluster_centers_[found.labels_].reshape(weight.shape).astype(weight.dtype)

@@ -192,5 +192,5 @@ def _ranges(model: Any, part: Part, feeds: Any, folder: Path) -> Mapping[str, An
     calibrator = calibrate.create_calibrator(
         folder / "part.onnx", list(part.operators), str(folder / "augmented.onnx"), calibrate.CalibrationMethod.MinMax
     )
-    calibrator.collect_data(_Images(feeds))
+    calibrator.collect_data(_Images(feeds))  # pyright: ignore[reportArgumentType]  (all that is asked of its class)
     return calibrator.compute_data().data

@@ -12,7 +12,6 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from ensemble.data.formats.maps import save_npy
 from ensemble.data.formats.photographs import read_photograph
 from ensemble.deploy.page.sessions import Sessions
 from ensemble.deploy.page.sight import DEPTH, Choice, Sight, chosen_learners
@@ -75,12 +74,11 @@ class Site:
         with self.networks:
             found = self.stack(photograph.pixels)
             student = None if self.student is None else self.student(photograph.pixels).depth
-        named = dict(zip(self.titles, found.learners.values(), strict=True))
         settings = self.stack.network.settings
         meta = self.stack.network.meta
         logs = isinstance(settings, StackSettings) and meta is not None and meta.space == "log"
         known = None if self.stack.header.focal is None else photograph.fov
-        found = type(found)(found.depth, found.error, found.weights, named)
+        found = replace(found, names=tuple(self.titles))
         return Sight(photograph.pixels, found, logs, known, student)
 
     def view_of_training(self, size: tuple[int, int]) -> float | None:
@@ -210,7 +208,7 @@ class _Page:
         )
         for name, tab in tabs.items():
             tab.select(lambda name=name: name, None, [self.tab], **quiet).then(self.show, asked, shown, **quiet)
-        blocks = gr.context.Context.root_block
+        blocks = Context.root_block
         blocks.unload(self.left)
 
     def take(
@@ -328,7 +326,7 @@ class _Page:
     def _files(self, sight: Sight, choice: Choice, fov: float, folder: Path) -> list[Path]:
         depth = sight.depth(choice)
         save_depth_png(folder / "depth_mm.png", depth)
-        save_npy(folder / "depth.npy", depth)
+        np.save(folder / "depth.npy", depth.astype(np.float32))
         points = [self._points(sight, choice, fov, folder / f"points.{kind}", edges=False) for kind in ("ply", "glb")]
         return [*points, folder / "depth_mm.png", folder / "depth.npy"]
 

@@ -169,9 +169,11 @@ class Sight:
     def cut(self, at: tuple[slice, slice]) -> Sight:
         """The same of a part of the photograph."""
         found = self.found
-        error = None if found.error is None else found.error[at]
-        own = {name: depth[at] for name, depth in found.learners.items()}
-        part = Prediction(found.depth[at], error, found.weights[:, *at], own)
+        whole = {"depth": [found.depth], "weights": found.weights, "learners": [*found.learners.values()]}
+        known = whole if found.error is None else {**whole, "error": [found.error]}
+        working = {kind: np.stack([page[at] for page in pages]) for kind, pages in known.items() if len(pages)}
+        height, width = working["depth"].shape[1:]
+        part = Prediction(working, found.names, (height, width), lambda maps, _: maps)
         return Sight(self.image[at], part, self.logs, self.fov, None if self.student is None else self.student[at])
 
     @cached_property

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
-from ensemble.report.drawing.pictures import LARGEST_DEPTH_MM
+from ensemble.report.drawing.pictures import LARGEST_STEPS
 from ensemble.settings.trees import SettingsError
 
 TICKS = 90_000
@@ -74,7 +74,7 @@ def millimetre_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iter
 
         def write(depth: Float32[np.ndarray, "h w"], seconds: float) -> None:
             millimetres = np.rint(depth * np.float32(1000))
-            if not (millimetres.min() >= 0 and millimetres.max() <= LARGEST_DEPTH_MM):
+            if not (millimetres.min() >= 0 and millimetres.max() <= LARGEST_STEPS):
                 raise ValueError(
                     f"{path.name}: at {seconds:.2f} s found depth of {depth.max():.3f} m, expected at most 65.535 m, "
                     "which 16 bits hold; name a file that ends in .npz"

@@ -98,7 +98,7 @@ def test_a_report_tells_what_masks_hide(job: Job, tmp_path: Path):
     assert next(iter(rows)) == "fp32"
     assert {*rows, *told["not_met"]} == {*names.split(","), "fp32", "fp32-openvino"}
     plain, mask, half = (rows[name] for name in ("fp32", "prune-50", "fp16"))
-    assert mask["weight"]["stored"] == plain["weight"]["stored"]
+    assert mask["weight"]["stored"] == pytest.approx(plain["weight"]["stored"], rel=1e-3)
     assert mask["mul_adds"] == plain["mul_adds"]
     assert mask["nonzero"] < 0.6 * plain["nonzero"]
     assert mask["weight"]["zipped"] < 0.8 * plain["weight"]["zipped"]
