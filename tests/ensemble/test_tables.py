@@ -15,7 +15,7 @@ from report_samples import table as score_samples
 from rich.console import Console
 
 from ensemble.evaluation.results.protocols import ProtocolComparison, ProtocolScores
-from ensemble.metrics.published import OURS, PROTOCOLS
+from ensemble.metrics.published import ALL, OURS, chosen_protocols
 from ensemble.metrics.statistics import Difference
 from ensemble.predictions.store.verify import CheckedShard, CheckedStore
 from ensemble.report.tables.costs import profile_table
@@ -24,6 +24,7 @@ from ensemble.report.tables.protocols import protocol_tables
 from ensemble.report.tables.scores import score_table
 from ensemble.report.tables.subsets import subset_table
 from ensemble.report.tables.verification import stores_table
+from ensemble.settings.schema import DataSettings
 from ensemble.stacking.cross_validation import ROWS, CrossValidation, Judged
 from ensemble.stacking.subsets import Comparison, SubsetScore
 from ensemble.tables import Cell, Column, Mark, Row, Table, plain_table, records, table_of
@@ -44,7 +45,8 @@ SUBSETS = [("adabins",), ("bts",), ("adabins", "bts"), ("depth-anything-v2-relat
 SCORES = score_samples(image_scores())
 MEANS = SCORES.rows[0].scores
 PROTOCOL_SCORES = {OURS: ProtocolScores(SCORES)} | {
-    name: ProtocolScores(SCORES, "somewhere", other_flip=name == "bts") for name in PROTOCOLS
+    name: ProtocolScores(SCORES, "somewhere", other_flip=name == "bts")
+    for name in chosen_protocols((ALL,), DataSettings(kind="nyu"))
 }
 JUDGED = Judged("oof", 60, 12, dict.fromkeys(ROWS, MEANS), (), (DIFFERENCE,))
 RESULTS = {
