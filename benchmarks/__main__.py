@@ -36,7 +36,7 @@ def main() -> None:
     studies.main(trials=2)
     allocator.main(learner="bts", repeats=1)
     training.main(before=None, repeats=1)
-    transformers.main(repeats=1, batch=1)
+    transformers.main(repeats=1)
     networks.main(repeats=1, height=384, width=512, compiled=False, fit_size=320)
 
 

@@ -1,7 +1,8 @@
 """Networks of learners and meta-learner: built from settings, filled with the weights of a run, asked for depth."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -67,8 +68,15 @@ def check_learner(settings: LearnerSettings) -> None:
     if unfilled := getattr(network, "unfilled", ()):
         messages.print(
             f"{title_of(settings)}: {settings.encoder.weights} fills all but {len(unfilled)} of "
-            f"{len(network.state_dict())} tensors, which start from random numbers: {', '.join(unfilled)}"
+            f"{len(network.state_dict())} tensors, which start from random numbers: {_parts(unfilled)}"
         )
+
+
+def _parts(names: Sequence[str]) -> str:
+    """Names of tensors; where they are many, the parts of the network that they belong to, with how many of each."""
+    if len(names) <= 12:
+        return ", ".join(names)
+    return ", ".join(f"{part} ({count})" for part, count in Counter(name.partition(".")[0] for name in names).items())
 
 
 @_named()

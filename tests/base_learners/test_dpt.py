@@ -80,6 +80,11 @@ def test_the_internal_size_alone_decides_the_cost():
     assert giga(on_meta(hooks=(0, 1), internal_size=[192, 640]), (352, 1216)) == pytest.approx(67.9, abs=0.05)
 
 
+def test_a_decoder_of_96_channels_is_a_quarter_of_the_cut_network():
+    wide, narrow = (giga(on_meta(hooks=(0, 1), decoder_width=width), (192, 640)) for width in (256, 96))
+    assert (wide, narrow) == (pytest.approx(67.91, abs=0.01), pytest.approx(29.53, abs=0.01))
+
+
 def authors_file(folder: Path, network: DPT, *, heads_of_readout: bool = True) -> tuple[Path, dict[str, torch.Tensor]]:
     """A file in the authors' naming with the shapes of a network, and with what nothing reads."""
     names = {"encoder.features.": "pretrained.model.", "transformer.": "pretrained.model."}

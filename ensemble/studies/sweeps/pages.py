@@ -114,7 +114,7 @@ def draw_sweep(path: Path, sweep: SweepSettings, rows: Sequence[SweepRow]) -> No
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.set_xlabel("milliseconds an image, CPU")
+    axes.set_xlabel(f"milliseconds an image, {rows[0].cost.device}")
     axes.set_ylabel(f"{heading(sweep.metric)}, validation scenes")
     axes.legend(frameon=False, fontsize=8)
     write_figure(figure, path)
@@ -154,7 +154,8 @@ def _caption(sweep: SweepSettings, rows: Sequence[SweepRow]) -> str:
     lines = [
         f"{sweep.learner}, {sweep.budget.amount:g} {sweep.budget.unit.replace('_', ' ')} an arm; validation scenes, on "
         "which checkpoints were chosen too.",
-        f"Cost of one image of {', '.join(sorted(sizes))}, float32, CPU, median of {rows[0].cost.repeats}.",
+        f"Cost of one image of {', '.join(sorted(sizes))}, float32, {rows[0].cost.device}, median of "
+        f"{rows[0].cost.repeats}.",
     ]
     if rows[0].error.low is None:
         lines.append("Fewer than two validation scenes: no intervals.")

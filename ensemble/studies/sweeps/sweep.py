@@ -13,6 +13,7 @@ from ensemble.data.loaders import FrameDataset, KeptFrames
 from ensemble.metrics.formulas import METRICS, image_scores
 from ensemble.metrics.protocols import prepare, protocol_of
 from ensemble.metrics.statistics import resampled_means
+from ensemble.predictions.predict import device_of
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.schema import LearnerSettings
 from ensemble.settings.trees import SettingsError
@@ -75,7 +76,7 @@ def check_sweep(sweep: SweepSettings, *, root: Path | None = None) -> list[Learn
 def run_sweep(sweep: SweepSettings, outputs: Outputs, *, root: Path | None = None, repeats: int = 5) -> list[SweepRow]:
     """Train every arm that is not trained yet, then score all on the validation scenes and measure what they cost.
 
-    Costs are measured after all training, in the order of the arms, on one image in float32 on the CPU.
+    Costs are measured after all training, in the order of the arms, on one image in float32, on the device of training.
 
     Raises:
         SettingsError: An arm is impossible; nothing was trained then.
@@ -117,14 +118,15 @@ def _scores(settings: LearnerSettings, run: Run, outputs: Outputs) -> tuple[dict
     """Every metric of every validation frame that has a valid pixel, and the scenes of these frames."""
     experiment = open_experiment(outputs, settings)
     frames = experiment.division.frames.validation
-    network = load_network(build_learner(unloaded(settings)), run)
+    device = device_of(settings.training)
+    network = load_network(build_learner(unloaded(settings)), run).to(device)
     dataset = FrameDataset(experiment.source, frames, settings.seen)
     protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.seen.size)
     rows, scenes = [], []
     for index, frame in enumerate(frames):
         sample = dataset.sample(index)
         with torch.inference_mode():
-            depth = predict_depth(network, sample["image"][None], settings, flip=False)
+            depth = predict_depth(network, sample["image"][None].to(device), settings, flip=False).cpu()
         *compared, _ = prepare(depth, sample["depth"][None], sample["valid"][None], protocol=protocol)
         scores = {metric: float(values[0]) for metric, values in image_scores(*compared).items()}
         if np.isfinite(scores["abs_rel"]):
@@ -150,4 +152,4 @@ def _intervals(errors: np.ndarray, scenes: Sequence[str]) -> tuple[list[Interval
 
 def _cost(settings: LearnerSettings, run: Run, *, repeats: int) -> Profile:
     network = load_network(build_learner(unloaded(settings)), run)
-    return profile_network(network, settings.seen.size, device="cpu", repeats=repeats)
+    return profile_network(network, settings.seen.size, device=device_of(settings.training), repeats=repeats)
