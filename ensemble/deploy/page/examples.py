@@ -17,7 +17,7 @@ def write_examples(folder: Path) -> list[Path]:
     paths = []
     for number in ROOMS:
         path = folder / f"room_{number}.jpg"
-        raw = render_frame(SIZE, seed=(0, 1, number), frame=0, holes=False, noise=0.0)
+        raw = render_frame(SIZE, seed=(0, 1, number), frame=0, holes=False, noise=False)
         Image.fromarray(raw.image).save(path, quality=_QUALITY)
         paths.append(path)
     return paths

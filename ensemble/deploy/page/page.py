@@ -97,14 +97,14 @@ def page(site: Site) -> gr.Blocks:
     """All of it."""
     title = site.stack.header.name
     with gr.Blocks(title=f"{title}: depth", analytics_enabled=False, delete_cache=(600, 7200)) as blocks:
-        _Page(site)
+        _Page(site, blocks)
     return blocks
 
 
 class _Page:
     """Components, and the functions behind them."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, blocks: gr.Blocks) -> None:
         self.site = site
         titles = list(site.titles)
         gr.Markdown(f"# {site.stack.header.name}\nMetres from one photograph, by {_listed(titles)}.", elem_id="title")
@@ -118,7 +118,7 @@ class _Page:
                     height=260,
                     elem_id="photograph",
                 )
-                # Gradio would decode the file and fail without a word; it is read below, where complaints are sentences.
+                # Gradio would decode it and fail without a word; it is read below, where complaints are sentences.
                 self.photograph.preprocess = lambda payload: None if payload is None else payload.path
                 gr.Examples([[str(path)] for path in site.examples], [self.photograph], label="Generated rooms")
             with gr.Column(elem_id="shown", min_width=0):
@@ -177,6 +177,7 @@ class _Page:
                     elem_id="fov",
                 )
                 self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
+        blocks.unload(self.left)
         self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
 
     def _connect(self, tabs: dict[str, gr.Tab]) -> None:
@@ -210,8 +211,6 @@ class _Page:
         )
         for name, tab in tabs.items():
             tab.select(lambda name=name: name, None, [self.tab], **quiet).then(self.show, asked, shown, **quiet)
-        blocks = gr.context.Context.root_block
-        blocks.unload(self.left)
 
     def take(
         self,

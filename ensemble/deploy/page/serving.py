@@ -79,6 +79,7 @@ def _application(
     import gradio as gr
     from fastapi import FastAPI
     from fastapi.responses import FileResponse
+    from gradio.themes import Base
 
     from ensemble.deploy.page.page import Site, page
 
@@ -99,7 +100,7 @@ def _application(
         app,
         page(site),
         path="/",
-        theme=gr.themes.Base(font=fonts[0], font_mono=fonts[1]),
+        theme=Base(font=fonts[0], font_mono=fonts[1]),
         css_paths=Path(__file__).with_name("page.css"),
         allowed_paths=[str(root)],
         max_file_size=f"{MEGABYTES}mb",
