@@ -29,7 +29,7 @@ from ensemble.settings.names import (
 )
 from ensemble.settings.packaged import name_or_path
 from ensemble.settings.places import at_home
-from ensemble.settings.schema import MOST, DataSettings, ImportSettings, LearnerSettings, StackSettings
+from ensemble.settings.schema import MOST, DataSettings, LearnerSettings, ScoredSettings, StackSettings
 from ensemble.settings.trees import (
     SettingsError,
     Tree,
@@ -42,7 +42,7 @@ from ensemble.settings.trees import (
 )
 
 FittedSettings = typing.TypeVar("FittedSettings", LearnerSettings, StackSettings)
-RunSettings = typing.TypeVar("RunSettings", LearnerSettings, ImportSettings, StackSettings)
+RunSettings = typing.TypeVar("RunSettings", bound=ScoredSettings)
 
 
 SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,14 +95,14 @@ def page(site: Site) -> gr.Blocks:
     """All of it."""
     title = site.stack.header.name
     with gr.Blocks(title=f"{title}: depth", analytics_enabled=False, delete_cache=(600, 7200)) as blocks:
-        _Page(site)
+        _Page(site, blocks)
     return blocks
 
 
 class _Page:
     """Components, and the functions behind them."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, blocks: gr.Blocks) -> None:
         self.site = site
         titles = list(site.titles)
         gr.Markdown(f"# {site.stack.header.name}\nMetres from one photograph, by {_listed(titles)}.", elem_id="title")
@@ -175,6 +175,7 @@ class _Page:
                     elem_id="fov",
                 )
                 self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
+        blocks.unload(self.left)
         self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
 
     def _connect(self, tabs: dict[str, gr.Tab]) -> None:
@@ -208,8 +209,6 @@ class _Page:
         )
         for name, tab in tabs.items():
             tab.select(lambda name=name: name, None, [self.tab], **quiet).then(self.show, asked, shown, **quiet)
-        blocks = Context.root_block
-        blocks.unload(self.left)
 
     def take(
         self,

@@ -79,6 +79,7 @@ def _application(
     import gradio as gr
     from fastapi import FastAPI
     from fastapi.responses import FileResponse
+    from gradio.themes import Base
 
     from ensemble.deploy.page.page import Site, page
 

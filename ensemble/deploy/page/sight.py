@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -13,9 +12,6 @@ from jaxtyping import Float32, UInt8
 from ensemble.deploy.runtime.prediction import Prediction
 from ensemble.report.drawing.colours import depth_limits, depth_scale, error_scale, weight_scale, weight_spread
 from ensemble.report.drawing.palettes import Palette
-
-if TYPE_CHECKING:
-    from matplotlib.cm import ScalarMappable
 
 DEPTH, ERROR, DISAGREEMENT = "depth", "expected error", "disagreement"
 WEIGHT = "weight of "
@@ -150,8 +146,10 @@ class Sight:
             palette = Palette.of(weight_scale(len(shares), weight_spread(shares)))
             tinted = palette(shares[choice.learners.index(name.removeprefix(WEIGHT))])
             return Layer(name, self._over_photograph(tinted), palette, "")
-        values = self.error(choice) if name == ERROR else self.disagreement(choice)
-        palette = Palette.of(_error_scale(values))
+        error = self.error(choice) if name == ERROR else None
+        values = self.disagreement(choice) if error is None else error
+        largest = max(float(np.quantile(values, 0.99)), 1e-3)
+        palette = Palette.of(error_scale(largest))
         return Layer(name, palette(values), palette, "m")
 
     def value(self, row: int, column: int, choice: Choice) -> Value:
@@ -219,8 +217,3 @@ def fused(
 def chosen_learners(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
     """Those that are on, in the order of the stack; all where none is, for depth of nobody is nothing."""
     return tuple(name for name in names if name in wanted) or tuple(names)
-
-
-def _error_scale(values: Float32[np.ndarray, "h w"] | None) -> ScalarMappable:
-    largest = 0.0 if values is None else float(np.quantile(values, 0.99))
-    return error_scale(max(largest, 1e-3))

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
 from jaxtyping import UInt8
 
 from ensemble.runs.refusals import refuse_unreadable
@@ -150,7 +152,7 @@ class FilmSource:
                 if frame is not None:
                     yield _upright(frame)
 
-    def _container(self) -> "av.container.InputContainer":
+    def _container(self) -> InputContainer:
         timeout = (self.patience, self.patience) if self.camera else None
         return av.open(self.place, format=self.device, timeout=timeout)
 
@@ -159,7 +161,7 @@ class FilmSource:
         """Errors of FFmpeg as ours, after so many frames."""
         try:
             yield
-        except (av.error.FFmpegError, OSError) as error:
+        except (FFmpegError, OSError) as error:
             raise self._complaint(count, error) from error
 
     def _complaint(self, count: int, error: BaseException | None) -> ValueError:
@@ -172,7 +174,7 @@ class FilmSource:
         return ValueError(f"{self.place}: the camera sends nothing ({why}); is it there, and free?")
 
 
-def _video(container: "av.container.InputContainer", place: str) -> "av.VideoStream":
+def _video(container: InputContainer, place: str) -> "av.VideoStream":
     if not container.streams.video:
         raise ValueError(f"{place}: holds no pictures (found {len(container.streams)} other streams); expected a film")
     stream = container.streams.video[0]

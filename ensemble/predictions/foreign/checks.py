@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64, Int
 from torch import Tensor
 
 from ensemble.console import progress
-from ensemble.data.division import Experiment, Role
+from ensemble.data.division import Experiment
 from ensemble.data.formats.maps import (
     DepthFile,
     as_read,
@@ -34,7 +34,7 @@ from ensemble.predictions.foreign.guesses import (
     better_guess,
     likely_units,
 )
-from ensemble.predictions.foreign.record import import_command
+from ensemble.predictions.foreign.record import Role, import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.schema import DataSettings, ImportSettings
 from ensemble.settings.units import PER_METRE, per_metre

@@ -26,7 +26,7 @@ SIZE = (60, 80)
 
 def room(number: int) -> tuple[np.ndarray, np.ndarray]:
     """Image and exact depth of a generated room."""
-    raw = render_frame((120, 160), seed=(0, 0, number), frame=0, holes=False, noise=0.0)
+    raw = render_frame((120, 160), seed=(0, 0, number), frame=0, holes=False, noise=False)
     return raw.image, raw.depth
 
 
