@@ -57,7 +57,7 @@ class DilatedBranch(nn.Sequential):
         )
 
 
-def reduction(inputs: int, first: int, outputs: int, activation: Activation) -> nn.Sequential:
+def reduction(inputs: int, first: int, outputs: int, activation: Activation = nn.ELU) -> nn.Sequential:
     """1x1 convolutions that halve their channels from ``first`` to 8, activated between, then ``outputs`` channels."""
     layers: list[nn.Module] = []
     while first >= 8:

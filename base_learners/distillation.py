@@ -81,13 +81,14 @@ def affinity_loss(student: MapsByStride, teacher: MapsByStride, *, grid: int = 1
         )
     terms = []
     for stride in common:
-        places = [min(grid, side) for side in student[stride].shape[-2:]]
+        rows, columns = student[stride].shape[-2:]
+        places = min(grid, rows), min(grid, columns)
         difference = affinity(student[stride], places) - affinity(teacher[stride], places).detach()
         terms.append(difference.square().mean())
     return torch.stack(terms).sum()
 
 
-def affinity(maps: Float[Tensor, "b c h w"], places: list[int]) -> Float[Tensor, "b n n"]:
+def affinity(maps: Float[Tensor, "b c h w"], places: tuple[int, int]) -> Float[Tensor, "b n n"]:
     """Cosine of the features of every pair of places, maps averaged to so many rows and columns, in float32.
 
     A place without features, all of them 0, is unlike every other one.

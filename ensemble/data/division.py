@@ -17,8 +17,7 @@ from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import DataSettings, ScoredSettings
 
-Role = Literal["fit", "validation", "test", "oof", "unlabelled"]
-"""Which frames, seen from a model; ``unlabelled`` are photographs that nobody measured."""
+Role = Literal["fit", "validation", "test", "oof"]
 
 
 @dataclass(frozen=True)

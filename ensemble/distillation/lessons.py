@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ensemble.console import messages, progress
-from ensemble.data.division import Experiment, Role, open_experiment
+from ensemble.data.division import Experiment, open_experiment
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import Original, resize_image
@@ -18,11 +18,10 @@ from ensemble.data.unlabelled import WithPhotographs, describe_photographs, find
 from ensemble.distillation.teachers import Expert, Said, find_expert
 from ensemble.predictions.learners import frame_settings
 from ensemble.predictions.level_zero import ResizedRows, cache_level_zero, open_rows
-from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
+from ensemble.predictions.store import CacheIdentity, KeptRole, PredictionReader, PredictionWriter
 from ensemble.runs.claims import PROCESSES, differing_keys
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs
-from ensemble.settings.layers import moved
 from ensemble.settings.schema import DataSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.training.distillation import Lesson
@@ -101,8 +100,10 @@ class CachingTeacher:
 
     def fill(self, *, rebuild: bool = False) -> Rows:
         """Cache what is missing, and open the teacher's depth of all frames to fit and all photographs."""
-        own = moved(self.expert.settings, self.root)
-        home = own if self.expert.in_experiment else own.model_copy(update={"experiment": self.experiment})
+        own = self.expert.settings
+        name = own.experiment if self.expert.in_experiment else self.experiment
+        root = own.data.root if self.root is None else self.root
+        home = own.model_copy(update={"experiment": name, "data": own.data.model_copy(update={"root": root})})
         experiment = open_experiment(self.outputs, home)
         rows = self._of_frames(experiment, home.data, rebuild=rebuild)
         if not self.photographs:
@@ -193,7 +194,7 @@ class _Place:
     source: FrameSource
     frames: Sequence[Frame]
     data: DataSettings
-    role: Role
+    role: KeptRole
     about: str = ""  # in front of the names of folders
 
     def opened(self, say: Callable[[Sequence[Frame]], Iterator[tuple[str, Said]]], *, rebuild: bool) -> Rows:

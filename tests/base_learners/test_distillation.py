@@ -76,7 +76,7 @@ def test_full_mean_weight_is_blind_to_scale():
 
 def test_affinity_is_the_cosine_of_places():
     maps = torch.tensor([[3.0, 0.0], [4.0, 0.0], [5.0, 0.0]]).view(1, 3, 1, 2)
-    found = affinity(torch.cat([maps, maps.flip(1)], dim=3)[:, :2], [1, 4])[0]
+    found = affinity(torch.cat([maps, maps.flip(1)], dim=3)[:, :2], (1, 4))[0]
     places = torch.tensor([[3.0, 4.0], [0.0, 0.0], [5.0, 4.0], [0.0, 0.0]])
     assert found[0, 2].item() == pytest.approx(float(places[0] @ places[2]) / (5 * math.sqrt(41)), rel=1e-5)
     assert found[0, 0].item() == pytest.approx(1)
@@ -94,9 +94,9 @@ def test_affinity_knows_neither_channels_nor_lengths():
 def test_affinities_of_half_precision_are_computed_in_whole():
     maps = noise(1, 4, 20, 24)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = affinity(maps.bfloat16(), [16, 16])
+        found = affinity(maps.bfloat16(), (16, 16))
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, affinity(maps.bfloat16().float(), [16, 16]))
+    torch.testing.assert_close(found, affinity(maps.bfloat16().float(), (16, 16)))
 
 
 def test_maps_without_a_stride_in_common_are_refused():

@@ -4,7 +4,14 @@ HDF5 is opened here and in ``data`` alone; which models there are is not known h
 """
 
 from ensemble.predictions.store.filling import fill_stores
-from ensemble.predictions.store.identity import SCHEMA, CacheError, CacheIdentity, DamagedCacheError, StaleCacheError
+from ensemble.predictions.store.identity import (
+    SCHEMA,
+    CacheError,
+    CacheIdentity,
+    DamagedCacheError,
+    KeptRole,
+    StaleCacheError,
+)
 from ensemble.predictions.store.reader import PredictionReader
 from ensemble.predictions.store.shards import CODECS
 from ensemble.predictions.store.writer import PredictionWriter
@@ -14,6 +21,7 @@ __all__ = [
     "PredictionReader",
     "fill_stores",
     "CacheIdentity",
+    "KeptRole",
     "SCHEMA",
     "CODECS",
     "CacheError",

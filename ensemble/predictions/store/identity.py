@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import get_args
-
-from ensemble.data.division import Role
+from typing import Literal, get_args
 
 SCHEMA = 2
 """Version of the layout that ``ensemble.predictions.store.shards`` writes; anything else is refused."""
+
+KeptRole = Literal["fit", "validation", "test", "oof", "unlabelled"]
+"""Whose rows are kept: the roles of frames, and photographs that nobody measured."""
 
 Description = Mapping[str, str | int | float]
 
@@ -47,7 +48,7 @@ class CacheIdentity:
     """What the rows of one store were made from."""
 
     learner: str  # its name in the experiment
-    role: Role  # which frames, seen from the learner: ``fit`` it was trained on, ``oof`` its fold never saw
+    role: KeptRole  # which frames, seen from the learner: ``fit`` it was trained on, ``oof`` its fold never saw
     fold: int | None  # the fold whose model predicted; ``None`` for the model of the full fit
     weights: str  # hexadecimal fingerprint of the weights
     preprocessing: str  # hexadecimal fingerprint of everything between file and network, and back
@@ -57,8 +58,8 @@ class CacheIdentity:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.+-]{1,128}", self.learner):
             raise ValueError(f"learner {self.learner!r}: expected letters, digits, '_', '.', '+' or '-'")
-        if self.role not in get_args(Role):
-            raise ValueError(f"role {self.role!r}: expected one of {', '.join(get_args(Role))}")
+        if self.role not in get_args(KeptRole):
+            raise ValueError(f"role {self.role!r}: expected one of {', '.join(get_args(KeptRole))}")
         if self.fold is not None and self.fold < 0:
             raise ValueError(f"fold {self.fold}: expected 0 or more, or None for the full fit")
         for name in ("weights", "preprocessing", "frames", "folds"):

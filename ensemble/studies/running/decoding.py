@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
 from ensemble.console import messages
 from ensemble.data.division import open_experiment
@@ -16,9 +17,10 @@ SHARE = 0.5
 """Of the free memory, that decoded frames may take."""
 
 
-def sharing_frames(
-    settings: StackSettings | LearnerSettings, outputs: Outputs, kept: KeptFrames
-) -> StackSettings | LearnerSettings:
+Fitted = TypeVar("Fitted", StackSettings, LearnerSettings)
+
+
+def sharing_frames(settings: Fitted, outputs: Outputs, kept: KeptFrames) -> Fitted:
     """The settings of a fit with ``data.preload`` on where learners are trained and all frames fit in memory.
 
     Preloading changes no result, so a run that goes on may do it or not. ``kept`` holds what earlier trials of this

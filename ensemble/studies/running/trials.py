@@ -113,10 +113,11 @@ def study_settings(
     """
     study, outputs, root = context.study, context.outputs, context.root
     settings = settings_of(study, arm, numbers, outputs, root=root, seed=seed)
+    shares = "data.preload" not in study.set
     if isinstance(settings, LearnerSettings):
-        return settings
+        return sharing_frames(settings, outputs, context.frames) if shares else settings
     choice = Choice(settings.data.kind, root, study.config, assignments_of(assigned(study, arm, numbers)))
-    if "data.preload" not in study.set:
+    if shares:
         settings = sharing_frames(settings, outputs, context.frames)
     return with_members(settings, outputs, choice)
 

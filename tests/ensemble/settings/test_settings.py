@@ -19,7 +19,10 @@ from ensemble.settings.trees import SettingsError, read_yaml
 
 TRAIN = ("base", "train", "adabins")
 MISTAKES = {
-    "unknown learner": (("base", "train", "adabin"), ["adabin", "did you mean 'adabins'", "bts, dpt, fastdepth, ldrn"]),
+    "unknown learner": (
+        ("base", "train", "adabin"),
+        ["adabin", "did you mean 'adabins'", "bts, bts_fast, dpt, fastdepth, ffn, ldrn"],
+    ),
     "unknown section": ((*TRAIN, "--set", "trianing.lr=1"), ["trianing", "did you mean 'training'"]),
     "unknown key": ((*TRAIN, "--set", "training.epoch=3"), ["training.epoch", "did you mean 'epochs'"]),
     "unknown nested key": ((*TRAIN, "--set", "data.rooms.scene=3"), ["data.rooms.scene", "did you mean 'scenes'"]),
