@@ -15,7 +15,7 @@ from ensemble.metrics.published import OURS
 SMALLER = {"kitti_small": "kitti_streets_tiny", "3": "2"}
 """Words of the README's commands, and what stands for them on few streets: the experiment, and its folds."""
 
-FEW_STEPS = ("--set", "training.max_steps=4")
+FEW_STEPS = ("--set", "training.max_steps=4", "--set", "training.batch_size=2")
 
 
 def commands_for_kitti() -> list[list[str]]:
