@@ -190,11 +190,11 @@ def test_depth_that_a_png_cannot_hold_is_left_out(tmp_path: Path, job: Job, monk
     from ensemble.report.drawing import pictures
 
     Image.fromarray(RGB).save(tmp_path / "p.png")
-    monkeypatch.setattr(pictures, "LARGEST_DEPTH_MM", 1)
+    monkeypatch.setattr(pictures, "LARGEST_STEPS", 1)
     words = ("--out", tmp_path / "o", "--only", "depth", "--cache-dir", job.cache)
     told = done("meta", "predict", "meta-rgb", tmp_path / "p.png", *words).err
     assert "left out: " in told
-    assert "cannot be 16-bit millimetres" in told
+    assert "cannot be 16 bits" in told
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"p_depth.npy"}
 
 
