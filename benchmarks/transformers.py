@@ -1,5 +1,6 @@
 """DPT and what its cuts save: time beside DPT-Hybrid, the decoder's share, memory of training, when Performers pay."""
 
+import copy
 import time
 from collections.abc import Callable
 from functools import partial
@@ -126,7 +127,7 @@ def _calling(network: nn.Module, image: Tensor) -> Callable[[], object]:
 def _mul_adds(network: DPT, image: Tensor) -> tuple[int, int]:
     """Of everything, and of fusion and head."""
     with FlopCounterMode(display=False, depth=3) as counter, torch.inference_mode():
-        network(image)
+        copy.deepcopy(network).to("meta")(image.to("meta"))
     parts = {name: sum(found.values()) for name, found in counter.get_flop_counts().items()}
     decoder = sum(
         count for name, count in parts.items() if name.count(".") == 2 and name.split(".")[1] in ("fusion", "head")

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,7 @@ def test_the_formula_token_by_token():
         ]
         expected.append(sum(weight * each for weight, each in zip(weights, v, strict=True)) / sum(weights))
     found = favor_attention(query, key, value, features).squeeze()
-    torch.testing.assert_close(found.double(), torch.tensor(expected), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.double(), torch.from_numpy(np.stack(expected)), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("width", "count"), [(64, 266), (32, 110), (768, 5102)])
