@@ -56,8 +56,8 @@ def main(
             ),
         ],
         parts=[
-            f"{report.frames} frames of {height}x{height * 4 // 3} ({', '.join(loaded.learners)}), written as H.264 beside "
-            "the photographs and as 16-bit FFV1, smoothed; decoded and encoded in threads of their own, networks in one:",
+            f"{report.frames} frames of {height} rows ({', '.join(loaded.learners)}), written as H.264 beside "
+            "the photographs and as 16-bit FFV1, smoothed; decoded and encoded beside the networks:",
             Table(
                 ("frames", "frames/s", "networks alone", "memory a tenth in, MB", "at the end, MB"),
                 [

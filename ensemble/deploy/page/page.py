@@ -184,7 +184,7 @@ class _Page:
         ]
         asked = [self.sight, self.tab, self.learners, self.preset, self.layer, self.fov, self.edges]
         asked += [self.across, self.down]
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         gr.on(
             [self.photograph.change],
             self.take,
@@ -196,19 +196,15 @@ class _Page:
             concurrency_limit=None,
             trigger_mode="always_last",
         )
-        self.preset.input(self.preset_chosen, [self.preset], [self.learners], **quiet).then(
-            self.show, asked, shown, **quiet
-        )
-        self.learners.input(self.learners_chosen, [self.learners], [self.preset], **quiet).then(
-            self.show, asked, shown, **quiet
-        )
+        # One after the other, in the order in which they were touched: what comes last is what is shown.
+        quiet |= {"concurrency_id": "show", "concurrency_limit": 1, "trigger_mode": "always_last"}
+        self.preset.input(self.preset_chosen, asked, [self.learners, *shown], **quiet)
+        self.learners.input(self.learners_chosen, asked, [self.preset, *shown], **quiet)
         moved = [self.layer.input, self.fov.input, self.edges.input, self.across.input, self.down.input]
-        gr.on(moved, self.show, asked, shown, trigger_mode="always_last", **quiet)
-        self.picture.select(self.touched, [self.sight], [self.across, self.down], **quiet).then(
-            self.show, asked, shown, **quiet
-        )
+        gr.on(moved, self.show, asked, shown, **quiet)
+        self.picture.select(self.touched, asked, [self.across, self.down, *shown], **quiet)
         for name, tab in tabs.items():
-            tab.select(lambda name=name: name, None, [self.tab], **quiet).then(self.show, asked, shown, **quiet)
+            tab.select(self.opened, [self.sight, gr.State(name), *asked[2:]], [self.tab, *shown], **quiet)
 
     def take(
         self,
@@ -278,24 +274,79 @@ class _Page:
             files = [gr.update(value=str(path), interactive=True) for path in self._files(sight, choice, fov, folder)]
         return [slider, picture, text, space, *files, legend(drawn), gr.update(choices=list(layers), value=name)]
 
-    def preset_chosen(self, preset: str) -> Any:
+    def preset_chosen(
+        self,
+        sight: Sight | None,
+        tab: str,
+        learners: list[str],
+        preset: str,
+        layer: str,
+        fov: float,
+        edges: bool,
+        across: float,
+        down: float,
+        request: gr.Request,
+    ) -> list[Any]:
         """One of the presets sets the switches."""
         titles = list(self.site.titles)
-        return gr.skip() if preset == STUDENT else titles if preset == STACK else [preset]
+        learners = learners if preset == STUDENT else titles if preset == STACK else [preset]
+        return [learners, *self.show(sight, tab, learners, preset, layer, fov, edges, across, down, request)]
 
-    def learners_chosen(self, learners: list[str]) -> Any:
+    def learners_chosen(
+        self,
+        sight: Sight | None,
+        tab: str,
+        learners: list[str],
+        preset: str,
+        layer: str,
+        fov: float,
+        edges: bool,
+        across: float,
+        down: float,
+        request: gr.Request,
+    ) -> list[Any]:
         """The switches are no preset any more, but for all and for one."""
         titles = list(self.site.titles)
         chosen = chosen_learners(titles, learners)
-        return STACK if len(chosen) == len(titles) else chosen[0] if len(chosen) == 1 else None
+        now = STACK if len(chosen) == len(titles) else chosen[0] if len(chosen) == 1 else None
+        return [now, *self.show(sight, tab, learners, now or "", layer, fov, edges, across, down, request)]
 
-    def touched(self, sight: Sight | None, event: gr.SelectData) -> list[Any]:
-        """A place of the picture, as shares of its sides."""
-        if sight is None:
-            return [gr.skip(), gr.skip()]
-        height, width = sight.image.shape[:2]
-        column, row = event.index
-        return [100 * column / max(1, width - 1), 100 * row / max(1, height - 1)]
+    def touched(
+        self,
+        sight: Sight | None,
+        tab: str,
+        learners: list[str],
+        preset: str,
+        layer: str,
+        fov: float,
+        edges: bool,
+        across: float,
+        down: float,
+        event: gr.SelectData,
+        request: gr.Request,
+    ) -> list[Any]:
+        """A place of the picture was touched."""
+        if sight is not None:
+            height, width = sight.image.shape[:2]
+            column, row = event.index
+            across, down = 100 * column / max(1, width - 1), 100 * row / max(1, height - 1)
+        return [across, down, *self.show(sight, tab, learners, preset, layer, fov, edges, across, down, request)]
+
+    def opened(
+        self,
+        sight: Sight | None,
+        tab: str,
+        learners: list[str],
+        preset: str,
+        layer: str,
+        fov: float,
+        edges: bool,
+        across: float,
+        down: float,
+        request: gr.Request,
+    ) -> list[Any]:
+        """Another tab was opened."""
+        return [tab, *self.show(sight, tab, learners, preset, layer, fov, edges, across, down, request)]
 
     def left(self, request: gr.Request) -> None:
         """A visitor has gone."""

@@ -145,9 +145,10 @@ class FilmSource:
         """
         with self._complaining(0), self._container() as container:
             stream = _video(container, self.place)
-            for number in range(count if container.duration else 1):
+            whole = container.duration or 0
+            for number in range(count if whole else 1):
                 if number:
-                    container.seek(container.duration * number // count)
+                    container.seek(whole * number // count)
                 frame = next(container.decode(stream), None)
                 if frame is not None:
                     yield _upright(frame)
