@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -119,7 +120,9 @@ def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:
             if part_name(study, arm) in known:
                 part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
                 found += records(arm, part)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, optuna.exceptions.StorageInternalError) as error:
+        if isinstance(error.__cause__, sqlalchemy.exc.OperationalError):
+            raise  # it does not answer, and nothing is known against what it holds
         where = shown_url(storage.url) if isinstance(storage, RDBStorage) else study.name
         raise ValueError(
             f"{where}: the trials are damaged ({type(error).__name__}: {error}); bring them back from a copy"
