@@ -5,8 +5,9 @@ import torch
 from narrow import narrow_network, noise
 
 from base_learners import LEARNERS
+from base_learners.blocks import ResidualUnit
 from base_learners.encoders.build import build_encoder
-from base_learners.ffn import NEEDS, Residual
+from base_learners.ffn import NEEDS
 
 
 def test_it_has_the_parameters_that_the_published_student_has_95_percent_less_than():
@@ -18,7 +19,7 @@ def test_it_has_the_parameters_that_the_published_student_has_95_percent_less_th
 
 
 def test_a_residual_block_adds_what_comes_in():
-    block = Residual(4)
+    block = ResidualUnit(4)
     for parameter in block.parameters():
         torch.nn.init.zeros_(parameter)
     x = noise(1, 4, 5, 6) - 0.5
