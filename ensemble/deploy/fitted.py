@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -58,19 +59,21 @@ def fitted_learner(learner: TrainedLearner) -> DepthStack:
     Raises:
         ValueError: It was imported and has no network.
     """
-    level = LevelZero((learner,))
+    own = learner.network_settings
+    alone = own.model_copy(update={"data": own.seen, "size": None})  # nothing stands beside it at another size
+    saved = SavedLearner(name=learner.name, title=learner.title, models={learner.model: _without_places(alone)})
     header = Header(
         name=learner.name,
-        learners=(_saved(level),),
+        learners=(saved,),
         settings=None,
         calibration=None,
         sources=_sources(learner.run, ()),
         scores=_scores(learner.name, learner.run),
-        focal=_focal(learner.settings.data),
+        focal=_focal(alone.data),
         versions=package_versions(),
     )
-    member = LearnerNetwork([load_learner(learner)], [learner.network_settings])
-    return DepthStack(StackNetwork([learner.name], [member], learner.network_settings), header)
+    member = LearnerNetwork([load_learner(learner)], [alone])
+    return DepthStack(StackNetwork([learner.name], [member], alone), header)
 
 
 def _focal(data: DataSettings) -> float | None:
@@ -110,6 +113,9 @@ def _without_places(settings: AnySettings) -> AnySettings:
     changes: dict[str, Any] = {"data": settings.data.model_copy(update={"root": None})}
     if not isinstance(settings, ImportSettings):
         changes["encoder"] = unloaded(settings).encoder
+    if isinstance(settings, LearnerSettings) and (teacher := settings.distillation.teacher) is not None:
+        plain = {"teacher": Path(teacher).name, "unlabelled": ()}
+        changes["distillation"] = settings.distillation.model_copy(update=plain)
     if isinstance(settings, StackSettings):
         changes["members"] = {name: _without_places(own) for name, own in settings.members.items()}
     return settings.model_copy(update=changes)

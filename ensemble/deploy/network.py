@@ -106,6 +106,16 @@ class StackNetwork(nn.Module):
         self.calibration = calibration
         self.eval()
 
+    def in_full_precision(self) -> Self:
+        """Learners that were trained in mixed precision predict in it; from here on they do so in 32 bits."""
+        for member in self.members:
+            if isinstance(member, LearnerNetwork):
+                member.settings = tuple(
+                    own.model_copy(update={"training": own.training.model_copy(update={"precision": "32-true"})})
+                    for own in member.settings
+                )
+        return self
+
     def flip_averaging(self, enabled: bool) -> Self:
         """Average learners and weights with those of the mirrored image, or do not, whatever they were scored with."""
         self.flip = enabled

@@ -15,7 +15,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     SerializerFunctionWrapHandler,
-    field_serializer,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -393,7 +393,8 @@ class DistillationSettings(Settings):
 
 
 LATER_ARGUMENTS = {"activation": "elu"}
-"""Keyword arguments of networks that came later; left out of records at these values, so that older ones agree."""
+"""Keyword arguments of networks that came later; left out of settings at these values, which networks
+have of themselves, so that older records agree."""
 
 
 class LearnerSettings(Settings):
@@ -416,8 +417,9 @@ class LearnerSettings(Settings):
     training: TrainingSettings = TrainingSettings()  # optimiser and schedule
     evaluation: EvaluationSettings = EvaluationSettings()  # how its predictions are made and scored
 
-    @field_serializer("network")
-    def _as_older_records(self, network: dict[str, Any]) -> dict[str, Any]:
+    @field_validator("network")
+    @classmethod
+    def _as_older_records(cls, network: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in network.items() if LATER_ARGUMENTS.get(key) != value}
 
     @property

@@ -14,6 +14,8 @@ import pytest
 from command_lines import LEARNER_NAMES, Job, call, contents, done
 from PIL import Image
 
+from ensemble.settings.names import known_learners
+
 COMMANDS = {
     "base": (
         "train",
@@ -27,11 +29,12 @@ COMMANDS = {
         "save",
         "predict",
         "profile",
+        "teach",
     ),
     "export": ("onnx", "openvino", "torch", "report"),
     "meta": ("fit", "compare-subsets", "cross-validate", "compose", "evaluate", "save", "fuse", "predict"),
     "data": ("doctor", "rooms", "pack"),
-    "study": ("run", "show", "list", "best", "compare"),
+    "study": ("run", "show", "list", "best", "compare", "sweep"),
 }
 SINGLE_COMMANDS = ("demo", "points", "video", "view", "report")
 FOLDER = Path("runs/tiny")
@@ -249,7 +252,7 @@ def test_a_flipped_bit_is_named_with_the_commands_that_mend_it(job: Job, tmp_pat
 
 def test_cost_as_json(job: Job):
     shown = json.loads(done("base", "profile", "--config", job.config, "--size", "48x64", "--repeats", 1, "--json").out)
-    assert [row["learner"] for row in shown] == [*LEARNER_NAMES, "dpt", "fastdepth", "meta-d", "meta-rgb+d"]
+    assert [row["learner"] for row in shown] == [*known_learners(), "meta-d", "meta-rgb+d"]
     for row in shown:
         assert row["parameters"] > 0
         assert row["mul_adds"] > 0

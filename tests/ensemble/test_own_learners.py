@@ -27,6 +27,7 @@ from ensemble.predictions.predict import open_predictions
 from ensemble.predictions.store.verify import filling
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import Choice, learner_settings, named_learners
+from ensemble.settings.names import known_learners
 from ensemble.settings.schema import LearnerSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.stacking.candidates import candidates, costs_of
@@ -198,9 +199,7 @@ def test_every_command_takes_them(trained, config: Path, tmp_path: Path):
     resumed = done("base", "train", "ldrn_large", "--resume", "own/ldrn_large", "--seeds", 5, "--cache-dir", cache)
     assert "own/ldrn_large/seed-5: best weights" in resumed.err
     context = mock.Mock(params={"cache_dir": cache})
-    assert completion.learners(context, "ldrn,") == [
-        f"ldrn,{name}" for name in ("adabins", "bts", "ldrn", "dpt", "fastdepth", "ldrn_large")
-    ]
+    assert completion.learners(context, "ldrn,") == [f"ldrn,{name}" for name in (*known_learners(), "ldrn_large")]
     context = mock.Mock(params={"cache_dir": tmp_path, "config": config})
     assert completion.learners(context, "") == ["adabins", "bts", "ldrn", "dpt", "fastdepth", "ldrn_large"]
     store = cache / "predictions" / "own" / "ldrn_large" / "test" / "full"
@@ -221,7 +220,7 @@ def test_what_is_missing_is_told_with_the_command_that_trains_it(config: Path, t
     assert "did you mean 'ldrn_large'" in answer.err
     answer = call("base", "import", "ldrn_large", tmp_path, "--role", "oof", *given)
     assert answer.status == 2
-    assert "not the name of a learner of ours (adabins, bts, ldrn, dpt, fastdepth, ldrn_large)" in answer.err
+    assert f"not the name of a learner of ours ({', '.join(known_learners())}, ldrn_large)" in answer.err
 
 
 def test_what_is_damaged_is_mended_by_training_not_by_an_import(trained, tmp_path: Path):
@@ -307,7 +306,7 @@ def test_settings_of_before_are_written_as_they_were(job: Job, config: Path):
     assert LearnerSettings.model_validate_json(own.model_dump_json()) == own
     assert own.network["rates"] == learner_settings("ldrn", Choice(config=config)).network["rates"]
     assert own.encoder.name == "lcnet_050"
-    assert named_learners(Choice(config=config)) == ("adabins", "bts", "ldrn", "dpt", "fastdepth", "ldrn_large")
+    assert named_learners(Choice(config=config)) == (*known_learners(), "ldrn_large")
 
 
 def test_a_crop_keeps_its_share_of_the_frame():
@@ -362,7 +361,7 @@ def test_one_name_stands_for_one_thing(trained, config: Path, tmp_path: Path):
         "base", "import", "ldrn_large", tmp_path, "--role", "oof", "--experiment", "own", "--cache-dir", trained[0]
     )
     assert answer.status == 2
-    assert "not the name of a learner of ours (adabins, bts, ldrn, dpt, fastdepth, ldrn_large)" in answer.err
+    assert f"not the name of a learner of ours ({', '.join(known_learners())}, ldrn_large)" in answer.err
     answer = call(
         "meta", "fit", "--inputs", "d", "--name", "ldrn_large", "--experiment", "own", "--cache-dir", trained[0]
     )

@@ -104,7 +104,7 @@ def test_the_console_command_finds_packaged_files_by_name(run: Run):
     assert run("-c", STACKDEPTH, "base", "train", "-h").stdout.startswith("Usage: stackdepth base train ")
     jobs = run("-c", STACKDEPTH, "base", "jobs", "adabins", "--config", "rooms_tiny")
     assert "stackdepth base train adabins --config rooms_tiny\n" in jobs.stdout, jobs.stderr
-    assert "ready ones: encoder_size, " in run("-c", STACKDEPTH, "study", "list").stderr
+    assert "ready ones: distil, " in run("-c", STACKDEPTH, "study", "list").stderr
 
 
 @pytest.mark.slow

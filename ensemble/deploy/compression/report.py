@@ -103,7 +103,7 @@ def compression_report(stack: DepthStack, asked: Asked) -> CompressionReport:
         raise ValueError(f"{stack.header.name}: {', '.join(stack.network.imported)} was imported and has no network")
     names = with_baselines(asked.recipes)
     frames = GateFrames(stack, asked.images, asked.count)
-    network = stack.network.flip_averaging(False)
+    network = stack.network.flip_averaging(False).in_full_precision()
     size = rounded_up(stack.trained_size)
     with tempfile.TemporaryDirectory() as folder:
         leaving = Leaving(network, size, torch.uint8)

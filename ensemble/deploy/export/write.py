@@ -96,7 +96,7 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
     """
     _check(stack, path, request)
     frames = GateFrames(stack, request.images, request.count)
-    network = copy.deepcopy(stack.network).flip_averaging(False)
+    network = copy.deepcopy(stack.network).flip_averaging(False).in_full_precision()
     traced = request.size or rounded_up(stack.trained_size)
     module = Leaving(network, traced, torch.uint8 if request.pixels == "uint8" else torch.float32)
     header = header_of(stack, module, request)

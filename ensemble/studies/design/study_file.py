@@ -179,6 +179,10 @@ class StudySettings(Settings):
             raise ValueError("pruner: several objectives cannot be pruned by one of them; set pruner.kind to none")
         return self
 
+    def says(self, key: str, value: object) -> bool:
+        """A learner is written where there is one, so that studies of before agree."""
+        return key != "learner" or value is not None
+
     @model_validator(mode="after")
     def _learners_have_no_costs(self) -> Self:
         costs = {*self.constraints.limits, *(name for name in self.objectives if name in COSTS)}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import OperationalError
 
 from ensemble.metrics.formulas import METRICS
 from ensemble.runs.claims import differing_keys
@@ -121,7 +121,7 @@ def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:
                 part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
                 found += records(arm, part)
     except (ValueError, LookupError, TypeError, AttributeError, optuna.exceptions.StorageInternalError) as error:
-        if isinstance(error.__cause__, sqlalchemy.exc.OperationalError):
+        if isinstance(error.__cause__, OperationalError):
             raise  # it does not answer, and nothing is known against what it holds
         where = shown_url(storage.url) if isinstance(storage, RDBStorage) else study.name
         raise ValueError(

@@ -23,7 +23,8 @@ def sight(*, logs: bool = False, size: tuple[int, int] = (6, 8)) -> Sight:
     weights = np.exp(logits) / np.exp(logits).sum(axis=0)
     depths = generator.uniform(1, 6, (3, *size)).astype(np.float32)
     whole = fused(depths, weights, logs=logs)
-    found = Prediction(whole, (0.1 * whole).astype(np.float32), weights, dict(zip(NAMES, depths, strict=True)))
+    said = {"depth": whole[None], "error": (0.1 * whole).astype(np.float32)[None], "weights": weights}
+    found = Prediction({**said, "learners": depths}, NAMES, size, lambda maps, _: maps)
     return Sight(generator.integers(0, 256, (*size, 3), dtype=np.uint8), found, logs)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_lines import done, refused
+from command_lines import call, done
 from PIL import Image
 
 import ensemble
@@ -60,7 +60,8 @@ def test_one_word_and_a_photograph_are_enough(tmp_path: Path):
 
 def test_a_runtime_that_it_does_not_come_for_is_named(tmp_path: Path):
     Image.fromarray(PHOTOGRAPH).save(tmp_path / "photo.jpg")
-    answer = refused("predict", tmp_path / "photo.jpg", "--runtime", "openvino", "--out", tmp_path / "out")
+    answer = call("predict", tmp_path / "photo.jpg", "--runtime", "openvino", "--out", tmp_path / "out")
+    assert answer.status == 2
     assert "nyu-small comes for torch, which is the default, and for onnx" in answer.err
     done("predict", tmp_path / "photo.jpg", "--runtime", "onnx", "--out", tmp_path / "out")
     assert (tmp_path / "out/photo-depth.npy").is_file()

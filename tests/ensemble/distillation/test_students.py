@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -32,6 +33,12 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = np.random.default_rng(number).integers(0, 256, (60 + 20 * number, 90, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def job(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """The shared one in a folder of its own, for students are trained in it."""
+    return replace(job, cache=shutil.copytree(job.cache, tmp_path_factory.mktemp("students") / "cache"))
 
 
 def student(job: Job, *assignments: str, teacher: str | None = "meta-d", learner: str = "fastdepth") -> LearnerSettings:
@@ -186,7 +193,9 @@ def test_a_damaged_row_of_a_teacher_is_mended_by_the_command_that_is_named(job: 
     assert found.status != 0
     command = filling(where, shard.parent)
     assert "base teach tiny/meta-d" in command
-    answer = call("base", "train", "fastdepth", "--config", job.config, "--cache-dir", cache, "--teacher", "meta-d")
+    answer = call(
+        "base", "train", "fastdepth", "--config", job.config, "--cache-dir", cache, "--teacher", "meta-d", "--fresh"
+    )
     assert answer.status != 0
     assert "ensemble.base teach tiny/meta-d" in answer.err
     shard.unlink()

@@ -386,7 +386,9 @@ def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path
     assert "unknown network to train" in answer.err
     answer = call("meta", "fit", "--inputs", "d", "--learners", "bts,othr", *given)
     assert answer.status == 2
-    assert "did you mean 'other'? Known: adabins, bts, dpt, fastdepth, ldrn, other" in answer.err
+    assert (
+        "did you mean 'other'? Known: adabins, bts, bts_fast, dpt, fastdepth, ffn, ldrn, ldrn_fast, other" in answer.err
+    )
     answer = call("meta", "fit", "--inputs", "d", "--learners", "bts,other", "--name", "other", *given)
     assert answer.status == 2
 

@@ -16,10 +16,9 @@ from ensemble.runs.paths import Outputs, Run
 from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.cost import Costs
-from ensemble.stacking.fit import fit_meta
 from ensemble.studies.design.study_file import read_study
 from ensemble.studies.running import launch, repeats, tracked
-from ensemble.studies.running.trials import WORKER
+from ensemble.studies.running.trials import WORKER, fit_trial
 from ensemble.studies.storage.connection import open_storage
 from ensemble.studies.storage.folders import scores_file
 from ensemble.studies.storage.records import OVER_QUOTA, trials_of
@@ -135,9 +134,9 @@ def test_the_best_of_every_arm_is_fitted_again_from_three_seeds(job: Job, tmp_pa
     def diverging(settings, run, outputs, **asked):
         if settings.seed == 2:
             raise FloatingPointError("meta d: at step 1 the loss is not finite")
-        return fit_meta(settings, run, outputs, **asked)
+        return fit_trial(settings, run, outputs, **asked)
 
-    with mock.patch.object(repeats, "fit_meta", diverging):
+    with mock.patch.object(repeats, "fit_trial", diverging):
         (arm,) = json.loads(done("study", "compare", "again", "--json", *given).out)["arms"]
     assert (arm["repeats"], arm["failed_repeats"]) == (2, 1)
     assert arm["value"] == pytest.approx((results[0]["best"] + results[2]["best"]) / 2)

@@ -18,7 +18,10 @@ from ensemble.studies.running import workers
     [
         ("jont_vs_separate", "did you mean 'joint_vs_separate' or 'nyu_joint_vs_separate'?"),
         ("smoke.yaml", "did you mean 'smoke'?"),
-        ("qqqq", "no ready study of that name; Known: encoder_size, freeze_vs_finetune, inputs, "),
+        (
+            "qqqq",
+            "no ready study of that name; Known: distil, dpt_cuts, dpt_cuts_small, encoder_size, ",
+        ),
     ],
 )
 def test_a_bare_name_is_answered_with_the_ready_studies(tmp_path: Path, asked: str, told: str):

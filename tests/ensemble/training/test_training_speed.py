@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from ensemble.base import app
 from ensemble.report.tables.costs import speed_table
 from ensemble.settings.layers import config_folder
+from ensemble.settings.names import known_learners
 from ensemble.training.speed import UNTIMED, image_seconds, speed_rows
 
 TINY = config_folder() / "experiments" / "rooms_tiny.yaml"
@@ -20,7 +21,7 @@ def test_every_learner_student_and_stack_has_a_row():
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 0, found.output
     rows = {row["learner"]: row for row in json.loads(found.stdout[found.stdout.index("[") :])}
-    assert list(rows) == ["adabins", "bts", "ldrn", "dpt", "fastdepth", "meta-d", "meta-rgb+d", "stack-rgb+d"]
+    assert list(rows) == [*known_learners(), "meta-d", "meta-rgb+d", "stack-rgb+d"]
     for row in rows.values():
         assert (row["images"], row["size"]) == (2, [48, 64])
         assert row["frames_per_second"] == pytest.approx(1e3 / row["milliseconds"])
