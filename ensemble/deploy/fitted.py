@@ -59,21 +59,19 @@ def fitted_learner(learner: TrainedLearner) -> DepthStack:
     Raises:
         ValueError: It was imported and has no network.
     """
-    own = learner.network_settings
-    alone = own.model_copy(update={"data": own.seen, "size": None})  # nothing stands beside it at another size
-    saved = SavedLearner(name=learner.name, title=learner.title, models={learner.model: _without_places(alone)})
+    level = LevelZero((learner,))
     header = Header(
         name=learner.name,
-        learners=(saved,),
+        learners=(_saved(level),),
         settings=None,
         calibration=None,
         sources=_sources(learner.run, ()),
         scores=_scores(learner.name, learner.run),
-        focal=_focal(alone.data),
+        focal=_focal(learner.settings.data),
         versions=package_versions(),
     )
-    member = LearnerNetwork([load_learner(learner)], [alone])
-    return DepthStack(StackNetwork([learner.name], [member], alone), header)
+    member = LearnerNetwork([load_learner(learner)], [learner.network_settings])
+    return DepthStack(StackNetwork([learner.name], [member], learner.network_settings), header)
 
 
 def _focal(data: DataSettings) -> float | None:

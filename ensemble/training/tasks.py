@@ -82,6 +82,7 @@ class DepthTask(lightning.LightningModule):
         self._settings, self._seed, self._protocol = settings, seed, protocol
         self._step_terms: list[Tensor] = []
         self._shares = shares
+        self._without_truth = 0
         self.validation_scores = ScoreSums()
 
     def on_train_start(self) -> None:
@@ -106,9 +107,7 @@ class DepthTask(lightning.LightningModule):
                 f"{self.name}: at step {self.trainer.global_step + 1} no pixel of the batch has a measurement (frames "
                 f"{', '.join(batch['frame'])}); take these frames out of the data, or raise training.batch_size"
             )
-        without = int((~batch["valid"].flatten(1).any(dim=1)).sum())
-        if without:  # losses leave these images out
-            self.log("train/images_without_truth", float(without))
+        self._without_truth += int((~batch["valid"].flatten(1).any(dim=1)).sum())  # losses leave these images out
         answer = self._answered(batch)
         depth = self._depth(answer)
         unusable = (batch["valid"] & ~((depth > 0) & depth.isfinite())).flatten(1).any(dim=1)
@@ -122,6 +121,20 @@ class DepthTask(lightning.LightningModule):
             raise self._diverged(f"the loss is not finite ({found}; first frame of the batch {batch['frame'][0]})")
         self._log_step({**terms, "loss": loss}, first=batch_idx % self._settings.accumulate == 0)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log how many images of the epoch had no measurement, where there were any."""
+        if self._without_truth:
+            self.log("train/images_without_truth", float(self._without_truth))
+        self._without_truth = 0
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was counted of an epoch, so that a run that goes on tells the same."""
+        checkpoint["images_without_truth"] = self._without_truth
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting; checkpoints of before count from 0."""
+        self._without_truth = checkpoint.get("images_without_truth", 0)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log how strongly every part is pulled: after accumulation and unscaling, before clipping."""

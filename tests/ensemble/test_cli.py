@@ -250,6 +250,7 @@ def test_a_flipped_bit_is_named_with_the_commands_that_mend_it(job: Job, tmp_pat
     ]
 
 
+@pytest.mark.slow
 def test_cost_as_json(job: Job):
     shown = json.loads(done("base", "profile", "--config", job.config, "--size", "48x64", "--repeats", 1, "--json").out)
     assert [row["learner"] for row in shown] == [*known_learners(), "meta-d", "meta-rgb+d"]

@@ -121,7 +121,7 @@ def test_a_shell_completes_tools_commands_and_options():
 def test_a_shell_completes_names(job: Job, tmp_path: Path):
     cache = ("--cache-dir", str(job.cache))
     assert completed("base", "train", "b") == ["bts", "bts_fast"]
-    assert completed("meta", "fit", "--learners", "bts,l") == ["bts,ldrn"]
+    assert completed("meta", "fit", "--learners", "bts,l") == ["bts,ldrn", "bts,ldrn_fast"]
     assert completed("meta", "evaluate", *cache, "meta-rgb") == ["meta-rgb", "meta-rgb+d"]
     assert completed("base", "predict", "tiny/b", STACKDEPTH_CACHE=str(job.cache)) == [
         "tiny/bts/fold-0",

@@ -11,6 +11,7 @@ from command_lines import Job, contents
 CHECKOUT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("base", "train", "bts"), ("meta", "fit", "--inputs", "d", "--name", "offline")])
 def test_a_training_from_pretrained_weights_is_refused_at_once(words: tuple[str, ...], job: Job, tmp_path: Path):
     tool, *rest = words

@@ -275,6 +275,7 @@ def test_learners_of_other_sizes_are_not_trained_together(trained, config: Path)
         assert not (cache / "runs" / "own" / f"meta-d-{mode}-ldrn-ldrn_large").exists()
 
 
+@pytest.mark.slow
 def test_costs_count_each_learner_at_its_own_size(trained, config: Path):
     cache, _, _ = trained
     where = Outputs(cache)

@@ -81,6 +81,7 @@ def run(site: Path, empty: Path) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_trains(run: Run, site: Path, empty: Path):
     where = run("-c", "from ensemble.settings.layers import config_folder; print(config_folder())")
     assert where.stdout.strip() == str(site / "ensemble" / "configs"), where.stderr

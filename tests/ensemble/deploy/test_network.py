@@ -9,6 +9,7 @@ from ensemble.data.division import open_experiment
 from ensemble.data.held_out import test_frames as frames_to_score
 from ensemble.data.transforms import bring_to_size
 from ensemble.deploy.fitted import fitted_learner, fitted_stack
+from ensemble.deploy.network import LearnerNetwork
 from ensemble.evaluation.calibration import calibration_of
 from ensemble.evaluation.networks import score_networks
 from ensemble.predictions.learners import trained_learner
@@ -74,3 +75,19 @@ def test_a_learner_alone_has_no_expected_error(job: Job):
     assert found.error is None
     assert found.weights.tolist() == np.ones((1, 48, 64)).tolist()
     np.testing.assert_array_equal(found.depth, found.learners["bts"])
+
+
+def test_a_network_of_mixed_precision_leaves_in_full_precision(job: Job):
+    """An export of what was trained in 16 bits would hold operators that no runtime has."""
+    stack, outputs = loaded(job, "meta-d")
+    image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    plain, mixed = fitted_stack(stack, outputs).network, fitted_stack(stack, outputs).network
+    for member in mixed.members:
+        assert isinstance(member, LearnerNetwork)
+        member.settings = tuple(
+            own.model_copy(update={"training": own.training.model_copy(update={"precision": "bf16-mixed"})})
+            for own in member.settings
+        )
+    with torch.inference_mode():
+        assert (mixed(image).depth - plain(image).depth).abs().max() > 1e-4
+        assert torch.equal(mixed.in_full_precision()(image).depth, plain(image).depth)

@@ -173,6 +173,7 @@ def held_out_errors(noise: Noise, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(errors), np.abs(logs - np.median(logs))
 
 
+@pytest.mark.slow
 def test_in_sample_rows_would_have_looked_like_a_success(noise: Noise):
     """Without this the alarm below proves nothing: the learners do know their own frames by heart."""
     stack, constant = training_errors(noise, "fit", "fit")

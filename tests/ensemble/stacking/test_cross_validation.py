@@ -110,6 +110,7 @@ def test_a_stack_that_corrects_nothing_is_the_bar(job: Job, cache: Path):
     assert abs(found["gain_over_bar"]) < 0.02
 
 
+@pytest.mark.slow
 def test_an_evaluation_knows_what_was_cross_validated(job: Job, cache: Path):
     found = json.loads(done(*asked(job, cache, "--name", "meta-d", "--json")).out)
     evaluated = done("meta", "evaluate", "meta-d", "meta-rgb", "--json", "--cache-dir", cache)

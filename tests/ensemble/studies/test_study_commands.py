@@ -89,6 +89,7 @@ PATIENT = {"timeout": 120, "heartbeat": 5, "grace": 120}
 """A busy machine may let a worker wait for longer than the toy study would."""
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_trials_of_a_study(job: Job, tmp_path: Path):
     file, cache = study_of(job, tmp_path, questions={"inputs": ["d", "rgb"]}, trials=2, name="shared", storage=PATIENT)
     rows = contents(cache / "predictions")

@@ -85,6 +85,7 @@ def finished(trials: list[Trial]) -> Counter[tuple[str, str]]:
     return Counter((trial.arm, trial.state) for trial in trials if trial.finished)
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_study_and_one_is_killed_in_mid_trial(server: Server, tmp_path: Path):
     context = toy(tmp_path, url=server.url, name="killed", trials=TRIALS)
     doomed = start(context, instant(seconds=600), 0)

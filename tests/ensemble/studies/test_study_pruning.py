@@ -32,6 +32,7 @@ def curve(settings: Any, run: Run, outputs: Outputs, **given: Any) -> Run:
     return instant()(settings, run, outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["median", "hyperband"])
 def test_what_is_pruned_was_worse_than_what_went_on(tmp_path: Path, kind: str):
     context = toy(
@@ -59,6 +60,7 @@ def test_what_is_pruned_was_worse_than_what_went_on(tmp_path: Path, kind: str):
             assert last == 100
 
 
+@pytest.mark.slow
 def test_a_trial_of_a_real_fit_is_pruned_through_lightning(job: Job, tmp_path: Path):
     cache = job.copy_to(tmp_path)
     file = write_study(

@@ -114,6 +114,7 @@ def assert_same(run: Run, other: Run) -> None:
     assert run.best.read_bytes() == other.best.read_bytes()
 
 
+@pytest.mark.slow
 def test_wandb_works_offline_without_a_key_and_changes_nothing(tmp_path: Path, untracked: Run) -> None:
     _, run = tracked(tmp_path, ("-m", "ensemble.base"))
     assert_same(run, untracked)
@@ -154,6 +155,7 @@ options.run(app)
 """
 
 
+@pytest.mark.slow
 def test_a_tracker_that_is_killed_changes_nothing(tmp_path: Path, untracked: Run) -> None:
     program = tmp_path / "killing.py"
     program.write_text(KILLING_THE_TRACKER)
