@@ -34,7 +34,10 @@ def open_any(
     Raises:
         ValueError: There is no such file and no such run, it is damaged, or cannot be computed there.
     """
-    place = pretrained(at_home(Path(source)), runtime)
+    try:
+        place = pretrained(at_home(Path(source)), runtime)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     if runtime_of(place, runtime) is not None:
         if device == "cuda":
             raise SettingsError("--device cuda: exported files are computed on the CPU; expected auto or cpu")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 
-PRETRAINED: Mapping[str, str] = {"nyu-small": "FastDepth on MobileNetV2, for rooms: NYU Depth v2, 192x256"}
+PRETRAINED: Mapping[str, str] = {"nyu-small": "FastDepth on MobileNetV2, for rooms: NYU Depth v2, 96x128"}
 """What there is, in a few words each."""
 
 DEFAULT = "nyu-small"

@@ -36,7 +36,7 @@ COMMANDS = {
     "data": ("doctor", "rooms", "pack"),
     "study": ("run", "show", "list", "best", "compare", "sweep"),
 }
-SINGLE_COMMANDS = ("demo", "points", "video", "view", "report")
+SINGLE_COMMANDS = ("demo", "points", "predict", "video", "view", "report")
 FOLDER = Path("runs/tiny")
 
 
