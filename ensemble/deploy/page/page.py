@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from ensemble.deploy.points.cloud import point_cloud
 from ensemble.deploy.points.files import save_points
 from ensemble.deploy.points.photograph import camera_of_view
 from ensemble.report.drawing.pictures import save_depth_png
+from ensemble.runs.files import write_bytes
 from ensemble.settings.schema import StackSettings
 
 if TYPE_CHECKING:
@@ -375,10 +377,12 @@ class _Page:
 
     def _files(self, sight: Sight, choice: Choice, fov: float, folder: Path) -> list[Path]:
         depth = sight.depth(choice)
-        save_depth_png(folder / "depth_mm.png", depth)
-        np.save(folder / "depth.npy", depth.astype(np.float32))
+        picture = save_depth_png(folder / "page", depth)
+        beside = io.BytesIO()  # a browser may be reading what was there before
+        np.save(beside, depth.astype(np.float32))
+        write_bytes(folder / "depth.npy", beside.getvalue())
         points = [self._points(sight, choice, fov, folder / f"points.{kind}", edges=False) for kind in ("ply", "glb")]
-        return [*points, folder / "depth_mm.png", folder / "depth.npy"]
+        return [*points, picture, folder / "depth.npy"]
 
 
 def _listed(titles: Sequence[str]) -> str:
