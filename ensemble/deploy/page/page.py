@@ -93,6 +93,33 @@ class Site:
         return Views(self.stack, None).of_training(size)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the controls say at the moment that somebody touches one, in the order in which Gradio hands them over.
+
+    Attributes:
+        sight: What is looked at; ``None`` before there is a photograph.
+        tab: That is open.
+        learners: Titles of those that are switched on.
+        preset: That is chosen; empty where the switches are none.
+        layer: Name of the map that is wanted.
+        fov: Degrees across the width of the photograph.
+        edges: Whether slopes at edges of depth are left out of points.
+        across: Of the place whose values are told, per cent of the width.
+        down: Likewise, per cent of the height.
+    """
+
+    sight: Sight | None
+    tab: str
+    learners: list[str]
+    preset: str
+    layer: str
+    fov: float
+    edges: bool
+    across: float
+    down: float
+
+
 def page(site: Site) -> gr.Blocks:
     """All of it."""
     title = site.stack.header.name
@@ -208,19 +235,7 @@ class _Page:
         for name, tab in tabs.items():
             tab.select(self.opened, [self.sight, gr.State(name), *asked[2:]], [self.tab, *shown], **quiet)
 
-    def take(
-        self,
-        path: str | None,
-        tab: str,
-        learners: list[str],
-        preset: str,
-        layer: str,
-        fov: float,
-        edges: bool,
-        across: float,
-        down: float,
-        request: gr.Request,
-    ) -> list[Any]:
+    def take(self, request: gr.Request, path: str | None, *rest: Any) -> list[Any]:
         """A photograph came, or went."""
         if path is None:
             return [None, gr.update(visible=False), gr.skip(), "", *self._empty()]
@@ -231,139 +246,85 @@ class _Page:
         except (ValueError, FloatingPointError) as error:
             told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
             return [None, told, gr.skip(), "", *self._empty()]
-        own = self.site.view_of_training(sight.image.shape[:2])
-        fov = round(sight.fov or own or fov)
+        asked, own = Asked(sight, *rest), self.site.view_of_training(sight.image.shape[:2])
+        fov = round(sight.fov or own or asked.fov)
         if own is None:
             lens = ""
         elif sight.fov is None:
             lens = f"The file does not tell its lens: taken for that of the training, {own:.0f} degrees."
         else:
             lens = f"By EXIF {sight.fov:.0f} degrees."
-        shown = self.show(sight, tab, learners, preset, layer, fov, edges, across, down, request)
-        return [sight, gr.update(visible=False), fov, lens, *shown]
+        return [sight, gr.update(visible=False), fov, lens, *self._shown(request, replace(asked, fov=fov))]
 
-    def show(
-        self,
-        sight: Sight | None,
-        tab: str,
-        learners: list[str],
-        preset: str,
-        layer: str,
-        fov: float,
-        edges: bool,
-        across: float,
-        down: float,
-        request: gr.Request,
-    ) -> list[Any]:
-        """What the open tab shows, and nothing of the others."""
-        if sight is None:
-            return [gr.skip()] * (6 + len(self.files))
-        choice = self._choice(sight, learners, preset, fov)
-        layers = sight.layers(choice)
-        name = layer if layer in layers else DEPTH
-        drawn, folder = sight.layer(name, choice), self.site.sessions.folder(str(request.session_hash))
-        slider = picture = text = space = gr.skip()
-        files: list[Any] = [gr.skip()] * len(self.files)
-        if tab == SLIDER:
-            slider = (_jpeg(sight.image, folder), _jpeg(drawn.pixels, folder))
-        elif tab == VALUES:
-            row, column = _place(sight, across, down)
-            picture = _jpeg(_marked(drawn.pixels, row, column), folder)
-            text = reading(sight.value(row, column, choice), row, column)
-        elif tab == SPACE:
-            space = str(self._points(sight, choice, fov, folder / "points.glb", edges=edges))
-        elif tab == FILES:
-            files = [gr.update(value=str(path), interactive=True) for path in self._files(sight, choice, fov, folder)]
-        return [slider, picture, text, space, *files, legend(drawn), gr.update(choices=list(layers), value=name)]
+    def show(self, request: gr.Request, *asked: Any) -> list[Any]:
+        """A control was moved that changes no other one."""
+        return self._shown(request, Asked(*asked))
 
-    def preset_chosen(
-        self,
-        sight: Sight | None,
-        tab: str,
-        learners: list[str],
-        preset: str,
-        layer: str,
-        fov: float,
-        edges: bool,
-        across: float,
-        down: float,
-        request: gr.Request,
-    ) -> list[Any]:
+    def preset_chosen(self, request: gr.Request, *asked: Any) -> list[Any]:
         """One of the presets sets the switches."""
-        titles = list(self.site.titles)
-        learners = learners if preset == STUDENT else titles if preset == STACK else [preset]
-        return [learners, *self.show(sight, tab, learners, preset, layer, fov, edges, across, down, request)]
+        now, titles = Asked(*asked), list(self.site.titles)
+        learners = now.learners if now.preset == STUDENT else titles if now.preset == STACK else [now.preset]
+        return [learners, *self._shown(request, replace(now, learners=learners))]
 
-    def learners_chosen(
-        self,
-        sight: Sight | None,
-        tab: str,
-        learners: list[str],
-        preset: str,
-        layer: str,
-        fov: float,
-        edges: bool,
-        across: float,
-        down: float,
-        request: gr.Request,
-    ) -> list[Any]:
+    def learners_chosen(self, request: gr.Request, *asked: Any) -> list[Any]:
         """The switches are no preset any more, but for all and for one."""
-        titles = list(self.site.titles)
-        chosen = chosen_learners(titles, learners)
-        now = STACK if len(chosen) == len(titles) else chosen[0] if len(chosen) == 1 else None
-        return [now, *self.show(sight, tab, learners, now or "", layer, fov, edges, across, down, request)]
+        now, titles = Asked(*asked), list(self.site.titles)
+        chosen = chosen_learners(titles, now.learners)
+        preset = STACK if len(chosen) == len(titles) else chosen[0] if len(chosen) == 1 else None
+        return [preset, *self._shown(request, replace(now, preset=preset or ""))]
 
-    def touched(
-        self,
-        sight: Sight | None,
-        tab: str,
-        learners: list[str],
-        preset: str,
-        layer: str,
-        fov: float,
-        edges: bool,
-        across: float,
-        down: float,
-        event: gr.SelectData,
-        request: gr.Request,
-    ) -> list[Any]:
+    def touched(self, event: gr.SelectData, request: gr.Request, *asked: Any) -> list[Any]:
         """A place of the picture was touched."""
-        if sight is not None:
-            height, width = sight.image.shape[:2]
+        now = Asked(*asked)
+        if now.sight is not None:
+            height, width = now.sight.image.shape[:2]
             column, row = event.index
-            across, down = 100 * column / max(1, width - 1), 100 * row / max(1, height - 1)
-        return [across, down, *self.show(sight, tab, learners, preset, layer, fov, edges, across, down, request)]
+            now = replace(now, across=100 * column / max(1, width - 1), down=100 * row / max(1, height - 1))
+        return [now.across, now.down, *self._shown(request, now)]
 
-    def opened(
-        self,
-        sight: Sight | None,
-        tab: str,
-        learners: list[str],
-        preset: str,
-        layer: str,
-        fov: float,
-        edges: bool,
-        across: float,
-        down: float,
-        request: gr.Request,
-    ) -> list[Any]:
+    def opened(self, request: gr.Request, *asked: Any) -> list[Any]:
         """Another tab was opened."""
-        return [tab, *self.show(sight, tab, learners, preset, layer, fov, edges, across, down, request)]
+        now = Asked(*asked)
+        return [now.tab, *self._shown(request, now)]
 
     def left(self, request: gr.Request) -> None:
         """A visitor has gone."""
         self.site.sessions.end(str(request.session_hash))
 
+    def _shown(self, request: gr.Request, asked: Asked) -> list[Any]:
+        """What the open tab shows, and nothing of the others."""
+        sight = asked.sight
+        if sight is None:
+            return [gr.skip()] * (6 + len(self.files))
+        choice = self._choice(sight, asked)
+        layers = sight.layers(choice)
+        name = asked.layer if asked.layer in layers else DEPTH
+        drawn, folder = sight.layer(name, choice), self.site.sessions.folder(str(request.session_hash))
+        slider = picture = text = space = gr.skip()
+        files: list[Any] = [gr.skip()] * len(self.files)
+        if asked.tab == SLIDER:
+            slider = (_jpeg(sight.image, folder), _jpeg(drawn.pixels, folder))
+        elif asked.tab == VALUES:
+            row, column = _place(sight, asked.across, asked.down)
+            picture = _jpeg(_marked(drawn.pixels, row, column), folder)
+            text = reading(sight.value(row, column, choice), row, column)
+        elif asked.tab == SPACE:
+            space = str(self._points(sight, choice, asked.fov, folder / "points.glb", edges=asked.edges))
+        elif asked.tab == FILES:
+            made = self._files(sight, choice, asked.fov, folder)
+            files = [gr.update(value=str(path), interactive=True) for path in made]
+        return [slider, picture, text, space, *files, legend(drawn), gr.update(choices=list(layers), value=name)]
+
     def _empty(self) -> list[Any]:
         files = [gr.update(value=None, interactive=False) for _ in self.files]
         return [None, None, "", None, *files, "", gr.skip()]
 
-    def _choice(self, sight: Sight, learners: list[str], preset: str, fov: float) -> Choice:
-        chosen = chosen_learners(list(self.site.titles), learners)
+    def _choice(self, sight: Sight, asked: Asked) -> Choice:
+        chosen = chosen_learners(list(self.site.titles), asked.learners)
         own = self.site.view_of_training(sight.image.shape[:2])
-        same = own is None or round(own) == round(fov)
-        ratio = 1.0 if same else self.site.stack.focal_ratio(sight.image.shape[:2], fov)
-        return Choice(chosen, preset == STUDENT, ratio)
+        same = own is None or round(own) == round(asked.fov)
+        ratio = 1.0 if same else self.site.stack.focal_ratio(sight.image.shape[:2], asked.fov)
+        return Choice(chosen, asked.preset == STUDENT, ratio)
 
     def _points(self, sight: Sight, choice: Choice, fov: float, path: Path, *, edges: bool) -> Path:
         camera, depth = camera_of_view(fov, sight.image.shape[:2]), sight.depth(choice)

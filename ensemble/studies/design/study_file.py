@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from ensemble.settings.complaints import validated
 from ensemble.settings.places import at_home
 from ensemble.settings.schema import Name, Settings, TrainingSettings
-from ensemble.settings.trees import SettingsError, nearest, read_yaml
+from ensemble.settings.trees import SettingsError, Tree, nearest, read_yaml
 
 METRICS = get_args(TrainingSettings.model_fields["select"].annotation)
 """Scores on the validation scenes that can be an objective."""
@@ -231,15 +231,22 @@ def read_study(
             f"{path}: has switches, which are those of a sweep over one learner, expected questions of a study. "
             f"Run: python -m ensemble.study sweep {path}"
         )
-    if config is not None:
-        tree["config"] = str(at_home(config).absolute())
-    elif isinstance(tree.get("config"), str):
-        tree["config"] = str((path.absolute().parent / at_home(tree["config"])).resolve())
+    tree = with_overrides(tree, path, config, assignments)
     if trials is not None:
         tree["trials"] = trials
-    if assignments and isinstance(tree.get("set", {}), dict):
-        tree["set"] = {**tree.get("set", {}), **assignments}
     return validated(StudySettings, tree, key="key", whole="the study", where=f"{path}: ")
+
+
+def with_overrides(tree: Tree, path: Path, config: Path | None, assignments: Mapping[str, Any] | None) -> Tree:
+    """What a file of a study or a sweep says, its experiment file by a whole path, after the words of a command."""
+    changes: Tree = {}
+    if config is not None:
+        changes["config"] = str(at_home(config).absolute())
+    elif isinstance(tree.get("config"), str):
+        changes["config"] = str((path.absolute().parent / at_home(tree["config"])).resolve())
+    if assignments and isinstance(tree.get("set", {}), dict):
+        changes["set"] = {**tree.get("set", {}), **assignments}
+    return {**tree, **changes}
 
 
 def listed(answer: Any) -> Any:

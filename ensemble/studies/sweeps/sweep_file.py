@@ -9,11 +9,10 @@ from pydantic import Field, model_validator
 
 from ensemble.settings.complaints import validated
 from ensemble.settings.layers import Choice, learner_settings
-from ensemble.settings.places import at_home
 from ensemble.settings.schema import LearnerSettings, Name, Settings
 from ensemble.settings.trees import SettingsError, assignments_of, read_yaml
 from ensemble.studies.design.arms import Arm
-from ensemble.studies.design.study_file import METRICS, WORD, BudgetSettings
+from ensemble.studies.design.study_file import METRICS, WORD, BudgetSettings, with_overrides
 
 FIRST = "as-it-is"
 """Name of the arm with the first answer to everything, where one thing is changed at a time."""
@@ -55,12 +54,7 @@ def read_sweep(
             f"{path}: has questions, which are those of a study of stacks, expected switches of a learner. "
             f"Run: python -m ensemble.study run {path}"
         )
-    if config is not None:
-        tree["config"] = str(at_home(config).absolute())
-    elif isinstance(tree.get("config"), str):
-        tree["config"] = str((path.absolute().parent / at_home(tree["config"])).resolve())
-    if assignments and isinstance(tree.get("set", {}), dict):
-        tree["set"] = {**tree.get("set", {}), **assignments}
+    tree = with_overrides(tree, path, config, assignments)
     return validated(SweepSettings, tree, key="key", whole="the sweep", where=f"{path}: ")
 
 

@@ -9,13 +9,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from calm_stacks import calm
 from command_lines import Job, call, done
 from PIL import Image
 
 import ensemble
-from base_learners.ldrn import LDRN
 from ensemble.data.transforms import resize_image
-from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export import write
 from ensemble.deploy.export.frames import GateFrames
 from ensemble.deploy.export.onnx_file import halve_weights, save_onnx
@@ -24,28 +23,9 @@ from ensemble.deploy.export.quantise import quantised_onnx
 from ensemble.deploy.export.write import ExportRequest, export, measured
 from ensemble.deploy.runtime import ExportedStack
 from ensemble.deploy.runtime.resizing import enlarged, seen
-from ensemble.metrics.uncertainty import Calibration
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 WIDE = np.random.default_rng(1).integers(0, 256, (70, 150, 3), dtype=np.uint8)
-
-
-def calm(name: str, job: Job) -> DepthStack:
-    """A stack whose LDRN and calibration are as smooth as training makes them.
-
-    After two steps heads say +1 or -1 at every pixel, and rounding decides which; and learners agree by chance, so that
-    the expected error jumps.
-    """
-    stack = ensemble.load(name, device="cpu", cache_dir=job.cache)
-    for network in stack.network.modules():
-        if isinstance(network, LDRN):
-            for head in (network.coarse, *(level.head for level in network.levels)):
-                for weight in head[-1][0].parameters():
-                    weight.data.mul_(0.02)
-    smooth = Calibration((0.0, 2.0), (0.01, 4.0))
-    stack.network.calibration = smooth
-    stack.header = stack.header.model_copy(update={"calibration": smooth.to_plain()})
-    return stack
 
 
 @pytest.fixture(scope="module")
