@@ -119,6 +119,7 @@ def without_seals(folder: Path) -> None:
 class Job:
     config: Path
     cache: Path
+    untouched: Path
     first_lines: list[str]
     images_read: dict[str, Counter[str]]
     next_commands: list[str]
@@ -129,4 +130,5 @@ class Job:
         return json.loads(self.table.out)
 
     def copy_to(self, folder: Path) -> Path:
-        return shutil.copytree(self.cache, folder / "cache")
+        """A copy of what was made, without what other tests have left in the cache of their process."""
+        return shutil.copytree(self.untouched, folder / "cache")

@@ -59,4 +59,4 @@ def _job(tiny: Path, cache: Path) -> Job:
     fitted = [done("meta", "fit", "--inputs", inputs, *given).err.splitlines() for inputs in ("d", "rgb", "rgb+d")]
     next_commands += [lines[-1] for lines in fitted]
     table = done("meta", "evaluate", "meta-d", "meta-rgb", "tiny/meta-rgb+d", "--json", "--cache-dir", cache)
-    return Job(tiny, cache, [lines[0] for lines in trained], images_read, next_commands, table)
+    return Job(tiny, cache, cache, [lines[0] for lines in trained], images_read, next_commands, table)

@@ -204,7 +204,7 @@ def seeds(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """The job with a second seed of BTS, full and without every fold."""
     cache = job.copy_to(tmp_path_factory.mktemp("seeds"))
     done("base", "train", "bts", "--folds", 2, "--seeds", 1, "--config", job.config, "--cache-dir", cache)
-    return Job(job.config, cache, [], {}, [], job.table)
+    return Job(job.config, cache, cache, [], {}, [], job.table)
 
 
 def test_every_seed_with_models_of_all_folds_is_a_candidate(seeds: Job, tmp_path: Path):
