@@ -15,6 +15,7 @@ import typer
 
 from benchmarks.tables import REPORTED, Table, Target, write_section
 from ensemble.data.source import Frame, RawFrame
+from ensemble.deploy.compression.memory import own_peak_megabytes
 from ensemble.evaluation.method_info import Description
 from ensemble.evaluation.results.scores import SCHEMA, Scores, write_per_image, write_scores
 from ensemble.evaluation.scoring import ScoreTable
@@ -119,7 +120,7 @@ def measure(count: int) -> dict[str, float]:
     def stage(name: str) -> None:
         nonlocal started
         found[name] = (time.perf_counter() - started) / count
-        found[f"{name} MB"] = _peak_megabytes()
+        found[f"{name} MB"] = own_peak_megabytes()
         started = time.perf_counter()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -150,12 +151,6 @@ def measure(count: int) -> dict[str, float]:
             plain[index].astype(np.float32)
         stage("plain read")
     return found
-
-
-def _peak_megabytes() -> float:
-    """Largest resident size of this program; getrusage would count that of the process that started it as well."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _listed(ratios: dict[str, float], stages: tuple[str, ...]) -> str:

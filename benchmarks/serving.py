@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.spent import REPOSITORY, checkouts_of, spent, spent_in_turn, unpack_experiment
+from benchmarks.spent import REPOSITORY, checkouts_of, spent_in_turn, unpack_experiment
 from benchmarks.tables import REPORTED, Table, Target, in_turn, milliseconds, write_section
 from ensemble.data.transforms import resize_image
 from ensemble.deploy.door import DepthStack
@@ -29,6 +29,8 @@ from ensemble.training.networks import build_learner, build_stack
 
 MOST_SECONDS, MOST_MEGABYTES = 4.0, 700.0
 PHOTOGRAPH = (480, 640)
+QUICK = 12
+"""Small networks are timed so many times as often as large ones: one run takes a twentieth of a second."""
 MANY = 17
 """Photographs of the long command; the short one has a single one, and the difference is work without the start."""
 
@@ -38,11 +40,19 @@ start = time.perf_counter()
 import ensemble
 stack = ensemble.load(sys.argv[1])
 loaded = time.perf_counter() - start
+from ensemble.deploy.compression.memory import own_peak_megabytes
+megabytes = own_peak_megabytes()
 import numpy as np
 image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
 start = time.perf_counter()
 stack(image).depth
-print(json.dumps([loaded, time.perf_counter() - start]))
+print(json.dumps([loaded, time.perf_counter() - start, megabytes]))
+"""
+
+_IMPORT = """
+import torch
+from ensemble.deploy.compression.memory import own_peak_megabytes
+print(own_peak_megabytes())
 """
 
 
@@ -52,7 +62,7 @@ class Served(NamedTuple):
     Attributes:
         load: Seconds for ``import ensemble`` and ``ensemble.load``.
         first: Seconds for the first image.
-        megabytes: Most memory until it was loaded.
+        megabytes: Most memory until it was loaded. torch takes more of it when the interpreter ends.
     """
 
     load: float
@@ -74,10 +84,10 @@ def main(
         else:
             shutil.copy(stack, place)
         served = _served(place, repeats)
-        alone = spent(("-c", "import torch"), REPOSITORY).megabytes
+        alone = float(_told(_IMPORT))
         small, published = DepthStack.open(place), untrained(Choice("nyu"))
         doors = {
-            "the demo's networks": _door(small, repeats),
+            "the demo's networks": _door(small, repeats * QUICK),
             "the published widths": _door(published, repeats),
         }
         many = _predicting(Path(folder), before, repeats)
@@ -139,14 +149,13 @@ def untrained(choice: Choice) -> DepthStack:
 
 
 def _served(place: Path, repeats: int) -> Served:
-    runs = []
-    for _ in range(repeats):
-        told = subprocess.run(
-            [sys.executable, "-c", _SERVE, str(place)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True
-        ).stdout
-        loading = spent(("-c", "import ensemble, sys; ensemble.load(sys.argv[1])", str(place)), REPOSITORY)
-        runs.append((*json.loads(told), loading.megabytes))
+    runs = [json.loads(_told(_SERVE, str(place))) for _ in range(repeats)]
     return Served(*map(statistics.median, zip(*runs, strict=True)))
+
+
+def _told(program: str, *words: str) -> str:
+    ran = [sys.executable, "-c", program, *words]
+    return subprocess.run(ran, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def _door(stack: DepthStack, repeats: int) -> tuple[float, float]:

@@ -27,8 +27,11 @@ def peak_megabytes(runtime: str, path: Path) -> float:
     return float(ran.stdout.split()[-1])
 
 
-def _own_peak() -> float:
-    """Megabytes; Linux counts those of the process that started this one into what ``resource`` tells."""
+def own_peak_megabytes() -> float:
+    """Most memory of this process until now.
+
+    Linux counts that of the process that started this one into what ``resource`` tells.
+    """
     status = Path("/proc/self/status")
     if status.is_file():
         line = next(line for line in status.read_text("ascii").splitlines() if line.startswith("VmHWM"))
@@ -42,7 +45,7 @@ def main(runtime: str, path: str) -> None:
     if session.header.size is None:
         raise ValueError(f"{path}: expected a file of fixed size")
     session.run(np.zeros((1, 3, *session.header.size), session.header.pixels))
-    sys.stdout.write(f"{_own_peak():.1f}\n")
+    sys.stdout.write(f"{own_peak_megabytes():.1f}\n")
 
 
 if __name__ == "__main__":
