@@ -5,8 +5,7 @@ Both are the business of a reader, of which every kind of copy has one in a file
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ensemble.data.nyu.camera import intrinsics_of
-from ensemble.data.source import Frame, RawFrame
+from ensemble.data.source import Entry, Frame, ListedFrames, RawFrame
 from ensemble.runs.fingerprints import lines_fingerprint
 from ensemble.runs.refusals import UnreadableError
 
@@ -55,13 +54,6 @@ class FrameReader(Protocol[Place]):
         ...
 
 
-class Entry(NamedTuple):
-    """A frame and where it stands; the reader of the copy knows what the place means."""
-
-    frame: Frame
-    place: Any
-
-
 class Problem(NamedTuple):
     """Something that keeps a frame or the whole copy from being used; ``text`` names the file."""
 
@@ -70,18 +62,11 @@ class Problem(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NyuSource:
+class NyuSource(ListedFrames[Any]):
     """The frames of one copy in a folder, and the reader that knows their places."""
 
-    root: Path
     reader: FrameReader[Any]
-    entries: tuple[Entry, ...] = field(repr=False)
     name: str = "nyu"
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        """Every frame of both splits."""
-        return tuple(self._by_frame)
 
     def read(self, frame: Frame) -> RawFrame:
         """Image and depth of a frame; pixels without a measurement are not valid.
@@ -111,16 +96,6 @@ class NyuSource:
         lines = [f"{self.name} 1"]
         lines.extend(f"{frame.split} {frame.id} {self.reader.stamp(self._place(frame))}" for frame in frames)
         return lines_fingerprint(lines)
-
-    @cached_property
-    def _by_frame(self) -> dict[Frame, Any]:
-        return dict(self.entries)
-
-    def _place(self, frame: Frame) -> Any:
-        try:
-            return self._by_frame[frame]
-        except KeyError as error:
-            raise ValueError(f"{self.root}: has no {frame.split} frame {frame.id}") from error
 
 
 @dataclass(frozen=True)

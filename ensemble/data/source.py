@@ -1,8 +1,10 @@
 """What a source of frames promises, and the frame as it comes from there: no resizing, no augmentation, no torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -11,6 +13,8 @@ from ensemble.data.intrinsics import Intrinsics
 from ensemble.metrics.kitti import Window
 
 Split = Literal["train", "validation", "test"]
+Place = TypeVar("Place")
+"""What a source reads a frame from: files, a slot of a shard."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +107,33 @@ class RowSource(FrameSource, Protocol):
     def read_rows(self, frame: Frame, rows: slice) -> RawFrame:
         """A frame of its full size that is filled in these rows; others may be black and not valid."""
         ...
+
+
+class Entry(NamedTuple, Generic[Place]):
+    """A frame and where it stands; the reader of the copy knows what the place means."""
+
+    frame: Frame
+    place: Place
+
+
+@dataclass(frozen=True)
+class ListedFrames(Generic[Place]):
+    """The part of a source that has listed the frames of a folder, each with its place."""
+
+    root: Path
+    entries: tuple[Entry[Place], ...] = field(repr=False)
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Every frame of all splits."""
+        return tuple(self._by_frame)
+
+    @cached_property
+    def _by_frame(self) -> dict[Frame, Place]:
+        return dict(self.entries)
+
+    def _place(self, frame: Frame) -> Place:
+        try:
+            return self._by_frame[frame]
+        except KeyError as error:
+            raise ValueError(f"{self.root}: has no {frame.split} frame {frame.id}") from error

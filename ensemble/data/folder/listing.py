@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ensemble.data.copies import Entry, Problem, ProblemKind, first_of, tell
+from ensemble.data.copies import Problem, ProblemKind, first_of, tell
 from ensemble.data.folder.scenes import in_time, scene_of
 from ensemble.data.formats import photographs
 from ensemble.data.formats.depth_files import READERS
-from ensemble.data.source import Frame, Split
+from ensemble.data.source import Entry, Frame, Split
 from ensemble.runs.refusals import expect_file, refusal, refuse_unreadable
 from ensemble.settings.patterns import fixed_folder, frame_id
 from ensemble.settings.schema import FIRST_FOLDER, FolderSettings

@@ -3,15 +3,15 @@
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from ensemble.data.copies import Entry, ShapeError
+from ensemble.data.copies import ShapeError
 from ensemble.data.folder.listing import Listing, Pair, list_folder, told
 from ensemble.data.formats.depth_files import READERS, check_map
 from ensemble.data.formats.images import check_end
@@ -19,7 +19,7 @@ from ensemble.data.formats.maps import DepthFile, as_metres, likely_unit, read_n
 from ensemble.data.formats.photographs import read_photograph
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.roots import root_of
-from ensemble.data.source import Frame, RawFrame
+from ensemble.data.source import Frame, ListedFrames, RawFrame
 from ensemble.data.splits import evenly_spread, frames_not_tested_on
 from ensemble.runs.fingerprints import lines_fingerprint
 from ensemble.runs.refusals import refuse_unreadable
@@ -42,22 +42,15 @@ _ORIENTATION, _QUARTER_TURN = 0x0112, 5
 
 
 @dataclass(frozen=True)
-class FolderSource:
+class FolderSource(ListedFrames[Pair]):
     """The frames of a folder; ``settings`` say how their depth is read and what shape they have."""
 
-    root: Path
     settings: DataSettings
-    entries: tuple[Entry, ...] = field(repr=False)
 
     @property
     def name(self) -> str:
         """The kind of data."""
         return self.settings.kind
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        """Every frame of all splits."""
-        return tuple(self._by_frame)
 
     def read(self, frame: Frame) -> RawFrame:
         """Image and depth of a frame at the size of its image; zero, negative and NaN depth is no truth.
@@ -77,7 +70,7 @@ class FolderSource:
 
     def read_image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
         """The image alone, upright and as RGB; refused where it is no image of 8 bits, or not of the expected shape."""
-        path = self.root / self._pair(frame).image
+        path = self.root / self._place(frame).image
         photograph = read_photograph(path)
         _check_bits(path, photograph.converted)
         self._check_shape(path, photograph.pixels.shape[:2])
@@ -85,7 +78,7 @@ class FolderSource:
 
     def check(self, frame: Frame) -> None:
         """Refuses files that are not there, cut short or of another shape, as far as that shows without decoding."""
-        pair = self._pair(frame)
+        pair = self._place(frame)
         image, depth = self.root / pair.image, self.root / pair.depth
         for path in (image, depth):
             _bytes(path)
@@ -104,13 +97,13 @@ class FolderSource:
         own = self.settings.folder
         lines = [f"{self.name} 1 {own.unit} {own.intrinsics}"]
         for frame in frames:
-            sizes = " ".join(str(_bytes(self.root / path)) for path in self._pair(frame))
+            sizes = " ".join(str(_bytes(self.root / path)) for path in self._place(frame))
             lines.append(f"{frame.split} {frame.id} {sizes}")
         return lines_fingerprint(lines)
 
     def depth_file(self, frame: Frame) -> Path:
         """The file of a frame's depth, for messages."""
-        return self.root / self._pair(frame).depth
+        return self.root / self._place(frame).depth
 
     def depth_size(self, frame: Frame) -> tuple[int, ...]:
         """Height and width of a frame's depth as it stands in its file."""
@@ -120,7 +113,7 @@ class FolderSource:
         if not _same_shape(size, image, ROUNDING):
             raise ValueError(
                 f"{self.depth_file(frame)}: {_sides(size)} pixels have another shape than the image, {_sides(image)} "
-                f"pixels in {self.root / self._pair(frame).image}; expected the whole frame, neither turned nor cropped"
+                f"pixels in {self.root / self._place(frame).image}; expected the whole frame, upright"
             )
 
     def _check_shape(self, path: Path, size: tuple[int, ...]) -> None:
@@ -136,16 +129,6 @@ class FolderSource:
         if camera is None or not _same_shape(size, camera.frame, ROUNDING):
             return None
         return Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy).resized(camera.frame, size)
-
-    @cached_property
-    def _by_frame(self) -> dict[Frame, Pair]:
-        return dict(self.entries)
-
-    def _pair(self, frame: Frame) -> Pair:
-        try:
-            return self._by_frame[frame]
-        except KeyError as error:
-            raise ValueError(f"{self.root}: has no {frame.split} frame {frame.id}") from error
 
 
 def from_settings(settings: DataSettings) -> FolderSource:
@@ -186,7 +169,7 @@ def open_folder(root: Path, settings: DataSettings) -> tuple[FolderSource, Listi
         found = "a file" if root.exists() else "nothing"
         raise SettingsError(f"{root}: expected the folder of {settings.facts.title}, found {found}")
     listing = list_folder(root, settings.folder)
-    return FolderSource(root, settings, listing.entries), listing
+    return FolderSource(root, listing.entries, settings), listing
 
 
 def _check_depth(source: FolderSource, frames: Sequence[Frame]) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ensemble.data.copies import Entry, Problem, ProblemKind, tell, without_doubles
+from ensemble.data.copies import Problem, ProblemKind, tell, without_doubles
 from ensemble.data.kitti.layout import CAMERAS, DRIVE, KINDS, SELECTION, DepthFolder, Layout, drives_of, find_layout
 from ensemble.data.kitti.lists import Listed, find_list, read_list
-from ensemble.data.source import Frame, Split
+from ensemble.data.source import Entry, Frame, Split
 from ensemble.settings.schema import KittiSettings
 
 WORDS: dict[ProblemKind, tuple[str, str]] = {

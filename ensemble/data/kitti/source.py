@@ -3,22 +3,21 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import astuple, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from ensemble.data.copies import Entry
 from ensemble.data.formats.images import check_end, read_rgb
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.kitti.calibration import CAMERA_FILE, camera_of, project_scan, read_scan, scanner_to_pixels
 from ensemble.data.kitti.depth import read_depth
 from ensemble.data.kitti.listing import Listing, Place, list_kitti
 from ensemble.data.roots import root_of
-from ensemble.data.source import Frame, FrameSource, RawFrame
+from ensemble.data.source import Frame, FrameSource, ListedFrames, RawFrame
 from ensemble.data.splits import evenly_spread
 from ensemble.metrics.kitti import KB, Window, kb_corner
 from ensemble.runs.fingerprints import lines_fingerprint
@@ -33,22 +32,15 @@ _LOOKED_AT = 5
 
 
 @dataclass(frozen=True)
-class KittiSource:
+class KittiSource(ListedFrames[Place]):
     """The frames of a copy of KITTI, cut to the KB crop unless ``settings`` ask for all of them."""
 
-    root: Path
     settings: DataSettings
-    entries: tuple[Entry, ...] = field(repr=False)
 
     @property
     def name(self) -> str:
         """The kind of data."""
         return self.settings.kind
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        """Every frame of all splits."""
-        return tuple(self._by_frame)
 
     def read(self, frame: Frame) -> RawFrame:
         """Image and depth of a frame, with the camera of its date where calibration is there.
@@ -150,16 +142,6 @@ class KittiSource:
             return _selected_camera(path)
         return camera_of(path, place.camera).intrinsics if (path / CAMERA_FILE).is_file() else None
 
-    @cached_property
-    def _by_frame(self) -> dict[Frame, Place]:
-        return dict(self.entries)
-
-    def _place(self, frame: Frame) -> Place:
-        try:
-            return self._by_frame[frame]
-        except KeyError as error:
-            raise ValueError(f"{self.root}: has no {frame.split} frame {frame.id}") from error
-
 
 def described(settings: DataSettings, stamped: Sequence[tuple[Frame, str]]) -> str:
     """Fingerprint of frames and what tells their content, the same of a copy and of a pack of it."""
@@ -189,7 +171,7 @@ def open_kitti(root: Path, settings: DataSettings) -> tuple[KittiSource, Listing
         found = "a file" if root.exists() else "nothing"
         raise SettingsError(f"{root}: expected the folder of {settings.facts.title}, found {found}")
     listing = list_kitti(root, settings.kitti)
-    return KittiSource(root, settings, listing.entries), listing
+    return KittiSource(root, listing.entries, settings), listing
 
 
 def from_settings(settings: DataSettings) -> FrameSource:

@@ -42,4 +42,4 @@ class PairReader:
 def contents(root: Path) -> Contents:
     """The frames of ``sync/`` with its list files, or of ``official_splits/``."""
     entries, problems = list_pairs(root)
-    return Contents(NyuSource(root, PairReader(), entries), tuple(problems))
+    return Contents(NyuSource(root, entries, PairReader()), tuple(problems))

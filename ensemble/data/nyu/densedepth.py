@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from ensemble.data.copies import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.copies import Contents, NyuSource, Problem, without_doubles
 from ensemble.data.formats.images import read_depth_8bit
 from ensemble.data.nyu.bts import PairReader
 from ensemble.data.nyu.files import Pair, missing_files
 from ensemble.data.nyu.lists import read_lines
 from ensemble.data.nyu.scenes import with_runs_for_scenes
-from ensemble.data.source import Frame, Split
+from ensemble.data.source import Entry, Frame, Split
 from ensemble.data.splits import scene_of_folder
 
 _METRES_PER_STEP = np.float32(10 / 255)
@@ -51,7 +51,7 @@ def contents(root: Path) -> Contents:
             continue
         entries += _listed(list_file, split, problems)
     named = with_runs_for_scenes(entries, "labeled", _test_number)
-    return Contents(NyuSource(root, DenseDepthReader(), without_doubles(named, problems)), tuple(problems))
+    return Contents(NyuSource(root, without_doubles(named, problems), DenseDepthReader()), tuple(problems))
 
 
 def find_list(root: Path, split: Split) -> Path | None:

@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.copies import Contents, Entry, NyuSource, dead_links, without_doubles
+from ensemble.data.copies import Contents, NyuSource, dead_links, without_doubles
 from ensemble.data.formats.hdf5 import check_end, member, opened, read_all
 from ensemble.data.nyu.scenes import with_runs_for_scenes
-from ensemble.data.source import Frame, Split
+from ensemble.data.source import Entry, Frame, Split
 from ensemble.data.splits import scene_of_folder
 from ensemble.runs.refusals import refuse_unreadable
 
@@ -74,7 +74,7 @@ def contents(root: Path) -> Contents:
         paths = sorted((base / folder).glob("*/*.h5"))
         entries.extend(Entry(frame_of(path.parent.name, path.stem, split), path) for path in paths)
     named = official_scenes(without_doubles(entries, problems))
-    return Contents(NyuSource(root, H5Reader(), tuple(named)), tuple(problems))
+    return Contents(NyuSource(root, tuple(named), H5Reader()), tuple(problems))
 
 
 def find_base(root: Path) -> Path | None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ensemble.data.copies import Entry, Problem, dead_links, without_doubles
+from ensemble.data.copies import Problem, dead_links, without_doubles
 from ensemble.data.nyu.lists import read_lines
 from ensemble.data.nyu.scenes import LABELED_FRAMES, runs_of
-from ensemble.data.source import Frame, Split
+from ensemble.data.source import Entry, Frame, Split
 from ensemble.data.splits import scene_of_folder
 
 LIST_FILES: Mapping[Split, tuple[str, ...]] = {

@@ -20,10 +20,10 @@ from jaxtyping import Float32, Int64, UInt8
 from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 
-from ensemble.data.copies import Contents, Entry, NyuSource, Problem, problem_of
+from ensemble.data.copies import Contents, NyuSource, Problem, problem_of
 from ensemble.data.formats.hdf5 import member, opened, read_all, read_row, referred
 from ensemble.data.nyu.fastdepth import plausible_metres
-from ensemble.data.source import Frame, Split
+from ensemble.data.source import Entry, Frame, Split
 from ensemble.data.splits import scene_of_folder
 from ensemble.runs.refusals import refuse_unreadable
 
@@ -82,7 +82,7 @@ def contents(root: Path, *, infilled: bool = False) -> Contents:
     if not split_path.is_file():
         text = f"{split_path}, the official split; it stands beside the labeled set online"
         problems.append(Problem("missing", text))
-    return Contents(NyuSource(root, MatReader(path, depth_key), tuple(entries)), tuple(problems))
+    return Contents(NyuSource(root, tuple(entries), MatReader(path, depth_key)), tuple(problems))
 
 
 def _scenes(file: h5py.File, depth_key: str) -> list[str]:

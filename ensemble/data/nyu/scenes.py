@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ensemble.data.copies import Entry
-from ensemble.data.source import Frame
+from ensemble.data.source import Entry, Frame
 
 LABELED_FRAMES = 1449
 

@@ -14,11 +14,11 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from ensemble.data.copies import Contents, Entry, NyuSource, Problem, without_doubles
+from ensemble.data.copies import Contents, NyuSource, Problem, without_doubles
 from ensemble.data.formats.hdf5 import check_end
 from ensemble.data.nyu.fastdepth import H5Reader, frame_of, official_scenes
 from ensemble.data.nyu.lists import leads_outside
-from ensemble.data.source import Split
+from ensemble.data.source import Entry, Split
 from ensemble.runs.refusals import refusal, refuse_unreadable
 
 _ARCHIVE = re.compile(r"(train|val)-(\d+)\.tar")
@@ -67,7 +67,7 @@ def contents(root: Path) -> Contents:
             entries.append(Entry(frame_of(path.parent.name, path.stem, split), place))
     problems += _missing_archives(archives)
     named = official_scenes(without_doubles(entries, problems))
-    return Contents(NyuSource(root, TarReader(), tuple(named)), tuple(problems))
+    return Contents(NyuSource(root, tuple(named), TarReader()), tuple(problems))
 
 
 def find_archives(root: Path) -> list[Path]:

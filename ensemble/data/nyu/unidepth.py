@@ -15,12 +15,12 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.copies import Contents, Entry, NyuSource, Problem, problem_of, without_doubles
+from ensemble.data.copies import Contents, NyuSource, Problem, problem_of, without_doubles
 from ensemble.data.formats.hdf5 import member, member_names, opened, read_all
 from ensemble.data.formats.images import decode_depth_mm, decode_rgb
 from ensemble.data.nyu.files import SPLITS, split_type_folders
 from ensemble.data.nyu.lists import ListedPair, read_lines
-from ensemble.data.source import Frame, Split
+from ensemble.data.source import Entry, Frame, Split
 from ensemble.data.splits import scene_of_folder
 
 FILES = ("nyuv2.hdf5", "nyuv2.h5")
@@ -75,7 +75,7 @@ def contents(root: Path) -> Contents:
     except ValueError as error:
         problems.append(problem_of(error))
     named = split_type_folders(without_doubles(entries, problems))
-    return Contents(NyuSource(root, BlobReader(path), tuple(named)), tuple(problems))
+    return Contents(NyuSource(root, tuple(named), BlobReader(path)), tuple(problems))
 
 
 def bytes_of(file: h5py.File, name: str) -> bytes:

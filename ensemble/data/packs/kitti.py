@@ -1,39 +1,30 @@
 """A training pack of KITTI: frames of the KB crop with their cameras, decoded once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from ensemble.data.copies import Entry
 from ensemble.data.kitti.source import described, unpacked
 from ensemble.data.packs.reading import INDEX, PackReader, Slot, opened, read_index
-from ensemble.data.source import Frame, RawFrame
+from ensemble.data.source import Frame, ListedFrames, RawFrame
 from ensemble.settings.kinds import KITTI
 from ensemble.settings.schema import DataSettings, KittiSettings
 
 
 @dataclass(frozen=True)
-class KittiPackSource:
+class KittiPackSource(ListedFrames[Slot]):
     """The frames of a pack of KITTI as a source that can read parts of them."""
 
-    root: Path
     settings: DataSettings
     reader: PackReader
-    entries: tuple[Entry, ...] = field(repr=False)
 
     @property
     def name(self) -> str:
         """The kind of data."""
         return self.settings.kind
-
-    @property
-    def frames(self) -> tuple[Frame, ...]:
-        """Every frame of all splits."""
-        return tuple(self._by_frame)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -42,43 +33,33 @@ class KittiPackSource:
 
     def read(self, frame: Frame) -> RawFrame:
         """Image and depth of a frame; refused where their checksum is not what was packed."""
-        slot = self._slot(frame)
+        slot = self._place(frame)
         return _placed(self.reader.whole(slot), slot)
 
     def read_rows(self, frame: Frame, rows: slice) -> RawFrame:
         """A frame of its full size that is filled in these rows."""
-        slot = self._slot(frame)
+        slot = self._place(frame)
         return _placed(self.reader.rows(slot, rows), slot)
 
     def read_image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
         """The image alone."""
-        return self.reader.image(self._slot(frame))
+        return self.reader.image(self._place(frame))
 
     def check(self, frame: Frame) -> None:
         """Raises ``ValueError`` where the shard is missing or cut short."""
-        self.reader.check(self._slot(frame))
+        self.reader.check(self._place(frame))
 
     def describe(self, frames: Sequence[Frame]) -> str:
         """The fingerprint of the copy that was packed."""
-        return described(self.settings, [(frame, unpacked(self._slot(frame).stamp)[0]) for frame in frames])
+        return described(self.settings, [(frame, unpacked(self._place(frame).stamp)[0]) for frame in frames])
 
     def depth_file(self, frame: Frame) -> Path:
         """The shard of a frame, for messages."""
-        return self.root / self._slot(frame).shard
+        return self.root / self._place(frame).shard
 
     def calibrated(self, frame: Frame) -> bool:
         """Whether the camera of a frame is known."""
-        return unpacked(self._slot(frame).stamp)[1] is not None
-
-    @cached_property
-    def _by_frame(self) -> dict[Frame, Slot]:
-        return dict(self.entries)
-
-    def _slot(self, frame: Frame) -> Slot:
-        try:
-            return self._by_frame[frame]
-        except KeyError as error:
-            raise ValueError(f"{self.root}: has no {frame.split} frame {frame.id}") from error
+        return unpacked(self._place(frame).stamp)[1] is not None
 
 
 def open_pack(root: Path, settings: DataSettings) -> KittiPackSource:
@@ -106,7 +87,7 @@ def open_pack(root: Path, settings: DataSettings) -> KittiPackSource:
     reader, entries = opened(root, index)
     if lost := [name for name in reader.shard_bytes if not (root / name).is_file()]:
         raise ValueError(f"{root / lost[0]}: is missing, with {len(lost) - 1} more; pack again, what is there is kept")
-    return KittiPackSource(root, settings, reader, tuple(entries))
+    return KittiPackSource(root, tuple(entries), settings, reader)
 
 
 def _placed(raw: RawFrame, slot: Slot) -> RawFrame:

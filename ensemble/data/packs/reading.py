@@ -25,10 +25,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 
-from ensemble.data.copies import Contents, Entry, NyuSource, Problem
+from ensemble.data.copies import Contents, NyuSource, Problem
 from ensemble.data.formats.hdf5 import PARSE_ERRORS, ForeignError, member, read_all
 from ensemble.data.nyu.camera import intrinsics_of
-from ensemble.data.source import Frame, RawFrame
+from ensemble.data.source import Entry, Frame, RawFrame
 from ensemble.runs.refusals import DamagedError, refuse_unreadable
 from ensemble.runs.seals import read_text
 
@@ -223,7 +223,7 @@ def contents(root: Path) -> Contents:
     problems = [Problem("missing", str(root / name)) for name in reader.shard_bytes if not (root / name).is_file()]
     lost = {Path(problem.text).name for problem in problems}
     kept = tuple(entry for entry in entries if entry.place.shard not in lost)
-    return Contents(PackSource(root, reader, kept), tuple(problems))
+    return Contents(PackSource(root, kept, reader), tuple(problems))
 
 
 def opened(root: Path, index: dict[str, Any]) -> tuple[PackReader, list[Entry]]:

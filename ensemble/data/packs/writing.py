@@ -12,7 +12,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from ensemble.data.copies import Entry, NyuSource
+from ensemble.data.copies import NyuSource
 from ensemble.data.doctor.diagnosis import diagnose
 from ensemble.data.doctor.kitti import diagnose_kitti
 from ensemble.data.kitti.depth import STEPS
@@ -29,7 +29,7 @@ from ensemble.data.packs.reading import (
     read_frames,
     read_index,
 )
-from ensemble.data.source import RawFrame
+from ensemble.data.source import Entry, RawFrame
 from ensemble.runs import files
 from ensemble.runs.locks import StoreLock
 from ensemble.runs.refusals import UnreadableError

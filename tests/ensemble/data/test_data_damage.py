@@ -15,11 +15,11 @@ from cache_samples import opens_of
 from miniatures import add_member, frame_h5, h5_name, image_bytes
 from scipy.io import savemat
 
-from ensemble.data.copies import Entry, NyuSource
+from ensemble.data.copies import NyuSource
 from ensemble.data.doctor.diagnosis import diagnose
 from ensemble.data.doctor.measurements import examine_all
 from ensemble.data.nyu.recognition import open_nyu
-from ensemble.data.source import Frame
+from ensemble.data.source import Entry, Frame
 
 
 def cuts(whole: bytes) -> list[int]:
@@ -90,7 +90,7 @@ def test_files_outside_of_the_sample_are_looked_at_too(tmp_path: Path, kind: str
 
 def test_a_process_that_dies_ends_the_look_with_a_message(tmp_path: Path):
     entries = tuple(Entry(Frame(f"room_0000/{number}", "room_0000", "train"), number) for number in range(4))
-    source = NyuSource(tmp_path, miniatures.DeadlyReader(), entries)
+    source = NyuSource(tmp_path, entries, miniatures.DeadlyReader())
     tasks = [(frame, True) for frame in source.frames]
     with (
         mock.patch("ensemble.data.doctor.measurements._WORTH_PROCESSES", 1),
