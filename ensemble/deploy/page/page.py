@@ -153,7 +153,7 @@ class _Page:
             with gr.Column(elem_id="shown", min_width=0):
                 self.complaint = gr.Markdown(visible=False, elem_classes="complaint", elem_id="complaint")
                 with gr.Tabs():
-                    with gr.Tab("Photograph and layer", id=SLIDER) as slider:
+                    with gr.Tab("Layer", id=SLIDER) as slider:
                         self.slider = gr.ImageSlider(
                             label="Left the photograph, right the layer",
                             interactive=False,

@@ -208,7 +208,7 @@ def test_learners_are_switched_on_and_off(visit: Page, server: Server, tmp_path:
     centre = own[round(0.5 * 119), round(0.5 * 159)]
     expect(visit.locator("#reading")).to_contain_text(f"{centre:.2f} m")
     with answered(visit):
-        tab(visit, "Photograph and layer")
+        tab(visit, "Layer")
     before = slider_sources(visit)
     option(visit, "preset", "stack").check()
     changed(visit, before)
@@ -299,7 +299,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(server: Server, browser: Br
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True)  # pyright: ignore[reportArgumentType]
     page, _ = opened(context, server)
     dropped(page, photograph(tmp_path))
-    for name in ("Photograph and layer", "Values"):
+    for name in ("Layer", "Values"):
         if page.get_by_role("tab", name=name, exact=True).is_visible():
             tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
