@@ -374,7 +374,7 @@ KEEP_BYTES = 1 << 30
 """glibc gives larger blocks back to the kernel when they are freed, and a training step gets all of them anew, page by
 page: docs/benchmarks.md says what that costs."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def settle() -> None:
@@ -384,7 +384,21 @@ def settle() -> None:
         return
     for key in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
         os.environ[key] = str(KEEP_BYTES)  # read when a process starts
+    _adjust_malloc(_M_MMAP_THRESHOLD, KEEP_BYTES)
+    _adjust_malloc(_M_TRIM_THRESHOLD, KEEP_BYTES)
+
+
+def keep_one_arena() -> None:
+    """Let networks compute in threads as fast as in the first one; to be called while there is no other thread.
+
+    Otherwise glibc gives every thread an arena of its own, from which large blocks go back to the kernel at once,
+    whatever ``settle`` says.
+    """
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+        _adjust_malloc(_M_ARENA_MAX, 1)
+
+
+def _adjust_malloc(what: int, value: int) -> None:
     adjust = getattr(ctypes.CDLL(None), "mallopt", None)
     if adjust is not None:  # musl has none
-        adjust(_M_MMAP_THRESHOLD, KEEP_BYTES)
-        adjust(_M_TRIM_THRESHOLD, KEEP_BYTES)
+        adjust(what, value)

@@ -40,6 +40,7 @@ def view(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """A page of this machine: drop a photograph, see depth, weights and points, switch learners on and off."""
+    options.keep_one_arena()  # photographs are looked at in threads
     options.Wanted.of("depth", "npy", None, device, no_flip=no_flip)
     password = None if share_on is None else _password()
 

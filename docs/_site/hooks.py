@@ -22,6 +22,12 @@ PAGES = {
 """Pages by the file of the repository that they show."""
 
 
+def on_config(config: Any) -> Any:
+    """Leave out the page for what is not found, which looks for its style at the root of a server and nowhere else."""
+    config.theme.static_templates.discard("404.html")
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages of the root."""
     for source, page in PAGES.items():

@@ -50,3 +50,35 @@ def test_freed_blocks_are_used_again(tmp_path) -> None:
     assert all(count < 1_000 for count in faults_of(tmp_path, settled=True))
     own = faults_of(tmp_path, settled=True, MALLOC_MMAP_THRESHOLD_="65536")
     assert all(count > 10_000 for count in own), "a person's own settings win"
+
+
+THREAD = """
+import resource, sys, threading
+from ensemble.options import keep_one_arena, settle
+settle()
+if {one}:
+    keep_one_arena()
+import numpy as np
+
+def work():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    del [np.ones(2 << 20, np.uint8) for _ in range(40)][:]
+    counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+counts = []
+thread = threading.Thread(target=lambda: (work(), work()))
+thread.start()
+thread.join()
+print(counts[1])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
+@pytest.mark.parametrize(("one", "few"), [(True, True), (False, False)])
+def test_freed_blocks_of_a_thread_are_used_again_where_there_is_one_arena(tmp_path, one: bool, few: bool) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(THREAD.format(one=one))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    ended = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, check=True)
+    assert (int(ended.stdout) < 1_000) == few

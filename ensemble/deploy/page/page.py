@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +134,7 @@ class _Page:
     """Components, and the functions behind them."""
 
     def __init__(self, site: Site, blocks: gr.Blocks) -> None:
-        self.site = site
+        self.site, self.turn = site, asyncio.Lock()
         titles = list(site.titles)
         gr.Markdown(f"# {site.stack.header.name}\nMetres from one photograph, by {_listed(titles)}.", elem_id="title")
         self.sight, self.tab = gr.State(None, time_to_live=3600), gr.State(SLIDER)
@@ -151,7 +153,7 @@ class _Page:
             with gr.Column(elem_id="shown", min_width=0):
                 self.complaint = gr.Markdown(visible=False, elem_classes="complaint", elem_id="complaint")
                 with gr.Tabs():
-                    with gr.Tab("Photograph and layer", id=SLIDER) as slider:
+                    with gr.Tab("Layer", id=SLIDER) as slider:
                         self.slider = gr.ImageSlider(
                             label="Left the photograph, right the layer",
                             interactive=False,
@@ -213,27 +215,37 @@ class _Page:
         ]
         asked = [self.sight, self.tab, self.learners, self.preset, self.layer, self.fov, self.edges]
         asked += [self.across, self.down]
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # Without Gradio's queue: its stream of answers is looked at every 50 ms, and what is touched in the moment in
+        # which that stream ends is lost.
+        how: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last", "queue": False}
         gr.on(
             [self.photograph.change],
             self.take,
             [self.photograph, *asked[1:]],
             [self.sight, self.complaint, self.fov, self.lens, *shown],
-            api_visibility="private",
             show_progress="minimal",
             show_progress_on=[self.slider],
-            concurrency_limit=None,
-            trigger_mode="always_last",
+            **how,
         )
-        # One after the other, in the order in which they were touched: what comes last is what is shown.
-        quiet |= {"concurrency_id": "show", "concurrency_limit": 1, "trigger_mode": "always_last"}
-        self.preset.input(self.preset_chosen, asked, [self.learners, *shown], **quiet)
-        self.learners.input(self.learners_chosen, asked, [self.preset, *shown], **quiet)
+        how["show_progress"] = "hidden"
+        turn = self._in_turn
+        self.preset.input(turn(self.preset_chosen), asked, [self.learners, *shown], **how)
+        self.learners.input(turn(self.learners_chosen), asked, [self.preset, *shown], **how)
         moved = [self.layer.input, self.fov.input, self.edges.input, self.across.input, self.down.input]
-        gr.on(moved, self.show, asked, shown, **quiet)
-        self.picture.select(self.touched, asked, [self.across, self.down, *shown], **quiet)
+        gr.on(moved, turn(self.show), asked, shown, **how)
+        self.picture.select(turn(self.touched), asked, [self.across, self.down, *shown], **how)
         for name, tab in tabs.items():
-            tab.select(self.opened, [self.sight, gr.State(name), *asked[2:]], [self.tab, *shown], **quiet)
+            tab.select(turn(self.opened), [self.sight, gr.State(name), *asked[2:]], [self.tab, *shown], **how)
+
+    def _in_turn(self, answer: Callable[..., list[Any]]) -> Callable[..., Awaitable[list[Any]]]:
+        """One after the other, in the order in which they were touched: what comes last is what is shown."""
+
+        @functools.wraps(answer)
+        async def in_turn(*asked: Any) -> list[Any]:
+            async with self.turn:
+                return await asyncio.to_thread(answer, *asked)
+
+        return in_turn
 
     def take(self, request: gr.Request, path: str | None, *rest: Any) -> list[Any]:
         """A photograph came, or went."""

@@ -186,7 +186,7 @@ class Sight:
         return not self.names or set(choice.learners) == set(self.names)
 
     def _has_error(self, choice: Choice) -> bool:
-        return self.found.error is not None and not choice.student and self._is_whole(choice)
+        return "error" in self.found.working and not choice.student and self._is_whole(choice)
 
     def _depths(self, choice: Choice) -> Float32[np.ndarray, "k h w"]:
         return np.stack([self.found.learners[name] for name in choice.learners])

@@ -1,4 +1,4 @@
-"""A film of depth beside its photographs: decoded ahead of the networks, encoded behind them."""
+"""A film of depth beside its photographs: decoded ahead of the networks, smoothed and encoded behind them."""
 
 from __future__ import annotations
 
@@ -102,6 +102,8 @@ def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: F
 
         def encode(item: tuple[FilmFrame, np.ndarray]) -> None:
             frame, depth = item
+            if smoothing is not None:
+                depth = smoothing(frame.image, depth, frame.seconds)
             shown(picture(frame.image, depth), frame.seconds)
             if depths is not None:
                 depths(depth, frame.seconds)
@@ -112,7 +114,7 @@ def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: F
                 start = time.perf_counter()
                 depth = stack(frame.image, fov=request.fov).depth
                 report.network_seconds += time.perf_counter() - start
-                write((frame, depth if smoothing is None else smoothing(frame.image, depth, frame.seconds)))
+                write((frame, depth))
                 report.frames += 1
         report.seconds = time.perf_counter() - began
         report.cuts = 0 if smoothing is None else smoothing.cuts

@@ -40,7 +40,7 @@ class Palette:
         low, high = np.log([self.low, self.high]) if self.logs else (self.low, self.high)
         logs = np.log(np.maximum(values, np.float32(1e-6))) if self.logs else values
         steps = (logs - np.float32(low)) * np.float32((STEPS - 1) / (high - low))
-        return self.table[np.nan_to_num(steps, nan=0).clip(0, STEPS - 1).astype(np.int16)]
+        return self.table.take(np.fmin(np.fmax(steps, 0), STEPS - 1).astype(np.int16), axis=0, mode="clip")
 
     def bar(self, width: int, height: int, unit: str) -> UInt8[np.ndarray, "height width 3"]:
         """The scale lying, with both ends and three values between them written below it."""

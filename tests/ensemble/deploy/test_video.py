@@ -1,6 +1,9 @@
 """Films and cameras: depth is smoothed and never invented, files are those that browsers and programs read."""
 
+import io
 import os
+import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,11 +12,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from command_lines import Job, call, done
+from command_lines import Job, call, contents, done, signalled
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from ensemble.data.rooms.camera import render_frame
+from ensemble.deploy.door import DepthStack
 from ensemble.deploy.video.queues import ahead, behind
 from ensemble.deploy.video.reading import CameraStoppedError, FilmSource
 from ensemble.deploy.video.smoothing import LARGEST_STEP, Smoothing, change, following, is_cut, thumbnail
@@ -21,6 +26,7 @@ from ensemble.deploy.video.writing import film_writer, metre_writer, millimetre_
 from ensemble.report.drawing.colours import depth_colours, depth_scale
 from ensemble.report.drawing.palettes import Palette
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SIZE = (60, 80)
 
 
@@ -233,6 +239,78 @@ def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path):
     assert f"stopped after 8 frames (it sends nothing more); what it has sent is in {tmp_path}" in stopped.err
     with av.open(str(tmp_path / "camera.mp4")) as made:
         assert made.streams.video[0].frames == 8
+
+
+BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+
+@BOTH
+def test_a_film_that_is_stopped_leaves_nothing_and_the_same_command_goes_on(number: int, job: Job, tmp_path: Path):
+    film = save_film(tmp_path / "in.mp4", [image for image, _ in moving(1, 12)])
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"the film of before")
+    before = contents(tmp_path)
+    words = ("video", "meta-d", film, "--out", out, "--depth", tmp_path / "d.mkv", "--cache-dir", job.cache)
+    with signalled(DepthStack, "__call__", number, call=10):  # samples of the film, then its frames
+        answer = call(*words)
+    said = f"stopped by {signal.Signals(number).name}; the same command goes on"
+    assert (answer.status, answer.out, answer.err.splitlines()[-1]) == (128 + number, "", said)
+    assert "Traceback" not in answer.err
+    assert contents(tmp_path) == before, "a film is there when it is whole"
+    done(*words)
+    for path in (out, tmp_path / "d.mkv"):
+        with av.open(str(path)) as made:
+            assert sum(1 for _ in made.decode(video=0)) == 12
+    assert set(contents(tmp_path)) == {"in.mp4", "out.mp4", "d.mkv"}
+
+
+@BOTH
+def test_the_film_of_a_camera_that_is_stopped_is_whole_until_there(number: int, job: Job, tmp_path: Path):
+    source, thread, _ = piped_film(tmp_path, closing=True)
+    out = tmp_path / "out.mp4"
+    with signalled(DepthStack, "__call__", number, call=5):
+        answer = call("video", "meta-d", source.place, "--out", out, "--cache-dir", job.cache)
+    thread.join()
+    assert answer.status == 128 + number
+    said = f"stopped by {signal.Signals(number).name}; the same command goes on"
+    assert answer.err.splitlines()[-1] == said
+    assert f"{out}: 4 frames, " in answer.err
+    with av.open(str(out)) as made:
+        assert sum(1 for _ in made.decode(video=0)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (Debian package chromium)")
+def test_a_browser_plays_the_film_in_its_colours(job: Job, tmp_path: Path):
+    from playwright.sync_api import sync_playwright
+
+    frames = [image for number in (1, 2) for image, _ in moving(number, 10)]
+    film, out = save_film(tmp_path / "in.mp4", frames), tmp_path / "out.mp4"
+    done("video", "meta-d", film, "--out", out, "--cache-dir", job.cache)
+    page = tmp_path / "page.html"
+    page.write_text('<!DOCTYPE html><body style="margin: 0"><video muted src="out.mp4"></video>', encoding="utf-8")
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        opened = browser.new_page(viewport={"width": 400, "height": 300})
+        opened.goto(page.as_uri())
+        opened.evaluate("document.querySelector('video').play()")
+        opened.wait_for_function("document.querySelector('video').currentTime > 0.5")
+        told = opened.evaluate(
+            "(({videoWidth, videoHeight, duration, error}) => [videoWidth, videoHeight, duration, error])"
+            "(document.querySelector('video'))"
+        )
+        opened.evaluate(
+            "new Promise(done => { const video = document.querySelector('video'); video.pause();"
+            " video.onseeked = () => requestAnimationFrame(() => requestAnimationFrame(done));"
+            " video.currentTime = 1.55 })"
+        )
+        shown = opened.locator("video").screenshot()
+        browser.close()
+    assert told == [160, 88, 2, None]
+    with Image.open(io.BytesIO(shown)) as picture:
+        pixels = np.asarray(picture.convert("RGB"))[:60, :80].astype(int)
+    assert np.abs(pixels - frames[15]).mean() < 8
+    assert np.abs(pixels.mean(axis=(0, 1)) - frames[15].mean(axis=(0, 1))).max() < 3, "a wrong matrix or range shows"
 
 
 @pytest.mark.parametrize(
