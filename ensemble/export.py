@@ -1,4 +1,4 @@
-"""``python -m ensemble.export``: a stack as a file for ONNX Runtime, OpenVINO or torch, which gives the same depth."""
+"""``python -m ensemble.export``: a stack as a file for a runtime, which gives the same depth."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,6 +91,27 @@ def openvino(
     """OUT.xml and OUT.bin for OpenVINO, which computes in 32 bits unless bf16 is asked for."""
     how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss, "qat": qat}
     _export("openvino", stack, out, size, cache_dir, precision=precision, **how)
+
+
+@app.command()
+def executorch(
+    stack: Stack,
+    out: Out,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="That the file takes. Default: the size of the training.")
+    ] = None,
+    precision: Annotated[str, _precision("fp32|int8")] = "fp32",
+    pixels: Pixels = "uint8",
+    images: Photographs = None,
+    count: Count = 16,
+    calibrate: Calibrate = None,
+    max_loss: MaxLoss = 0.02,
+    qat: Qat = 0,
+    cache_dir: options.CacheDir = None,
+) -> None:
+    """One file (.pte) for ExecuTorch, which runs on phones; XNNPACK computes what it can."""
+    how = {"pixels": pixels, "images": images, "count": count, "calibrate": calibrate, "max_loss": max_loss, "qat": qat}
+    _export("executorch", stack, out, size, cache_dir, precision=precision, **how)
 
 
 @app.command()

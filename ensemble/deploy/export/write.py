@@ -19,6 +19,7 @@ from ensemble.data.transforms import STRIDE, resize_image
 from ensemble.deploy.compression.tuning import trained_for_eight_bits
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export import PRECISIONS, SUFFIXES
+from ensemble.deploy.export.executorch_file import executorch_program, quantised_program, save_executorch
 from ensemble.deploy.export.frames import GateFrames, Size, spread
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
@@ -28,13 +29,18 @@ from ensemble.deploy.export.quantise import CONVOLUTIONS_ALONE, quantised_onnx
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
-from ensemble.deploy.runtime.sessions import Session, open_onnx, open_openvino
+from ensemble.deploy.runtime.sessions import RUNTIMES, Session
 from ensemble.settings.trees import SettingsError, check_name
 
-OPENED: dict[str, Callable[[Path], Session]] = {"onnx": open_onnx, "openvino": open_openvino, "torch": open_torch}
+OPENED: dict[str, Callable[[Path], Session]] = {**RUNTIMES, "torch": open_torch}
 """How a file is read back, by its kind."""
 
-_PACKAGES = {"onnx": ("onnx", "onnxscript"), "openvino": ("openvino", "onnx"), "torch": ("torch",)}
+_PACKAGES = {
+    "onnx": ("onnx", "onnxscript"),
+    "openvino": ("openvino", "onnx"),
+    "executorch": ("executorch", "torch"),
+    "torch": ("torch",),
+}
 MOST_CALIBRATED = 32
 """Images whose activations tell the ranges of 8 bits."""
 
@@ -132,6 +138,8 @@ def _check(stack: DepthStack, path: Path, request: ExportRequest) -> None:
         )
     if path.suffix.lower() != SUFFIXES[request.kind]:
         raise SettingsError(f"{path}: expected a name that ends in {SUFFIXES[request.kind]} for {request.kind}")
+    if request.kind == "executorch" and request.size is None:
+        raise SettingsError("--size dynamic: a file for ExecuTorch takes images of one size; expected HxW")
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -140,14 +148,17 @@ def _made(
 ) -> Callable[[ExportHeader, Path], None]:
     """What writes the file with a header."""
     how: dict[str, Any] = {"open_size": request.size is None, "stride": STRIDE}
-    if request.kind == "torch":
-        return partial(save_torch, torch_program(module, size, **how))
     if request.qat:
         module = trained_for_eight_bits(module, request.qat)
+    images = _calibrating(request, frames, size) if request.precision == "int8" else []
+    if request.kind == "torch":
+        return partial(save_torch, torch_program(module, size, **how))
+    if request.kind == "executorch":
+        program = torch_program(module, size, **how)
+        return partial(save_executorch, executorch_program(quantised_program(program, images) if images else program))
     model = onnx_model(module, size, **how)
     if request.kind == "onnx" and request.precision == "fp16":
         halve_weights(model)
-    images = _calibrating(request, frames, size) if request.precision == "int8" else []
     if request.kind == "onnx":
         alone = convolutions_alone(module.network)
         small = quantised_onnx(model, images, folder, convolutions_alone=alone) if images else model
