@@ -41,6 +41,9 @@ _PACKAGES = {
     "executorch": ("executorch", "torch"),
     "torch": ("torch",),
 }
+COMPARED, COMPARED_SMALL = 16, 64
+"""Images that a file is compared on where nothing is said; of 8 bits more, for its loss is told by means of scores."""
+
 MOST_CALIBRATED = 32
 """Images whose activations tell the ranges of 8 bits."""
 
@@ -55,9 +58,9 @@ class ExportRequest:
         precision: As the kind has.
         pixels: ``uint8`` or ``float32``.
         images: Folder of photographs to compare on; the validation scenes of the training where absent.
-        count: Of images to compare on.
+        count: Of images to compare on; ``COMPARED``, or ``COMPARED_SMALL`` for 8 bits, where absent.
         calibrate: Folder of photographs for the ranges of 8 bits; those to compare on where absent.
-        max_loss: Of d1, that 8 bits may cost.
+        max_loss: Of d1, that 8 bits may cost; what REL may is a multiple of it (``parity.REL_FOR_D1``).
         qat: Steps that learners are trained further as 8 bits have it.
     """
 
@@ -66,7 +69,7 @@ class ExportRequest:
     precision: str = "fp32"
     pixels: str = "uint8"
     images: Path | None = None
-    count: int = 16
+    count: int | None = None
     calibrate: Path | None = None
     max_loss: float = 0.02
     qat: int = 0
@@ -79,6 +82,11 @@ class ExportRequest:
             raise SettingsError("--calibrate: is for --precision int8 alone; leave it out")
         if self.qat and self.precision != "int8":
             raise SettingsError("--qat: is for --precision int8 alone; leave it out")
+
+    @property
+    def compared(self) -> int:
+        """How many images to compare on."""
+        return self.count or (COMPARED_SMALL if self.precision == "int8" else COMPARED)
 
     def at(self, size: Size) -> "ExportRequest":
         """The same for images of one size."""
@@ -101,7 +109,7 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
             something else than the network.
     """
     _check(stack, path, request)
-    frames = GateFrames(stack, request.images, request.count)
+    frames = GateFrames(stack, request.images, request.compared)
     network = copy.deepcopy(stack.network).flip_averaging(False).in_full_precision()
     traced = request.size or rounded_up(stack.trained_size)
     module = Leaving(network, traced, torch.uint8 if request.pixels == "uint8" else torch.float32)
@@ -182,7 +190,8 @@ def convolutions_alone(network: StackNetwork) -> frozenset[str]:
 def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequence[np.ndarray]:
     """Images for the ranges of 8 bits, as the file takes them."""
     if request.calibrate is None:
-        pixels = [image.pixels for image in frames.at(size)]
+        known = frames.at(size)
+        pixels = [known[index].pixels for index in spread(len(known), MOST_CALIBRATED)]
     else:
         paths = list(find_photographs([request.calibrate]).values())
         if not paths:
