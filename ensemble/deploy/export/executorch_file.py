@@ -24,7 +24,7 @@ def executorch_program(program: torch.export.ExportedProgram) -> Any:
         ValueError: The package is missing.
     """
     with quiet():
-        needed("executorch.exir", extra="executorch", kind="ExecuTorch", where="export")
+        needed("executorch", extra="executorch", kind="ExecuTorch", where="export")
         from executorch.backends.xnnpack.partition import xnnpack_partitioner  # pyright: ignore[reportMissingImports]
         from executorch.exir import to_edge_transform_and_lower  # pyright: ignore[reportMissingImports]
 
@@ -55,7 +55,7 @@ def quantised_program(
         ValueError: The package is missing.
     """
     with quiet():
-        needed("executorch.exir", extra="executorch", kind="8 bits for ExecuTorch", where="export")
+        needed("executorch", extra="executorch", kind="8 bits for ExecuTorch", where="export")
         from executorch.backends.xnnpack.quantizer import xnnpack_quantizer  # pyright: ignore[reportMissingImports]
         from torchao.quantization.pt2e import quantize_pt2e  # pyright: ignore[reportMissingImports]
 

@@ -109,7 +109,7 @@ def open_executorch(path: Path, threads: int | None = None) -> Session:
         portable_lib._unsafe_reset_threadpool(threads)
 
     def run(image: np.ndarray) -> Mapping[str, np.ndarray]:
-        said = forward.execute([torch.from_numpy(image)])
+        said = forward.execute([torch.from_numpy(np.ascontiguousarray(image))])  # strides are taken for those of export
         return {name: maps.numpy() for name, maps in zip(header.outputs, said, strict=True)}
 
     return Session(header, run)

@@ -225,7 +225,7 @@ def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
 
 @pytest.mark.slow
 def test_missing_packages_name_their_extra(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for package in ("onnx", "onnxruntime", "openvino", "executorch"):
+    for package in ("onnx", "onnxruntime", "openvino", "executorch", "executorch.runtime"):
         monkeypatch.setitem(sys.modules, package, None)
     answer = call("export", "onnx", exported / "bts.stack", tmp_path / "x.onnx")
     assert "pip install 'stackdepth[onnx]'" in answer.err
