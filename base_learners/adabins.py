@@ -57,7 +57,7 @@ class BinTransformer(nn.Module):
 
     def forward(
         self, features: Float[Tensor, "b c h w"]
-    ) -> tuple[Float[Tensor, "b bins"], Float[Tensor, "b queries c"]]:
+    ) -> tuple[Float[Tensor, "b bins"], Float[Tensor, "b queries d"]]:
         """Unnormalised bin widths and query kernels; a map of fewer patches than these need is refused."""
         self._check_size(features.shape[-2], features.shape[-1])
         tokens = self.patches(features).flatten(2).transpose(1, 2)

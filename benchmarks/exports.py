@@ -13,6 +13,7 @@ import typer
 
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
 from ensemble.deploy.door import DepthStack
+from ensemble.deploy.export import SUFFIXES
 from ensemble.deploy.export.parity import Parity
 from ensemble.deploy.export.write import ExportRequest, export
 from ensemble.deploy.prepared import prepared
@@ -21,6 +22,8 @@ from ensemble.deploy.runtime.sessions import RUNTIMES
 FILES = {
     "ONNX Runtime": ("onnx", "fp32"),
     "ONNX Runtime, int8": ("onnx", "int8"),
+    "ExecuTorch": ("executorch", "fp32"),
+    "ExecuTorch, int8": ("executorch", "int8"),
     "OpenVINO": ("openvino", "fp32"),
     "OpenVINO, bf16": ("openvino", "bf16"),
     "OpenVINO, int8": ("openvino", "int8"),
@@ -43,7 +46,7 @@ def main(
     ways, told = _in_torch(network, pixels.float() / 255), {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (kind, precision) in FILES.items():
-            path = Path(folder) / f"{kind}-{precision}.{'xml' if kind == 'openvino' else 'onnx'}"
+            path = Path(folder) / f"{kind}-{precision}{SUFFIXES[kind]}"
             any_loss = 1.0
             try:
                 parity = export(loaded, path, ExportRequest(kind, size, precision, max_loss=any_loss))

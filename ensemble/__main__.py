@@ -16,7 +16,7 @@ TOOLS: Mapping[str, tuple[str, str]] = {
     "base": ("ensemble.base", "Learners: train, cache, import, verify, evaluate, save, predict."),
     "meta": ("ensemble.meta", "Stacks: fit, evaluate, save, fuse, predict."),
     "study": ("ensemble.study", "Studies with Optuna: run, show, compare."),
-    "export": ("ensemble.export", "Files for ONNX Runtime, OpenVINO and torch: onnx, openvino, torch."),
+    "export": ("ensemble.export", "Files for ONNX Runtime, OpenVINO, ExecuTorch and torch."),
     "points": ("ensemble.points", "A photograph as coloured points in space."),
     "video": ("ensemble.video", "A film, or a camera, with its depth beside it."),
     "view": ("ensemble.view", "A page in the browser: photographs and their depth."),

@@ -154,7 +154,8 @@ Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to pre
 Runtime = Annotated[
     str | None,
     typer.Option(
-        metavar="onnx|openvino", help="That computes an exported file. Default: by its ending, .onnx or .xml."
+        metavar="onnx|openvino|executorch",
+        help="That computes an exported file. Default: by its ending, .onnx, .xml or .pte.",
     ),
 ]
 NoFlip = Annotated[bool, typer.Option("--no-flip", help="Do not average with the mirrored image: half the time.")]

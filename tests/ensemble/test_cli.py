@@ -31,7 +31,7 @@ COMMANDS = {
         "profile",
         "teach",
     ),
-    "export": ("onnx", "openvino", "torch", "report"),
+    "export": ("onnx", "openvino", "executorch", "torch", "report"),
     "meta": ("fit", "compare-subsets", "cross-validate", "compose", "evaluate", "save", "fuse", "predict"),
     "data": ("doctor", "rooms", "pack"),
     "study": ("run", "show", "list", "best", "compare", "sweep"),

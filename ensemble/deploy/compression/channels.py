@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from base_learners.attention import Attention
 from ensemble.data.formats.packages import needed
+from ensemble.deploy.export.quiet import quiet
 
 WHOLE = 8
 """Channels that are left are a multiple of it: runtimes compute in blocks, and odd numbers of channels are slower."""
@@ -30,19 +32,19 @@ def without_channels(network: nn.Module, image: torch.Tensor, share: float) -> n
     """
     pruning: Any = needed("torch_pruning", extra="pruning", kind="taking channels away", where="report")
     smaller = copy.deepcopy(network).requires_grad_(True)
-    heads = [each for each in smaller.modules() if isinstance(each, nn.Conv2d) and each.out_channels <= HEAD_CHANNELS]
     before = sum(weight.numel() for weight in smaller.parameters())
     try:
-        pruner = pruning.pruner.BasePruner(
-            smaller,
-            image,
-            importance=pruning.importance.GroupMagnitudeImportance(p=1),
-            pruning_ratio=share,
-            round_to=WHOLE,
-            ignored_layers=heads,
-            forward_fn=lambda model, given: model(given).depth,
-        )
-        pruner.step()
+        with quiet():
+            pruner = pruning.pruner.BasePruner(
+                smaller,
+                image,
+                importance=pruning.importance.GroupMagnitudeImportance(p=1),
+                pruning_ratio=share,
+                round_to=WHOLE,
+                ignored_layers=[each for each in smaller.modules() if _stays(each)],
+                forward_fn=lambda model, given: model(given).depth,
+            )
+            pruner.step()
         with torch.no_grad():
             depth = smaller(image).depth
     except Exception as error:  # whatever a network that it cannot follow makes of it
@@ -52,6 +54,16 @@ def without_channels(network: nn.Module, image: torch.Tensor, share: float) -> n
     if sum(weight.numel() for weight in smaller.parameters()) == before:
         raise ValueError("channels cannot be taken away (all of them depend on a head)")
     return smaller.requires_grad_(False).eval()
+
+
+def _stays(layer: nn.Module) -> bool:
+    """Whether a layer keeps its channels, and with it all that it shares them with.
+
+    Heads of attention are runs of neighbouring channels, so fewer channels would be heads of others than were learnt.
+    """
+    if isinstance(layer, nn.Conv2d):
+        return layer.out_channels <= HEAD_CHANNELS
+    return isinstance(layer, nn.MultiheadAttention | Attention)
 
 
 def _first_line(error: Exception) -> str:

@@ -19,6 +19,13 @@ FP16_MEAN, FP16_REL = 0.02, 0.0005
 """Metres that depth of a file with weights of 16 bits may differ by on average, and REL."""
 
 
+REL_FOR_D1 = 2.5
+"""How much of itself REL of a file in 8 bits may grow by, per share of d1 that it may lose: 5 % with .02 of d1.
+
+A file can keep d1 and lose REL: depth that was nearly right stays so while single pixels go far astray.
+"""
+
+
 @dataclass(frozen=True)
 class Parity:
     """Differences of a file from the network that it was made of, in metres, and how both score.
@@ -118,13 +125,19 @@ def refusal(parity: Parity, precision: str, max_loss: float) -> str | None:
             return f"differs by {parity.mean:.2g} m on average, expected at most {FP16_MEAN:g}"
         if parity.rel is not None and abs(parity.rel[1] - parity.rel[0]) > FP16_REL:
             return f"REL is {parity.rel[1]:.4f} and was {parity.rel[0]:.4f}, expected within {FP16_REL:g}"
-    if precision == "int8":
-        if parity.d1 is None:
-            return (
-                "no depth is known of these images, so the loss cannot be told; leave --images out where the data are"
-            )
-        if parity.d1[0] - parity.d1[1] > max_loss:
-            return f"d1 falls from {parity.d1[0]:.4f} to {parity.d1[1]:.4f}, expected a loss of at most {max_loss:g}"
+    return _refusal_of_eight_bits(parity, max_loss) if precision == "int8" else None
+
+
+def _refusal_of_eight_bits(parity: Parity, max_loss: float) -> str | None:
+    if parity.d1 is None or parity.rel is None:
+        return "no depth is known of these images, so the loss cannot be told; leave --images out where the data are"
+    if parity.d1[0] - parity.d1[1] > max_loss:
+        return f"d1 falls from {parity.d1[0]:.4f} to {parity.d1[1]:.4f}, expected a loss of at most {max_loss:g}"
+    if parity.rel[1] > parity.rel[0] * (1 + REL_FOR_D1 * max_loss):
+        return (
+            f"has REL {parity.rel[1]:.4f} and the network {parity.rel[0]:.4f}, expected at most "
+            f"{REL_FOR_D1 * max_loss:.0%} more"
+        )
     return None
 
 

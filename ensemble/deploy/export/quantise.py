@@ -192,5 +192,6 @@ def _ranges(model: Any, part: Part, feeds: Any, folder: Path) -> Mapping[str, An
     calibrator = calibrate.create_calibrator(
         folder / "part.onnx", list(part.operators), str(folder / "augmented.onnx"), calibrate.CalibrationMethod.MinMax
     )
-    calibrator.collect_data(_Images(feeds))  # pyright: ignore[reportArgumentType]  (all that is asked of its class)
+    for feed in feeds:  # all at once it keeps what every image has made until the last one is done
+        calibrator.collect_data(_Images([feed]))  # pyright: ignore[reportArgumentType]  (all that is asked of its class)
     return calibrator.compute_data().data

@@ -19,6 +19,7 @@ from ensemble.data.transforms import STRIDE, resize_image
 from ensemble.deploy.compression.tuning import trained_for_eight_bits
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export import PRECISIONS, SUFFIXES
+from ensemble.deploy.export.executorch_file import executorch_program, quantised_program, save_executorch
 from ensemble.deploy.export.frames import GateFrames, Size, spread
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
@@ -28,13 +29,21 @@ from ensemble.deploy.export.quantise import CONVOLUTIONS_ALONE, quantised_onnx
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
-from ensemble.deploy.runtime.sessions import Session, open_onnx, open_openvino
+from ensemble.deploy.runtime.sessions import RUNTIMES, Session
 from ensemble.settings.trees import SettingsError, check_name
 
-OPENED: dict[str, Callable[[Path], Session]] = {"onnx": open_onnx, "openvino": open_openvino, "torch": open_torch}
+OPENED: dict[str, Callable[[Path], Session]] = {**RUNTIMES, "torch": open_torch}
 """How a file is read back, by its kind."""
 
-_PACKAGES = {"onnx": ("onnx", "onnxscript"), "openvino": ("openvino", "onnx"), "torch": ("torch",)}
+_PACKAGES = {
+    "onnx": ("onnx", "onnxscript"),
+    "openvino": ("openvino", "onnx"),
+    "executorch": ("executorch", "torch"),
+    "torch": ("torch",),
+}
+COMPARED, COMPARED_SMALL = 16, 64
+"""Images that a file is compared on where nothing is said; of 8 bits more, for its loss is told by means of scores."""
+
 MOST_CALIBRATED = 32
 """Images whose activations tell the ranges of 8 bits."""
 
@@ -49,9 +58,9 @@ class ExportRequest:
         precision: As the kind has.
         pixels: ``uint8`` or ``float32``.
         images: Folder of photographs to compare on; the validation scenes of the training where absent.
-        count: Of images to compare on.
+        count: Of images to compare on; ``COMPARED``, or ``COMPARED_SMALL`` for 8 bits, where absent.
         calibrate: Folder of photographs for the ranges of 8 bits; those to compare on where absent.
-        max_loss: Of d1, that 8 bits may cost.
+        max_loss: Of d1, that 8 bits may cost; what REL may is a multiple of it (``parity.REL_FOR_D1``).
         qat: Steps that learners are trained further as 8 bits have it.
     """
 
@@ -60,7 +69,7 @@ class ExportRequest:
     precision: str = "fp32"
     pixels: str = "uint8"
     images: Path | None = None
-    count: int = 16
+    count: int | None = None
     calibrate: Path | None = None
     max_loss: float = 0.02
     qat: int = 0
@@ -73,6 +82,11 @@ class ExportRequest:
             raise SettingsError("--calibrate: is for --precision int8 alone; leave it out")
         if self.qat and self.precision != "int8":
             raise SettingsError("--qat: is for --precision int8 alone; leave it out")
+
+    @property
+    def compared(self) -> int:
+        """How many images to compare on."""
+        return self.count or (COMPARED_SMALL if self.precision == "int8" else COMPARED)
 
     def at(self, size: Size) -> "ExportRequest":
         """The same for images of one size."""
@@ -95,7 +109,7 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
             something else than the network.
     """
     _check(stack, path, request)
-    frames = GateFrames(stack, request.images, request.count)
+    frames = GateFrames(stack, request.images, request.compared)
     network = copy.deepcopy(stack.network).flip_averaging(False).in_full_precision()
     traced = request.size or rounded_up(stack.trained_size)
     module = Leaving(network, traced, torch.uint8 if request.pixels == "uint8" else torch.float32)
@@ -132,6 +146,8 @@ def _check(stack: DepthStack, path: Path, request: ExportRequest) -> None:
         )
     if path.suffix.lower() != SUFFIXES[request.kind]:
         raise SettingsError(f"{path}: expected a name that ends in {SUFFIXES[request.kind]} for {request.kind}")
+    if request.kind == "executorch" and request.size is None:
+        raise SettingsError("--size dynamic: a file for ExecuTorch takes images of one size; expected HxW")
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -140,14 +156,17 @@ def _made(
 ) -> Callable[[ExportHeader, Path], None]:
     """What writes the file with a header."""
     how: dict[str, Any] = {"open_size": request.size is None, "stride": STRIDE}
-    if request.kind == "torch":
-        return partial(save_torch, torch_program(module, size, **how))
     if request.qat:
         module = trained_for_eight_bits(module, request.qat)
+    images = _calibrating(request, frames, size) if request.precision == "int8" else []
+    if request.kind == "torch":
+        return partial(save_torch, torch_program(module, size, **how))
+    if request.kind == "executorch":
+        program = torch_program(module, size, **how)
+        return partial(save_executorch, executorch_program(quantised_program(program, images) if images else program))
     model = onnx_model(module, size, **how)
     if request.kind == "onnx" and request.precision == "fp16":
         halve_weights(model)
-    images = _calibrating(request, frames, size) if request.precision == "int8" else []
     if request.kind == "onnx":
         alone = convolutions_alone(module.network)
         small = quantised_onnx(model, images, folder, convolutions_alone=alone) if images else model
@@ -171,7 +190,8 @@ def convolutions_alone(network: StackNetwork) -> frozenset[str]:
 def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequence[np.ndarray]:
     """Images for the ranges of 8 bits, as the file takes them."""
     if request.calibrate is None:
-        pixels = [image.pixels for image in frames.at(size)]
+        known = frames.at(size)
+        pixels = [known[index].pixels for index in spread(len(known), MOST_CALIBRATED)]
     else:
         paths = list(find_photographs([request.calibrate]).values())
         if not paths:

@@ -45,7 +45,7 @@ def main() -> int:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ensemble.deploy.runtime", description=main.__doc__)
-    parser.add_argument("file", type=Path, help="What python -m ensemble.export has written: .onnx or .xml.")
+    parser.add_argument("file", type=Path, help="What python -m ensemble.export has written: .onnx, .xml or .pte.")
     parser.add_argument("images", type=Path, nargs="+", metavar="image", help="Photographs.")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="Folder to write to.")
     parser.add_argument("--runtime", choices=list(RUNTIMES), help="Default: by the ending of the file.")

@@ -1,5 +1,6 @@
-"""ONNX Runtime and OpenVINO behind one call: an image in, named arrays out."""
+"""ONNX Runtime, OpenVINO and ExecuTorch behind one call: an image in, named arrays out."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +79,50 @@ def open_openvino(path: Path, threads: int | None = None) -> Session:
     return Session(header, run)
 
 
-RUNTIMES: Mapping[str, Callable[..., Session]] = {"onnx": open_onnx, "openvino": open_openvino}
+def open_executorch(path: Path, threads: int | None = None) -> Session:
+    """A file for ExecuTorch, on the processor; its Python package, alone among these, works on arrays of torch.
+
+    Args:
+        path: Of the file.
+        threads: For every such file of this process: there is one pool of them.
+
+    Raises:
+        ValueError: The package is missing, or the file is none of ours.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what its own modules import
+            import torch
+            from executorch.extension.pybindings import portable_lib  # pyright: ignore[reportMissingImports]
+            from executorch.runtime import Runtime  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise _missing(path, "executorch", "executorch") from None
+
+    try:
+        program = Runtime.get().load_program(path)
+        told = program.load_method(KEY).execute([]) if KEY in program.method_names else [""]
+    except RuntimeError as error:
+        raise ValueError(f"{path}: ExecuTorch cannot read it ({_first_line(error)}); export it again") from error
+    header = ExportHeader.from_json(str(told[0]), str(path))
+    forward = program.load_method("forward")
+    if threads is not None:
+        portable_lib._unsafe_reset_threadpool(threads)
+
+    def run(image: np.ndarray) -> Mapping[str, np.ndarray]:
+        said = forward.execute([torch.from_numpy(np.ascontiguousarray(image))])  # strides are taken for those of export
+        return {name: maps.numpy() for name, maps in zip(header.outputs, said, strict=True)}
+
+    return Session(header, run)
+
+
+RUNTIMES: Mapping[str, Callable[..., Session]] = {
+    "onnx": open_onnx,
+    "openvino": open_openvino,
+    "executorch": open_executorch,
+}
 """How a file is opened, by the name of its runtime."""
 
-ENDINGS: Mapping[str, str] = {".onnx": "onnx", ".xml": "openvino"}
+ENDINGS: Mapping[str, str] = {".onnx": "onnx", ".xml": "openvino", ".pte": "executorch"}
 """Which runtime a file is for, by the ending of its name."""
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from ensemble.deploy.runtime.header import ExportHeader
 from ensemble.deploy.runtime.prediction import Prediction
 from ensemble.deploy.runtime.resizing import Size, as_kind, enlarged, padded, pixels_of, seen
-from ensemble.deploy.runtime.sessions import RUNTIMES, Session, runtime_of
+from ensemble.deploy.runtime.sessions import ENDINGS, RUNTIMES, Session, runtime_of
 
 
 class ExportedStack:
@@ -28,8 +28,8 @@ class ExportedStack:
         """A file.
 
         Args:
-            path: That ends in ``.onnx`` or ``.xml``.
-            runtime: ``onnx`` or ``openvino``; by the ending where absent.
+            path: That ends in ``.onnx``, ``.xml`` or ``.pte``.
+            runtime: ``onnx``, ``openvino`` or ``executorch``; by the ending where absent.
             threads: Of the processor; as many as the runtime likes where absent.
 
         Raises:
@@ -38,7 +38,7 @@ class ExportedStack:
         place = Path(path).expanduser()
         chosen = runtime_of(place, runtime)
         if chosen is None or not place.is_file():
-            raise ValueError(f"{place}: expected a file that ends in .onnx or .xml, found {_kind_of(place)}")
+            raise ValueError(f"{place}: expected a file that ends in {' or '.join(ENDINGS)}, found {_kind_of(place)}")
         return cls(RUNTIMES[chosen](place, threads))
 
     @property

@@ -9,6 +9,9 @@ import torch
 from command_lines import Job, call, done
 from torch import nn
 
+from base_learners import LEARNERS
+from base_learners.encoders.build import build_encoder
+from ensemble.deploy.compression.channels import without_channels
 from ensemble.deploy.compression.measuring import timed_in_turn
 from ensemble.deploy.compression.recipes import recipe_of, with_baselines
 from ensemble.deploy.compression.tuning import RoundedValues, RoundedWeight, rounded_to_eight_bits
@@ -111,6 +114,74 @@ def test_a_report_tells_what_masks_hide(job: Job, tmp_path: Path):
     assert all(f"- {name}: not met, because " in text for name in told["not_met"])
     assert (tmp_path / "out" / "compression.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "out" / "compression.csv").read_text().startswith("recipe,runtime,bytes,")
+
+
+@pytest.mark.parametrize("name", ["adabins", "bts", "ldrn"])
+def test_channels_of_every_learner_come_away_in_eights_and_leave_attention_whole(name: str):
+    more = {
+        "adabins": {
+            "embedding": 16,
+            "bins": 8,
+            "queries": 4,
+            "patch_size": 4,
+            "positions": 60,
+            "layers": 1,
+            "heads": 2,
+        },
+        "bts": {"adaptor": 64},
+        "ldrn": {"adaptor": 64, "context": 32},
+    }
+    torch.manual_seed(0)
+    network = (
+        LEARNERS[name]
+        .network(build_encoder("test_efficientnet", weights="none"), widths=(64, 48, 32, 16, 16), **more[name])
+        .eval()
+    )
+    image = torch.rand(1, 3, 64, 64)
+    own = {key: values.clone() for key, values in network.state_dict().items()}
+    fewer = without_channels(network, image, 0.5)
+    assert all(torch.equal(values, own[key]) for key, values in network.state_dict().items())
+    before, after = (
+        {key: layer.out_channels for key, layer in each.named_modules() if isinstance(layer, nn.Conv2d)}
+        for each in (network, fewer)
+    )
+    changed = [key for key in before if after[key] != before[key]]
+    assert len(changed) > 5
+    assert [after[key] % 8 for key in changed if before[key] % 8 == 0] == [0] * sum(
+        before[key] % 8 == 0 for key in changed
+    )
+    assert sum(each.numel() for each in fewer.parameters()) < 0.8 * sum(each.numel() for each in network.parameters())
+    attention = [layer for layer in fewer.modules() if isinstance(layer, nn.MultiheadAttention)]
+    assert {layer.embed_dim for layer in attention} == ({16} if name == "adabins" else set())
+
+
+@pytest.mark.slow
+def test_a_report_of_a_whole_stack(job: Job, tmp_path: Path):
+    names = "fp16,int8-static,prune-90,structured-30,qat,int8-openvino"
+    words = (
+        "tiny/meta-rgb+d",
+        "--recipes",
+        names,
+        "--steps",
+        1,
+        "--rounds",
+        1,
+        "--count",
+        2,
+        "--out",
+        tmp_path / "out",
+    )
+    told = json.loads(done("export", "report", *words, "--json", "--cache-dir", job.cache).out)
+    rows = {row["recipe"]: row for row in told["rows"]}
+    assert told["name"] == "meta-rgb+d"
+    assert {*rows, *told["not_met"]} == {*names.split(","), "fp32", "fp32-openvino"}
+    assert set(told["not_met"]) <= {"structured-30"}
+    assert rows["int8-static"]["weight"]["stored"] < rows["fp16"]["weight"]["stored"] < rows["fp32"]["weight"]["stored"]
+    assert rows["qat"]["note"] == "trained 1 steps as 8 bits have it"
+    reasons = told["not_met"].get("structured-30") or rows["structured-30"]["note"]
+    text = (tmp_path / "out" / "compression.md").read_text()
+    assert reasons in text
+    assert "| int8-openvino | OpenVINO |" in text
 
 
 @pytest.mark.slow

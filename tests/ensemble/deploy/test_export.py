@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ensemble.data.transforms import resize_image
 from ensemble.deploy.export import write
 from ensemble.deploy.export.frames import GateFrames
 from ensemble.deploy.export.onnx_file import halve_weights, save_onnx
-from ensemble.deploy.export.parity import refusal
+from ensemble.deploy.export.parity import Parity, refusal
 from ensemble.deploy.export.quantise import quantised_onnx
 from ensemble.deploy.export.write import ExportRequest, export, measured
 from ensemble.deploy.runtime import ExportedStack
@@ -158,6 +159,17 @@ def test_eight_bits_want_depth_and_a_limit(exported: Path, tmp_path: Path):
     assert "no depth is known of these images" in str(refusal(unknown, "int8", 0.02))
 
 
+def test_eight_bits_must_keep_rel_too_and_are_held_against_more_images():
+    found = Parity("64 validation frames", 2.0, 0.2, None, None, 0.0, rel=(0.2173, 0.2827), d1=(0.6, 0.61))
+    assert refusal(found, "int8", 0.02) == "has REL 0.2827 and the network 0.2173, expected at most 5% more"
+    assert refusal(replace(found, rel=(0.2173, 0.2281)), "int8", 0.02) is None
+    assert "expected at most 25% more" in str(refusal(found, "int8", 0.1))
+    assert refusal(found, "int8", 1.0) is None
+    size = (48, 64)
+    assert [ExportRequest("onnx", size, bits).compared for bits in ("fp32", "fp16", "int8")] == [16, 16, 64]
+    assert ExportRequest("onnx", size, "int8", count=5).compared == 5
+
+
 @pytest.mark.slow
 def test_openvino_and_torch_give_the_same(exported: Path, tmp_path: Path):
     stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
@@ -171,12 +183,38 @@ def test_openvino_and_torch_give_the_same(exported: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_executorch_gives_the_same_in_32_bits_and_is_smaller_in_8(exported: Path, tmp_path: Path):
+    stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
+    whole, small, photo = tmp_path / "bts.pte", tmp_path / "small.pte", tmp_path / "photo.png"
+    answer = done("export", "executorch", exported / "bts.stack", whole, "--count", 2)
+    assert "(2 validation frames at 48x64); REL " in answer.err
+    found = ExportedStack.open(whole, runtime="executorch", threads=1)
+    np.testing.assert_allclose(found(IMAGE).depth, stack(IMAGE).depth, rtol=0, atol=2e-4)
+    assert (found.header.size, found.header.precision, found.learners) == ((48, 64), "fp32", ("bts",))
+    assert found.header.parity is not None
+    here = str(Path(ensemble.__file__).parents[1]).encode()
+    assert here not in whole.read_bytes()
+    assert b"site-packages" not in whole.read_bytes()
+
+    Image.fromarray(IMAGE).save(photo)
+    done("meta", "predict", whole, photo, "--out", tmp_path / "out", "--only", "depth")
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "photo_depth.npy"), stack(IMAGE).depth, rtol=0, atol=2e-4)
+    export(stack, small, ExportRequest("executorch", (48, 64), "int8", count=2, max_loss=1.0))
+    assert small.stat().st_size < 0.6 * whole.stat().st_size
+    assert np.abs(ExportedStack.open(small)(IMAGE).depth - stack(IMAGE).depth).mean() < 1
+    whole.write_bytes(whole.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"bts.pte: ExecuTorch cannot read it \(.*\); export it again"):
+        ExportedStack.open(whole)
+
+
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
     cases = {
         ("openvino", "bts.stack", "x.onnx"): (2, "expected a name that ends in .xml for openvino"),
         ("onnx", "bts.stack", "x.onnx", "--precision", "bf16"): (2, "precision of onnx 'bf16'"),
         ("onnx", "bts.stack", "x.onnx", "--calibrate", tmp_path): (2, "--calibrate: is for --precision int8 alone"),
         ("onnx", "bts.stack", "x.onnx", "--images", tmp_path): (2, "expected photographs, found none"),
+        ("executorch", "bts.stack", "x.pte", "--size", "dynamic"): (2, "takes images of one size; expected HxW"),
     }
     for (kind, stack, out, *options), (status, told) in cases.items():
         answer = call("export", kind, exported / stack, tmp_path / out, *options)
@@ -187,13 +225,18 @@ def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
 
 @pytest.mark.slow
 def test_missing_packages_name_their_extra(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for package in ("onnx", "onnxruntime", "openvino"):
+    for package in ("onnx", "onnxruntime", "openvino", "executorch", "executorch.runtime"):
         monkeypatch.setitem(sys.modules, package, None)
     answer = call("export", "onnx", exported / "bts.stack", tmp_path / "x.onnx")
     assert "pip install 'stackdepth[onnx]'" in answer.err
     Image.fromarray(IMAGE).save(tmp_path / "photo.png")
     answer = call("meta", "predict", exported / "bts.onnx", tmp_path / "photo.png", "--out", tmp_path / "o")
     assert (answer.status, answer.err.strip().splitlines()[-1]) == (1, "Run: pip install 'stackdepth[onnx]'")
+    answer = call("export", "executorch", exported / "bts.stack", tmp_path / "x.pte")
+    assert "pip install 'stackdepth[executorch]'" in answer.err
+    (tmp_path / "x.pte").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"such files need executorch.\nRun: pip install 'stackdepth\[executorch\]'"):
+        ExportedStack.open(tmp_path / "x.pte")
 
 
 @pytest.mark.slow
