@@ -10,7 +10,8 @@ from command_lines import Job, call, done
 from torch import nn
 
 from ensemble.deploy.compression.measuring import timed_in_turn
-from ensemble.deploy.compression.recipes import recipe_of, with_baselines
+from ensemble.deploy.compression.names import UNITS
+from ensemble.deploy.compression.recipes import RECIPES, recipe_of, with_baselines
 from ensemble.deploy.compression.tuning import RoundedValues, RoundedWeight, rounded_to_eight_bits
 from ensemble.deploy.compression.weights import clustered, without_smallest
 from ensemble.settings.trees import SettingsError
@@ -137,3 +138,7 @@ def test_channels_that_are_gone_save_products(job: Job, tmp_path: Path):
     assert "student.onnx: " in answer.err
     refused = call("export", "onnx", "tiny/fastdepth", out, "--qat", 2, *given)
     assert "--qat: is for --precision int8 alone" in refused.err
+
+
+def test_names_that_are_checked_before_torch_is_loaded_are_those_of_the_recipes():
+    assert [*UNITS] == [*RECIPES]
