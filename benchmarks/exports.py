@@ -15,7 +15,8 @@ from benchmarks.tables import Table, Target, in_turn, milliseconds, write_sectio
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export import SUFFIXES
 from ensemble.deploy.export.parity import Parity
-from ensemble.deploy.export.write import ExportRequest, export
+from ensemble.deploy.export.request import ExportRequest
+from ensemble.deploy.export.write import export
 from ensemble.deploy.prepared import prepared
 from ensemble.deploy.runtime.sessions import RUNTIMES
 

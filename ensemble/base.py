@@ -114,6 +114,10 @@ def train(
         if seeds or full or fold is not None:
             models = models_like(settings, model, fold=fold, seeds=options.parse_seeds(seeds))
     _say_data(settings)
+    if settings.distillation.teacher is not None:
+        from ensemble.distillation.asked import asked_teacher
+
+        asked_teacher(settings.distillation.teacher, where, settings.experiment)
 
     from ensemble.distillation.lessons import open_teacher
     from ensemble.predictions.foreign.import_depth import check_free_name
@@ -151,6 +155,10 @@ def teach(
     where = outputs(cache_dir)
     check_name(rows, ("oof", "fit"), "rows")
     name = experiment_name(options.choice(None, root, None, None, experiment))
+
+    from ensemble.distillation.asked import asked_teacher
+
+    asked_teacher(teacher, where, name)
 
     from ensemble.distillation.lessons import teacher_of
 

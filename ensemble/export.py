@@ -161,12 +161,19 @@ def report(
     folder = None if images == "validation" else options.place(Path(images))
     names = options.listed(recipes)
 
-    from ensemble.deploy.compression.recipes import with_baselines
+    from ensemble.deploy.compression.names import parsed_recipe
+    from ensemble.deploy.export.request import check_photographs
+    from ensemble.deploy.named import named
+
+    for name in names:
+        parsed_recipe(name)
+    check_photographs("--images", folder)
+    named(stack, cache_dir)
+
     from ensemble.deploy.compression.report import Asked, compression_report
     from ensemble.deploy.compression.tables import costs_table, lessons, scores_table, write_report
     from ensemble.deploy.loading import load
 
-    with_baselines(names)
     loaded = load(stack, device="cpu", cache_dir=cache_dir)
     found = compression_report(loaded, Asked(names, folder, count, steps, rounds))
     tables = [costs_table(found), *([scores_table(found)] if found.rows[0].means else [])]
@@ -183,10 +190,18 @@ def _export(
     """Write the file; ``how`` is the rest of what ``ExportRequest`` holds."""
     fixed = None if size in (None, "dynamic") else options.parse_size(size)
 
-    from ensemble.deploy.export.write import ExportRequest, export, say
-    from ensemble.deploy.loading import load
+    from ensemble.deploy.export.request import ExportRequest
+    from ensemble.deploy.named import named
 
     asked = ExportRequest(kind, fixed, precision, **how)
+    asked.check_place(out)
+    if size is not None:
+        asked.check_size()
+    named(stack, cache_dir)
+
+    from ensemble.deploy.export.write import export, say
+    from ensemble.deploy.loading import load
+
     loaded = load(stack, device="cpu", cache_dir=cache_dir)
     if size is None:
         asked = asked.at(loaded.trained_size)

@@ -95,10 +95,10 @@ def run(
 
     from ensemble.studies.running.launch import begin_study, run_study
     from ensemble.studies.running.trials import WorkerContext
-    from ensemble.studies.storage.connection import disk_may_be_full
+    from ensemble.studies.storage.connection import storage_may_fail
 
     context = WorkerContext(study, where, url, root=root, wandb=wandb)
-    with storage_may_be_down(), disk_may_be_full(url):
+    with storage_may_be_down(), storage_may_fail(url):
         if prepare_only:
             begin_study(context)
             messages.print(f"{study.name}: everything is there that its trials need")

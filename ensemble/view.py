@@ -45,7 +45,10 @@ def view(
     password = None if share_on is None else _password()
 
     from ensemble.data.formats.packages import needed
+    from ensemble.deploy.named import named
 
+    for source in filter(None, (stack, student)):
+        named(source, cache_dir)
     needed("gradio", extra="view", kind="the page", where="view")
 
     from ensemble.deploy.loading import load

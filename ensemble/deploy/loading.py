@@ -5,11 +5,8 @@ from pathlib import Path
 import torch
 
 from ensemble.deploy.door import DepthStack
-from ensemble.deploy.saved import CONFIG
-from ensemble.pretrained import pretrained
-from ensemble.runs.paths import outputs
-from ensemble.settings.places import at_home
-from ensemble.settings.trees import SettingsError
+from ensemble.deploy.named import named
+from ensemble.runs.paths import Outputs, Run, outputs
 
 
 def load(
@@ -27,22 +24,16 @@ def load(
     Raises:
         ValueError: There is no such file and no such run, or it is damaged or not complete.
     """
-    place = pretrained(at_home(Path(source)))
-    saved = place.is_file() or (place / CONFIG).is_file()
-    stack = DepthStack.open(place) if saved else _of_run(str(source), None if cache_dir is None else Path(cache_dir))
+    found = named(source, cache_dir)
+    where = outputs(None if cache_dir is None else Path(cache_dir))
+    stack = DepthStack.open(found) if isinstance(found, Path) else _of_run(found, where)
     if flip is not None:
         stack.network.flip_averaging(flip)
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     return stack.to(chosen)
 
 
-def _of_run(name: str, cache_dir: Path | None) -> DepthStack:
-    where = outputs(cache_dir)
-    try:
-        run = where.find_run(name)
-    except SettingsError as error:
-        raise SettingsError(f"{name}: there is no such file, and as a run it is not found either ({error})") from None
-
+def _of_run(run: Run, where: Outputs) -> DepthStack:
     from ensemble.deploy.fitted import fitted_learner, fitted_stack
     from ensemble.predictions.available import learner_settings_of
     from ensemble.predictions.learners import trained_learner

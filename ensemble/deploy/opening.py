@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ensemble.deploy.named import named
 from ensemble.deploy.runtime import ExportedStack, runtime_of
 from ensemble.pretrained import pretrained
 from ensemble.settings.places import at_home
@@ -42,6 +43,7 @@ def open_any(
         if device == "cuda":
             raise SettingsError("--device cuda: exported files are computed on the CPU; expected auto or cpu")
         return ExportedStack.open(place, runtime=runtime)
+    named(source, cache_dir)
 
     from ensemble.deploy.loading import load
 

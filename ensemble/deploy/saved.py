@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_safetensors
 from torch import Tensor
 
+from ensemble.deploy.named import CONFIG
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.metrics.expected_error import ExpectedError, ImagePart
 from ensemble.metrics.uncertainty import Calibration
@@ -25,7 +26,7 @@ from ensemble.settings.schema import ImportSettings, LearnerSettings, Settings, 
 from ensemble.training.networks import build_learner, build_stack, unloaded
 
 FORMAT = "stackdepth/1"
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+WEIGHTS, CARD = "model.safetensors", "README.md"
 _HEADER, _ENDING = "stackdepth", ".stack"
 _PACKAGES = ("stackdepth", "torch", "timm")
 

@@ -13,16 +13,13 @@ from ensemble.data.transforms import Original
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.fitted import fitted_learner, fitted_stack
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
-from ensemble.deploy.saved import CONFIG
+from ensemble.distillation.asked import asked_teacher
 from ensemble.evaluation.calibration import calibration_of
-from ensemble.predictions.available import learner_settings_of, learners_of
+from ensemble.predictions.available import learner_settings_of
 from ensemble.predictions.level_zero import LevelZero, level_zero, rests_on
 from ensemble.predictions.predict import preprocessing_fingerprint
 from ensemble.runs.fingerprints import fingerprint
-from ensemble.runs.paths import FULL, Outputs, Run
-from ensemble.settings.members import member_of
-from ensemble.settings.names import FITS
-from ensemble.settings.places import at_home
+from ensemble.runs.paths import FULL, Outputs
 from ensemble.settings.schema import ScoredSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.stacking.stack import Stack, load_stack, stacked
@@ -87,16 +84,13 @@ def find_expert(
         ValueError: There is nobody of this name, or not all of its models are trained; the message holds the command
             that does it.
     """
-    place = at_home(Path(asked))
-    if place.is_file() or (place / CONFIG).is_file():
-        return saved_expert(place)
-    known = learners_of(outputs, experiment)
-    if "," in asked or member_of(asked).learner in known:
-        names = [name.strip() for name in asked.split(",")]
-        return learners_expert(
-            asked, [level_zero(outputs, experiment, each, rows=rows, level0="full", root=root) for each in names]
-        )
-    run = _run(asked, outputs, experiment)
+    found = asked_teacher(asked, outputs, experiment)
+    if isinstance(found, Path):
+        return saved_expert(found)
+    if isinstance(found, tuple):
+        members = [level_zero(outputs, experiment, each, rows=rows, level0="full", root=root) for each in found]
+        return learners_expert(asked, members)
+    run = found
     try:
         own = learner_settings_of(run)
     except ValueError:  # it is a stack
@@ -185,20 +179,6 @@ def saved_expert(place: Path) -> Expert:
         networks=lambda: _said_by(opened.network),
         beside=lambda learner: _member(opened.network, learner),
     )
-
-
-def _run(asked: str, outputs: Outputs, experiment: str) -> Run:
-    """The run of a name, in the student's experiment where there is one of it."""
-    own = outputs.meta_run(experiment, asked)
-    if "/" not in asked and own.settings.is_file():
-        return own
-    try:
-        return outputs.find_run(asked)
-    except SettingsError as error:
-        if not asked.rpartition("/")[2].startswith(FITS):
-            raise SettingsError(f"--teacher {asked}: {error}") from error
-        fit = outputs.command("meta", "fit", "--inputs", "rgb+d", "--experiment", experiment)
-        raise SettingsError(f"--teacher {asked}: {error}\nRun: {fit}") from error
 
 
 def _folder_name(name: str) -> str:

@@ -150,10 +150,16 @@ def stop_asked() -> int | None:
 
 
 def stop_within(error: BaseException) -> Stopped | None:
-    """The end by a signal that a library has made an error of its own of, as pydantic does; else ``None``."""
+    """The end by a signal that a library has made an error of its own of; else ``None``.
+
+    Pydantic repeats what it was, matplotlib's compiled parts forget it: whatever goes wrong after a signal is taken for
+    its end. What the system refuses (a full disk, no memory) while state is made safe is still told.
+    """
     if _state.asked is None:
         return None
     stop, link = Stopped(_state.asked), error
+    if not isinstance(error, OSError | MemoryError):
+        return stop
     while link is not None:
         if isinstance(link, Stopped) or str(stop) in str(link):
             return stop

@@ -9,9 +9,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_lines import Job, call, contents, done, signalled
 from foreign_maps import noisy_maps, save_npy, source_of
+from matplotlib import _path
 from pydantic import BaseModel, model_serializer
 
 from ensemble import options
@@ -126,6 +128,31 @@ def test_a_signal_that_a_library_makes_an_error_of_is_still_one(
         options.run(app)
     assert ended.value.code == 143
     assert capsys.readouterr().err == "stopped by SIGTERM; the same command goes on\n"
+
+
+class Matrix:
+    def __array__(self, *given: object, **named: object) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return np.eye(3)
+
+
+@pytest.mark.parametrize("told", [None, "disk is full"])
+def test_a_signal_that_a_compiled_library_forgets_is_still_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, told: str | None
+) -> None:
+    app = options.application("")
+
+    @app.command()
+    def drawn() -> None:
+        with pytest.raises(ValueError, match="Invalid affine transformation matrix") as raised:
+            _path.affine_transform(np.zeros((1, 2)), Matrix())
+        raise OSError(told) if told else raised.value
+
+    monkeypatch.setattr(sys, "argv", ["drawn"])
+    with pytest.raises(SystemExit) as ended:
+        options.run(app)
+    said = "error: disk is full" if told else "stopped by SIGTERM; the same command goes on"
+    assert (ended.value.code, capsys.readouterr().err) == (1 if told else 143, said + "\n")
 
 
 LATE = """

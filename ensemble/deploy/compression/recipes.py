@@ -1,7 +1,6 @@
 """Recipes by name, and how each makes a file of a network."""
 
 import copy
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from ensemble.data.loaders import KeptFrames
 from ensemble.data.transforms import STRIDE
 from ensemble.deploy.compression.channels import without_channels
+from ensemble.deploy.compression.names import parsed_recipe
 from ensemble.deploy.compression.tuning import learners_of, trained_for_eight_bits, tune
 from ensemble.deploy.compression.weights import change_weights, clustered, weights_of, without_smallest
 from ensemble.deploy.door import DepthStack
@@ -20,8 +20,9 @@ from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
 from ensemble.deploy.export.quantise import quantised_dynamically, quantised_onnx
-from ensemble.deploy.export.write import ExportRequest, convolutions_alone, header_of
-from ensemble.settings.trees import SettingsError, check_name
+from ensemble.deploy.export.request import ExportRequest
+from ensemble.deploy.export.write import convolutions_alone, header_of
+from ensemble.settings.trees import SettingsError
 from ensemble.training.cost import count_mul_adds
 
 
@@ -86,13 +87,11 @@ class Recipe:
         make: From the workplace, and the number behind the recipe's name.
         runtime: Key of ``RUNTIMES``.
         precision: That the file says of itself.
-        unit: What the number behind the name stands for; empty where there is none.
     """
 
     make: Callable[[Workplace, int], Made]
     runtime: str = "onnx"
     precision: str = "fp32"
-    unit: str = ""
 
 
 def _plain(work: Workplace, _: int) -> Made:
@@ -170,37 +169,23 @@ RECIPES: Mapping[str, Recipe] = {
     "int8-dynamic": Recipe(_dynamic, precision="int8"),
     "int8-static": Recipe(_static, precision="int8"),
     "qat": Recipe(_trained_small, precision="int8"),
-    "prune": Recipe(_masked, unit="percent"),
-    "structured": Recipe(_structured, unit="percent"),
-    "kmeans": Recipe(_clustered, unit="values"),
+    "prune": Recipe(_masked),
+    "structured": Recipe(_structured),
+    "kmeans": Recipe(_clustered),
     "fp32-openvino": Recipe(_openvino, "openvino"),
     "bf16": Recipe(_openvino, "openvino", "bf16"),
     "int8-openvino": Recipe(_openvino_small, "openvino", "int8"),
 }
-"""By name; a number follows where there is a unit, as in ``prune-50``."""
+"""By name, which ``UNITS`` has too."""
 
 BASELINES: Mapping[str, str] = {"onnx": "fp32", "openvino": "fp32-openvino"}
 """The recipe of every runtime that times of others are held against."""
 
-LIMITS: Mapping[str, tuple[int, int]] = {"percent": (1, 99), "values": (2, 256)}
-"""Least and largest number by its unit."""
-
 
 def recipe_of(name: str) -> tuple[Recipe, int]:
-    """A recipe and its number, which is 0 where it has none.
-
-    Raises:
-        SettingsError: There is no such recipe, or the number is none that makes sense.
-    """
-    numbered = re.fullmatch(r"([a-z]+)-([0-9]{1,3})", name)
-    word, number = (numbered.group(1), int(numbered.group(2))) if numbered else (name, 0)
-    check_name(word, tuple(RECIPES), "recipe")
-    recipe = RECIPES[word]
-    low, high = LIMITS.get(recipe.unit, (0, 0))
-    if not low <= number <= high:
-        wanted = f"{word}-N with N from {low} to {high} ({recipe.unit})" if recipe.unit else word
-        raise SettingsError(f"recipe {name!r}: expected {wanted}")
-    return recipe, number
+    """A recipe and its number, which is 0 where it has none; refused as ``parsed_recipe`` does."""
+    word, number = parsed_recipe(name)
+    return RECIPES[word], number
 
 
 def with_baselines(names: Sequence[str]) -> list[str]:

@@ -12,9 +12,8 @@ from ensemble.data.source import RawFrame
 from ensemble.data.splits import training_frames
 from ensemble.data.transforms import pixels_at_size, resize_image, valid_depth
 from ensemble.deploy.door import DepthStack
+from ensemble.deploy.export.request import Size
 from ensemble.settings.trees import SettingsError
-
-Size = tuple[int, int]
 
 
 class GateImage(NamedTuple):

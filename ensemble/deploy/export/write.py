@@ -3,7 +3,7 @@
 import copy
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,19 +18,19 @@ from ensemble.data.intrinsics import view_of_focal
 from ensemble.data.transforms import STRIDE, resize_image
 from ensemble.deploy.compression.tuning import trained_for_eight_bits
 from ensemble.deploy.door import DepthStack
-from ensemble.deploy.export import PRECISIONS, SUFFIXES
 from ensemble.deploy.export.executorch_file import executorch_program, quantised_program, save_executorch
-from ensemble.deploy.export.frames import GateFrames, Size, spread
+from ensemble.deploy.export.frames import GateFrames, spread
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
 from ensemble.deploy.export.parity import Parity, compare, refusal
 from ensemble.deploy.export.quantise import CONVOLUTIONS_ALONE, quantised_onnx
+from ensemble.deploy.export.request import ExportRequest, Size
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
 from ensemble.deploy.runtime.sessions import RUNTIMES, Session
-from ensemble.settings.trees import SettingsError, check_name
+from ensemble.settings.trees import SettingsError
 
 OPENED: dict[str, Callable[[Path], Session]] = {**RUNTIMES, "torch": open_torch}
 """How a file is read back, by its kind."""
@@ -41,56 +41,8 @@ _PACKAGES = {
     "executorch": ("executorch", "torch"),
     "torch": ("torch",),
 }
-COMPARED, COMPARED_SMALL = 16, 64
-"""Images that a file is compared on where nothing is said; of 8 bits more, for its loss is told by means of scores."""
-
 MOST_CALIBRATED = 32
 """Images whose activations tell the ranges of 8 bits."""
-
-
-@dataclass(frozen=True)
-class ExportRequest:
-    """What is asked for.
-
-    Attributes:
-        kind: Key of ``PRECISIONS``.
-        size: Height and width; ``None`` leaves them open.
-        precision: As the kind has.
-        pixels: ``uint8`` or ``float32``.
-        images: Folder of photographs to compare on; the validation scenes of the training where absent.
-        count: Of images to compare on; ``COMPARED``, or ``COMPARED_SMALL`` for 8 bits, where absent.
-        calibrate: Folder of photographs for the ranges of 8 bits; those to compare on where absent.
-        max_loss: Of d1, that 8 bits may cost; what REL may is a multiple of it (``parity.REL_FOR_D1``).
-        qat: Steps that learners are trained further as 8 bits have it.
-    """
-
-    kind: str
-    size: Size | None
-    precision: str = "fp32"
-    pixels: str = "uint8"
-    images: Path | None = None
-    count: int | None = None
-    calibrate: Path | None = None
-    max_loss: float = 0.02
-    qat: int = 0
-
-    def __post_init__(self) -> None:
-        check_name(self.kind, tuple(PRECISIONS), "kind of export")
-        check_name(self.precision, PRECISIONS[self.kind], f"precision of {self.kind}")
-        check_name(self.pixels, ("uint8", "float32"), "kind of pixels")
-        if self.calibrate is not None and self.precision != "int8":
-            raise SettingsError("--calibrate: is for --precision int8 alone; leave it out")
-        if self.qat and self.precision != "int8":
-            raise SettingsError("--qat: is for --precision int8 alone; leave it out")
-
-    @property
-    def compared(self) -> int:
-        """How many images to compare on."""
-        return self.count or (COMPARED_SMALL if self.precision == "int8" else COMPARED)
-
-    def at(self, size: Size) -> "ExportRequest":
-        """The same for images of one size."""
-        return replace(self, size=size)
 
 
 def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
@@ -144,10 +96,8 @@ def _check(stack: DepthStack, path: Path, request: ExportRequest) -> None:
             f"{stack.header.name}: {', '.join(stack.network.imported)} was imported as depth maps: there is no network "
             "to export; fit a stack without it (--learners)"
         )
-    if path.suffix.lower() != SUFFIXES[request.kind]:
-        raise SettingsError(f"{path}: expected a name that ends in {SUFFIXES[request.kind]} for {request.kind}")
-    if request.kind == "executorch" and request.size is None:
-        raise SettingsError("--size dynamic: a file for ExecuTorch takes images of one size; expected HxW")
+    request.check_place(path)
+    request.check_size()
     path.parent.mkdir(parents=True, exist_ok=True)
 
 

@@ -40,12 +40,12 @@ from ensemble.studies.storage.connection import (
     GIVEN_BACK,
     PatientStorage,
     StorageDownError,
-    disk_may_be_full,
     open_storage,
     patiently,
     quiet,
-    refuse_full,
+    refuse_broken,
     retry,
+    storage_may_fail,
 )
 from ensemble.studies.storage.folders import read_outcome
 from ensemble.studies.storage.records import FOLDER, Trial, open_part, records
@@ -81,7 +81,7 @@ def work(context: WorkerContext, *, index: int = 0, deadline: float | None = Non
                 continue
             _one_trial(context, arm, parts[arm], index)
         except DOWN as error:
-            refuse_full(context.url, error)
+            refuse_broken(context.url, error)
             if context.gave_up is not None:
                 raise context.gave_up from error
             patiently(storage.get_all_studies, context.url, timeout=study.storage.timeout)
@@ -297,7 +297,7 @@ def _worked(given: dict[str, Any]) -> int:
         wandb=given["wandb"],
     )
     try:
-        with disk_may_be_full(context.url):
+        with storage_may_fail(context.url):
             work(context, index=given["index"], deadline=given["deadline"])
     except StorageDownError as error:
         messages.print(f"error: {error}")

@@ -5,7 +5,9 @@ import importlib.util
 import json
 import logging
 import os
+import sqlite3
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +43,17 @@ _FULL = ("disk is full", "disk I/O error", "readonly database", "unable to open 
 """What SQLite says of a file that it cannot write, whoever waits for it."""
 
 
+_SYSTEM = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_INTERRUPT),
+    *(sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_AUTH),
+}
+"""What SQLite says where the system, or another process, keeps it from its file; else the file is to blame."""
+
+_READERS = ("optuna.storages", "sqlalchemy", "sqlite3")
+"""Modules that make trials of what a storage holds."""
+
+
 class StorageDownError(OSError):
     """The storage of a study does not answer."""
 
@@ -74,6 +87,8 @@ def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
         database.parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(ATTEMPTS):
         try:
+            if database is not None:
+                _check_pages(url, connecting)
             with quiet():
                 return PatientStorage(
                     url,
@@ -85,10 +100,11 @@ def open_storage(url: str, settings: StorageSettings) -> BaseStorage:
         except CREATING_TOGETHER as error:
             refuse_full(url, error)
             if attempt == ATTEMPTS - 1 or (not isinstance(error, sqlalchemy.exc.IntegrityError) and _refused(error)):
+                refuse_broken(url, error)
                 raise _down(url, error) from error
             time.sleep(0.2 * (attempt + 1))
         except DOWN as error:
-            refuse_full(url, error)
+            refuse_broken(url, error)
             raise _down(url, error) from error
         except sqlalchemy.exc.DatabaseError as error:
             raise _no_storage(url, error) from error
@@ -105,6 +121,7 @@ def existing_storage(url: str, settings: StorageSettings) -> BaseStorage | None:
             if not sqlalchemy.inspect(engine).has_table("trials"):
                 return None
         except DOWN as error:
+            refuse_broken(url, error)
             raise _down(url, error) from error
         except sqlalchemy.exc.DatabaseError as error:
             raise _no_storage(url, error) from error
@@ -155,7 +172,7 @@ def patiently(action: Callable[[], Answer], url: str, *, timeout: float, kept: s
         try:
             return action()
         except DOWN as error:
-            refuse_full(url, error)
+            refuse_broken(url, error)
             if time.monotonic() >= give_up:
                 raise _down(url, error, f" for {timeout:g} s; {kept}. Run the same command when it is back") from error
             if not told:
@@ -180,24 +197,41 @@ def refuse_full(url: str, error: BaseException) -> None:
         ) from error
 
 
+def refuse_broken(url: str, error: BaseException) -> None:
+    """Stop where the file of a storage cannot be written or is damaged; return where the storage may answer later.
+
+    Raises:
+        OSError: As ``refuse_full``.
+        ValueError: Names what SQLite found in the file.
+    """
+    refuse_full(url, error)
+    if _file(url) is not None and _is_damage(error):
+        raise _damaged(url, error) from error
+
+
 @contextlib.contextmanager
-def disk_may_be_full(url: str) -> Iterator[None]:
+def storage_may_fail(url: str) -> Iterator[None]:
     """End what goes wrong with the storage at an address in one line that names it.
 
     Raises:
         StorageDownError: It does not answer.
         OSError: Its file cannot be written.
+        ValueError: What it holds is no trials.
     """
     try:
         yield
     except StorageDownError:
         raise
     except DOWN as error:
-        refuse_full(url, error)
+        refuse_broken(url, error)
         raise _down(url, error) from error
     except OSError as error:
         if url.startswith(JOURNAL) and error.filename is None:
             refuse_full(url, error)
+        raise
+    except Exception as error:
+        if _is_of_reader(error):
+            raise _damaged(url, error) from error
         raise
 
 
@@ -269,7 +303,57 @@ def _file(url: str) -> Path | None:
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
-def _no_storage(url: str, error: Exception) -> ValueError:
+def _check_pages(url: str, connecting: dict[str, int]) -> None:
+    """Let SQLite hold rows against indexes: a bit of a count hides the last trials from everybody who lists them.
+
+    Raises:
+        ValueError: They do not agree.
+    """
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=connecting)
+    with engine.connect() as connection:
+        told = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+    if told != "ok":
+        raise _damaged(url, ValueError(told))
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether it is the content of a SQLite file that the database, or Optuna's reading of it, stumbles over."""
+    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__:
+        error = error.__cause__
+    if isinstance(error, sqlalchemy.exc.NoResultFound | sqlalchemy.exc.MultipleResultsFound):
+        return True
+    told = getattr(error, "orig", None)
+    code = getattr(told, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # text that is no UTF-8 comes without a code
+    return isinstance(told, sqlite3.Error) and code & 0xFF not in _SYSTEM
+
+
+def _is_of_reader(error: BaseException) -> bool:
+    """Whether a reader of storages raised it, or something that Optuna made an error of; ours say what is wrong."""
+    if _modules(error)[-1].startswith("ensemble."):
+        return False
+    seen: BaseException | None = error
+    while seen is not None:
+        if any(name.startswith(_READERS) for name in _modules(seen)):
+            return True
+        seen = seen.__context__
+    return False
+
+
+def _modules(error: BaseException) -> list[str]:
+    """Names of the modules that an error passed, the one that raised it last."""
+    return [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)] or [""]
+
+
+def _damaged(url: str, error: BaseException) -> ValueError:
+    return ValueError(
+        f"{shown_url(url)}: the trials are damaged ({type(error).__name__}: {_first_line(error)}); "
+        "bring them back from a copy"
+    )
+
+
+def _no_storage(url: str, error: sqlalchemy.exc.DatabaseError) -> ValueError:
+    if getattr(error.orig, "sqlite_errorcode", None) not in (None, sqlite3.SQLITE_NOTADB):
+        return _damaged(url, error)
     return ValueError(
         f"{shown_url(url)}: is no storage of studies ({_first_line(error)}); name another file with --storage, "
         "or move this one away"

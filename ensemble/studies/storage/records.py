@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import OperationalError
 
 from ensemble.metrics.formulas import METRICS
 from ensemble.runs.claims import differing_keys
@@ -21,7 +20,7 @@ from ensemble.settings.trees import SettingsError, read_yaml
 from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import COSTS, StudySettings
 from ensemble.studies.storage.addresses import EXPECTED, shown_url
-from ensemble.studies.storage.connection import existing_storage
+from ensemble.studies.storage.connection import existing_storage, storage_may_fail
 from ensemble.studies.storage.folders import StudyFolder, outcome_file, read_outcome
 
 OVER_QUOTA, REASON, SPENT, SECONDS, FOLDER = "surplus", "reason", "spent", "seconds", "folder"
@@ -113,21 +112,13 @@ def trials_of(study: StudySettings, storage: BaseStorage) -> list[Trial]:
     Raises:
         ValueError: What the storage holds is no trials.
     """
-    arms, found = arms_of(study), []
-    try:
-        known = set(optuna.get_all_study_names(storage))
-        for arm in arms:
-            if part_name(study, arm) in known:
-                part = optuna.load_study(study_name=part_name(study, arm), storage=storage)
-                found += records(arm, part)
-    except (ValueError, LookupError, TypeError, AttributeError, optuna.exceptions.StorageInternalError) as error:
-        if isinstance(error.__cause__, OperationalError):
-            raise  # it does not answer, and nothing is known against what it holds
-        where = shown_url(storage.url) if isinstance(storage, RDBStorage) else study.name
-        raise ValueError(
-            f"{where}: the trials are damaged ({type(error).__name__}: {error}); bring them back from a copy"
-        ) from error
-    return found
+    known = set(optuna.get_all_study_names(storage))
+    begun = [arm for arm in arms_of(study) if part_name(study, arm) in known]
+    return [
+        trial
+        for arm in begun
+        for trial in records(arm, optuna.load_study(study_name=part_name(study, arm), storage=storage))
+    ]
 
 
 def begun_trials(study: StudySettings, url: str, folder: StudyFolder) -> list[Trial]:
@@ -138,8 +129,9 @@ def begun_trials(study: StudySettings, url: str, folder: StudyFolder) -> list[Tr
         ValueError: A trial is not told there as its outcome in the folder of the study has it.
         StorageDownError: The storage does not answer.
     """
-    storage = existing_storage(url, study.storage)
-    found = [] if storage is None else trials_of(study, storage)
+    with storage_may_fail(url):
+        storage = existing_storage(url, study.storage)
+        found = [] if storage is None else trials_of(study, storage)
     if not found:
         raise SettingsError(
             f"{shown_url(url)}: {study.name} has no trial there. Name the storage that its trials were run with "
@@ -185,8 +177,20 @@ def _values_back(database: Path, trial: Trial, values: Sequence[float]) -> str:
 
 
 def records(arm: Arm, part: optuna.Study) -> list[Trial]:
-    """The trials of one arm, without those that were one too many."""
+    """The trials of one arm, without those that were one too many.
+
+    Raises:
+        ValueError: What the storage holds of one is no trial.
+    """
     trials = part.get_trials(deepcopy=False)
+    objectives = len(part.directions)
+    for place, trial in enumerate(trials):
+        counted = len(trial.values or ()) if trial.state == TrialState.COMPLETE else objectives
+        if trial.number != place or counted != objectives:
+            raise ValueError(
+                f"{part.study_name}: the trials are damaged: number {trial.number} found where {place} is expected, "
+                f"with {counted} of {objectives} values; bring them back from a copy"
+            )
     return [_record(arm.name, trial) for trial in trials if not trial.user_attrs.get(OVER_QUOTA)]
 
 

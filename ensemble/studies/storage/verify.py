@@ -7,7 +7,7 @@ from ensemble.runs.paths import Outputs
 from ensemble.runs.refusals import DamagedError, UnreadableError
 from ensemble.runs.verify import Complaint
 from ensemble.studies.storage.addresses import storage_url
-from ensemble.studies.storage.connection import StorageDownError, existing_storage
+from ensemble.studies.storage.connection import StorageDownError, existing_storage, storage_may_fail
 from ensemble.studies.storage.folders import started_study, study_folder
 from ensemble.studies.storage.records import differing, trials_of
 
@@ -17,8 +17,11 @@ def verify_study(name: str, outputs: Outputs) -> list[Complaint]:
     folder, complaints = study_folder(outputs, name), []
     try:
         study = started_study(outputs, name)
-        storage = existing_storage(storage_url(None, folder), study.storage)
-        for trial in [] if storage is None else trials_of(study, storage):
+        url = storage_url(None, folder)
+        with storage_may_fail(url):
+            storage = existing_storage(url, study.storage)
+            trials = [] if storage is None else trials_of(study, storage)
+        for trial in trials:
             with suppress(DamagedError, UnreadableError):
                 complaints += filter(None, [differing(trial, folder)])
     except (DamagedError, UnreadableError):

@@ -13,7 +13,8 @@ from base_learners import LEARNERS
 from base_learners.encoders.build import build_encoder
 from ensemble.deploy.compression.channels import without_channels
 from ensemble.deploy.compression.measuring import timed_in_turn
-from ensemble.deploy.compression.recipes import recipe_of, with_baselines
+from ensemble.deploy.compression.names import UNITS
+from ensemble.deploy.compression.recipes import RECIPES, recipe_of, with_baselines
 from ensemble.deploy.compression.tuning import RoundedValues, RoundedWeight, rounded_to_eight_bits
 from ensemble.deploy.compression.weights import clustered, without_smallest
 from ensemble.settings.trees import SettingsError
@@ -208,3 +209,7 @@ def test_channels_that_are_gone_save_products(job: Job, tmp_path: Path):
     assert "student.onnx: " in answer.err
     refused = call("export", "onnx", "tiny/fastdepth", out, "--qat", 2, *given)
     assert "--qat: is for --precision int8 alone" in refused.err
+
+
+def test_names_that_are_checked_before_torch_is_loaded_are_those_of_the_recipes():
+    assert [*UNITS] == [*RECIPES]

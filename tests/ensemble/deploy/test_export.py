@@ -21,7 +21,8 @@ from ensemble.deploy.export.frames import GateFrames
 from ensemble.deploy.export.onnx_file import halve_weights, save_onnx
 from ensemble.deploy.export.parity import Parity, refusal
 from ensemble.deploy.export.quantise import quantised_onnx
-from ensemble.deploy.export.write import ExportRequest, export, measured
+from ensemble.deploy.export.request import ExportRequest
+from ensemble.deploy.export.write import export, measured
 from ensemble.deploy.runtime import ExportedStack
 from ensemble.deploy.runtime.resizing import enlarged, seen
 

@@ -189,6 +189,22 @@ TYPED = {
     "codec of a pack": (("data", "pack", "in", "out", "--codec", "zip"), ["unknown codec 'zip'"]),
     "no copy": (("data", "pack", "in", "out"), ["in: no such folder"]),
     "report": (("report", "meta-rgb"), ["there is no run 'meta-rgb'"]),
+    **{
+        f"no stack, {words[0]} {words[1]}": (words, ["there is no run 'missing'"])
+        for words in (
+            ("points", "missing", "photo.png", "--out", "x.ply"),
+            ("video", "missing", "0", "--out", "x.mp4"),
+            ("view", "missing"),
+            ("predict", ".", "--model", "missing"),
+            ("export", "onnx", "missing", "x.onnx"),
+            ("export", "report", "missing"),
+            ("base", "teach", "missing"),
+            (*TRAIN, "--teacher", "missing"),
+        )
+    },
+    "recipe": (("export", "report", "nyu-small", "--recipes", "fp33"), ["unknown recipe 'fp33'", "'fp32'"]),
+    "precision": (("export", "onnx", "nyu-small", "x.onnx", "--precision", "int9"), ["of onnx 'int9'", "'int8'"]),
+    "photographs": (("export", "onnx", "nyu-small", "x.onnx", "--images", "none"), ["--images none: there is no such"]),
     "study": (("study", "run", "smok"), ["smok", "did you mean 'smoke'"]),
 }
 

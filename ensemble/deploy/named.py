@@ -1,0 +1,31 @@
+"""What a person means by the name of a stack, found without torch: who mistypes it waits for no library."""
+
+from pathlib import Path
+
+from ensemble.pretrained import pretrained
+from ensemble.runs.paths import Run, outputs
+from ensemble.settings.places import at_home
+from ensemble.settings.trees import SettingsError
+
+CONFIG = "config.json"
+"""Name of the header in a folder that was saved."""
+
+
+def is_saved(place: Path) -> bool:
+    """Whether something lies there that may be a saved stack or learner, as one file or as a folder."""
+    return place.is_file() or (place / CONFIG).is_file()
+
+
+def named(source: Path | str, cache_dir: Path | str | None = None) -> Path | Run:
+    """A file or folder that was saved or comes with the package, else a run.
+
+    Raises:
+        SettingsError: There is neither.
+    """
+    place = pretrained(at_home(Path(source)))
+    if is_saved(place):
+        return place
+    try:
+        return outputs(None if cache_dir is None else Path(cache_dir)).find_run(str(source))
+    except SettingsError as error:
+        raise SettingsError(f"{source}: there is no such file, and as a run it is not found either ({error})") from None
