@@ -1,4 +1,4 @@
-"""Where the hub of pretrained weights does not answer, trainings end with one message, before anything is written."""
+"""What happens without a network, and that nothing of this machine is kept for others."""
 
 import os
 import subprocess
@@ -35,3 +35,16 @@ def test_a_training_from_pretrained_weights_is_refused_at_once(words: tuple[str,
     )
     assert "Retry" not in answer.stderr
     assert contents(cache) == before
+
+
+def test_the_runtime_of_exported_files_writes_nothing_into_the_home_folder(tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")
+    }
+    subprocess.run(
+        [sys.executable, "-c", "import ensemble.deploy.runtime.sessions, onnxruntime"],
+        env={**kept, "HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT)},
+        check=True,
+    )
+    assert not contents(tmp_path)
