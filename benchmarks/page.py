@@ -60,7 +60,7 @@ class Shown(NamedTuple):
 
 def main(
     stack: Annotated[Path | None, typer.Option(help="A saved stack; where absent one of the demo's networks.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Photographs that are timed.")] = 15,
+    repeats: Annotated[int, typer.Option(min=1, help="Photographs that are timed; a third of the large stack.")] = 15,
 ) -> None:
     """Sends photographs to pages of a small and a large stack, in turn with their networks; writes the section."""
     torch.set_num_threads(1)
@@ -69,8 +69,10 @@ def main(
         untrained(Choice("nyu")).save(large)
         if stack is None:
             untrained(Choice("rooms", config=REPOSITORY / "configs" / "demo.yaml")).save(demo)
-        places = {"the published widths": large, "the demo's networks": stack or demo}
-        found = {name: _shown(place, repeats) for name, place in places.items()}
+        found = {
+            "the demo's networks": _shown(stack or demo, repeats),
+            "the published widths": _shown(large, max(1, repeats // 3)),
+        }
     write_section(
         "page",
         "The page",
@@ -94,8 +96,9 @@ def main(
             )
         ],
         parts=[
-            f"Medians of {repeats} photographs of {PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} by the clock on the wall, one "
-            "thread, the page and `stack(image).depth` in turn: a JPEG file is sent, the answer comes, the pictures "
+            f"Medians of {repeats} photographs (a third of these for the large stack) of "
+            f"{PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} by the clock on the wall, one thread, the page and `stack(image).depth` "
+            "in turn: a JPEG file is sent, the answer comes, and the pictures "
             "of photograph and depth are fetched. *Empty* is an answer of the page without a photograph.",
             Table(
                 (
