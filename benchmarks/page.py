@@ -59,20 +59,23 @@ class Shown(NamedTuple):
 
 
 def main(
-    stack: Annotated[Path | None, typer.Option(help="A saved stack; where absent one of the demo's networks.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Photographs that are timed; a third of the large stack.")] = 15,
+    stack: Annotated[Path | None, typer.Option(help="A saved stack; where absent a small and a large one.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Photographs that are timed.")] = 15,
 ) -> None:
-    """Sends photographs to pages of a small and a large stack, in turn with their networks; writes the section."""
+    """Sends photographs to the page of a stack, in turn with its networks; writes the section."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        demo, large = Path(folder) / "demo.stack", Path(folder) / "published.stack"
-        untrained(Choice("nyu")).save(large)
         if stack is None:
-            untrained(Choice("rooms", config=REPOSITORY / "configs" / "demo.yaml")).save(demo)
-        found = {
-            "the demo's networks": _shown(stack or demo, repeats),
-            "the published widths": _shown(large, max(1, repeats // 3)),
-        }
+            places = {
+                "the demo's networks": Path(folder) / "demo.stack",
+                "the published widths": Path(folder) / "large",
+            }
+            choices = Choice("rooms", config=REPOSITORY / "configs" / "demo.yaml"), Choice("nyu")
+            for place, choice in zip(places.values(), choices, strict=True):
+                untrained(choice).save(place)
+        else:
+            places = {stack.stem: stack}
+        found = {name: _shown(place, repeats) for name, place in places.items()}
     write_section(
         "page",
         "The page",
@@ -96,7 +99,7 @@ def main(
             )
         ],
         parts=[
-            f"Medians of {repeats} photographs (a third of these for the large stack) of "
+            f"Medians of {repeats} photographs of "
             f"{PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} by the clock on the wall, one thread, the page and `stack(image).depth` "
             "in turn: a JPEG file is sent, the answer comes, and the pictures "
             "of photograph and depth are fetched. *Empty* is an answer of the page without a photograph.",
