@@ -12,6 +12,7 @@ from benchmarks import (
     kitti_loading,
     loading,
     networks,
+    page,
     serving,
     startup,
     studies,
@@ -32,6 +33,7 @@ def main() -> None:
     caching.main(predictions=None, frames=12, network_frames=1, repeats=2)
     checking.main(repeats=3)
     serving.main(before=None, stack=None, repeats=1)
+    page.main(stack=None, repeats=3)
     growth.main(small=200, large=2000, repeats=1)
     studies.main(trials=2)
     allocator.main(learner="bts", repeats=1)

@@ -59,17 +59,22 @@ class Shown(NamedTuple):
 
 
 def main(
-    stack: Annotated[Path | None, typer.Option(help="A saved stack; where absent one of the demo's networks.")] = None,
+    stack: Annotated[Path | None, typer.Option(help="A saved stack; where absent a small and a large one.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Photographs that are timed.")] = 15,
 ) -> None:
-    """Sends photographs to pages of a small and a large stack, in turn with their networks; writes the section."""
+    """Sends photographs to the page of a stack, in turn with its networks; writes the section."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        demo, large = Path(folder) / "demo.stack", Path(folder) / "published.stack"
-        untrained(Choice("nyu")).save(large)
         if stack is None:
-            untrained(Choice("rooms", config=REPOSITORY / "configs" / "demo.yaml")).save(demo)
-        places = {"the published widths": large, "the demo's networks": stack or demo}
+            places = {
+                "the demo's networks": Path(folder) / "demo.stack",
+                "the published widths": Path(folder) / "large",
+            }
+            choices = Choice("rooms", config=REPOSITORY / "configs" / "demo.yaml"), Choice("nyu")
+            for place, choice in zip(places.values(), choices, strict=True):
+                untrained(choice).save(place)
+        else:
+            places = {stack.stem: stack}
         found = {name: _shown(place, repeats) for name, place in places.items()}
     write_section(
         "page",
@@ -94,8 +99,9 @@ def main(
             )
         ],
         parts=[
-            f"Medians of {repeats} photographs of {PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} by the clock on the wall, one "
-            "thread, the page and `stack(image).depth` in turn: a JPEG file is sent, the answer comes, the pictures "
+            f"Medians of {repeats} photographs of "
+            f"{PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} by the clock on the wall, one thread, the page and `stack(image).depth` "
+            "in turn: a JPEG file is sent, the answer comes, and the pictures "
             "of photograph and depth are fetched. *Empty* is an answer of the page without a photograph.",
             Table(
                 (
