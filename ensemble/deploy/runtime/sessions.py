@@ -100,17 +100,19 @@ def open_executorch(path: Path, threads: int | None = None) -> Session:
 
     try:
         program = Runtime.get().load_program(path)
-        told = program.load_method(KEY).execute([]) if KEY in program.method_names else [""]
+        said = program.load_method(KEY) if KEY in program.method_names else None
+        forward = program.load_method("forward") if "forward" in program.method_names else None
+        told = "" if said is None or forward is None else str(said.execute([])[0])
     except RuntimeError as error:
         raise ValueError(f"{path}: ExecuTorch cannot read it ({_first_line(error)}); export it again") from error
-    header = ExportHeader.from_json(str(told[0]), str(path))
-    forward = program.load_method("forward")
+    header = ExportHeader.from_json(told, str(path))
     if threads is not None:
         portable_lib._unsafe_reset_threadpool(threads)
 
     def run(image: np.ndarray) -> Mapping[str, np.ndarray]:
-        said = forward.execute([torch.from_numpy(np.ascontiguousarray(image))])  # strides are taken for those of export
-        return {name: maps.numpy() for name, maps in zip(header.outputs, said, strict=True)}
+        given = torch.from_numpy(np.ascontiguousarray(image))  # its strides would be taken for those of the export
+        found = forward.execute([given])  # pyright: ignore[reportOptionalMemberAccess]  (it has a header, so it is there)
+        return {name: maps.numpy() for name, maps in zip(header.outputs, found, strict=True)}
 
     return Session(header, run)
 
