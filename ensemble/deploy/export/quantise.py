@@ -192,6 +192,7 @@ def _ranges(model: Any, part: Part, feeds: Any, folder: Path) -> Mapping[str, An
     calibrator = calibrate.create_calibrator(
         folder / "part.onnx", list(part.operators), str(folder / "augmented.onnx"), calibrate.CalibrationMethod.MinMax
     )
-    for feed in feeds:  # all at once it keeps what every image has made until the last one is done
+    for feed in feeds:
+        calibrator.create_inference_session()  # one that computes again plans its memory beside that of the first time
         calibrator.collect_data(_Images([feed]))  # pyright: ignore[reportArgumentType]  (all that is asked of its class)
     return calibrator.compute_data().data
