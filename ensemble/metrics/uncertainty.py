@@ -47,20 +47,26 @@ def _interpolated(
     if len(knots) == 1:
         return torch.where(values.isnan(), values, at_knots[0])
     held = values.clamp(knots[0], knots[-1])
-    after = _first_not_below(knots, held).clamp(1, len(knots) - 1)
+    before = _first_not_below(knots, held).clamp(1, len(knots) - 1) - knots.new_ones((), dtype=torch.int64)
     slope = at_knots.diff() / knots.diff()
-    return slope[after - 1] * (held - knots[after - 1]) + at_knots[after - 1]
+    return slope[before] * (held - knots[before]) + at_knots[before]
 
 
 def _first_not_below(knots: Float64[Tensor, " n"], values: Float64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
-    """As ``torch.searchsorted``; an export, where that has no counterpart, gets the halvings written out."""
+    """As ``torch.searchsorted``; an export, where that has no counterpart, gets the halvings written out.
+
+    Steps are tensors, because whoever brings an exported program to 8 bits makes every number in it a real one, and
+    with that the sum of an index and a number (``XNNPACKQuantizer`` of ExecuTorch 1.5.1).
+    """
     if not torch.compiler.is_exporting():
         return torch.searchsorted(knots, values.contiguous())
     step = 1 << len(knots).bit_length()
     padded = torch.cat([knots, knots.new_full((2 * step - len(knots),), torch.inf)])
     below = torch.zeros_like(values, dtype=torch.int64)
+    one = below.new_ones(())
     while step := step // 2:
-        below = torch.where(padded[below + step - 1] < values, below + step, below)
+        further = below + one.new_full((), step)
+        below = torch.where(padded[further - one] < values, further, below)
     return below
 
 

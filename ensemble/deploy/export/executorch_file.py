@@ -60,11 +60,13 @@ def quantised_program(
         from torchao.quantization.pt2e import quantize_pt2e  # pyright: ignore[reportMissingImports]
 
         quantiser = xnnpack_quantizer.XNNPACKQuantizer()
-        quantiser.set_global(xnnpack_quantizer.get_symmetric_quantization_config(is_per_channel=True))
+        small = xnnpack_quantizer.get_symmetric_quantization_config(is_per_channel=True)
+        for heavy in (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default):
+            quantiser.set_operator_type(heavy, small)  # of all steps it would take constants of 64 bits as well
         flat = program.run_decompositions({})  # inside ``autocast`` blocks, which are graphs of their own, it skips all
         watched = quantize_pt2e.prepare_pt2e(flat.module(), quantiser)
         with torch.no_grad():
             for image in images:
                 watched(torch.from_numpy(image))
-        small = quantize_pt2e.convert_pt2e(watched)
-        return torch.export.export(small, (torch.from_numpy(images[0]),), strict=False)
+        converted = quantize_pt2e.convert_pt2e(watched)
+        return torch.export.export(converted, (torch.from_numpy(images[0]),), strict=False)
