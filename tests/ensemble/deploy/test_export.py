@@ -17,6 +17,7 @@ from PIL import Image
 import ensemble
 from ensemble.data.transforms import resize_image
 from ensemble.deploy.export import write
+from ensemble.deploy.export.executorch_file import quantised_program
 from ensemble.deploy.export.frames import GateFrames
 from ensemble.deploy.export.onnx_file import halve_weights, save_onnx
 from ensemble.deploy.export.parity import Parity, refusal
@@ -25,6 +26,7 @@ from ensemble.deploy.export.request import ExportRequest
 from ensemble.deploy.export.write import export, measured
 from ensemble.deploy.runtime import ExportedStack
 from ensemble.deploy.runtime.resizing import enlarged, seen
+from ensemble.metrics.uncertainty import Calibration
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 WIDE = np.random.default_rng(1).integers(0, 256, (70, 150, 3), dtype=np.uint8)
@@ -206,6 +208,25 @@ def test_executorch_gives_the_same_in_32_bits_and_is_smaller_in_8(exported: Path
     whole.write_bytes(whole.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"bts.pte: ExecuTorch cannot read it \(.*\); export it again"):
         ExportedStack.open(whole)
+
+
+class _Calibrated(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = torch.nn.Conv2d(3, 16, 3, padding=1)
+        self.calibration = Calibration((0.0, 0.2, 0.5, 2.0), (0.01, 0.04, 0.09, 1.0))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.calibration.apply(self.features(image).square().mean(dim=1, keepdim=True))
+
+
+def test_a_calibration_stays_in_64_bits_where_a_network_is_brought_to_8():
+    network, image = _Calibrated().eval(), torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    program = quantised_program(torch.export.export(network, (image,)), [image.numpy()])
+    called = [str(node.target) for node in program.graph.nodes]
+    assert sum("quantize_per_channel" in name or "quantize_per_tensor" in name for name in called) >= 2
+    with torch.no_grad():
+        np.testing.assert_allclose(program.module()(image), network(image), rtol=0.05, atol=0)
 
 
 @pytest.mark.slow
