@@ -61,6 +61,7 @@ def quantised_program(
 
         quantiser = xnnpack_quantizer.XNNPACKQuantizer()
         small = xnnpack_quantizer.get_symmetric_quantization_config(is_per_channel=True)
+        heavy: Any  # annotated as packets of operators, compared with operators
         for heavy in (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default):
             quantiser.set_operator_type(heavy, small)  # of all steps it would take constants of 64 bits as well
         flat = program.run_decompositions({})  # inside ``autocast`` blocks, which are graphs of their own, it skips all
