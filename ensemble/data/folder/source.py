@@ -111,9 +111,10 @@ class FolderSource(ListedFrames[Pair]):
 
     def _check_depth_shape(self, frame: Frame, size: tuple[int, ...], image: tuple[int, int]) -> None:
         if not _same_shape(size, image, ROUNDING):
+            place = self._place(frame)
             raise ValueError(
-                f"{self.depth_file(frame)}: {_sides(size)} pixels have another shape than the image, {_sides(image)} "
-                f"pixels in {self.root / self._place(frame).image}; expected the whole frame, upright"
+                f"{self.root / place.depth}: {_sides(size)} pixels have another shape than the image, {_sides(image)} "
+                f"pixels in {self.root / place.image}; expected the whole frame, neither turned nor cropped"
             )
 
     def _check_shape(self, path: Path, size: tuple[int, ...]) -> None:
