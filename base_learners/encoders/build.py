@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from base_learners.encoders.compiler import compiler_deferred
+from base_learners.encoders.deferred import unused_deferred
 from base_learners.encoders.hub import asked_once, is_fetched, silence_of_hub
 from base_learners.encoders.pyramid import FIVE, Encoder, Pyramid
 from base_learners.encoders.weights import WAY_OUT, load_weights
 
-with compiler_deferred():
+with unused_deferred():
     import timm
     from timm.models import adapt_input_conv
     from timm.models.efficientnet import EfficientNet

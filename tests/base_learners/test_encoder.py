@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from base_learners.encoders import build
 from base_learners.encoders.build import FITTING, build_encoder
-from base_learners.encoders.compiler import compiler_deferred
+from base_learners.encoders.deferred import unused_deferred
 from base_learners.encoders.hub import asked_once, silence_of_hub
 from base_learners.encoders.pyramid import Pyramid
 from base_learners.encoders.weights import WAY_OUT, read_tensors
@@ -344,6 +344,7 @@ _COMPILED = """
 import sys
 import base_learners.encoders.build
 assert not any(name.startswith("torch._dynamo") for name in sys.modules), "the compiler was imported"
+assert "wandb" not in sys.modules, "the tracker was imported, or its stand-in was left behind"
 import torch
 from timm.models.naflexvit import NaFlexRopeIterator
 from torchvision.ops import roi_align
@@ -351,18 +352,20 @@ assert roi_align(torch.ones(1, 3, 16, 16), torch.tensor([[0.0, 1, 1, 9, 9]]), 4)
 assert torch.compile(torch.sin, backend="eager")(torch.zeros(2)).eq(0).all()
 assert sys.modules["torch._dynamo"].__file__, "a stand-in was left behind"
 assert callable(NaFlexRopeIterator.__next__)
+from timm.utils.summary import wandb
+assert callable(wandb.log) and sys.modules["wandb"].__file__, "who asks for the tracker gets it"
 """
 
 
 @pytest.mark.slow
-def test_the_compiler_of_torch_is_imported_when_it_is_used_and_not_before():
+def test_the_compiler_of_torch_and_wandb_are_imported_when_they_are_used_and_not_before():
     subprocess.run([sys.executable, "-c", _COMPILED], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_a_stand_in_gives_way_to_the_real_module(monkeypatch: pytest.MonkeyPatch):
     for name in [name for name in sys.modules if name.startswith("torch._dynamo")]:
         monkeypatch.delitem(sys.modules, name)
-    with compiler_deferred():
+    with unused_deferred():
         stand_in = sys.modules["torch._dynamo.utils"]
         assert stand_in.__spec__ is None
         disabled = sys.modules["torch._dynamo"].disable(lambda value: value + 1)

@@ -2,3 +2,6 @@
 
 No data set and no split is known here.
 """
+
+LARGEST_MEMBER_BYTES = 1 << 28
+"""What one array of a file, or one map of an archive, may hold."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from ensemble.data.formats import LARGEST_MEMBER_BYTES
 from ensemble.data.formats.exr import read_exr
-from ensemble.data.formats.hdf5 import LARGEST_MEMBER_BYTES, member, member_names, opened, read_all
 from ensemble.data.formats.images import decode_depth_mm, decoded, file_content
 
 DATASET = "depth"
@@ -70,6 +70,8 @@ def read_npz(path: Path) -> Numbers:
 
 def read_hdf5(path: Path, name: str | None = None) -> Numbers:
     """The dataset of that name, else that called ``depth``, else the only one."""
+    from ensemble.data.formats.hdf5 import member, member_names, opened, read_all  # h5py, when there is such a file
+
     with opened(path, str(path)) as file:
         names = member_names(file, "")
         lone = next(iter(names)) if len(names) == 1 else DATASET

@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 from h5py import h5d, h5g, h5l, h5o, h5r, h5z  # pyright: ignore[reportAttributeAccessIssue]
 
+from ensemble.data.formats import LARGEST_MEMBER_BYTES
 from ensemble.runs.refusals import expect_file, refuse_unreadable
 
 PARSE_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError)
-LARGEST_MEMBER_BYTES = 1 << 28
 _LZF, _BITSHUFFLE, _ZSTD = 32000, 32008, 32015
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HEAD_BYTES, _ADDRESS_BYTES = 64, 8

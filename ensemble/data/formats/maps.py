@@ -13,12 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
-from ensemble.data.formats.hdf5 import member_names, opened
 from ensemble.data.formats.record3d import SUFFIX as RECORD3D
 from ensemble.data.formats.record3d import frames_of, read_frame
 from ensemble.data.intrinsics import Intrinsics
@@ -225,9 +223,7 @@ def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
         for path in files:
             yield _frame_name(path.relative_to(place)), DepthFile(path)
     elif place.is_file() and place.suffix.lower() in HDF5_SUFFIXES:
-        with opened(place, str(place)) as file:
-            names = list(_datasets(file, ""))
-        for name in names:
+        for name in _datasets(place):
             yield name, DepthFile(place, name)
     elif place.is_file() and place.suffix.lower() == RECORD3D:
         for number in _frames_of(place):
@@ -257,13 +253,19 @@ def _frames_of(place: Path) -> list[str]:
         raise ValueError(f"{place}: damaged or no recording ({error}); take the original file") from error
 
 
-def _datasets(file: h5py.File, group: str, depth: int = 0) -> Iterator[str]:
+def _datasets(place: Path) -> list[str]:
     """Paths of everything in an HDF5 file that is no group with members."""
-    if depth > _DEEPEST:
-        raise ValueError(f"groups lie {depth} deep in '{group}', expected names of frames")
-    for name in sorted(member_names(file, group)):
-        path = f"{group}/{name}" if group else name
-        if member_names(file, path):
-            yield from _datasets(file, path, depth + 1)
-        else:
-            yield path
+    from ensemble.data.formats.hdf5 import member_names, opened  # h5py, when there is such a file
+
+    def below(group: str, depth: int = 0) -> Iterator[str]:
+        if depth > _DEEPEST:
+            raise ValueError(f"groups lie {depth} deep in '{group}', expected names of frames")
+        for name in sorted(member_names(file, group)):
+            path = f"{group}/{name}" if group else name
+            if member_names(file, path):
+                yield from below(path, depth + 1)
+            else:
+                yield path
+
+    with opened(place, str(place)) as file:
+        return list(below(""))

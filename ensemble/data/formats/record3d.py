@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from ensemble.data.formats.hdf5 import LARGEST_MEMBER_BYTES
+from ensemble.data.formats import LARGEST_MEMBER_BYTES
 from ensemble.data.formats.packages import needed
 
 SUFFIX = ".r3d"

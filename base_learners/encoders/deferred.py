@@ -1,8 +1,9 @@
-"""Spares whoever imports timm the compiler of torch, which nothing here uses.
+"""Spares whoever imports timm what comes with it and nothing here uses: the compiler of torch, and wandb.
 
 timm imports all of its models, and they torchvision. Two of their files take a function of ``torch._dynamo`` while
 they are imported, which brings in the compiler with it: half of the time and three quarters of the memory of
-``import timm``. Stand-ins that fetch the real function when they are first called do as well.
+``import timm``. A third imports wandb, where it is installed, to log trainings of timm's own. Stand-ins that fetch the
+real thing when it is first used do as well.
 """
 
 import sys
@@ -10,20 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-_COMPILER, _PART = "torch._dynamo", "torch._dynamo.utils"
+_COMPILER, _PART, _TRACKER = "torch._dynamo", "torch._dynamo.utils", "wandb"
 
 
 @contextmanager
-def compiler_deferred() -> Iterator[None]:
-    """What is imported in this block imports ``torch._dynamo`` when it is first used; any other use is as before."""
-    if _COMPILER in sys.modules:
-        yield
-        return
-    part = _StandIn(_PART, is_compile_supported=_is_compile_supported)
-    sys.modules |= {_COMPILER: _StandIn(_COMPILER, __path__=[], disable=_disable, utils=part), _PART: part}
+def unused_deferred() -> Iterator[None]:
+    """What this block imports brings in ``torch._dynamo`` and wandb when it first uses them; others import them as ever."""
+    if _COMPILER not in sys.modules:
+        part = _StandIn(_PART, is_compile_supported=_is_compile_supported)
+        sys.modules |= {_COMPILER: _StandIn(_COMPILER, __path__=[], disable=_disable, utils=part), _PART: part}
+    if _TRACKER not in sys.modules and find_spec(_TRACKER):
+        sys.modules[_TRACKER] = _StandIn(_TRACKER)
     try:
         yield
     finally:
@@ -45,7 +47,7 @@ class _StandIn(ModuleType):
 
 
 def _remove_stand_ins() -> None:
-    for name in (_COMPILER, _PART):
+    for name in (_COMPILER, _PART, _TRACKER):
         if isinstance(sys.modules.get(name), _StandIn):
             del sys.modules[name]
 
