@@ -18,5 +18,6 @@ LONGEST = ("test_cache_kills", "test_training", "test_study", "test_toy", "test_
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: so no test process is left with one of them when the others are done."""
-    items.sort(key=lambda item: not item.path.name.startswith(LONGEST))
+    """The longest files first, then others with long tests: so no process is left with one when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (not item.path.name.startswith(LONGEST), item.path not in slow))
