@@ -189,12 +189,18 @@ def evaluate(
     root: options.Root = None,
     published: options.Published = False,
     protocol: options.Protocols = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Names the evaluation of several fits. Default: that of their experiment."),
+    ] = None,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
 ) -> None:
     """Score stacks on the test frames beside their learners, the fixed combiners and the bounds."""
     where = outputs(cache_dir)
     protocols = options.parse_protocols(protocol)
+    if name is not None and not re.fullmatch(NAME, name):
+        raise SettingsError(f"--name {name!r}: expected letters, digits and . _ + -")
     found = list(dict.fromkeys(each for run in runs for each in where.repeats(_fit_called(where, run))))
 
     from ensemble.evaluation.evaluate import evaluate_stacks
@@ -202,15 +208,15 @@ def evaluate(
     from ensemble.stacking.stack import load_stack
 
     stacks = [load_stack(run, where, root=root) for run in found]
-    folder = found[0].folder if len(runs) == 1 else where.report(stacks[0].settings.experiment)
+    called = name or (where.name_of(found[0]) if len(runs) == 1 else stacks[0].settings.experiment)
+    folder = found[0].folder if len(runs) == 1 and name is None else where.report(called)
     evaluate_stacks(stacks, where, folder, protocols)
     run = Run(folder)
     tables = draw_evaluation(run, published=published)
     options.show(*tables, plain=(run.protocols if protocols else run.scores).read_text("utf-8"), as_json=as_json)
     if not as_json:
         messages.print(f"scores, scores per image and pictures: {folder}")
-        name = where.name_of(found[0]) if len(runs) == 1 else stacks[0].settings.experiment
-        messages.print(f"next: {where.command('report', name)}")
+        messages.print(f"next: {where.command('report', called)}")
 
 
 @app.command("cross-validate")

@@ -85,7 +85,7 @@ def _made_again(folder: Path, names: set[str], outputs: Outputs) -> Iterator[tup
         yield _SCORES, "# python -m ensemble.study run FILE writes again what it needs"
     elif kind == "reports":
         yield _FILES, removal
-        yield _SCORES, outputs.command("meta", "evaluate", *_stacks(outputs, parts[0]))
+        yield _SCORES, _evaluated_again(outputs, parts[0])
     elif "folds.json" in names:
         yield _FILES, removal
         yield _FULL, _divided_again(folder, outputs)
@@ -135,6 +135,15 @@ def _begun_again(stack: bool, parts: Sequence[str], outputs: Outputs) -> str:
         return outputs.command("meta", "fit", "--name", parts[-1], "--experiment", parts[0]) + as_before
     again = training_command(outputs, *parts[:3], anew=True)
     return again if "--resume" in again else again + as_before
+
+
+def _evaluated_again(outputs: Outputs, name: str) -> str:
+    """Of all fits of an experiment; where a person has named an evaluation, that person knows which."""
+    if stacks := _stacks(outputs, name):
+        return outputs.command("meta", "evaluate", *stacks)
+    return (
+        f"# evaluate the fits again that it was made of: {outputs.command('meta', 'evaluate', '--name', name)} RUN..."
+    )
 
 
 def _stacks(outputs: Outputs, experiment: str) -> list[str]:

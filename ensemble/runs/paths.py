@@ -223,7 +223,7 @@ class Outputs:
         return self.root / "predictions" / experiment / learner / role / model
 
     def report(self, experiment: str) -> Path:
-        """The folder of the tables and pictures of an experiment."""
+        """The folder of the tables and pictures of an experiment, or of an evaluation that has a name of its own."""
         return self.root / "reports" / experiment
 
     def name_of(self, run: Run) -> str:
@@ -233,7 +233,7 @@ class Outputs:
         return name if name in self.short_names() or full not in self.runs() else full
 
     def reports(self) -> list[str]:
-        """Experiments that have a report."""
+        """Experiments that have a report, and evaluations with names of their own."""
         return sorted(path.parent.name for path in (self.root / "reports").glob("*/scores.json"))
 
     def find_run(self, name: str, *, beside: Iterable[str] = ()) -> Run:

@@ -48,6 +48,15 @@ def test_a_fit_names_itself_and_an_evaluation_the_report(job: Job, tmp_path: Pat
     alone = following(done("base", "evaluate", "bts", *given))
     assert alone == ["report", "tiny/bts", "--cache-dir", str(cache)]
     assert following(done("meta", "evaluate", "meta-d", "mine", "--cache-dir", cache))[:2] == ["report", "tiny"]
+    several = done("meta", "evaluate", "meta-d", "mine", "--name", "both", "--cache-dir", cache)
+    assert following(several)[:2] == ["report", "both"]
+    done(*following(several))
+    (cache / "reports/both/scores.json").write_text("{}")
+    answer = call("base", "verify", "--repair", "--cache-dir", cache)
+    assert answer.status == 1, answer.err
+    mending = answer.out
+    assert f"meta evaluate --name both --cache-dir {cache} RUN...\n" in mending
+    assert call("meta", "evaluate", "meta-d", "mine", "--name", "no/name", "--cache-dir", cache).status == 2
     assert not done("meta", "evaluate", "mine", "--json", "--cache-dir", cache).err.count("next: ")
     saved = done("meta", "save", "mine", tmp_path / "a.stack", "--cache-dir", cache)
     assert following(saved) == ["meta", "predict", str(tmp_path / "a.stack"), "IMAGE", "--out", "DIR"]

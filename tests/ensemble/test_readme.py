@@ -56,7 +56,14 @@ def test_the_commands_for_nyu_do_the_whole_job(tiny: Path, tmp_path: Path):
     assert "± of 3" in ours
     scores = json.loads((tmp_path / "cache/runs/tiny/composed/scores.json").read_text(encoding="utf-8"))
     assert "stack d" in (tmp_path / "cache/runs/tiny/composed/report.html").read_text(encoding="utf-8")
-    assert {row["name"] for row in scores["rows"]} >= {"ldrn", "ldrn#1", "ldrn_lite0", "ldrn_lite2#2", "mean", "composed"}
+    assert {row["name"] for row in scores["rows"]} >= {
+        "ldrn",
+        "ldrn#1",
+        "ldrn_lite0",
+        "ldrn_lite2#2",
+        "mean",
+        "composed",
+    }
 
 
 def _small_stacking(tiny: Path) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from ensemble.runs.paths import Run
 AGREEMENT = 1e-6
 """Relative difference below which two evaluations of one row are the same."""
 
+OF_LEARNERS = ("combiner", "fitted", "bound")
+"""Kinds of rows that say something else where they are of other learners."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -38,6 +41,9 @@ def read_evaluation(run: Run) -> Evaluation:
 def merged(found: Sequence[tuple[str, Evaluation]]) -> Evaluation:
     """One evaluation or more as one, by where each comes from; rows that stand in more than one are kept once.
 
+    Means, fitted weights and bounds of an evaluation with other learners than the first are rows of their own, called by
+    where they come from; stacks are held against those of the first.
+
     Raises:
         ValueError: Protocols or test images differ, or a row differs between two of them.
     """
@@ -46,8 +52,9 @@ def merged(found: Sequence[tuple[str, Evaluation]]) -> Evaluation:
     origin = dict.fromkeys(rows, first_name)
     images = list(first.images)
     details, galleries = dict(first.details), dict(first.galleries)
-    for name, other in others:
-        _check_protocol(first_name, first, name, other)
+    for name, given in others:
+        _check_protocol(first_name, first, name, given)
+        other = given if _learners(given) == _learners(first) else _with_own_names(name, given, rows)
         for row in other.scores.rows:
             if row.name in rows:
                 _check_agreement(origin[row.name], rows[row.name], name, row)
@@ -63,6 +70,25 @@ def merged(found: Sequence[tuple[str, Evaluation]]) -> Evaluation:
     joined = " + ".join(experiments)
     scores = replace(first.scores, experiment=joined, rows=tuple(rows.values()), alike=tuple(alike.values()))
     return Evaluation(scores, tuple(images), details, galleries)
+
+
+def _learners(evaluation: Evaluation) -> set[str]:
+    return {row.name for row in evaluation.scores.rows if row.kind == "learner"}
+
+
+def _with_own_names(name: str, evaluation: Evaluation, rows: Mapping[str, ScoreRow]) -> Evaluation:
+    """An evaluation whose rows that learners make, and that stand among ``rows`` with other scores, are called by it."""
+    own = {
+        row.name: f"{row.name} ({name})"
+        for row in evaluation.scores.rows
+        if row.kind in OF_LEARNERS and row.name in rows and _differing(rows[row.name].scores, row.scores)
+    }
+    renamed = tuple(
+        replace(row, name=own[row.name], title=f"{row.title} ({name})") if row.name in own else row
+        for row in evaluation.scores.rows
+    )
+    images = tuple(replace(image, row=own.get(image.row, image.row)) for image in evaluation.images)
+    return replace(evaluation, scores=replace(evaluation.scores, rows=renamed), images=images)
 
 
 def _check_protocol(first_name: str, first: Evaluation, name: str, other: Evaluation) -> None:

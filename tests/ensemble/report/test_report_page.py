@@ -408,6 +408,25 @@ def test_equal_rows_merge_and_others_are_refused(tmp_path, evaluation):
         merged([("a", first), ("b", replace(second, images=images))])
 
 
+def test_rows_of_other_learners_are_called_by_where_they_come_from(evaluation):
+    def worse(row, name):
+        return replace(row, scores={**row.scores, "d1": 0.1}) if name == "mean" and row.scores else row
+
+    rows = tuple(worse(row, row.name) for row in evaluation.scores.rows if row.name != "bts")
+    rows = tuple(replace(row, name="other") if row.name == "meta-d" else row for row in rows)
+    images = tuple(worse(image, image.row) for image in evaluation.images if image.row != "bts")
+    images = tuple(replace(image, row="other") if image.row == "meta-d" else image for image in images)
+    other = replace(evaluation, scores=replace(evaluation.scores, rows=rows), images=images, details={}, galleries={})
+    both = merged([("a", evaluation), ("b", other)])
+    found = {row.name: row for row in both.scores.rows}
+    (index,) = (place for place, row in enumerate(evaluation.scores.rows) if row.name == "mean")
+    assert list(found) == [*(row.name for row in evaluation.scores.rows), "mean (b)", "other"]
+    assert (found["mean"], found["mean (b)"].scores["d1"]) == (evaluation.scores.rows[index], 0.1)
+    assert found["mean (b)"].title == f"{found['mean'].title} (b)"
+    told = compare(both.scores, both.images, resamples=100).of("other", "mean (b)", "d1")
+    assert told.difference == pytest.approx(found["other"].scores["d1"] - 0.1)
+
+
 def run_command(*words, capsys):
     with pytest.raises(SystemExit) as ended:
         app(list(map(str, words)))
