@@ -41,8 +41,8 @@ def read_evaluation(run: Run) -> Evaluation:
 def merged(found: Sequence[tuple[str, Evaluation]]) -> Evaluation:
     """One evaluation or more as one, by where each comes from; rows that stand in more than one are kept once.
 
-    Means, fitted weights and bounds of an evaluation with other learners than the first are rows of their own, called by
-    where they come from; stacks are held against those of the first.
+    Means, fitted weights and bounds of an evaluation with other learners than the first are rows of their own, called
+    by where they come from; stacks are held against those of the first.
 
     Raises:
         ValueError: Protocols or test images differ, or a row differs between two of them.
