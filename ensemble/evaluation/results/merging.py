@@ -77,7 +77,7 @@ def _learners(evaluation: Evaluation) -> set[str]:
 
 
 def _with_own_names(name: str, evaluation: Evaluation, rows: Mapping[str, ScoreRow]) -> Evaluation:
-    """An evaluation whose rows that learners make, and that stand among ``rows`` with other scores, are called by it."""
+    """An evaluation whose rows of learners that stand among ``rows`` with other scores are called by where it is."""
     own = {
         row.name: f"{row.name} ({name})"
         for row in evaluation.scores.rows
