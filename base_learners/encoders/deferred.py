@@ -20,7 +20,7 @@ _COMPILER, _PART, _TRACKER = "torch._dynamo", "torch._dynamo.utils", "wandb"
 
 @contextmanager
 def unused_deferred() -> Iterator[None]:
-    """What this block imports brings in ``torch._dynamo`` and wandb at their first use; any other import is as before."""
+    """What this block imports brings in ``torch._dynamo`` and wandb at their first use; all else is as before."""
     if _COMPILER not in sys.modules:
         part = _StandIn(_PART, is_compile_supported=_is_compile_supported)
         sys.modules |= {_COMPILER: _StandIn(_COMPILER, __path__=[], disable=_disable, utils=part), _PART: part}
