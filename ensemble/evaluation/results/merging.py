@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ensemble.evaluation.results.details import StackDetails, read_details
 from ensemble.evaluation.results.gallery import Gallery, read_galleries
@@ -78,13 +79,14 @@ def _learners(evaluation: Evaluation) -> set[str]:
 
 def _with_own_names(name: str, evaluation: Evaluation, rows: Mapping[str, ScoreRow]) -> Evaluation:
     """An evaluation whose rows of learners that stand among ``rows`` with other scores are called by where it is."""
+    called = "/".join(Path(name).parts[-2:])
     own = {
-        row.name: f"{row.name} ({name})"
+        row.name: f"{row.name} ({called})"
         for row in evaluation.scores.rows
         if row.kind in OF_LEARNERS and row.name in rows and _differing(rows[row.name].scores, row.scores)
     }
     renamed = tuple(
-        replace(row, name=own[row.name], title=f"{row.title} ({name})") if row.name in own else row
+        replace(row, name=own[row.name], title=f"{row.title} ({called})") if row.name in own else row
         for row in evaluation.scores.rows
     )
     images = tuple(replace(image, row=own.get(image.row, image.row)) for image in evaluation.images)
