@@ -82,7 +82,7 @@ def descriptions_of(methods: Methods, outputs: Outputs) -> dict[str, Description
     )
     if methods.seed_models is not None:
         count = len(methods.seed_models.tested)
-        row = _learner(methods.seed_models, "combiner", f"mean of {count} seeds of {best.title}")
+        row = _learner(methods.seed_models, "combiner", f"mean of {count} seeds of {methods.seed_models.title}")
         found[SEED_MEAN] = replace(row, note=f"{count} full fits, the cost of {count} learners")
     for name in COMBINERS:
         found[name] = Description("combiner", name, milliseconds=together)

@@ -249,6 +249,10 @@ def test_a_composition_goes_through_fit_evaluate_save_and_load(seeds: Job, tmp_p
     assert {"bts", "bts#1", "ldrn", "composed"} <= {row["name"] for row in rows}
     assert next(row["title"] for row in rows if row["name"] == "bts#1") == "BTS, seed 1"
     done("report", "composed", "--cache-dir", seeds.cache)
+    done("meta", "fit", "--inputs", "d", "--learners", "bts#1,adabins", "--name", "pair", *given)
+    rows = json.loads(done("meta", "evaluate", "pair", "--json", "--cache-dir", seeds.cache).out)["rows"]
+    titles = {row["name"]: row["title"] for row in rows}
+    assert (titles["best-single"], titles["seed-mean"]) == ("best single (BTS, seed 1)", "mean of 2 seeds of BTS")
     saved = tmp_path / "composed.stack"
     done("meta", "save", "composed", saved, "--cache-dir", seeds.cache)
     stack = load(str(saved))
