@@ -38,10 +38,13 @@ def draw_composition(path: Path, found: Composition) -> None:
         _draw(axes, found.of_kind(kind), kind)
     front = front_of(found.sets)
     axes.step(*zip(*map(_point, front), strict=True), where="post", color="0.25", lw=1, zorder=1, label="front")
-    for each in _best_alone(found):
-        axes.annotate(each.text, _point(each), xytext=(6, -3), **NAME)
-    for each in (*found.of_kind("rival"), *found.of_kind("chosen")):
-        axes.annotate(each.name, _point(each), xytext=(6, 6), **NAME)
+    for index, each in enumerate(_best_alone(found)):  # left and right in turn: the best are close to each other
+        side, apart = (("left", 6), ("right", -6))[index % 2]
+        axes.annotate(each.text, _point(each), xytext=(apart, -3), ha=side, **NAME)
+    for each in found.of_kind("rival"):
+        axes.annotate(each.name, _point(each), xytext=(6, 6), color=STYLES["rival"]["color"], **NAME)
+    for each in found.of_kind("chosen"):
+        axes.annotate(each.name, _point(each), xytext=(-5, -11), ha="right", color=STYLES["chosen"]["color"], **NAME)
     axes.margins(x=0.14)
     axes.axhline(100, color="0.8", lw=0.8, zorder=0)
     axes.grid(alpha=0.25)
