@@ -103,7 +103,7 @@ def main(
                 "<= 700 MB",
                 f"{served.megabytes:.0f} MB",
                 served.megabytes <= MOST_MEGABYTES,
-                "resident pages, those of torch's libraries among them: how many of these depends on the system's page cache",
+                "resident pages: how many of those of torch's libraries are among them, the system decides",
             ),
             Target("what `import torch` alone takes of it", REPORTED, f"{alone:.0f} MB", None),
             Target("its first image of 480x640", REPORTED, f"{served.first:.2f} s", None),
