@@ -34,6 +34,7 @@ def commands_for_nyu() -> list[list[str]]:
     return commands
 
 
+@pytest.mark.slow
 def test_the_commands_for_nyu_do_the_whole_job(tiny: Path, tmp_path: Path):
     root = tmp_path / "nyu"
     done("data", "rooms", root, "--scenes", 4, "--frames", 2, "--test-scenes", 2, "--size", "48x64")
