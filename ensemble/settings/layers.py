@@ -48,6 +48,8 @@ RunSettings = typing.TypeVar("RunSettings", bound=ScoredSettings)
 SHARED_SECTIONS = ("experiment", "seed", "data", "evaluation")
 LEARNER_SECTIONS = ("encoder", "network", "loss", "training", "evaluation")
 OWN_SECTIONS = ("architecture", "size", "distillation", *LEARNER_SECTIONS)  # of a learner below ``learners``
+BY_LEARNER = ("lr_factors", "loss_weights")
+"""Settings of ``live`` that name single learners."""
 META_SECTIONS = (*LEARNER_SECTIONS, "learners", "copies", "rows", "level0", "mode", "live")
 FILE_SECTIONS = (*SHARED_SECTIONS, "encoder", "training", "learners", "meta")
 CHOICES = {
@@ -256,9 +258,26 @@ def _stack(inputs: str, layers: Sequence[Tree], assigned: Tree, learners: Sequen
     tree = own
     for layer in layers:
         common = {key: layer[key] for key in SHARED_SECTIONS if key in layer}
-        tree = merged(merged(tree, common), _mapping(layer.get("meta", {}), "meta"))
-    tree = merged(tree, {"learners": list(learners)} if learners is not None else {})
-    return _finished(StackSettings, merged(tree, assigned), own, {"inputs": inputs})
+        tree = _with_members(merged(tree, common), _mapping(layer.get("meta", {}), "meta"))
+    tree = _with_members(tree, {"learners": list(learners)} if learners is not None else {})
+    return _finished(StackSettings, _with_members(tree, assigned), own, {"inputs": inputs})
+
+
+def _with_members(tree: Tree, layer: Tree) -> Tree:
+    """A further layer over ``tree``; one that names other learners leaves behind what ``tree`` says of single ones.
+
+    Counts belong to a composition as a whole, so all of them go; settings of live learners stay for those who stay.
+    """
+    named, before = layer.get("learners"), tree.get("learners", [*stacked_learners()])
+    if isinstance(named, list) and isinstance(before, list) and sorted(map(str, named)) != sorted(map(str, before)):
+        tree = {key: value for key, value in tree.items() if key != "copies"}
+        if isinstance(live := tree.get("live"), dict):
+            tree["live"] = {key: _of(named, value) if key in BY_LEARNER else value for key, value in live.items()}
+    return merged(tree, layer)
+
+
+def _of(learners: Sequence[Any], values: Any) -> Any:
+    return {name: values[name] for name in values if name in learners} if isinstance(values, dict) else values
 
 
 def _finished(kind: type[FittedSettings], tree: Tree, own: Tree, named: Tree) -> FittedSettings:

@@ -13,7 +13,7 @@ import pytest
 from command_lines import call
 
 from ensemble.settings.encoders import check_encoder
-from ensemble.settings.layers import Choice, experiment_name, learner_settings, stack_settings
+from ensemble.settings.layers import Choice, config_folder, experiment_name, learner_settings, stack_settings
 from ensemble.settings.schema import EncoderSettings
 from ensemble.settings.trees import SettingsError, read_yaml
 
@@ -285,6 +285,30 @@ def test_later_sources_win(tmp_path: Path):
     settings = learner_settings("bts", Choice(config=file, assignments=("training.lr=0.3",)))
     assert (settings.training.lr, settings.training.epochs) == (0.3, 7)
     assert stack_settings("d", Choice(config=file)).training.lr == 1e-4
+
+
+def test_who_names_other_learners_leaves_behind_how_often_those_of_the_file_count():
+    packaged = Choice(config=config_folder() / "experiments/nyu_stacking.yaml")
+    of_file = stack_settings("d", packaged)
+    assert of_file.copies["ldrn#1"] == 4
+    named = stack_settings("d", packaged, learners=["adabins", "bts", "ldrn"])
+    assert (named.learners, named.copies) == (("adabins", "bts", "ldrn"), {})
+    turned = stack_settings("d", packaged, learners=[*reversed(of_file.learners)])
+    assert turned.copies == of_file.copies
+    assigned = stack_settings("d", packaged.also("learners=[bts, ldrn_lite0]", "copies.bts=3"))
+    assert assigned.copies == {"bts": 3}
+
+
+@pytest.mark.parametrize("section", ["lr_factors", "loss_weights"])
+def test_what_a_file_says_of_single_learners_in_training_goes_with_them(section: str, tmp_path: Path):
+    file = tmp_path / "own.yaml"
+    own = {"learners": ["adabins", "bts"], "live": {section: {"adabins": 0.5, "bts": 2.0}}}
+    file.write_text(json.dumps({"meta": own}), encoding="utf-8")
+    settings = stack_settings("d", Choice(config=file), learners=["bts", "ldrn"])
+    assert getattr(settings.live, section) == {"bts": 2.0}
+    typed = Choice(config=file, assignments=(f"live.{section}.adabins=1",))
+    with pytest.raises(SettingsError, match="adabins is none of the learners bts, ldrn"):
+        stack_settings("d", typed, learners=["bts", "ldrn"])
 
 
 def test_the_place_of_nyu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
