@@ -39,7 +39,7 @@ def main() -> None:
     allocator.main(learner="bts", repeats=1)
     training.main(before=None, repeats=1)
     transformers.main(repeats=1)
-    networks.main(repeats=1, height=384, width=512, compiled=False, fit_size=320)
+    networks.main(repeats=1, sizes="384x512", threads="1", compiled=False, fit_size=320)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Inference of learners, their three together and the whole stack; fitting from cached rows against live learners."""
+"""Inference of learners, stack, student and a dense network in every way; a fit from rows and from live learners."""
 
 import copy
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,10 +15,14 @@ from torch import Tensor, nn
 
 from base_learners.adabins import AdaBins
 from base_learners.blocks import upsample_to
+from base_learners.contract import MapsByStride
 from base_learners.encoders.build import build_encoder
 from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import scale_invariant_log_loss
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
+from ensemble.deploy.export.openvino_file import openvino_model, quantised
+from ensemble.deploy.export.quiet import quiet
+from ensemble.deploy.prepared import prepared
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
@@ -25,7 +30,17 @@ from ensemble.settings.names import stacked_learners
 from ensemble.training.networks import build_learner, build_stack
 from meta.inputs import assemble
 
-B5 = "AdaBins, EfficientNet-B5"
+B5, WHOLE, FAST = "AdaBins, EfficientNet-B5", "the whole stack", "the whole stack, _fast"
+STUDENT = "FastDepth"
+FAST_VARIANTS = {"bts": "bts_fast", "ldrn": "ldrn_fast"}
+"""Learners with cheaper operators in the places of those that are published."""
+PREPARED, BF16 = "prepared, channels_last", "bf16 autocast"
+ONNX, OPENVINO, OPENVINO_BF16, OPENVINO_INT8 = "ONNX Runtime", "OpenVINO", "OpenVINO, bf16", "OpenVINO, int8"
+FEWER_BITS = (BF16, OPENVINO_BF16, OPENVINO_INT8)
+"""Ways that give another depth than in 32 bits; what that costs, docs/benchmarks.md says below `Exported files`."""
+EXPORTED = (WHOLE, FAST, STUDENT, B5)
+CALIBRATED_ON = 2
+"""Images that ranges of 8 bits are read off: for the time that a network takes, they do not matter."""
 OPERATORS = {
     "batch_norm": "batch normalisation",
     "_softmax": "softmax",
@@ -42,8 +57,7 @@ OPERATORS = {
 }
 """What a part of an operator's name stands for where time goes; convolutions are told by their shapes."""
 DENSE, DEPTHWISE, OTHER = "convolutions, dense and 1x1", "convolutions, depthwise", "everything else"
-ASSIGNED = ["encoder.weights=none"]
-NOWHERE = Path()
+CHOICE = Choice("nyu", Path(), assignments=["encoder.weights=none"])
 """No copy is read: the networks are those for frames of NYU Depth v2, whose patches are larger than those for rooms."""
 
 
@@ -84,12 +98,12 @@ class PublishedAdaBins(AdaBins):
         self.embed = nn.Conv2d(widths[-1], embedding, 3, padding=1)
         self.refine = nn.Conv2d(embedding, embedding, 3, padding=1)
 
-    def _decode(self, image: Tensor) -> Tensor:
+    def _decode(self, image: Tensor) -> MapsByStride:
         *skips, x = self.encoder(image)
-        x = self.bottleneck(self.adaptor(x))
-        for block, skip in zip(self.decoder, reversed(skips), strict=True):
-            x = block(torch.cat([upsample_to(x, skip), skip], dim=1))
-        return x
+        x, maps = self.bottleneck(self.adaptor(x)), {}
+        for stride, block, skip in zip((16, 8, 4, 2), self.decoder, reversed(skips), strict=True):
+            x = maps[stride] = block(torch.cat([upsample_to(x, skip), skip], dim=1))
+        return maps
 
 
 def _dense(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
@@ -98,49 +112,33 @@ def _dense(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 def main(
     repeats: Annotated[int, typer.Option(min=1, help="Of everything that is timed.")] = 5,
-    height: Annotated[int, typer.Option(help="Of the images that are predicted.")] = 480,
-    width: Annotated[int, typer.Option(help="Of the images that are predicted.")] = 640,
+    sizes: Annotated[str, typer.Option(help="Heights and widths of the images, multiples of 32.")] = "480x640,416x544",
+    threads: Annotated[str, typer.Option(help="How many threads.")] = "1,2",
     compiled: Annotated[bool, typer.Option(help="Measure torch.compile too; it takes minutes to begin.")] = False,
     fit_size: Annotated[int, typer.Option(help="Height of a crop in the fit; as wide as 416x544 are.")] = 416,
 ) -> None:
     """Measures the networks and writes their section."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    stack = _stack().to(device).eval()
-    b5 = PublishedAdaBins(build_encoder("tf_efficientnet_b5", weights="none")).to(device).eval()
-    networks: dict[str, nn.Module] = dict(zip(stacked_learners(), stack.learners, strict=True))
-    together = _Together(stack.learners)
-    networks |= {"the three": together, "the whole stack": stack, B5: b5}
-    image = torch.rand(1, 3, height, width, device=device)
-    ways = _ways(networks, image, compiled=compiled)
-    with torch.inference_mode():
-        seconds = in_turn(ways, repeats=repeats)
-    modes = list(dict.fromkeys(way.split(": ")[0] for way in ways))
-    ratios = {mode: seconds[f"{mode}: {B5}"] / seconds[f"{mode}: the whole stack"] for mode in modes}
-    fastest = {name: min(seconds[f"{mode}: {name}"] for mode in modes) for name in (B5, "the whole stack")}
-    ratios["each in its fastest mode"] = fastest[B5] / fastest["the whole stack"]
+    stack, networks = _networks(device)
+    shapes = [(int(height), int(width)) for height, _, width in (each.partition("x") for each in sizes.split(","))]
+    counts = [int(each) for each in threads.split(",")]
+    runs: dict[str, Times] = {}
+    for height, width in shapes:
+        image = torch.rand(1, 3, height, width, device=device)
+        with tempfile.TemporaryDirectory() as folder:
+            files = {name: _exported(networks[name], image, Path(folder) / f"{name}.onnx") for name in EXPORTED}
+            for count in counts:
+                torch.set_num_threads(count)
+                where = f"{height}x{width}, {count} thread{'s' * (count > 1)}"
+                runs[where] = _times(networks, files, image, count, repeats=repeats, compiled=compiled)
     steps = _fitting(stack, fit_size, repeats)
     faster = steps["live"] / steps["cached"]
-    shares = {name: _operators(networks[name], image) for name in ("the whole stack", B5)}
-    dense = {name: share[DENSE] / sum(share.values()) for name, share in shares.items()}
-    why = (
-        f"dense and 1x1 convolutions, which were to be saved, are {dense[B5]:.0%} of the dense network's time and "
-        f"{dense['the whole stack']:.0%} of the stack's, see below"
-    )
-    parameters = sum(each.numel() for each in b5.parameters())
+    shares = {name: _operators(networks[name], torch.rand(1, 3, *shapes[0], device=device)) for name in (WHOLE, B5)}
     write_section(
         "networks",
         "Networks",
         targets=[
-            *(
-                Target(
-                    f"whole stack against one AdaBins with EfficientNet-B5, batch 1, {mode}",
-                    ">= 2x as fast",
-                    f"{ratio:.2f}x",
-                    ratio >= 2,
-                    why if ratio < 2 else "",
-                )
-                for mode, ratio in ratios.items()
-            ),
+            *(target for where, times in runs.items() for target in _targets(where, times)),
             Target(
                 f"fit of the meta-learner from rows against live learners, {fit_size}x{width_of(fit_size)}, batch 2",
                 ">= 5x steps/s",
@@ -151,13 +149,14 @@ def main(
             ),
         ],
         parts=[
-            f"Inference, batch 1, {height}x{width}, ms ({device.type}); the AdaBins with EfficientNet-B5 has the dense "
-            f"decoder of its paper and {parameters / 1e6:.1f} M parameters:",
-            Table(
-                ("network", *modes),
-                [(name, *(milliseconds(seconds[f"{mode}: {name}"]) for mode in modes)) for name in networks],
-            ),
-            "Where the time of an eager pass goes (torch.profiler, the operators' own time), ms:",
+            f"Inference, batch 1, without flip averaging, weights as they begin ({device.type}). {B5} has the dense "
+            f"decoder of its paper and {_millions(networks[B5])} M parameters, the whole stack {_millions(stack)} M, "
+            f"{STUDENT} {_millions(networks[STUDENT])} M; *_fast* has {' and '.join(FAST_VARIANTS.values())} in the "
+            "stack. *prepared* folds BN and standardised filters into convolutions, and every export starts from it. "
+            "Ways of 16 and 8 bits give another depth, see below *Exported files*.",
+            *(part for where, times in runs.items() for part in (f"{where}, ms:", _table(times))),
+            f"Where the time of an eager pass of {shapes[0][0]}x{shapes[0][1]} goes (torch.profiler, the operators' "
+            "own time), ms:",
             Table(
                 ("operators", *shares),
                 [
@@ -175,6 +174,146 @@ def main(
     )
 
 
+Times = Mapping[tuple[str, str], float]
+"""Seconds of an image, by way and network."""
+
+
+def _networks(device: torch.device) -> tuple[Stack, dict[str, nn.Module]]:
+    stack, fast = (_stack(variants).to(device).eval() for variants in ({}, FAST_VARIANTS))
+    networks: dict[str, nn.Module] = dict(zip(stacked_learners(), stack.learners, strict=True))
+    variants = zip(stacked_learners(), fast.learners, strict=True)
+    networks |= {FAST_VARIANTS[name]: learner for name, learner in variants if name in FAST_VARIANTS}
+    networks |= {"the three": _Together(stack.learners), WHOLE: stack, FAST: fast}
+    networks[STUDENT] = build_learner(learner_settings("fastdepth", CHOICE)).to(device).eval()
+    networks[B5] = PublishedAdaBins(build_encoder("tf_efficientnet_b5", weights="none")).to(device).eval()
+    return stack, networks
+
+
+def _targets(where: str, times: Times) -> list[Target]:
+    def fastest(name: str, ways: Sequence[str] | None = None) -> tuple[float, str]:
+        return min(
+            (seconds, way) for (way, of), seconds in times.items() if of == name and (ways is None or way in ways)
+        )
+
+    full = [way for way in dict.fromkeys(way for way, _ in times) if way not in FEWER_BITS]
+    eager = [way for way in full if way not in (ONNX, OPENVINO)]
+    targets = []
+    for stack, wanted in ((WHOLE, 2.0), (FAST, 2.5)):
+        for bits, ways in (("32 bits", full), ("any precision", None)):
+            (ours, way), (theirs, their_way) = fastest(stack, ways), fastest(B5, ways)
+            what = f"{stack} ({way}) against {B5} ({their_way}), each in its fastest way of {bits}, {where}"
+            targets.append(Target(what, f">= {wanted}x", f"{theirs / ours:.2f}x", theirs / ours >= wanted))
+    for way, wanted in ((ONNX, 1.3), (OPENVINO, 1.45), (OPENVINO_INT8, 2.1)):
+        ratio = times["eager", WHOLE] / times[way, WHOLE]
+        what = f"{WHOLE}: {way} against eager, {where}"
+        targets.append(Target(what, f">= {wanted}x", f"{ratio:.2f}x", ratio >= wanted))
+    (whole, its_way), (student, way), (left, export_way) = (
+        fastest(WHOLE, eager),
+        fastest(STUDENT, eager),
+        fastest(STUDENT),
+    )
+    for seconds, name, wanted in ((student, way, 10), (left, export_way, 20)):
+        what = f"{STUDENT} ({name}) against {WHOLE} ({its_way}, its fastest of torch), {where}"
+        targets.append(Target(what, f">= {wanted}x", f"{whole / seconds:.1f}x", whole / seconds >= wanted))
+    return targets
+
+
+def _table(times: Times) -> Table:
+    ways, names = (list(dict.fromkeys(each)) for each in zip(*times, strict=True))
+    rows = [
+        (name, *(milliseconds(times[way, name]) if (way, name) in times else "-" for way in ways)) for name in names
+    ]
+    return Table(("network", *ways), rows)
+
+
+def _millions(network: nn.Module) -> str:
+    return f"{sum(each.numel() for each in network.parameters()) / 1e6:.1f}"
+
+
+class _Depth(nn.Module):
+    """A network's depth alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        said = self.network(image)
+        return said if isinstance(said, Tensor) else said.depth
+
+
+@dataclass(frozen=True)
+class _Exported:
+    """A network that left torch.
+
+    Attributes:
+        onnx: The file.
+        int8: A model of OpenVINO of 8 bits.
+    """
+
+    onnx: Path
+    int8: Any
+
+
+def _exported(network: nn.Module, image: Tensor, path: Path) -> _Exported:
+    with quiet():
+        torch.onnx.export(
+            _Depth(prepared(network, image)).cpu(),
+            (image.cpu(),),
+            path,
+            input_names=["image"],
+            output_names=["depth"],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    images = [np.random.default_rng(seed).random(image.shape, np.float32) for seed in range(CALIBRATED_ON)]
+    return _Exported(path, quantised(openvino_model(path), images))
+
+
+def _times(
+    networks: dict[str, nn.Module],
+    files: Mapping[str, _Exported],
+    image: Tensor,
+    threads: int,
+    *,
+    repeats: int,
+    compiled: bool,
+) -> Times:
+    """Every network in every way of running it, in turn."""
+    ways = _ways(networks, image, compiled=compiled)
+    for name, exported in files.items():
+        ways |= {(way, name): run for way, run in _sessions(exported, image, threads).items()}
+    with torch.inference_mode():
+        seconds = in_turn({" | ".join(key): run for key, run in ways.items()}, repeats=repeats)
+    return {key: seconds[" | ".join(key)] for key in ways}
+
+
+def _sessions(exported: _Exported, image: Tensor, threads: int) -> dict[str, Callable[[], object]]:
+    import onnxruntime  # pyright: ignore[reportMissingImports]
+    import openvino  # pyright: ignore[reportMissingImports]
+
+    pixels = image.cpu().numpy()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(exported.onnx), options, providers=["CPUExecutionProvider"])
+    core, count = openvino.Core(), {"INFERENCE_NUM_THREADS": str(threads)}
+    plain = openvino_model(exported.onnx)
+    compiled = {
+        way: core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint, **count})
+        for way, model, hint in (
+            (OPENVINO, plain, "f32"),
+            (OPENVINO_BF16, plain, "bf16"),
+            (OPENVINO_INT8, exported.int8, "f32"),
+        )
+    }
+
+    def in_openvino(way: str) -> Callable[[], object]:
+        return lambda: compiled[way]([pixels])
+
+    return {ONNX: lambda: session.run(["depth"], {"image": pixels}), **{way: in_openvino(way) for way in compiled}}
+
+
 class _Together(nn.Module):
     def __init__(self, learners: nn.ModuleList) -> None:
         super().__init__()
@@ -189,23 +328,26 @@ def width_of(height: int) -> int:
     return height * 17 // 13
 
 
-def _stack() -> Stack:
-    choice = Choice("nyu", NOWHERE, assignments=ASSIGNED)
-    learners = [build_learner(learner_settings(name, choice)) for name in stacked_learners()]
-    meta = build_stack(stack_settings("rgb+d", choice, learners=stacked_learners()))
+def _stack(variants: Mapping[str, str]) -> Stack:
+    names = [variants.get(name, name) for name in stacked_learners()]
+    learners = [build_learner(learner_settings(name, CHOICE)) for name in names]
+    meta = build_stack(stack_settings("rgb+d", CHOICE, learners=stacked_learners()))
     return Stack(nn.ModuleList(learners), meta, "rgb+d")
 
 
-def _ways(networks: dict[str, nn.Module], image: Tensor, *, compiled: bool) -> dict[str, Callable[[], object]]:
-    """Every network in every way of running it."""
-    ways: dict[str, Callable[[], object]] = {}
+def _ways(
+    networks: dict[str, nn.Module], image: Tensor, *, compiled: bool
+) -> dict[tuple[str, str], Callable[[], object]]:
+    """Every network in every way that torch has of running it."""
+    ways: dict[tuple[str, str], Callable[[], object]] = {}
     last = image.contiguous(memory_format=torch.channels_last)
     for name, network in networks.items():
-        ways[f"eager: {name}"] = _calling(network, image)
-        ways[f"channels_last: {name}"] = _calling(network, last, channels_last=True)
-        ways[f"bf16 autocast: {name}"] = _calling(network, image, autocast=True)
+        ways["eager", name] = _calling(network, image)
+        ways["channels_last", name] = _calling(network, last, channels_last=True)
+        ways[PREPARED, name] = _calling(prepared(network, image), last, channels_last=True)
+        ways[BF16, name] = _calling(network, image, autocast=True)
         if compiled:
-            ways[f"torch.compile: {name}"] = _calling(torch.compile(network), image)
+            ways["torch.compile", name] = _calling(torch.compile(network), image)
     return ways
 
 

@@ -70,7 +70,10 @@ def open_openvino(path: Path, threads: int | None = None) -> Session:
     hints = {"INFERENCE_PRECISION_HINT": "bf16" if header.precision == "bf16" else "f32"}
     if threads is not None:
         hints["INFERENCE_NUM_THREADS"] = str(threads)
-    compiled = core.compile_model(model, "CPU", hints)
+    try:
+        compiled = core.compile_model(model, "CPU", hints)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: OpenVINO cannot run it on this processor ({_last_line(error)})") from error
 
     def run(image: np.ndarray) -> Mapping[str, np.ndarray]:
         found = compiled([image])
@@ -150,6 +153,11 @@ def runtime_of(path: Path, asked: str | None) -> str | None:
 
 def _missing(path: Path, package: str, extra: str) -> ValueError:
     return ValueError(f"{path}: such files need {package}.\nRun: pip install 'stackdepth[{extra}]'")
+
+
+def _last_line(error: Exception) -> str:
+    """What was wrong: where it was noticed stands before it."""
+    return str(error).strip().rpartition("\n")[2] or type(error).__name__
 
 
 def _first_line(error: Exception) -> str:

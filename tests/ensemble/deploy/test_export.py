@@ -15,13 +15,17 @@ from command_lines import Job, call, done
 from PIL import Image
 
 import ensemble
+from base_learners.adabins import AdaBins
+from base_learners.encoders.build import build_encoder
 from ensemble.data.transforms import resize_image
 from ensemble.deploy.export import write
 from ensemble.deploy.export.executorch_file import quantised_program
 from ensemble.deploy.export.frames import GateFrames
 from ensemble.deploy.export.onnx_file import halve_weights, save_onnx
+from ensemble.deploy.export.openvino_file import openvino_model, quantised
 from ensemble.deploy.export.parity import Parity, refusal
 from ensemble.deploy.export.quantise import quantised_onnx
+from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.export.request import ExportRequest
 from ensemble.deploy.export.write import export, measured
 from ensemble.deploy.runtime import ExportedStack
@@ -183,6 +187,32 @@ def test_openvino_and_torch_give_the_same(exported: Path, tmp_path: Path):
     np.testing.assert_allclose(found.depth, stack(IMAGE).depth, rtol=0, atol=2e-4)
     here = str(Path(ensemble.__file__).parents[1]).encode()
     assert not any(here in path.read_bytes() or b"site-packages" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+class _DepthAlone(torch.nn.Module):
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.network(image).depth
+
+
+@pytest.mark.slow
+def test_adabins_runs_in_eight_bits_whatever_its_widths(tmp_path: Path):
+    import openvino
+
+    torch.manual_seed(0)
+    narrow = {"patch_size": 4, "positions": 200, "layers": 1, "heads": 2, "feedforward": 16, "hidden": 16}
+    encoder = build_encoder("lcnet_050", weights="none")
+    network = AdaBins(encoder, widths=[32, 24, 16, 16, 16], embedding=32, bins=16, queries=8, **narrow).eval()
+    image, path = torch.rand(1, 3, 64, 96), tmp_path / "adabins.onnx"
+    with quiet():
+        torch.onnx.export(_DepthAlone(network), (image,), path, input_names=["image"], dynamo=True, verbose=False)
+    model = quantised(openvino_model(path), [image.numpy()])
+    (depth,) = openvino.Core().compile_model(model, "CPU")([image.numpy()]).values()  # did not compile with 8-bit bins
+    with torch.no_grad():
+        np.testing.assert_allclose(depth, network(image).depth, rtol=0, atol=0.1)
 
 
 @pytest.mark.slow
