@@ -18,7 +18,7 @@ def test_the_ready_studies_are_there():
     names = {path.stem for path in READY}
     assert names == {
         *("joint_vs_separate", "freeze_vs_finetune", "inputs", "learner_gap", "encoder_size", "smoke"),
-        *("nyu_joint_vs_separate", "nyu_inputs", "distil"),
+        *("nyu_joint_vs_separate", "nyu_inputs", "distil", "nyu_distil"),
     }
 
 
