@@ -23,6 +23,7 @@ from benchmarks.tables import Table, Target, in_turn, milliseconds, write_sectio
 from ensemble.deploy.export.openvino_file import openvino_model, quantised
 from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.prepared import prepared
+from ensemble.options import parse_size
 from ensemble.predictions.store import CacheIdentity, PredictionReader, PredictionWriter
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
@@ -120,7 +121,7 @@ def main(
     """Measures the networks and writes their section."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stack, networks = _networks(device)
-    shapes = [(int(height), int(width)) for height, _, width in (each.partition("x") for each in sizes.split(","))]
+    shapes = [parse_size(each) for each in sizes.split(",")]
     counts = [int(each) for each in threads.split(",")]
     runs: dict[str, Times] = {}
     for height, width in shapes:

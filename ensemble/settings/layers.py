@@ -268,8 +268,10 @@ def _with_members(tree: Tree, layer: Tree) -> Tree:
 
     Counts belong to a composition as a whole, so all of them go; settings of live learners stay for those who stay.
     """
-    named, before = layer.get("learners"), tree.get("learners", [*stacked_learners()])
-    if isinstance(named, list) and isinstance(before, list) and sorted(map(str, named)) != sorted(map(str, before)):
+    if not isinstance(named := layer.get("learners"), list):
+        return merged(tree, layer)
+    before = tree["learners"] if "learners" in tree else [*stacked_learners()]
+    if isinstance(before, list) and sorted(map(str, named)) != sorted(map(str, before)):
         tree = {key: value for key, value in tree.items() if key != "copies"}
         if isinstance(live := tree.get("live"), dict):
             tree["live"] = {key: _of(named, value) if key in BY_LEARNER else value for key, value in live.items()}
