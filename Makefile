@@ -7,6 +7,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PAGE   := docs/browser
+# A process that dies ends the run and names its test: pytest-xdist 3.8.0 starts another one that may wait forever (its issue 1327).
+PARALLEL := -n 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 help:
 	@head -n 1 Makefile
@@ -22,10 +24,10 @@ demo: $(READY)
 	$(BIN)/python -m ensemble.demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -1,6 +1,7 @@
 """ONNX Runtime, OpenVINO and ExecuTorch behind one call: an image in, named arrays out."""
 
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ from ensemble.deploy.runtime.header import KEY, ExportHeader
 
 Run = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """From images [1 3 h w] to depth [1 1 h w], maybe error, and weights [1 k h w], by name."""
+
+
+_IN_USE: weakref.WeakSet[object] = weakref.WeakSet()
+"""Loaded methods of ExecuTorch, all of which compute with one pool of threads."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def open_executorch(path: Path, threads: int | None = None) -> Session:
         threads: For every such file of this process: there is one pool of them.
 
     Raises:
-        ValueError: The package is missing, or the file is none of ours.
+        ValueError: The package is missing, the file is none of ours, or files in use have another number of threads.
     """
     try:
         with warnings.catch_warnings():
@@ -101,6 +106,14 @@ def open_executorch(path: Path, threads: int | None = None) -> Session:
     except ImportError:
         raise _missing(path, "executorch", "executorch") from None
 
+    count: int = portable_lib._threadpool_get_thread_count()
+    if threads not in (None, count):
+        if _IN_USE:
+            raise ValueError(
+                f"{path}: ExecuTorch has one pool of threads in a process, and files in use have {count} of them; "
+                f"expected {count}, found {threads}: open it in a process of its own"
+            )
+        portable_lib._unsafe_reset_threadpool(threads)  # methods keep the pool that they were loaded with, which goes
     try:
         program = Runtime.get().load_program(path)
         said = program.load_method(KEY) if KEY in program.method_names else None
@@ -109,8 +122,7 @@ def open_executorch(path: Path, threads: int | None = None) -> Session:
     except RuntimeError as error:
         raise ValueError(f"{path}: ExecuTorch cannot read it ({_first_line(error)}); export it again") from error
     header = ExportHeader.from_json(told, str(path))
-    if threads is not None:
-        portable_lib._unsafe_reset_threadpool(threads)
+    _IN_USE.add(forward)
 
     def run(image: np.ndarray) -> Mapping[str, np.ndarray]:
         given = torch.from_numpy(np.ascontiguousarray(image))  # its strides would be taken for those of the export

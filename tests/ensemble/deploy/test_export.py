@@ -235,6 +235,11 @@ def test_executorch_gives_the_same_in_32_bits_and_is_smaller_in_8(exported: Path
     export(stack, small, ExportRequest("executorch", (48, 64), "int8", count=2, max_loss=1.0))
     assert small.stat().st_size < 0.6 * whole.stat().st_size
     assert np.abs(ExportedStack.open(small)(IMAGE).depth - stack(IMAGE).depth).mean() < 1
+    with pytest.raises(ValueError, match="files in use have 1 of them; expected 1, found 2: open it in a process of"):
+        ExportedStack.open(whole, threads=2)  # the pool of the first would go, and what computes in it
+    assert ExportedStack.open(whole, threads=1)(IMAGE).depth.tobytes() == found(IMAGE).depth.tobytes()
+    del found
+    np.testing.assert_allclose(ExportedStack.open(whole, threads=2)(IMAGE).depth, stack(IMAGE).depth, rtol=0, atol=2e-4)
     whole.write_bytes(whole.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"bts.pte: ExecuTorch cannot read it \(.*\); export it again"):
         ExportedStack.open(whole)
