@@ -12,7 +12,7 @@ import torch
 
 from ensemble.deploy.export.frames import GateImage
 from ensemble.deploy.export.write import parts
-from ensemble.deploy.runtime.sessions import Run
+from ensemble.deploy.runtime.session import Run
 from ensemble.metrics.formulas import TABLE_METRICS, image_scores
 from ensemble.metrics.statistics import Difference
 

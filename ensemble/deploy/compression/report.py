@@ -27,7 +27,8 @@ from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.frames import GateFrames, GateImage
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.write import rounded_up
-from ensemble.deploy.runtime.sessions import RUNTIMES, Run
+from ensemble.deploy.runtime.session import Run
+from ensemble.deploy.runtime.sessions import RUNTIMES
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference, paired_differences
 

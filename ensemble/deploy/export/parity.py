@@ -9,7 +9,7 @@ import torch
 
 from ensemble.deploy.export.frames import GateImage
 from ensemble.deploy.network import StackNetwork
-from ensemble.deploy.runtime.sessions import Run
+from ensemble.deploy.runtime.session import Run
 from ensemble.metrics.formulas import abs_rel, pixel_errors, share_within
 
 FP32_LARGEST, FP32_MEAN = 2e-4, 1e-5

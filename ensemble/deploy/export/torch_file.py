@@ -11,7 +11,7 @@ from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import MOST_STRIDES
 from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.runtime.header import KEY, ExportHeader
-from ensemble.deploy.runtime.sessions import Session
+from ensemble.deploy.runtime.session import Session
 
 _PLACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node", "torch_fn", "custom")
 

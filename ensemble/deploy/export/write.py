@@ -29,7 +29,8 @@ from ensemble.deploy.export.request import ExportRequest, Size
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
-from ensemble.deploy.runtime.sessions import RUNTIMES, Session
+from ensemble.deploy.runtime.session import Session
+from ensemble.deploy.runtime.sessions import RUNTIMES
 from ensemble.settings.trees import SettingsError
 
 OPENED: dict[str, Callable[[Path], Session]] = {**RUNTIMES, "torch": open_torch}

@@ -1,6 +1,7 @@
 """An exported file at work: NumPy, Pillow and one runtime are all that it imports, not torch and nothing else of ours.
 
-In this order: ``header``, ``sessions``, ``resizing``, ``stack``; ``python -m ensemble.deploy.runtime`` is its command.
+In this order: ``header``, ``session``, ``sessions``, ``resizing``, ``stack``; its command is
+``python -m ensemble.deploy.runtime``.
 """
 
 from ensemble.deploy.runtime.header import ExportHeader

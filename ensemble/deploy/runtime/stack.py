@@ -9,7 +9,8 @@ from PIL import Image
 from ensemble.deploy.runtime.header import ExportHeader
 from ensemble.deploy.runtime.prediction import Prediction
 from ensemble.deploy.runtime.resizing import Size, as_kind, enlarged, padded, pixels_of, seen
-from ensemble.deploy.runtime.sessions import ENDINGS, RUNTIMES, Session, runtime_of
+from ensemble.deploy.runtime.session import Session
+from ensemble.deploy.runtime.sessions import ENDINGS, RUNTIMES, runtime_of
 
 
 class ExportedStack:
