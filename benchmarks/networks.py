@@ -19,7 +19,7 @@ from base_learners.contract import MapsByStride
 from base_learners.encoders.build import build_encoder
 from base_learners.encoders.pyramid import Encoder
 from base_learners.losses import scale_invariant_log_loss
-from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
+from benchmarks.tables import Table, Target, in_turn, millions, milliseconds, write_section
 from ensemble.deploy.export.openvino_file import openvino_model, quantised
 from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.prepared import prepared
@@ -128,10 +128,11 @@ def main(
         image = torch.rand(1, 3, height, width, device=device)
         with tempfile.TemporaryDirectory() as folder:
             files = {name: _exported(networks[name], image, Path(folder) / f"{name}.onnx") for name in EXPORTED}
+            ways = _ways(networks, image, compiled=compiled)
             for count in counts:
                 torch.set_num_threads(count)
                 where = f"{height}x{width}, {count} thread{'s' * (count > 1)}"
-                runs[where] = _times(networks, files, image, count, repeats=repeats, compiled=compiled)
+                runs[where] = _times(ways, files, image, count, repeats=repeats)
     steps = _fitting(stack, fit_size, repeats)
     faster = steps["live"] / steps["cached"]
     shares = {name: _operators(networks[name], torch.rand(1, 3, *shapes[0], device=device)) for name in (WHOLE, B5)}
@@ -151,8 +152,8 @@ def main(
         ],
         parts=[
             f"Inference, batch 1, without flip averaging, weights as they begin ({device.type}). {B5} has the dense "
-            f"decoder of its paper and {_millions(networks[B5])} M parameters, the whole stack {_millions(stack)} M, "
-            f"{STUDENT} {_millions(networks[STUDENT])} M; *_fast* has {' and '.join(FAST_VARIANTS.values())} in the "
+            f"decoder of its paper and {millions(networks[B5])} M parameters, the whole stack {millions(stack)} M, "
+            f"{STUDENT} {millions(networks[STUDENT])} M; *_fast* has {' and '.join(FAST_VARIANTS.values())} in the "
             "stack. *prepared* folds BN and standardised filters into convolutions, and every export starts from it. "
             "Ways of 16 and 8 bits give another depth, see below *Exported files*.",
             *(part for where, times in runs.items() for part in (f"{where}, ms:", _table(times))),
@@ -177,6 +178,9 @@ def main(
 
 Times = Mapping[tuple[str, str], float]
 """Seconds of an image, by way and network."""
+
+Ways = Mapping[tuple[str, str], Callable[[], object]]
+"""How an image is computed, by way and network."""
 
 
 def _networks(device: torch.device) -> tuple[Stack, dict[str, nn.Module]]:
@@ -227,10 +231,6 @@ def _table(times: Times) -> Table:
     return Table(("network", *ways), rows)
 
 
-def _millions(network: nn.Module) -> str:
-    return f"{sum(each.numel() for each in network.parameters()) / 1e6:.1f}"
-
-
 class _Depth(nn.Module):
     """A network's depth alone."""
 
@@ -272,19 +272,10 @@ def _exported(network: nn.Module, image: Tensor, path: Path) -> _Exported:
     return _Exported(path, quantised(openvino_model(path), images))
 
 
-def _times(
-    networks: dict[str, nn.Module],
-    files: Mapping[str, _Exported],
-    image: Tensor,
-    threads: int,
-    *,
-    repeats: int,
-    compiled: bool,
-) -> Times:
+def _times(ways: Ways, files: Mapping[str, _Exported], image: Tensor, threads: int, *, repeats: int) -> Times:
     """Every network in every way of running it, in turn."""
-    ways = _ways(networks, image, compiled=compiled)
     for name, exported in files.items():
-        ways |= {(way, name): run for way, run in _sessions(exported, image, threads).items()}
+        ways = {**ways, **{(way, name): run for way, run in _sessions(exported, image, threads).items()}}
     with torch.inference_mode():
         seconds = in_turn({" | ".join(key): run for key, run in ways.items()}, repeats=repeats)
     return {key: seconds[" | ".join(key)] for key in ways}
@@ -336,9 +327,7 @@ def _stack(variants: Mapping[str, str]) -> Stack:
     return Stack(nn.ModuleList(learners), meta, "rgb+d")
 
 
-def _ways(
-    networks: dict[str, nn.Module], image: Tensor, *, compiled: bool
-) -> dict[tuple[str, str], Callable[[], object]]:
+def _ways(networks: dict[str, nn.Module], image: Tensor, *, compiled: bool) -> Ways:
     """Every network in every way that torch has of running it."""
     ways: dict[tuple[str, str], Callable[[], object]] = {}
     last = image.contiguous(memory_format=torch.channels_last)

@@ -166,3 +166,8 @@ def write_section(name: str, title: str, *, targets: Sequence[Target], parts: Se
 def milliseconds(seconds: float) -> str:
     """Seconds as text in milliseconds."""
     return f"{1e3 * seconds:.2f}"
+
+
+def millions(network: torch.nn.Module) -> str:
+    """How many parameters a network has, in millions."""
+    return f"{sum(each.numel() for each in network.parameters()) / 1e6:.1f}"

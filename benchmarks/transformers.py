@@ -16,7 +16,7 @@ from base_learners.dpt import DPT
 from base_learners.encoders.build import build_encoder
 from base_learners.encoders.pyramid import WITH_TRANSFORMER
 from benchmarks.spent import REPOSITORY, Spent, spent
-from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
+from benchmarks.tables import Table, Target, in_turn, millions, milliseconds, write_section
 
 HYBRID = "vit_base_r50_s16_384"
 SIZE = (192, 640)
@@ -89,7 +89,7 @@ def main(
                 [
                     (
                         name,
-                        f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f}",
+                        millions(network),
                         f"{counts[name][0] / 1e9:.1f}",
                         f"{counts[name][1] / counts[name][0]:.0%}",
                         milliseconds(seconds[name]),
