@@ -82,7 +82,8 @@ class DPT(nn.Module):
             0.00579, those for NYU Depth v2 0.000305 and 0.1378.
 
     Raises:
-        ValueError: The blocks are not there, heads do not divide the width, or sizes are no multiples of 32.
+        ValueError: The blocks are not there, heads do not divide the width, sizes are no multiples of 32, or the
+            decoder has no channels.
     """
 
     def __init__(
@@ -105,6 +106,11 @@ class DPT(nn.Module):
     ) -> None:
         super().__init__()
         _check_hooks(hooks, blocks)
+        if decoder_width < 2 or not scale > 0:
+            raise ValueError(
+                f"DPT: decoder_width {decoder_width} and scale {scale}, expected 2 channels at least, of which the "
+                "head takes half, and a factor above 0"
+            )
         self.internal_size = _checked_size(internal_size)
         self.min_depth, self.max_depth = min_depth, max_depth
         self.scale, self.shift = scale, 1 / max_depth if shift is None else shift

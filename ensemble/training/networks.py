@@ -45,9 +45,12 @@ def build_learner(settings: LearnerSettings) -> nn.Module:
     """A learner's network with its initial weights."""
     from base_learners.encoders.build import build_encoder  # timm takes longer to import than torch
 
-    learner = LEARNERS[settings.architecture]
+    learner, most = LEARNERS[settings.architecture], settings.data.max_depth
+    least = settings.network.get("min_depth", settings.data.min_depth)
+    if not 0 < least < most:
+        raise ValueError(f"{learner.title}: network.min_depth {least} m, expected above 0 and below {most} m")
     encoder = build_encoder(needs=learner.needs, **dict(settings.encoder))
-    return learner.network(encoder, max_depth=settings.data.max_depth, **settings.network)
+    return learner.network(encoder, max_depth=most, **settings.network)
 
 
 def title_of(settings: LearnerSettings) -> str:

@@ -276,6 +276,11 @@ def test_what_cannot_be_built_is_refused():
         narrow_network("dpt", internal_size=[190, 640])
     with pytest.raises(ValueError, match=r"internal_size \[64\], expected height and width"):
         narrow_network("dpt", internal_size=[64])
+    for changes in ({"decoder_width": 1}, {"scale": 0.0}, {"scale": -1.0}):
+        with pytest.raises(
+            ValueError, match="expected 2 channels at least, of which the head takes half, and a factor"
+        ):
+            narrow_network("dpt", **changes)
     with pytest.raises(ValueError, match="'linear', expected softmax or performer"):
         narrow_network("dpt", attention="linear")
     with pytest.raises(ValueError, match="encoder vit_tiny_patch16_224: has maps of convolutions at strides"):

@@ -34,7 +34,7 @@ from ensemble.stacking.candidates import candidates, costs_of
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.stack import load_stack, stacked
 from ensemble.training.cost import profile_rows
-from ensemble.training.networks import predict_depth
+from ensemble.training.networks import build_learner, predict_depth
 
 OWN_SIZE = (64, 96)
 NARROW = "{adaptor: 16, context: 8, widths: [16, 12, 8, 8, 8]}"
@@ -338,6 +338,19 @@ def test_names_that_do_not_tell_what_to_build_are_refused(section: str, message:
     file.write_text(f"learners:\n{section}\n")
     with pytest.raises(SettingsError, match=message):
         learner_settings("bts", Choice(config=file))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("network.min_depth=90", "BTS: network.min_depth 90.0 m, expected above 0 and below 10.0 m"),
+        ("network.min_depth=0", "network.min_depth 0.0 m, expected above 0"),
+    ],
+)
+def test_networks_that_could_tell_no_depth_are_not_built(assignment: str, message: str):
+    settings = learner_settings("bts", Choice(assignments=("encoder.weights=none", assignment)))
+    with pytest.raises(SettingsError, match=message):
+        build_learner(settings)
 
 
 def test_rows_of_the_tables_name_no_learner(config: Path, tmp_path: Path):

@@ -55,7 +55,8 @@ def diagnose_kitti(
     measured = {one.frame: one.measured for one in examined if one.measured}
     for name, part in parts.items():
         own = {frame: measured[frame] for frame in part if frame in measured}
-        diagnosis.splits[name] = _report(name, part, own)
+        listed = any(SPLIT_NAMES[split] == name for split in listing.lists)
+        diagnosis.splits[name] = _report(part, own, PUBLISHED.get(name, ()) if listed else ())
         _judge_depth(diagnosis, name, own, source)
     _say_sizes(diagnosis, source, [*measured])
     _judge_calibration(diagnosis, source)
@@ -111,7 +112,9 @@ def _division(
     parts = {name: frames for name, frames in listed.items() if frames}
     if not parts:
         if known:
-            diagnosis.error(f"no frame has image and {settings.kitti.depth} depth; complete the downloads")
+            scans = settings.kitti.depth != "velodyne" and any(diagnosis.root.glob("**/velodyne_points/data"))
+            other = ", or read the scans that are there: --set data.kitti.depth=velodyne" if scans else ""
+            diagnosis.error(f"no frame has image and {settings.kitti.depth} depth; complete the downloads{other}")
         return parts
     if settings.test == "official" and "test" not in parts:
         settings = settings.model_copy(update={"test": "held-out"})
@@ -138,8 +141,9 @@ def _drive_of(text: str) -> str:
     return next((part for part in Path(text.split(" ")[0]).parts if part.endswith("_sync")), "elsewhere")
 
 
-def _report(name: str, frames: Sequence[Frame], measured: Mapping[Frame, Measurements]) -> SplitReport:
-    published = min(PUBLISHED.get(name, ()), key=lambda number: abs(number - len(frames)), default=None)
+def _report(frames: Sequence[Frame], measured: Mapping[Frame, Measurements], counts: Sequence[int]) -> SplitReport:
+    """What was measured of a part, beside the nearest of the counts that published lists have."""
+    published = min(counts, key=lambda number: abs(number - len(frames)), default=None)
     report = SplitReport(len(frames), len({frame.scene for frame in frames}), published, len(measured))
     report.sizes = sorted({one.size for one in measured.values()})
     known = [one for one in measured.values() if one.quantiles is not None]

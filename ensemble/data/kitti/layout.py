@@ -110,12 +110,14 @@ def _depth_folders(root: Path, kind: str, problems: list[Problem]) -> tuple[Dept
         splits = [DepthFolder(folder / name, name) for name in _SPLITS if drives_of(folder / name, kind)]
         merged = drives_of(folder, kind)
         if splits and merged:
+            names = " ".join(str(each.split) for each in splits)  # a drive may stand in both: mv would stop there
             problems.append(
                 Problem(
                     "layout",
                     f"{folder}: {len(merged)} drives stand beside {' and '.join(str(each.split) for each in splits)} "
                     f"({first_of(sorted(merged))}), merged and unmerged folders mixed; expected train and val, or "
-                    f"one folder of all drives. Run: mv {folder}/train/* {folder}/val/* {folder}/",
+                    f"one folder of all drives. Run: cd {folder} && for d in {names}; do cp -Rnl $d/. . && "
+                    "rm -r $d; done",
                 )
             )
         if splits or merged:

@@ -17,7 +17,19 @@ KNOWN: Mapping[Split, tuple[str, ...]] = {
 }
 """Names of lists: of BTS, of AdaBins and ZoeDepth, of Monodepth2."""
 
-FOLDERS = (".", "lists", "train_test_inputs", "kitti_splits", "splits")
+FOLDERS = (
+    ".",
+    "lists",
+    "train_test_inputs",
+    "kitti_splits",
+    "splits",
+    "splits/eigen_zhou",
+    "splits/eigen_full",
+    "splits/eigen",
+)
+"""Where lists are looked for; the last are Monodepth2's, of which those of training come first: its test list lies in
+the third."""
+
 _IMAGE = re.compile(r"/?(?:(\d{4}_\d\d_\d\d)/)?([^/]+)/(image_0[23])/data/(\d{10})\.(?:png|jpg)")
 _FOLDER = re.compile(r"/?(?:(\d{4}_\d\d_\d\d)/)?([^/]+)")
 NO_DEPTH = "None"

@@ -12,7 +12,7 @@ from ensemble.data.copies import Contents, NyuSource
 from ensemble.data.nyu.files import LIST_FILES, find_list_file
 from ensemble.data.roots import root_of
 from ensemble.data.source import Split
-from ensemble.settings.kinds import OWN
+from ensemble.settings.kinds import KITTI, OWN
 from ensemble.settings.schema import DataSettings
 from ensemble.settings.trees import SettingsError
 
@@ -56,7 +56,8 @@ def recognise(root: Path) -> Copy:
         names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
         shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
         known = "".join(f"\n  {copy.title}: {copy.layout}" for copy in COPIES)
-        own = f"\n{OWN_DATA}: add --data {OWN}, which packs do not hold; configs/data/{OWN}.yaml says the rest"
+        drives = f"\nDrives of KITTI: add --data {KITTI}" if any(root.glob("????_??_??/*_sync")) else ""
+        own = f"{drives}\n{OWN_DATA}: add --data {OWN}, which packs do not hold; configs/data/{OWN}.yaml says the rest"
         raise ValueError(
             f"{root}: expected a copy of NYU Depth v2, found {shown or 'nothing'}. Known copies:{known}{own}"
         )

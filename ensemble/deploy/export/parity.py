@@ -12,6 +12,9 @@ from ensemble.deploy.network import StackNetwork
 from ensemble.deploy.runtime.session import Run
 from ensemble.metrics.formulas import abs_rel, pixel_errors, share_within
 
+INDOORS = 10.0
+"""Metres of depth that the limits below are of; they grow with the largest depth, as what 32 bits can tell does."""
+
 FP32_LARGEST, FP32_MEAN = 2e-4, 1e-5
 """Metres that depth, and expected error, of a file in 32 bits may differ by."""
 
@@ -108,21 +111,29 @@ def compare(
     )
 
 
-def refusal(parity: Parity, precision: str, max_loss: float) -> str | None:
-    """Why a file must not be given away; ``None`` where it may."""
+def refusal(parity: Parity, precision: str, max_loss: float, *, max_depth: float = INDOORS) -> str | None:
+    """Why a file must not be given away; ``None`` where it may.
+
+    Args:
+        parity: What was measured.
+        precision: Of the file.
+        max_loss: Share of d1 that a file in 8 bits may lose.
+        max_depth: Metres, the largest that the network tells.
+    """
+    times = max(1.0, max_depth / INDOORS)
+    most, most_mean, most_half = FP32_LARGEST * times, FP32_MEAN * times, FP16_MEAN * times
     if not np.isfinite([parity.largest, parity.error_largest or 0, parity.weights_largest]).all():
         return "depth, expected error or weights are not finite"
     if precision == "fp32":
         largest = max(parity.largest, parity.error_largest or 0)
         mean = max(parity.mean, parity.error_mean or 0)
-        if largest > FP32_LARGEST or mean > FP32_MEAN:
+        if largest > most or mean > most_mean:
             return (
-                f"differs by {largest:.2g} m at most and {mean:.2g} m on average, "
-                f"expected {FP32_LARGEST:g} and {FP32_MEAN:g}"
+                f"differs by {largest:.2g} m at most and {mean:.2g} m on average, expected {most:g} and {most_mean:g}"
             )
     if precision == "fp16":
-        if parity.mean > FP16_MEAN:
-            return f"differs by {parity.mean:.2g} m on average, expected at most {FP16_MEAN:g}"
+        if parity.mean > most_half:
+            return f"differs by {parity.mean:.2g} m on average, expected at most {most_half:g}"
         if parity.rel is not None and abs(parity.rel[1] - parity.rel[0]) > FP16_REL:
             return f"REL is {parity.rel[1]:.4f} and was {parity.rel[0]:.4f}, expected within {FP16_REL:g}"
     return _refusal_of_eight_bits(parity, max_loss) if precision == "int8" else None

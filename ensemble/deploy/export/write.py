@@ -72,7 +72,7 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
         save = _made(module, header, traced, request, frames, Path(folder))
         save(header, beside)
         parity = measured(network, beside, request, frames)
-        if reason := refusal(parity, request.precision, request.max_loss):
+        if reason := refusal(parity, request.precision, request.max_loss, max_depth=network.settings.data.max_depth):
             raise ValueError(
                 f"{path}: not written, for depth of the exported file {reason}\n"
                 f"({parity.sentence()}); the network itself is as it was"

@@ -31,7 +31,14 @@ def open_onnx(path: Path, threads: int | None = None) -> Session:
     header = ExportHeader.from_json(session.get_modelmeta().custom_metadata_map.get(KEY, ""), str(path))
 
     def run(image: np.ndarray) -> Mapping[str, np.ndarray]:
-        said = session.run(list(header.outputs), {"image": image})
+        try:
+            said = session.run(list(header.outputs), {"image": image})
+        except Exception as error:  # likewise; a graph of any size may hold what was true of one
+            height, width = image.shape[-2:] if image.shape[1] == 3 else image.shape[1:3]
+            raise ValueError(
+                f"{path}: ONNX Runtime cannot compute an image of {height}x{width} ({first_line(error)}); export it "
+                f"for one size (--size {height}x{width})"
+            ) from error
         return {name: np.asarray(maps) for name, maps in zip(header.outputs, said, strict=True)}
 
     return Session(header, run)

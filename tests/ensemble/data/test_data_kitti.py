@@ -1,6 +1,8 @@
 """KITTI: layouts, lists, depth of both kinds, what is missing, and what bad copies are told."""
 
+import re
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -113,12 +115,18 @@ def test_merged_depth_gives_the_same_frames(whole: Path, copy: Path):
 
 
 def test_merged_and_unmerged_folders_together_are_refused(copy: Path):
-    base = copy / "data_depth_annotated"
+    base, whole_frames = copy / "data_depth_annotated", open_source(settings(copy)).frames
     (base / "train" / FIRST).rename(base / FIRST)
     said = refused(copy)
     assert "1 drives stand beside train and val" in said
     assert f"first: {FIRST}" in said
-    assert f"Run: mv {base}/train/*" in said
+    drive = base / "train" / FIRST
+    shutil.copytree(base / FIRST, drive)  # in both places
+    command = re.search("Run: (.*done)", said)
+    assert command is not None
+    subprocess.run(["sh", "-c", command[1]], check=True)
+    assert sorted(path.name for path in base.iterdir()) == sorted((*mini.TRAIN, mini.TEST))
+    assert len(open_source(settings(copy)).frames) == len(whole_frames)
 
 
 def test_monodepth2_lists_have_their_own_columns(copy: Path):
@@ -141,6 +149,43 @@ def test_monodepth2_lists_have_their_own_columns(copy: Path):
         training_frames(
             open_source(settings(copy, **named, validation="splits/eigen_full/val_files.txt")), settings(copy)
         )
+
+
+def test_monodepth2_lists_are_found_in_its_own_folders(copy: Path):
+    date = FIRST[:10]
+    for name in ("train", "test"):
+        (copy / f"eigen_{name}_files_with_gt.txt").unlink()
+    mini.write_list(copy / "splits" / "eigen_full" / "train_files.txt", [f"{date}/{FIRST} 5 l"])
+    mini.write_list(copy / "splits" / "eigen_zhou" / "train_files.txt", [f"{date}/{FIRST} 6 l"])
+    mini.write_list(copy / "splits" / "eigen" / "test_files.txt", [f"{mini.TEST[:10]}/{mini.TEST} 5 l"])
+    listing = list_kitti(copy, KittiSettings())
+    assert listing.lists == {
+        "train": copy / "splits/eigen_zhou/train_files.txt",
+        "test": copy / "splits/eigen/test_files.txt",
+    }
+    assert [entry.frame.id for entry in listing.entries] == [
+        f"{FIRST}/image_02/0000000006",
+        f"{mini.TEST}/image_02/0000000005",
+    ]
+
+
+def test_the_doctor_counts_beside_published_ones_where_there_is_a_list(copy: Path):
+    for name in ("train", "test"):
+        (copy / f"eigen_{name}_files_with_gt.txt").unlink()
+    answer = call("data", "doctor", copy, "--data", "kitti")
+    assert answer.status == 0, answer.out + answer.err
+    assert "of 23158" not in answer.out
+    assert "of 697" not in answer.out
+
+
+def test_the_doctor_names_scans_and_the_kind_of_data(copy: Path):
+    shutil.rmtree(copy / "data_depth_annotated")
+    for name in ("train", "test"):
+        (copy / f"eigen_{name}_files_with_gt.txt").unlink()
+    answer = call("data", "doctor", copy, "--data", "kitti")
+    assert answer.status == 1
+    assert "or read the scans that are there: --set data.kitti.depth=velodyne" in answer.out + answer.err
+    assert "Drives of KITTI: add --data kitti" in call("data", "doctor", copy).out
 
 
 def test_a_validation_list_of_the_same_drives_is_left_out_where_nobody_named_it(copy: Path):

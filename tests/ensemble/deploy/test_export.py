@@ -156,6 +156,11 @@ def test_eight_bits_want_depth_and_a_limit(exported: Path, tmp_path: Path):
     frames = GateFrames(stack, None, 2)
     parity = measured(stack.network, exported / "bts.onnx", ExportRequest("onnx", (48, 64)), frames)
     assert refusal(parity, "int8", 0.02) is None
+    farther = replace(parity, largest=1e-3, mean=5e-5)
+    assert "differs by 0.001 m at most and 5e-05 m on average, expected 0.0002 and 1e-05" in str(
+        refusal(farther, "fp32", 0.02)
+    )
+    assert refusal(farther, "fp32", 0.02, max_depth=80.0) is None
     assert "expected a loss of at most -1" in str(refusal(parity, "int8", -1))
     Image.fromarray(WIDE).save(tmp_path / "wide.png")
     unknown = measured(
