@@ -75,7 +75,7 @@ class Renamed:
 def check_soak(folder: Path, *, items: int, workers: int, epochs: int, growth: float) -> None:
     dataset = watched_dataset(folder, items)
     batches = TrainingBatches(items, 20, seed=0)
-    held = measure()[2]  # by tests before this one: processes inherit it
+    held = measure()[2]  # of this process, by tests before this one
     fetched = loader(dataset, batches, workers=workers)
     told: dict[int, list[Measured]] = {}
     own: list[Measured] = []
@@ -90,12 +90,12 @@ def check_soak(folder: Path, *, items: int, workers: int, epochs: int, growth: f
         own.append(measure())
     assert seen == items * epochs
     assert len(told) == max(workers, 1)
-    for measured in [*told.values(), own]:
+    for measured, before in [*((each, 0) for each in told.values()), (own, held)]:
         settled = measured[len(measured) // 3 :]  # the first epoch opens every file and warms up every allocator
         first, last = settled[0], settled[-1]
         assert last[0] <= first[0] * (1 + growth), f"resident memory grew from {first[0]} to {last[0]} bytes"
         assert last[1] <= max(files for _, files, _ in settled[: max(1, len(settled) // 2)]), "open files grew"
-        assert max(moving for _, _, moving in measured) - held <= MOST_ON_THEIR_WAY, "handles on their way pile up"
+        assert max(moving for _, _, moving in measured) - before <= MOST_ON_THEIR_WAY, "handles on their way pile up"
     if workers:
         assert multiprocessing.active_children()
 
