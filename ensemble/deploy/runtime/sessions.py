@@ -21,7 +21,7 @@ def open_onnx(path: Path, threads: int | None = None) -> Session:
         raise missing(path, "onnxruntime", "onnx") from None
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
@@ -34,10 +34,10 @@ def open_onnx(path: Path, threads: int | None = None) -> Session:
         try:
             said = session.run(list(header.outputs), {"image": image})
         except Exception as error:  # likewise; a graph of any size may hold what was true of one
-            height, width = image.shape[-2:] if image.shape[1] == 3 else image.shape[1:3]
+            height, width = image.shape[-2:]
             raise ValueError(
-                f"{path}: ONNX Runtime cannot compute an image of {height}x{width} ({first_line(error)}); export it "
-                f"for one size (--size {height}x{width})"
+                f"{path.name}: ONNX Runtime cannot compute an image of {height}x{width} ({first_line(error)}); "
+                f"export it for one size (--size {height}x{width})"
             ) from error
         return {name: np.asarray(maps) for name, maps in zip(header.outputs, said, strict=True)}
 

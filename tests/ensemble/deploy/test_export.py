@@ -30,6 +30,7 @@ from ensemble.deploy.export.request import ExportRequest
 from ensemble.deploy.export.write import export, measured
 from ensemble.deploy.runtime import ExportedStack
 from ensemble.deploy.runtime.resizing import enlarged, seen
+from ensemble.deploy.runtime.sessions import open_onnx
 from ensemble.metrics.uncertainty import Calibration
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
@@ -74,6 +75,9 @@ def test_open_sizes_are_right_at_others_too(exported: Path):
     assert file(IMAGE).error is None
     with pytest.raises(ValueError, match=r"found size \(50, 64\), expected multiples of 32, or \(48, 64\)"):
         file(IMAGE, size=(50, 64))
+    fixed = open_onnx(exported / "own.onnx")
+    with pytest.raises(ValueError, match=r"own.onnx: ONNX Runtime cannot compute an image of 64x96 \(.*--size 64x96"):
+        fixed.run(np.zeros((1, 3, 64, 96), np.uint8))
 
 
 @pytest.mark.slow
