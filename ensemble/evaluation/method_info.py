@@ -9,7 +9,7 @@ from ensemble.evaluation.bounds import BOUNDS
 from ensemble.evaluation.methods import Methods, StackMethod
 from ensemble.evaluation.results.scores import Kind
 from ensemble.predictions.level_zero import LevelZero
-from ensemble.runs.names import BEST_SINGLE, SEED_MEAN
+from ensemble.runs.names import BAR, BEST_SINGLE, SEED_MEAN
 from ensemble.runs.paths import Outputs, Run, stack_name
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.stacking.choice import kept_choice
@@ -20,7 +20,7 @@ from meta.inputs import channel_count
 
 WEIGHTED = {
     "inverse-variance": "inverse variance",
-    "weighted-log-mean": "weighted log-mean",
+    BAR: "weighted log-mean",
     "depth-range": "weights by depth range",
 }
 

@@ -13,7 +13,7 @@ from ensemble.evaluation.results.comparisons import (
 from ensemble.evaluation.results.scores import REFERENCES, ScoreRow, Scores
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference, few_scenes
-from ensemble.runs.names import BEST_SINGLE, MEAN, SEED_MEAN
+from ensemble.runs.names import BAR, BEST_SINGLE, MEAN, SEED_MEAN
 from ensemble.tables import Mark
 
 MARKS = {
@@ -108,11 +108,14 @@ def _leans(each: Difference) -> str:
 
 
 def _against_simple(leading: ScoreRow, simple: ScoreRow, wins: int, comparisons: Comparisons) -> list[str]:
-    """What the stack is beside the best that can be had without one, and how that was chosen."""
+    """What the stack is beside the best that can be had without one, and beside the bar; and how that was chosen."""
     row = REFERENCE_WORDS[MEAN] if simple.name == MEAN else simple.title
-    named = f"Against the best simple row, {row}, {leading.title} is"
+    is_bar = ", the bar for every stack" * (simple.name == BAR)
+    named = f"Against the best simple row, {row}{is_bar}, {leading.title} is"
     if found := comparisons.against(leading.name, simple.name):
-        first = _verdict(named, found)
+        bar = [] if is_bar else comparisons.against(leading.name, BAR)
+        also = f"; against the weighted log-mean, the bar for every stack, {', '.join(_parts(bar))}" if bar else ""
+        first = _verdict(named, found, also)
     else:
         signs = {each: 1 if METRICS[each].higher_is_better else -1 for each in TABLE_METRICS}
         ahead = sum(sign * leading.scores[each] > sign * simple.scores[each] for each, sign in signs.items())
@@ -122,17 +125,22 @@ def _against_simple(leading: ScoreRow, simple: ScoreRow, wins: int, comparisons:
     return [first, f"{chosen}, chosen by these very {comparisons.images} test images, which flatters it a little."]
 
 
-def _verdict(begins: str, found: Sequence[Difference]) -> str:
+def _parts(found: Sequence[Difference]) -> list[str]:
+    """On how many metrics a row is better, and on which significantly so, or worse."""
     wins = [METRICS[each.metric].label for each in found if each.better == "first"]
     losses = [METRICS[each.metric].label for each in found if each.better == "second"]
+    ahead = sum(_leans(each) == "better" for each in found)
+    worse = [_significantly("worse ", losses, len(found))] if losses else []
+    return [f"better on {_share(ahead, len(found))} metrics", _significantly("", wins, len(found)), *worse]
+
+
+def _verdict(begins: str, found: Sequence[Difference], also: str = "") -> str:
     unclear = [f"{METRICS[each.metric].label} ({_leans(each)})" for each in found if each.better is None]
     ahead = sum(_leans(each) == "better" for each in found)
-    parts = [f"better on {_share(ahead, len(found))} metrics", _significantly("", wins, len(found))]
-    if losses:
-        parts.append(_significantly("worse ", losses, len(found)))
-    text = f"{begins} {', '.join(parts)}."
+    text = f"{begins} {', '.join(_parts(found))}{also}."
     said = len(unclear) == len(found) and ahead in (0, len(found))  # by the count and by "significantly on none"
-    return f"{text} Not significant: {_listed(unclear)}." if unclear and not said else text
+    against = " against that row" * bool(also)
+    return f"{text} Not significant{against}: {_listed(unclear)}." if unclear and not said else text
 
 
 def _significantly(how: str, metrics: Sequence[str], count: int) -> str:

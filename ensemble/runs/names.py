@@ -6,6 +6,9 @@ BEST_SINGLE = "best-single"
 
 SEED_MEAN = "seed-mean"
 
+BAR = "weighted-log-mean"
+"""One weight a learner, in logs: what every stack is held against."""
+
 ORACLE = "oracle convex"
 
 SHUFFLED = "oracle shuffled"

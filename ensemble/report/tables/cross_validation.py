@@ -36,7 +36,7 @@ def _table(found: CrossValidation, judged: Judged, title: str, how: str) -> Tabl
         for metric in TABLE_METRICS
     ]
     return plain_table(
-        ("metric", "mean", "log-mean", "stack", "difference", "95 % interval", "p (Holm)"),
+        ("metric", "mean", "weighted log-mean", "stack", "difference", "95 % interval", "p (Holm)"),
         lines,
         title=title,
         caption=f"{how} {judged.frames} frames of {judged.scenes} scenes, fits per fold: {found.repeats}. Differences "

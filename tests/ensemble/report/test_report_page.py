@@ -170,6 +170,30 @@ def test_the_first_sentence_holds_the_stack_against_the_best_simple_row(evaluati
     assert sum(sentence.startswith("Against") for sentence in (first, *rest)) == 3 + (best.name not in REFERENCES)
 
 
+@pytest.mark.parametrize("name", ["median", "inverse-variance"])
+def test_the_bar_of_every_stack_is_named_in_the_first_sentence(evaluation, comparisons, name):
+    """A row takes the part of the weighted log-mean: one that is the best simple row here, and one that is not."""
+
+    def called(row: str) -> str:
+        return "weighted-log-mean" if row == name else row
+
+    rows = tuple(replace(row, name=called(row.name)) for row in evaluation.scores.rows)
+    differences = tuple(
+        replace(each, first=called(each.first), second=called(each.second)) for each in comparisons.differences
+    )
+    scores, compared = replace(evaluation.scores, rows=rows), replace(comparisons, differences=differences)
+    first = summary(scores, compared)[0]
+    found, _ = best_simple(scores)
+    if name == "inverse-variance":
+        assert found.name == "weighted-log-mean"
+        assert "inverse variance, the bar for every stack, stack rgb+d, joint is better on" in first
+    else:
+        own = compared.against(leading_stack(scores).name, "weighted-log-mean")
+        ahead = sum((each.metric in ("d1", "d2", "d3")) == (each.difference > 0) for each in own)
+        said = {0: "none of 8", 8: "all 8"}.get(ahead, f"{ahead} of 8")
+        assert f"; against the weighted log-mean, the bar for every stack, better on {said} metrics, signific" in first
+
+
 @pytest.mark.parametrize("champion", ["bts", "best-single", "median", "inverse-variance"])
 def test_the_best_simple_row_may_be_any_without_a_meta_learner(evaluation, comparisons, champion):
     perfect = {metric: 1.0 if metric in ("d1", "d2", "d3") else 0.0 for metric in TABLE_METRICS}
