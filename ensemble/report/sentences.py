@@ -125,20 +125,25 @@ def _against_simple(leading: ScoreRow, simple: ScoreRow, wins: int, comparisons:
     return [first, f"{chosen}, chosen by these very {comparisons.images} test images, which flatters it a little."]
 
 
+def _ahead(found: Sequence[Difference]) -> int:
+    return sum(_leans(each) == "better" for each in found)
+
+
 def _parts(found: Sequence[Difference]) -> list[str]:
     """On how many metrics a row is better, and on which significantly so, or worse."""
     wins = [METRICS[each.metric].label for each in found if each.better == "first"]
     losses = [METRICS[each.metric].label for each in found if each.better == "second"]
-    ahead = sum(_leans(each) == "better" for each in found)
     worse = [_significantly("worse ", losses, len(found))] if losses else []
-    return [f"better on {_share(ahead, len(found))} metrics", _significantly("", wins, len(found)), *worse]
+    return [f"better on {_share(_ahead(found), len(found))} metrics", _significantly("", wins, len(found)), *worse]
 
 
 def _verdict(begins: str, found: Sequence[Difference], also: str = "") -> str:
     unclear = [f"{METRICS[each.metric].label} ({_leans(each)})" for each in found if each.better is None]
-    ahead = sum(_leans(each) == "better" for each in found)
     text = f"{begins} {', '.join(_parts(found))}{also}."
-    said = len(unclear) == len(found) and ahead in (0, len(found))  # by the count and by "significantly on none"
+    said = len(unclear) == len(found) and _ahead(found) in (
+        0,
+        len(found),
+    )  # by the count and by "significantly on none"
     against = " against that row" * bool(also)
     return f"{text} Not significant{against}: {_listed(unclear)}." if unclear and not said else text
 

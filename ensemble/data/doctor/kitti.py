@@ -46,7 +46,7 @@ def diagnose_kitti(
         diagnosis.error(str(error))
         return diagnosis
     _say_layout(diagnosis, listing, settings)
-    parts = _division(source, settings, diagnosis, known=not listing.problems)
+    parts = _division(source, settings, diagnosis, listing)
     wanted = {frame for part in parts.values() for frame in (part if full else evenly_spread(part, QUICK_SAMPLE))}
     tasks = [(frame, frame in wanted) for part in parts.values() for frame in part]
     examined = [*examine_all(source, tasks, workers=workers, on_frame=on_frame, farthest=settings.max_depth)]
@@ -105,14 +105,16 @@ def _say_layout(diagnosis: Diagnosis, listing: Listing, settings: DataSettings) 
 
 
 def _division(
-    source: KittiSource | KittiPackSource, settings: DataSettings, diagnosis: Diagnosis, *, known: bool
+    source: KittiSource | KittiPackSource, settings: DataSettings, diagnosis: Diagnosis, listing: Listing
 ) -> dict[str, tuple[Frame, ...]]:
     """Frames of training, validation and test as commands would divide them; as listed where they cannot."""
     listed = {name: tuple(f for f in source.frames if f.split == key) for key, name in SPLIT_NAMES.items()}
     parts = {name: frames for name, frames in listed.items() if frames}
     if not parts:
-        if known:
-            scans = settings.kitti.depth != "velodyne" and any(diagnosis.root.glob("**/velodyne_points/data"))
+        if not listing.problems:
+            scans = settings.kitti.depth != "velodyne" and any(
+                (folder / "velodyne_points").is_dir() for folder in listing.layout.drive_folders()
+            )
             other = ", or read the scans that are there: --set data.kitti.depth=velodyne" if scans else ""
             diagnosis.error(f"no frame has image and {settings.kitti.depth} depth; complete the downloads{other}")
         return parts

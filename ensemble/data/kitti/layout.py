@@ -16,6 +16,9 @@ _RAW = (".", "raw", "kitti_raw", "raw_data", "kitti_data", "input")
 _DEPTH = (".", "data_depth_annotated", "data_depth_velodyne", "annotated", "depth", "gt")
 _SELECTION = (".", "depth_selection", "data_depth_selection")
 _SPLITS = ("train", "val")
+_DRIVES = {True: "????_??_??/*_sync", False: "*_sync"}
+"""Where drives stand, in folders of their dates or not."""
+
 KINDS = {"annotated": "groundtruth", "velodyne": "velodyne_raw"}
 """Folders below ``proj_depth``, by the depth that they hold."""
 
@@ -69,6 +72,11 @@ class Layout:
         """Where the images and scans of a drive lie."""
         return self.date_folder(drive) / drive if self.dated else (self.raw or self.root) / drive
 
+    def drive_folders(self) -> list[Path]:
+        """All of these, in the order of their names."""
+        found = () if self.raw is None else self.raw.glob(_DRIVES[self.dated])
+        return sorted(path for path in found if DRIVE.fullmatch(path.name))
+
 
 def _above(folders: tuple[DepthFolder, ...]) -> Path:
     return folders[0].folder if folders[0].split is None else folders[0].folder.parent
@@ -89,12 +97,10 @@ def find_layout(root: Path) -> Layout:
 
 
 def _raw_folder(root: Path) -> tuple[Path | None, bool]:
-    for base in _RAW:
-        if any(_raw_drives(root / base, "????_??_??/*_sync")):
-            return root / base, True
-    for base in _RAW:
-        if any(_raw_drives(root / base, "*_sync")):
-            return root / base, False
+    for dated, pattern in _DRIVES.items():
+        for base in _RAW:
+            if any(_raw_drives(root / base, pattern)):
+                return root / base, dated
     return None, True
 
 
@@ -110,13 +116,14 @@ def _depth_folders(root: Path, kind: str, problems: list[Problem]) -> tuple[Dept
         splits = [DepthFolder(folder / name, name) for name in _SPLITS if drives_of(folder / name, kind)]
         merged = drives_of(folder, kind)
         if splits and merged:
-            names = " ".join(str(each.split) for each in splits)  # a drive may stand in both: mv would stop there
+            # a drive may stand in both: mv stops there, and so does cp -n since coreutils 9.2
+            names = " ".join(str(each.split) for each in splits)
             problems.append(
                 Problem(
                     "layout",
                     f"{folder}: {len(merged)} drives stand beside {' and '.join(str(each.split) for each in splits)} "
                     f"({first_of(sorted(merged))}), merged and unmerged folders mixed; expected train and val, or "
-                    f"one folder of all drives. Run: cd {folder} && for d in {names}; do cp -Rnl $d/. . && "
+                    f"one folder of all drives. Run: cd {folder} && for d in {names}; do cp -Rlf $d/. . && "
                     "rm -r $d; done",
                 )
             )

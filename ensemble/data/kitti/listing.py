@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ensemble.data.copies import Problem, ProblemKind, tell, without_doubles
-from ensemble.data.kitti.layout import CAMERAS, DRIVE, KINDS, SELECTION, DepthFolder, Layout, drives_of, find_layout
+from ensemble.data.kitti.layout import CAMERAS, KINDS, SELECTION, DepthFolder, Layout, drives_of, find_layout
 from ensemble.data.kitti.lists import Listed, find_list, read_list
 from ensemble.data.source import Entry, Frame, Split
 from ensemble.settings.schema import KittiSettings
@@ -216,11 +216,10 @@ class _Lister:
                 for name in sorted(names):
                     if name.endswith(".png"):
                         yield split, drive, Path(name).stem
-        if not self._folders and self.settings.depth == "velodyne" and self.layout.raw is not None:
-            pattern = "????_??_??/*_sync" if self.layout.dated else "*_sync"
-            for folder in sorted(self.layout.raw.glob(pattern)):
+        if not self._folders and self.settings.depth == "velodyne":
+            for folder in self.layout.drive_folders():
                 for name in sorted(self._in(folder / "velodyne_points" / "data")):
-                    if DRIVE.fullmatch(folder.name) and name.endswith(".bin"):
+                    if name.endswith(".bin"):
                         yield "train", folder.name, Path(name).stem
 
     def _selected(self, split: Split) -> Iterator[Entry]:

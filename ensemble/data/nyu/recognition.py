@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ensemble.data.copies import Contents, NyuSource
+from ensemble.data.kitti.layout import find_layout
 from ensemble.data.nyu.files import LIST_FILES, find_list_file
 from ensemble.data.roots import root_of
 from ensemble.data.source import Split
@@ -56,7 +57,7 @@ def recognise(root: Path) -> Copy:
         names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
         shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
         known = "".join(f"\n  {copy.title}: {copy.layout}" for copy in COPIES)
-        drives = f"\nDrives of KITTI: add --data {KITTI}" if any(root.glob("????_??_??/*_sync")) else ""
+        drives = f"\nDrives of KITTI: add --data {KITTI}" if find_layout(root).raw else ""
         own = f"{drives}\n{OWN_DATA}: add --data {OWN}, which packs do not hold; configs/data/{OWN}.yaml says the rest"
         raise ValueError(
             f"{root}: expected a copy of NYU Depth v2, found {shown or 'nothing'}. Known copies:{known}{own}"
