@@ -14,6 +14,10 @@ LEGACY = REPOSITORY / "tests" / "ensemble" / "legacy"
 """A small experiment that commit 98bccfb wrote, so that checkouts since then can go on with it."""
 
 
+CHECKOUT = "<checkout>"
+"""Stands in a command for the name of the checkout that runs it, so that none reads what another one wrote."""
+
+
 class Spent(NamedTuple):
     """What a process took.
 
@@ -60,7 +64,7 @@ def spent_in_turn(
     """Medians by command and checkout; checkouts take turns.
 
     Args:
-        commands: Words after ``python``, by name.
+        commands: Words after ``python``, by name; ``CHECKOUT`` within them is replaced.
         checkouts: Folders, by name.
         repeats: Rounds.
         before_each: Is called before every process.
@@ -70,7 +74,8 @@ def spent_in_turn(
         for command, words in commands.items():
             for checkout, folder in checkouts.items():
                 before_each()
-                found.setdefault((command, checkout), []).append(spent(words, folder))
+                own = [word.replace(CHECKOUT, checkout) for word in words]
+                found.setdefault((command, checkout), []).append(spent(own, folder))
     return {key: Spent(*map(statistics.median, zip(*runs, strict=True))) for key, runs in found.items()}
 
 

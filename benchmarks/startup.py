@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.spent import LEGACY, REPOSITORY, Spent, checkouts_of, spent_in_turn, unpack_experiment
+from benchmarks.spent import CHECKOUT, LEGACY, REPOSITORY, Spent, checkouts_of, spent_in_turn, unpack_experiment
 from benchmarks.tables import Table, Target, in_turn, write_section
 from ensemble.data.rooms.source import RoomsSource, write_rooms
 from ensemble.settings.schema import RoomsSettings
@@ -22,6 +22,11 @@ from ensemble.settings.schema import RoomsSettings
 TORCH = "import torch"
 WITH_TORCH = ("meta predict", "base import")
 """Small commands that need torch; the others do not."""
+WHY = {
+    "meta predict": "timm imports torchvision, and that torch._dynamo",
+    "base verify": "it reads the trials of a study, with optuna, SQLAlchemy and alembic",
+}
+"""What a command that is slower than its target waits for."""
 
 
 def main(
@@ -35,7 +40,9 @@ def main(
         first = statistics.median(_seconds_to_first_step(Path(folder) / str(number)) for number in range(repeats))
     with tempfile.TemporaryDirectory() as folder:
         checkouts = checkouts_of(before)
-        small = spent_in_turn(_small_commands(Path(folder)), checkouts, repeats=repeats)
+        for checkout in checkouts:
+            _small_experiment(Path(folder) / checkout)
+        small = spent_in_turn(_small_commands(Path(folder) / CHECKOUT), checkouts, repeats=repeats)
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "ensemble.base", "--help"],
         cwd=REPOSITORY, capture_output=True, text=True, check=True,
@@ -67,8 +74,7 @@ def _small_targets(small: Mapping[tuple[str, str], Spent]) -> list[Target]:
     found = []
     for command in dict.fromkeys(command for command, _ in small if command != TORCH):
         seconds, limit = small[command, "now"].seconds, 3.5 if command in WITH_TORCH else 1.0
-        why = "timm imports torchvision, and that torch._dynamo" if command == "meta predict" else ""
-        why = why if seconds > limit else ""
+        why = WHY.get(command, "") if seconds > limit else ""
         what = f"processor time of a small `{command}`"
         found.append(Target(what, f"<= {limit} s", f"{seconds:.2f} s", seconds <= limit, why))
     if ("base import", "before") in small:
@@ -79,8 +85,8 @@ def _small_targets(small: Mapping[tuple[str, str], Spent]) -> list[Target]:
     return found
 
 
-def _small_commands(folder: Path) -> dict[str, Sequence[str]]:
-    """Commands of a few frames, and what they read."""
+def _small_experiment(folder: Path) -> None:
+    """What small commands read."""
     unpack_experiment(folder)
     source = RoomsSource(RoomsSettings(scenes=5, test_scenes=2, frames=2), (32, 48))
     for frame in source.frames:
@@ -88,6 +94,10 @@ def _small_commands(folder: Path) -> dict[str, Sequence[str]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, source.read(frame).depth)
     write_rooms(folder / "rooms", RoomsSettings(scenes=2, test_scenes=1, frames=1), (48, 64))
+
+
+def _small_commands(folder: Path) -> dict[str, Sequence[str]]:
+    """Commands of a few frames."""
     cache = ("--cache-dir", str(folder / "cache"))
     given = ("--role", "validation", "--rebuild", "--config", str(LEGACY / "legacy.yaml"), *cache)
     photograph = (str(folder / "expected/small.png"), "--out", str(folder / "photographs"))

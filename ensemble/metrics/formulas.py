@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jaxtyping import Bool, Float, Float64, Int64
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # half of the start of a small command is imports: jaxtyping brings mocks and asyncio
+    from jaxtyping import Bool, Float, Float64, Int64
     from torch import Tensor
 
 

@@ -1,4 +1,4 @@
-"""The whole way outdoors, as the README has it: the commands for KITTI on generated streets."""
+"""The whole way outdoors, as the README has it: the commands for KITTI on miniatures of its layouts and on generated streets."""
 
 import re
 import shlex
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_lines import done
+from kitti_miniatures import write_kitti
 from test_readme import README
 
 from ensemble.evaluation.results.protocols import read_protocols
@@ -32,10 +33,8 @@ def commands_for_kitti() -> list[list[str]]:
     return commands
 
 
-@pytest.mark.slow
-def test_the_commands_for_kitti_do_the_whole_job_on_streets(tmp_path: Path):
-    streets = tmp_path / "streets"
-    done("data", "rooms", streets, "--outdoor", "--scenes", "5", "--test-scenes", "2", "--frames", "1")
+def whole_job(root: Path, cache: Path) -> Path:
+    """Types the README's block and returns the folder of its stack."""
     commands = commands_for_kitti()
     assert [words[:2] for words in commands][3:] == [
         ["base", "cache"],
@@ -45,8 +44,15 @@ def test_the_commands_for_kitti_do_the_whole_job_on_streets(tmp_path: Path):
     ]
     for words in commands:
         steps = FEW_STEPS if words[1] in ("train", "fit") else ()
-        done(*words, *steps, KITTI_ROOT=str(streets), STACKDEPTH_CACHE=str(tmp_path / "cache"))
-    folder = tmp_path / "cache" / "runs" / "kitti-streets-tiny" / "meta-rgb+d"
+        done(*words, *steps, KITTI_ROOT=str(root), STACKDEPTH_CACHE=str(cache))
+    return cache / "runs" / "kitti-streets-tiny" / "meta-rgb+d"
+
+
+@pytest.mark.slow
+def test_the_commands_for_kitti_do_the_whole_job_on_streets(tmp_path: Path):
+    streets = tmp_path / "streets"
+    done("data", "rooms", streets, "--outdoor", "--scenes", "5", "--test-scenes", "2", "--frames", "1")
+    folder = whole_job(streets, tmp_path / "cache")
     scores = read_scores(folder / "scores.json")
     assert [scores.protocol[key] for key in ("crop", "max_depth", "size")] == ["garg", 80.0, [352, 1216]]
     assert {row.images for row in scores.rows} == {2}
@@ -64,3 +70,21 @@ def test_the_commands_for_kitti_do_the_whole_job_on_streets(tmp_path: Path):
     assert "NYU Depth v2 alone" in page
     assert "stack rgb, fine-tuned" not in page
     assert "48 to 80 m" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("merged", [False, True], ids=["train-and-val", "merged"])
+def test_the_commands_for_kitti_do_the_whole_job_on_a_miniature(tmp_path: Path, merged: bool):
+    root = write_kitti(tmp_path / "kitti", merged=merged)
+    seen = done("data", "doctor", root, "--data", "kitti").out
+    assert ("merged" in seen) is merged
+    folder = whole_job(root, tmp_path / "cache")
+    scores = read_scores(folder / "scores.json")
+    assert {row.images for row in scores.rows} == {2}  # of three that the list names: one has no depth
+    assert scores.protocol["size"] == [352, 1216]  # five dates of five sizes
+    assert list(read_protocols(folder / "protocols.json").protocols)[1:] == [
+        "kitti-bts",
+        "kitti-adabins",
+        "kitti-monodepth2",
+    ]
+    assert "stack rgb+d" in (folder / "report.html").read_text(encoding="utf-8")

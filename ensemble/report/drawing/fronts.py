@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
@@ -41,11 +42,20 @@ def draw_composition(path: Path, found: Composition) -> None:
     for index, each in enumerate(_best_alone(found)):  # left and right in turn: the best are close to each other
         side, apart = (("left", 6), ("right", -6))[index % 2]
         axes.annotate(each.text, _point(each), xytext=(apart, -3), ha=side, **NAME)
-    for each in found.of_kind("rival"):
-        axes.annotate(each.name, _point(each), xytext=(6, 6), color=STYLES["rival"]["color"], **NAME)
+    for each in found.of_kind("rival"):  # beyond the ends of their bars, which names would lie across
+        _, most = _ends(each)
+        axes.annotate(each.name, (_point(each)[0], most), xytext=(-3, 4), color=STYLES["rival"]["color"], **NAME)
     for each in found.of_kind("chosen"):
-        axes.annotate(each.name, _point(each), xytext=(-5, -11), ha="right", color=STYLES["chosen"]["color"], **NAME)
-    axes.margins(x=0.14)
+        least, _ = _ends(each)
+        axes.annotate(
+            each.name,
+            (_point(each)[0], least),
+            xytext=(0, -12),
+            ha="center",
+            color=STYLES["chosen"]["color"],
+            **NAME,
+        )
+    axes.margins(x=0.14, y=0.08)
     axes.axhline(100, color="0.8", lw=0.8, zorder=0)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -77,12 +87,16 @@ def _point(each: ComposedSet) -> tuple[float, float]:
     return each.cost.milliseconds, 100 * (1 - each.against_all.gain)
 
 
+def _ends(each: ComposedSet) -> tuple[float, float]:
+    """The 95 % interval of ``_point``'s percent."""
+    return 100 * (1 - each.against_all.high), 100 * (1 - each.against_all.low)
+
+
 def _draw(axes: Axes, sets: Sequence[ComposedSet], kind: Kind) -> None:
     """Points of one kind, with intervals but for candidates alone, whose many bars would hide the rest."""
     if not sets:
         return
     across, up = zip(*map(_point, sets), strict=True)
     style: dict[str, Any] = {"linestyle": "none", "label": LABELS[kind], "zorder": 3, **STYLES[kind]}
-    gains = [each.against_all for each in sets]
-    bars = [[100 * (each.high - each.gain) for each in gains], [100 * (each.gain - each.low) for each in gains]]
+    bars = abs(np.array([*map(_ends, sets)]).T - up)
     axes.errorbar(across, up, yerr=None if kind == "alone" else bars, elinewidth=1, capsize=3, **style)
