@@ -1,4 +1,4 @@
-"""The whole way outdoors, as the README has it: the commands for KITTI on miniatures of its layouts and on generated streets."""
+"""The whole way outdoors, as the README has it: its commands for KITTI on miniatures and on generated streets."""
 
 import re
 import shlex

@@ -41,7 +41,7 @@ def draw_composition(path: Path, found: Composition) -> None:
     axes.step(*zip(*map(_point, front), strict=True), where="post", color="0.25", lw=1, zorder=1, label="front")
     for index, each in enumerate(_best_alone(found)):  # left and right in turn: the best are close to each other
         side, apart = (("left", 6), ("right", -6))[index % 2]
-        axes.annotate(each.text, _point(each), xytext=(apart, -3), ha=side, **NAME)
+        axes.annotate(each.text, _point(each), xytext=(apart, 3), ha=side, **NAME)
     for each in found.of_kind("rival"):  # beyond the ends of their bars, which names would lie across
         _, most = _ends(each)
         axes.annotate(each.name, (_point(each)[0], most), xytext=(-3, 4), color=STYLES["rival"]["color"], **NAME)
