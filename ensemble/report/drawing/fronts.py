@@ -44,7 +44,7 @@ def draw_composition(path: Path, found: Composition) -> None:
         axes.annotate(each.text, _point(each), xytext=(apart, 3), ha=side, **NAME)
     for each in found.of_kind("rival"):  # beyond the ends of their bars, which names would lie across
         _, most = _ends(each)
-        axes.annotate(each.name, (_point(each)[0], most), xytext=(-3, 4), color=STYLES["rival"]["color"], **NAME)
+        axes.annotate(each.name, (_point(each)[0], most), xytext=(-3, 8), color=STYLES["rival"]["color"], **NAME)
     for each in found.of_kind("chosen"):
         least, _ = _ends(each)
         axes.annotate(
