@@ -1,7 +1,6 @@
-"""A fitted stack at work outside of its data: in other programs, on photographs and foreign maps, as one file.
+"""A fitted stack at work outside of its data: ``network``, ``saved``, ``door``, ``fitted``, ``loading``, in this order.
 
-In this order: ``network``, ``saved``, ``door``, ``fitted``, ``loading``; nothing trains, and only the gate of
-``export``, which makes files for other runtimes, reads frames with a truth: of validation scenes.
+Nothing trains; only the gate of ``export`` reads frames with a truth, of validation scenes.
 """
 
 import os

@@ -1,1 +1,4 @@
-"""Whom a student learns from, and the teacher's depth in the cache; ``training.distillation`` is what a step adds."""
+"""Whom a student learns from, and the teacher's depth in the cache: from ``asked`` over ``teachers`` to ``lessons``.
+
+What a step of training adds is ``training.distillation``; no loss and no network stands here.
+"""
