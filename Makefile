@@ -1,5 +1,5 @@
-# make demo: the whole job on generated rooms      make test: the tests      make check: format, lint, types, imports      make docs: the site of the documents      make bench: the short benchmarks      make browser: what the page of docs/browser needs
-.PHONY: demo test test-slow bench browser check docs format clean
+# make demo: the whole job on generated rooms      make test: the tests      make test-ci: long fits too      make test-slow: all      make check: format, lint, types, imports      make docs: the site of the documents      make bench: the short benchmarks      make browser: what the page of docs/browser needs
+.PHONY: demo test test-ci test-slow bench browser check docs format clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -25,6 +25,9 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-ci: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not long"
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)

@@ -191,9 +191,10 @@ def test_every_command_takes_them(trained, config: Path, tmp_path: Path):
     lines = done("base", "jobs", *given).out.splitlines()
     assert sum(" train ldrn_large " in line for line in lines) == 3 + 3  # full, folds, seeds of equal cost
     assert done("base", "jobs", "ldrn", "ldrn_large", *given).out.count("adabins") == 0
-    profiled = json.loads(done("base", "profile", "--config", config, "--repeats", 1, "--json").out)
+    measured = ("base", "profile", "--config", config, "--repeats", 1)
+    profiled = json.loads(done(*measured, "--size", "48x64", "--json").out)
     assert {"ldrn", "ldrn_large"} <= {row["learner"] for row in profiled}
-    assert "64x96" in done("base", "profile", "--config", config, "--repeats", 1).out
+    assert "64x96" in done(*measured, "ldrn_large").out
     done("base", "verify", "--cache-dir", cache)
     assert "ldrn_large" in done("base", "runs", "--cache-dir", cache).out
     resumed = done("base", "train", "ldrn_large", "--resume", "own/ldrn_large", "--seeds", 5, "--cache-dir", cache)
@@ -283,7 +284,11 @@ def test_costs_count_each_learner_at_its_own_size(trained, config: Path):
     costs = Costs(where)
     costs.of(stack.settings)
     assert {profile.size for profile in costs._measured.values()} == {(48, 64), OWN_SIZE}
-    rows = {row.learner: row.profile for row in profile_rows(None, None, device="cpu", repeats=1, config=config)}
+    rows = {
+        row.learner: row.profile
+        for name in ("ldrn", "ldrn_large")
+        for row in profile_rows(name, None, device="cpu", repeats=1, config=config)
+    }
     assert rows["ldrn_large"].size == OWN_SIZE
     assert rows["ldrn"].size == (480, 640)
     table = json.loads((cache / "runs" / "own" / "both" / "scores.json").read_text())

@@ -107,6 +107,7 @@ def test_a_short_soak_grows_nothing(tmp_path: Path) -> None:
     check_soak(tmp_path, items=600, workers=2, epochs=3, growth=0.02)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -54,6 +54,7 @@ def test_flipped_bits_are_found_named_and_mended(tmp_path: Path) -> None:
     check_flips(tmp_path, flips=25, seed=8)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_hundred_flipped_bits_are_found_named_and_mended(tmp_path: Path) -> None:
     check_flips(tmp_path, flips=100, seed=80)

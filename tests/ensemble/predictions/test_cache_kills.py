@@ -9,7 +9,6 @@ from pathlib import Path
 import cache_samples as samples
 import pytest
 
-FRAMES = 400
 SHARD_FRAMES = 16
 
 
@@ -18,9 +17,9 @@ def start(*arguments: str, **streams: int | None) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=samples.environment(), **streams)
 
 
-def cache_until_killed(root: Path, generator: random.Random, *, most_rows: int) -> tuple[list[str], bool]:
+def cache_until_killed(root: Path, frames: int, generator: random.Random, *, most_rows: int) -> tuple[list[str], bool]:
     """Run the caching process up to a random point; returns what it told and whether it was killed before its end."""
-    process = start("cache", str(root), str(FRAMES), str(SHARD_FRAMES))
+    process = start("cache", str(root), str(frames), str(SHARD_FRAMES))
     told: list[str] = []
     wanted = generator.randrange(most_rows)
     while len(told) < wanted and (line := process.stdout.readline()):
@@ -35,21 +34,21 @@ def rows_told(told: list[str], what: str) -> list[str]:
     return [line.removeprefix(what + " ") for line in told if line.startswith(what + " ")]
 
 
-def stored_rows(root: Path) -> set[str]:
+def stored_rows(root: Path, frames: int) -> set[str]:
     rows = set()
     for learner in samples.LEARNERS:
-        with samples.writer(root / learner, FRAMES, learner=learner) as store:
+        with samples.writer(root / learner, frames, learner=learner) as store:
             rows.update(f"{learner} {frame_id}" for frame_id in set(store.frame_ids) - set(store.missing()))
     return rows
 
 
-def check_kills(root: Path, *, kills: int, seed: int) -> None:
+def check_kills(root: Path, *, frames: int, kills: int, seed: int) -> None:
     generator = random.Random(seed)
     acknowledged: set[str] = set()
     computed: set[str] = set()
     killed = 0
     while killed < kills:
-        told, was_killed = cache_until_killed(root, generator, most_rows=2 * 3 * FRAMES // kills)
+        told, was_killed = cache_until_killed(root, frames, generator, most_rows=2 * 3 * frames // kills)
         if not was_killed:  # a busy machine let the job end first: take the remaining kills on another one
             root = root / "again"
             acknowledged, computed = set(), set()
@@ -59,24 +58,25 @@ def check_kills(root: Path, *, kills: int, seed: int) -> None:
         assert len(computed.intersection(again)) <= SHARD_FRAMES, "more than one shard was computed again"
         computed.update(again)
         acknowledged.update(rows_told(told, "acknowledged"))
-        stored = stored_rows(root)
+        stored = stored_rows(root, frames)
         assert acknowledged <= stored, f"lost after kill {killed}: {sorted(acknowledged - stored)[:3]}"
         computed &= stored | set(again)
-    last = start("cache", str(root), str(FRAMES), str(SHARD_FRAMES))
+    last = start("cache", str(root), str(frames), str(SHARD_FRAMES))
     assert last.communicate()[0].endswith("done\n")
     for learner in samples.LEARNERS:
-        samples.fill(root / "undisturbed" / learner, FRAMES, learner=learner, shard_frames=SHARD_FRAMES)
+        samples.fill(root / "undisturbed" / learner, frames, learner=learner, shard_frames=SHARD_FRAMES)
         assert samples.contents(root / learner) == samples.contents(root / "undisturbed" / learner)
         assert samples.damaged_shards(root / learner) == []
 
 
 def test_twenty_kills_lose_no_acknowledged_row(tmp_path: Path) -> None:
-    check_kills(tmp_path, kills=20, seed=1)
+    check_kills(tmp_path, frames=160, kills=20, seed=1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_hundred_kills_lose_no_acknowledged_row(tmp_path: Path) -> None:
-    check_kills(tmp_path, kills=100, seed=2)
+    check_kills(tmp_path, frames=400, kills=100, seed=2)
 
 
 def check_races(root: Path, *, races: int) -> None:
@@ -106,6 +106,7 @@ def test_of_two_writers_exactly_one_works(tmp_path: Path) -> None:
     check_races(tmp_path, races=5)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_of_two_writers_exactly_one_works_fifty_times(tmp_path: Path) -> None:
     check_races(tmp_path, races=50)

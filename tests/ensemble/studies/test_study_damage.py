@@ -118,6 +118,7 @@ def test_a_flipped_bit_of_a_database_is_a_sentence_of_every_command(finished: Wo
     assert check(finished, good, PLACES[place](good), BITS.get(place, 2), readers(finished))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_thirty_flipped_bits_of_a_database_are_told_or_change_nothing(finished: WorkerContext, seed: int):

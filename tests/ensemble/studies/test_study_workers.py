@@ -236,6 +236,7 @@ def test_two_workers_killed_at_random_moments_lose_no_finished_trial(tmp_path: P
     killed_study(toy(tmp_path, trials=6), processes=2, kills=3, seed=0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_four_workers_killed_at_twenty_moments_lose_no_finished_trial(tmp_path: Path):
     killed_study(toy(tmp_path, trials=40), processes=4, kills=20, seed=1, seconds=0.4)

@@ -147,6 +147,7 @@ def test_killed_from_outside_while_writing_leaves_no_leftovers(
     assert_same_end(tmp_path, straight[1])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_at_every_batch(tmp_path: Path, nursery: Nursery, straight: dict[int, Path]) -> None:
     for accumulate in (1, 2):
