@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from rooms_once import render_once
 
 install_import_hook(["base_learners", "meta"], "beartype.beartype")
+render_once()
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells switch it off for what they start in the background
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None, max_examples=50)

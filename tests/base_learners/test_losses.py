@@ -140,6 +140,7 @@ def spoil(target, defect, generator):
     return target
 
 
+@pytest.mark.slow
 def test_a_thousand_bad_batches_give_finite_losses_and_gradients():
     generator = torch.Generator().manual_seed(0)
     for index in range(1000):

@@ -164,6 +164,7 @@ def test_a_second_checkpoint_leaves_the_first_one(full_disk: FullDisk, place) ->
         assert read_checkpoint(folder / "last.ckpt")["global_step"] == 1
 
 
+@pytest.mark.slow
 def test_a_report(full_disk: FullDisk, place, tmp_path: Path) -> None:
     run = report_samples.write_evaluation(tmp_path / "cache" / "runs" / "samples" / "evaluation")
     where = Outputs(tmp_path / "cache")

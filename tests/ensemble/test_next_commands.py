@@ -35,6 +35,7 @@ def test_the_whole_job_tells_its_way(job: Job):
     assert job.next_commands == [f"next: python -m ensemble.{way} --cache-dir {made}" for way in ways]
 
 
+@pytest.mark.slow
 def test_a_fit_names_itself_and_an_evaluation_the_report(job: Job, tmp_path: Path):
     cache = job.copy_to(tmp_path)
     given = ("--config", job.config, "--cache-dir", cache)

@@ -36,6 +36,8 @@ from ensemble.stacking.stack import load_stack, stacked
 from ensemble.training.cost import profile_rows
 from ensemble.training.networks import build_learner, predict_depth
 
+pytestmark = pytest.mark.slow
+
 OWN_SIZE = (64, 96)
 NARROW = "{adaptor: 16, context: 8, widths: [16, 12, 8, 8, 8]}"
 LARGE = f"""\

@@ -76,6 +76,7 @@ def test_one_bit_is_turned_back(cache: Path):
     done("base", "verify", "--cache-dir", cache)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_turned_back_is_made_again_in_order(cache: Path):
     twin = contents(cache)
     victims = [

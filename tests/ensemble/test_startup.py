@@ -71,6 +71,7 @@ def test_photographs_want_networks_and_pictures_and_nothing_that_trains(experime
     assert found & SLOW == {"torch", "timm", "matplotlib"}
 
 
+@pytest.mark.slow
 def test_an_evaluation_imports_nothing_that_trains(experiment: Path):
     found = imported("meta", "evaluate", "meta-d", "--cache-dir", experiment / "cache")
     assert not found & {"lightning", "torchmetrics", "optuna"}

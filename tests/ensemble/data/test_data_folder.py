@@ -70,6 +70,7 @@ def first_frame(root: Path, **folder: object) -> RawFrame:
     return source.read(next(frame for frame in source.frames if frame.id == FIRST))
 
 
+@pytest.mark.slow
 def test_the_whole_job_on_own_data(own: Path, tmp_path: Path):
     config = tmp_path / "own.yaml"
     config.write_text(experiment(root=str(own)), encoding="utf-8")

@@ -88,6 +88,8 @@ tests, config, cache = sys.argv[1:]
 sys.path.insert(0, tests)
 from command_lines import call, done
 import ensemble.data
+
+pytestmark = pytest.mark.slow
 root = str(Path(config).parent / "roads")
 given = ("--data", "toy", "--config", config, "--cache-dir", cache)
 said = done("base", "train", "bts", "--folds", 2, *given, TOY_ROOT=root).err

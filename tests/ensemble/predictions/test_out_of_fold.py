@@ -86,6 +86,7 @@ def swap_folds(path: Path) -> None:
     path.write_text(Folds(2, {scene: 1 - fold for scene, fold in folds.fold_of.items()}).text, encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_job_lines_run_as_they_are_printed_in_any_order_that_their_comments_allow(job: Job, tmp_path: Path):
     cache, mine = tmp_path / "a cache", ("bts", "ldrn")
     given = ("--config", job.config, "--cache-dir", cache)

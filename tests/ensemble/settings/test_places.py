@@ -102,6 +102,7 @@ def test_sizes_of_options_have_the_same_limit():
     )
 
 
+@pytest.mark.slow
 def test_json_of_a_command_is_plain_where_colour_is_forced(tiny: Path, tmp_path: Path):
     environment = {**os.environ, "FORCE_COLOR": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
     training = ("base", "lr-range", "bts", "--config", str(tiny), "--steps", "10")  # it shows a bar as well

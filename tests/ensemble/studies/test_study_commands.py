@@ -212,6 +212,7 @@ def limit_between(job: Job) -> float:
     return Costs(Outputs(job.cache)).of(settings)["parameters"] * 1.005
 
 
+@pytest.mark.slow
 def test_a_study_is_the_same_with_its_tracker_on(job: Job, tmp_path: Path):
     values, groups = [], []
 

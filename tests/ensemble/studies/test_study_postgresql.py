@@ -109,6 +109,7 @@ def test_two_workers_share_a_study_and_one_is_killed_in_mid_trial(server: Server
     assert (again.arm, again.numbers, again.state) == (lost.arm, lost.numbers, "complete")
 
 
+@pytest.mark.slow
 def test_a_trial_of_another_machine_is_missed_by_its_heartbeat(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -17,6 +17,8 @@ from ensemble.studies.sweeps.sweep_file import arms_of_sweep, read_sweep, settin
 from ensemble.study import app
 from ensemble.training.cost import Profile
 
+pytestmark = pytest.mark.slow
+
 READY = sorted((config_folder() / "study").glob("dpt_cuts*.yaml"))
 TINY = """
 name: tiny

@@ -11,6 +11,8 @@ import training_runs as runs
 from ensemble.predictions.learners import load_learner, trained_learner
 from ensemble.runs.paths import Outputs, Run
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 

@@ -118,6 +118,7 @@ def test_killed_between_the_last_checkpoint_and_the_result(
     assert_same_end(tmp_path, straight[1])
 
 
+@pytest.mark.slow
 def test_a_cycle_that_ends_within_an_epoch_is_validated_and_resumed(tmp_path: Path, nursery: Nursery) -> None:
     roots = tmp_path / "straight", tmp_path / "resumed", tmp_path / "resumed at the end"
     for root in roots:

@@ -62,6 +62,8 @@ sys.path.insert(0, tests)
 from command_lines import done
 import base_learners
 from ensemble.settings.layers import Choice, stack_settings
+
+pytestmark = pytest.mark.slow
 given = ("--config", config, "--cache-dir", cache)
 done("base", "train", "toy", "--folds", 2, *given)
 for role in ("oof", "validation", "test"):

@@ -21,7 +21,7 @@ class Nursery:
     """The tests' end of the line."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -132,8 +132,15 @@ JOBS = {"save_for_ever": save_for_ever, "train": train}
 
 def main() -> None:
     import torch
-    import training_runs  # noqa: F401
+    import training_runs
+    from rooms_once import render_once
 
+    from ensemble.data import open_source
+
+    render_once()
+    rooms = open_source(training_runs.data_settings())
+    for frame in rooms.frames:
+        rooms.read(frame)  # for the children
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     for line in sys.stdin:
