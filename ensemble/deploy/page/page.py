@@ -202,10 +202,13 @@ class _Page:
                     step=1,
                     label="Field of view across the width, degrees",
                     interactive=True,
+                    buttons=[],  # it would go back to a number, not to the photograph's own
                     visible=site.stack.header.focal is not None,
                     elem_id="fov",
                 )
                 self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
+        for typed in (self.across, self.down, self.fov):
+            _take_what_is_typed(typed)
         blocks.unload(self.left)
         self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
 
@@ -230,7 +233,7 @@ class _Page:
         how["show_progress"] = "hidden"
         turn = self._in_turn
         self.preset.input(turn(self.preset_chosen), asked, [self.learners, *shown], **how)
-        self.learners.input(turn(self.learners_chosen), asked, [self.preset, *shown], **how)
+        self.learners.input(turn(self.learners_chosen), asked, [self.learners, self.preset, *shown], **how)
         moved = [self.layer.input, self.fov.input, self.edges.input, self.across.input, self.down.input]
         gr.on(moved, turn(self.show), asked, shown, **how)
         self.picture.select(turn(self.touched), asked, [self.across, self.down, *shown], **how)
@@ -251,11 +254,14 @@ class _Page:
         """A photograph came, or went."""
         if path is None:
             return [None, gr.update(visible=False), gr.skip(), "", *self._empty()]
-        place = Path(path)
+        with self.site.sessions.working(str(request.session_hash)):
+            return self._taken(request, Path(path), rest)
+
+    def _taken(self, request: gr.Request, place: Path, rest: Sequence[Any]) -> list[Any]:
         self.site.sessions.sent(str(request.session_hash), place)
         try:
             sight = self.site.see(place)
-        except (ValueError, FloatingPointError) as error:
+        except (ValueError, OSError, FloatingPointError) as error:
             told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
             return [None, told, gr.skip(), "", *self._empty()]
         asked, own = Asked(sight, *rest), self.site.view_of_training(sight.image.shape[:2])
@@ -279,11 +285,12 @@ class _Page:
         return [learners, *self._shown(request, replace(now, learners=learners))]
 
     def learners_chosen(self, request: gr.Request, *asked: Any) -> list[Any]:
-        """The switches are no preset any more, but for all and for one."""
+        """The switches are no preset any more, but for all and for one; with the last one off, all are on again."""
         now, titles = Asked(*asked), list(self.site.titles)
         chosen = chosen_learners(titles, now.learners)
+        now = replace(now, learners=list(chosen))
         preset = STACK if len(chosen) == len(titles) else chosen[0] if len(chosen) == 1 else None
-        return [preset, *self._shown(request, replace(now, preset=preset or ""))]
+        return [now.learners, preset, *self._shown(request, replace(now, preset=preset or ""))]
 
     def touched(self, event: gr.SelectData, request: gr.Request, *asked: Any) -> list[Any]:
         """A place of the picture was touched."""
@@ -305,6 +312,10 @@ class _Page:
 
     def _shown(self, request: gr.Request, asked: Asked) -> list[Any]:
         """What the open tab shows, and nothing of the others."""
+        with self.site.sessions.working(str(request.session_hash)):
+            return self._made(request, asked)
+
+    def _made(self, request: gr.Request, asked: Asked) -> list[Any]:
         sight = asked.sight
         if sight is None:
             return [gr.skip()] * (6 + len(self.files))
@@ -356,6 +367,12 @@ class _Page:
         write_bytes(folder / "depth.npy", beside.getvalue())
         points = [self._points(sight, choice, fov, folder / f"points.{kind}", edges=False) for kind in ("ply", "glb")]
         return [*points, picture, folder / "depth.npy"]
+
+
+def _take_what_is_typed(slider: gr.Slider) -> None:
+    """A number beyond the ends of a slider stands for the nearer end, none for its middle: Gradio would fail."""
+    least, most, usual = slider.minimum, slider.maximum, slider.value
+    slider.preprocess = lambda payload: usual if payload is None else min(max(payload, least), most)
 
 
 def _listed(titles: Sequence[str]) -> str:

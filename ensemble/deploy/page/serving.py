@@ -77,7 +77,7 @@ def _application(
     stack: DepthStack, student: DepthStack | None, root: Path, reports: Mapping[str, Path], password: str | None
 ) -> Guard:
     import gradio as gr
-    from fastapi import FastAPI
+    from fastapi import FastAPI, HTTPException
     from fastapi.responses import FileResponse
     from gradio.themes import Base
 
@@ -90,10 +90,13 @@ def _application(
     @app.get("/reports/{number}")
     def report(number: int) -> FileResponse:
         """One of the pages that are listed; no name of a file comes from outside."""
-        return FileResponse(places[number % len(places)][1], media_type="text/html")
+        if not 0 <= number < len(places):
+            raise HTTPException(404, f"there is no report {number}; the page lists {len(places)}")
+        return FileResponse(places[number][1], media_type="text/html")
 
     about = without_front_matter(model_card(stack.header))
-    site = Site(stack, student, write_examples(root / "examples"), Sessions(root), about, links)
+    examples = root / "examples"
+    site = Site(stack, student, write_examples(examples), Sessions(root, examples), about, links)
     site.see(site.examples[0])  # the first visitor does not wait for what networks do once
     fonts = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     mounted = gr.mount_gradio_app(

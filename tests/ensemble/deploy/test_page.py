@@ -294,6 +294,32 @@ def test_two_people_see_their_own_and_take_it_with_them(server: Server, browser:
     assert server.left_behind() == []
 
 
+def test_an_example_is_there_for_whoever_comes_next(server: Server, browser: Browser):
+    for _ in range(2):
+        context = browser.new_context()
+        page, _ = opened(context, server)
+        with answered(page):
+            page.locator("#given button.gallery-item, #given .gallery button").first.click()
+        expect(page.locator("#slider img").first).to_be_visible()
+        context.close()
+
+
+def test_what_is_typed_beyond_a_slider_is_its_end(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    number = visit.locator("#across input[type=number]")
+    tab(visit, "Values")
+    expect(visit.locator("#reading")).to_contain_text("depth")
+    for typed in ("900", ""):
+        with answered(visit) as asked:
+            number.fill(typed)
+        assert asked.value.status == 200
+    visit.locator("#learners input").first.wait_for()
+    for box in visit.locator("#learners input").all():
+        with answered(visit):
+            box.click()
+    expect(visit.locator("#learners input:checked")).to_have_count(3)  # the last one off: all are on again
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_it_without_scrolling_sideways(server: Server, browser: Browser, tmp_path: Path, scheme: str):
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True)  # pyright: ignore[reportArgumentType]

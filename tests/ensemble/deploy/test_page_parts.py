@@ -138,3 +138,29 @@ def test_a_photograph_of_two_visitors_stays_until_both_are_gone(tmp_path: Path):
     assert not shared.exists()
     assert outside.is_file()
     assert list(tmp_path.rglob("*.npy")) == []
+
+
+def test_an_example_stays_when_a_visitor_goes(tmp_path: Path):
+    sessions, example = Sessions(tmp_path, tmp_path / "examples"), tmp_path / "examples" / "room.jpg"
+    example.parent.mkdir()
+    example.write_bytes(b"")
+    sessions.sent("one", example)
+    sessions.end("one")
+    assert example.is_file()
+
+
+def test_what_is_made_while_a_visitor_goes_goes_when_it_is_made(tmp_path: Path):
+    sessions, sent = Sessions(tmp_path), tmp_path / "abc" / "photo.png"
+    sent.parent.mkdir()
+    with sessions.working("one"):
+        sent.write_bytes(b"")
+        sessions.end("one")
+        sessions.sent("one", sent)
+        (sessions.folder("one") / "depth.npy").write_bytes(b"")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    with sessions.working("one"), sessions.working("one"):  # a request that was on its way still
+        (sessions.folder("one") / "depth.npy").write_bytes(b"")
+    assert list(tmp_path.rglob("*.npy")) == []
+    with sessions.working("two"):
+        (sessions.folder("two") / "depth.npy").write_bytes(b"")
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
