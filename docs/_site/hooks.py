@@ -17,6 +17,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "RELEASING.md": "releasing.md",
     "CHANGELOG.md": "changelog.md",
+    "ensemble/pretrained/README.md": "nyu_small.md",
     "configs/data/folder.yaml": "settings.md",
 }
 """Pages by the file of the repository that they show."""
@@ -68,13 +69,15 @@ def split_at_commands(readme: str) -> tuple[str, str]:
     if not found or after < 0:
         raise ValueError(f"README.md: expected a section {COMMANDS.strip()!r} with another one after it")
     front = (before + rest[after:]).replace("](#commands)", "](commands.md)")
-    return front, f"# Commands\n{rest[:after]}\n"
+    commands = rest[:after].replace("](#", "](README.md#")  # to other parts of it
+    return front, f"# Commands\n{commands}\n"
 
 
 def as_page(text: str) -> str:
     """A file of the root, with links to other files turned into links to their pages."""
     for source, page in PAGES.items():
         text = text.replace(f"]({source}", f"]({page}")
+    text = text.replace("](docs/browser/)", "](browser/index.html)")
     return re.sub(r"\]\(docs/", "](", text)
 
 

@@ -18,7 +18,7 @@ from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
 from ensemble.deploy.network import StackNetwork, StackOutput
 from ensemble.deploy.runtime.prediction import Prediction as Prediction
-from ensemble.deploy.runtime.resizing import pixels_of
+from ensemble.deploy.runtime.resizing import pixels_of, shape_kept
 from ensemble.deploy.saved import Header, SavedLearner, check_place, read_saved, save_file, save_folder
 from ensemble.metrics.protocols import enlarged
 from ensemble.settings.schema import StackSettings
@@ -251,11 +251,7 @@ class DepthStack(ModelHubMixin):
 
     def keeping_shape(self, height: int, width: int) -> Size:
         """The size that networks see of an image: its own shape, with the short side of ``trained_size``."""
-        factor = min(self.trained_size) / min(height, width)
-        trained = self.trained_size
-        if max(abs(factor * height - trained[0]), abs(factor * width - trained[1])) < 1:
-            return trained
-        return max(1, round(factor * height)), max(1, round(factor * width))
+        return shape_kept(self.trained_size, height, width)
 
     def _check_maps(self, maps: Mapping[str, Any], image: Picture | None) -> None:
         optional = set() if image is None else set(self.learners) - set(self.network.imported)

@@ -50,13 +50,38 @@ def test_a_value_stays_in_one_line_with_its_deviation(hooks: ModuleType):
     assert shown == "| stack d | .65\u00a0±\u00a0.01\u00a0▲ [\u2212.1,\u00a0+.2] |\nfree ± 1"
 
 
+def build(settings: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """As ``make docs`` does; ``--quiet`` would keep warnings from those who count them, and so from failing."""
+    (recipe,) = [
+        line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "mkdocs build" in line
+    ]
+    words = recipe.partition("mkdocs ")[2].split()
+    command = [sys.executable, "-m", "mkdocs", *words, "--config-file", str(settings), "--site-dir", str(site)]
+    return subprocess.run(
+        command, cwd=site, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+
+
+@pytest.mark.slow
+def test_a_broken_link_is_an_error(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    settings, site = tmp_path / "mkdocs.yml", tmp_path / "site"
+    site.mkdir()
+    whole = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    (strict,) = re.findall(r"^strict: .*$", whole, re.M)
+    settings.write_text(f"site_name: small\n{strict}\n", encoding="utf-8")
+    page = tmp_path / "docs" / "index.md"
+    page.write_text("[whole](index.md)\n", encoding="utf-8")
+    assert build(settings, site).returncode == 0
+    page.write_text("[broken](nowhere.md)\n", encoding="utf-8")
+    broken = build(settings, site)
+    assert broken.returncode == 1
+    assert "nowhere.md" in broken.stderr
+
+
 @pytest.mark.slow
 def test_the_site_reads_without_a_network(tmp_path: Path):
-    build = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--config-file", ROOT / "mkdocs.yml"]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    built = subprocess.run(
-        [*map(str, build), "--site-dir", str(tmp_path)], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    built = build(ROOT / "mkdocs.yml", tmp_path)
     assert built.returncode == 0, built.stderr
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > 20

@@ -185,15 +185,19 @@ def decoded(
         if image.format == "PNG":
             _check_chunks(content)
     except _BOMBS as error:
+        found = re.search(r"\d+", str(error))
         raise ValueError(
-            f"{where}: is larger than the limit of {Image.MAX_IMAGE_PIXELS} pixels ({error}); make it smaller"
+            f"{where}: is larger than the limit of {Image.MAX_IMAGE_PIXELS} pixels"
+            + (f" (found {found.group()})" if found else "")
+            + "; make it smaller"
         ) from error
     except _DAMAGE as error:
         refuse_unreadable(where, error)
         if isinstance(error, UnidentifiedImageError) and not (_kind_of(content[:8]) or _OTHERS.match(content)):
             raise _no_image(content, len(content), where) from error
+        why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # it names a buffer by its address
         raise ValueError(
-            f"{where}: damaged or cut short at {len(content)} bytes ({error}); expected a whole image, fetch it again"
+            f"{where}: damaged or cut short at {len(content)} bytes{why}; expected a whole image, fetch it again"
         ) from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit

@@ -1,17 +1,32 @@
 """Images and maps at another size, as the networks were trained to see them, in NumPy and Pillow alone."""
 
+import math
+import warnings
+
 import numpy as np
 from PIL import Image
 
 Size = tuple[int, int]
 
+MOST_AREA = 4
+"""Of an image as networks see it, as a multiple of the size of training: a strip of pixels would take gigabytes."""
+
+_ORIENTATION, _UPRIGHT = 0x0112, (0, 1)
+"""A field of Exif 3.0, section 4.6.5.1.6, and what it says where nothing has to be turned."""
+
 
 def pixels_of(image: np.ndarray | Image.Image) -> np.ndarray:
-    """An RGB image [h w 3] of 8 bits, or of float32 in [0, 1].
+    """An RGB image [h w 3] of 8 bits, or of float32 in [0, 1]; one of Pillow that lies on its side is warned of.
 
     Raises:
         ValueError: It is something else.
     """
+    if isinstance(image, Image.Image) and (turned := image.getexif().get(_ORIENTATION, 1)) not in _UPRIGHT:
+        warnings.warn(
+            f"the image is not upright (orientation {turned} in its EXIF data), and its pixels are taken as they lie; "
+            "expected PIL.ImageOps.exif_transpose(image)",
+            stacklevel=3,
+        )
     array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(f"expected an RGB image of height x width x 3, found an array of shape {array.shape}")
@@ -22,6 +37,15 @@ def pixels_of(image: np.ndarray | Image.Image) -> np.ndarray:
     if not bool(((array >= 0) & (array <= 1)).all()):  # neither holds for NaN
         raise ValueError(f"expected floats in [0, 1], found {float(array.min()):g} .. {float(array.max()):g}")
     return array.astype(np.float32)
+
+
+def shape_kept(trained: Size, height: int, width: int) -> Size:
+    """An image's own shape with the short side of ``trained``, or smaller where that is too many pixels."""
+    factor = min(trained) / min(height, width)
+    if max(abs(factor * height - trained[0]), abs(factor * width - trained[1])) < 1:
+        return trained
+    factor = min(factor, math.sqrt(MOST_AREA * trained[0] * trained[1] / (height * width)))
+    return max(1, round(factor * height)), max(1, round(factor * width))
 
 
 def seen(pixels: np.ndarray, size: Size) -> np.ndarray:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ensemble.deploy.runtime.header import ExportHeader
 from ensemble.deploy.runtime.prediction import Prediction
-from ensemble.deploy.runtime.resizing import Size, as_kind, enlarged, padded, pixels_of, seen
+from ensemble.deploy.runtime.resizing import Size, as_kind, enlarged, padded, pixels_of, seen, shape_kept
 from ensemble.deploy.runtime.session import Session
 from ensemble.deploy.runtime.sessions import ENDINGS, RUNTIMES, runtime_of
 
@@ -87,9 +87,10 @@ class ExportedStack:
 
     def keeping_shape(self, height: int, width: int) -> Size:
         """The size that networks see of an image: its own shape, inside what the file takes."""
-        whole = self.header.size or self.trained_size
-        fitting = min(whole[0] / height, whole[1] / width)
-        factor = min(whole) / min(height, width) if self.header.size is None else fitting
+        if self.header.size is None:
+            return shape_kept(self.trained_size, height, width)
+        whole = self.header.size
+        factor = min(whole[0] / height, whole[1] / width)
         if max(abs(factor * height - whole[0]), abs(factor * width - whole[1])) < 1:
             return whole
         return max(1, round(factor * height)), max(1, round(factor * width))

@@ -128,8 +128,12 @@ def film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmReq
 
     Raises:
         CameraStoppedError: The camera ended by itself; what it has sent is kept.
+        ValueError: What is written would take the place of what is read.
         Stopped: By a signal, which ends the film of a camera in order.
     """
+    for out in filter(None, (request.out, request.depth)):
+        if out.exists() and Path(source.place).exists() and out.samefile(source.place):
+            raise ValueError(f"{out}: is the film itself, which would be lost; choose another name for what is written")
     with held_back() if source.camera else nullcontext():
         report = film_depth(stack, source, request)
         near, far = report.limits

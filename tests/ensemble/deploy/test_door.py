@@ -8,7 +8,7 @@ import pytest
 import torch
 from command_lines import Job, call, done
 from foreign_maps import noisy_maps, save_npy, source_of
-from PIL import Image
+from PIL import Image, ImageOps
 
 import ensemble
 from ensemble.data.division import open_experiment
@@ -17,6 +17,7 @@ from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.nyu.camera import COLOUR
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.network import StackNetwork
+from ensemble.deploy.runtime.resizing import shape_kept
 from ensemble.predictions.level_zero import open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.stacking.stack import load_stack, stacked
@@ -54,9 +55,26 @@ def test_images_of_every_shape_keep_it(stack: DepthStack, shape: tuple[int, int]
     found = stack(image)
     hook.remove()
     assert found.depth.shape == shape
-    (height, width), factor = seen[0], 48 / min(shape)
+    most = math.sqrt(4 * 48 * 64 / (shape[0] * shape[1]))  # a strip of pixels is seen smaller
+    (height, width), factor = seen[0], min(48 / min(shape), most)
     assert (height, width) == (48, 64) if shape == (480, 640) else height % 32 == width % 32 == 0
     assert all(-0.5 <= there - factor * side < 32 for there, side in zip((height, width), shape, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kept"),
+    [((480, 640), (48, 64)), ((640, 480), (64, 48)), ((300, 900), (48, 144)), ((20, 3000), (9, 1358))],
+)
+def test_a_strip_of_pixels_is_no_larger_than_four_images(shape: tuple[int, int], kept: tuple[int, int]):
+    assert shape_kept((48, 64), *shape) == kept
+
+
+def test_an_image_that_lies_on_its_side_is_warned_of(stack: DepthStack):
+    lying = Image.fromarray(PIXELS)
+    lying.getexif()[0x0112] = 6
+    with pytest.warns(UserWarning, match=r"not upright \(orientation 6 .* expected PIL.ImageOps.exif_transpose"):
+        assert stack(lying).depth.shape == (48, 64)
+    assert stack(ImageOps.exif_transpose(lying)).depth.shape == (64, 48)
 
 
 def test_a_wide_image_is_not_squeezed(stack: DepthStack):

@@ -217,6 +217,20 @@ def test_a_camera_that_ends_is_a_message_and_its_frames_are_kept(tmp_path: Path)
     assert len(seen) == 8
 
 
+@pytest.mark.parametrize("option", ["--out", "--depth"])
+def test_a_film_never_takes_the_place_of_the_one_that_is_read(option: str, job: Job, tmp_path: Path):
+    film = save_film(tmp_path / ("film.mp4" if option == "--out" else "film.mkv"), [room(1)[0]] * 3)
+    before = film.read_bytes()
+    (tmp_path / "here").symlink_to(tmp_path)
+    places = {"--out": tmp_path / "new.mp4", option: tmp_path / "here" / film.name}
+    words = [word for pair in places.items() for word in pair]
+    answer = call("video", "meta-rgb+d", film, *words, "--cache-dir", job.cache)
+    assert answer.status == 1
+    assert "is the film itself, which would be lost; choose another name" in answer.err
+    assert film.read_bytes() == before
+    assert not (tmp_path / "new.mp4").exists()
+
+
 def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path):
     frames = [image for number in (1, 2) for image, _ in moving(number, 6)]
     film, where = save_film(tmp_path / "in.mp4", frames), ("--cache-dir", job.cache)
