@@ -34,13 +34,17 @@ found.depth, found.error, found.weights, found.learners
 ## Limits
 
 Depth is learnt for scenes, cameras and a range ({least:g} to {most:g} m) such as those of the training; of others it
-may be wrong by any factor.{camera} The expected error, which is learnt from the learners' disagreement, does not know
-of errors that all learners share. The short side of an image is seen at {side} pixels.
+may be wrong by any factor.{camera} {error}. The short side of an image is seen at {side} pixels.
 
 ## Licence
 
 The code of the package is under Apache-2.0. Weights follow from the data that they were trained on, whose terms hold.
 """
+
+
+_OF_A_STACK = """The expected error, which is learnt from the learners' disagreement, does not know
+of errors that all learners share"""
+_ONE_ALONE = "One network alone tells no expected error"
 
 
 def model_card(header: Header) -> str:
@@ -58,6 +62,7 @@ def model_card(header: Header) -> str:
         most=data.max_depth,
         side=min(data.size),
         camera=_camera(header, data.size),
+        error=_ONE_ALONE if header.settings is None else _OF_A_STACK,
     )
 
 

@@ -163,12 +163,12 @@ class _Page:
                         )
                     with gr.Tab("Values", id=VALUES) as values:
                         self.picture = gr.Image(
-                            label="Touch a place", interactive=False, buttons=["fullscreen"], elem_id="picture"
+                            label="Touch or click a place", interactive=False, buttons=["fullscreen"], elem_id="picture"
                         )
                         self.reading = gr.HTML(elem_id="reading")
                         with gr.Row():
-                            self.across = gr.Slider(0, 100, value=50, step=1, label="Across, %", elem_id="across")
-                            self.down = gr.Slider(0, 100, value=50, step=1, label="Down, %", elem_id="down")
+                            self.across = gr.Slider(0, 100, value=50, step=0.1, label="Across, %", elem_id="across")
+                            self.down = gr.Slider(0, 100, value=50, step=0.1, label="Down, %", elem_id="down")
                     with gr.Tab("3-D", id=SPACE) as space:
                         self.edges = gr.Checkbox(
                             value=True, label="Leave out slopes at edges of depth", elem_id="edges"
@@ -190,7 +190,9 @@ class _Page:
                 self.legend = gr.HTML(elem_id="legend")
             with gr.Column(elem_id="controls", min_width=0):
                 presets = [STACK, *(titles if len(titles) > 1 else []), *([STUDENT] if site.student else [])]
-                self.preset = gr.Radio(presets, value=STACK, label="Depth by", elem_id="preset")
+                self.preset = gr.Radio(
+                    presets, value=STACK, label="Depth by", elem_id="preset", visible=len(presets) > 1
+                )
                 self.learners = gr.CheckboxGroup(
                     titles, value=titles, label="Learners that are on", elem_id="learners", visible=len(titles) > 1
                 )
@@ -200,7 +202,7 @@ class _Page:
                     140,
                     value=60,
                     step=1,
-                    label="Field of view across the width, degrees",
+                    label="Field of view across the width, degrees: metres follow it",
                     interactive=True,
                     buttons=[],  # it would go back to a number, not to the photograph's own
                     visible=site.stack.header.focal is not None,
@@ -237,6 +239,7 @@ class _Page:
         moved = [self.layer.input, self.fov.input, self.edges.input, self.across.input, self.down.input]
         gr.on(moved, turn(self.show), asked, shown, **how)
         self.picture.select(turn(self.touched), asked, [self.across, self.down, *shown], **how)
+        self.fov.input(lambda: "", None, [self.lens], **how)  # it is neither the file's nor that of the training now
         for name, tab in tabs.items():
             tab.select(turn(self.opened), [self.sight, gr.State(name), *asked[2:]], [self.tab, *shown], **how)
 
@@ -299,7 +302,7 @@ class _Page:
             height, width = now.sight.image.shape[:2]
             column, row = event.index
             now = replace(now, across=100 * column / max(1, width - 1), down=100 * row / max(1, height - 1))
-        return [now.across, now.down, *self._shown(request, now)]
+        return [round(now.across, 1), round(now.down, 1), *self._shown(request, now)]
 
     def opened(self, request: gr.Request, *asked: Any) -> list[Any]:
         """Another tab was opened."""

@@ -18,6 +18,8 @@ import yaml
 from command_lines import TINY
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 SIZES = ((40, 130), (36, 126))
 SCENES = {"train": 5, "test": 2}
@@ -88,8 +90,6 @@ tests, config, cache = sys.argv[1:]
 sys.path.insert(0, tests)
 from command_lines import call, done
 import ensemble.data
-
-pytestmark = pytest.mark.slow
 root = str(Path(config).parent / "roads")
 given = ("--data", "toy", "--config", config, "--cache-dir", cache)
 said = done("base", "train", "bts", "--folds", 2, *given, TOY_ROOT=root).err

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from command_lines import Job
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 MOST_STEPS = 6
 
@@ -62,8 +64,6 @@ sys.path.insert(0, tests)
 from command_lines import done
 import base_learners
 from ensemble.settings.layers import Choice, stack_settings
-
-pytestmark = pytest.mark.slow
 given = ("--config", config, "--cache-dir", cache)
 done("base", "train", "toy", "--folds", 2, *given)
 for role in ("oof", "validation", "test"):
