@@ -167,8 +167,8 @@ class _Page:
                         )
                         self.reading = gr.HTML(elem_id="reading")
                         with gr.Row():
-                            self.across = gr.Slider(0, 100, value=50, step=0.1, label="Across, %", elem_id="across")
-                            self.down = gr.Slider(0, 100, value=50, step=0.1, label="Down, %", elem_id="down")
+                            self.across = gr.Slider(0, 100, value=50, step=1, label="Across, %", elem_id="across")
+                            self.down = gr.Slider(0, 100, value=50, step=1, label="Down, %", elem_id="down")
                     with gr.Tab("3-D", id=SPACE) as space:
                         self.edges = gr.Checkbox(
                             value=True, label="Leave out slopes at edges of depth", elem_id="edges"

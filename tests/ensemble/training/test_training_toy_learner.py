@@ -98,7 +98,7 @@ def found(job: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     copy = folder / "package"
     for name in ("base_learners", "meta", "ensemble", "configs", "tests/base_learners"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for name in ("pyproject.toml", "tests/conftest.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/rooms_once.py"):
         shutil.copy(ROOT / name, copy / name)
     (copy / "base_learners/toy.py").write_text(NETWORK, encoding="utf-8")
     (copy / "configs/base/toy.yaml").write_text(YAML, encoding="utf-8")
