@@ -140,10 +140,8 @@ def _parts(found: Sequence[Difference]) -> list[str]:
 def _verdict(begins: str, found: Sequence[Difference], also: str = "") -> str:
     unclear = [f"{METRICS[each.metric].label} ({_leans(each)})" for each in found if each.better is None]
     text = f"{begins} {', '.join(_parts(found))}{also}."
-    said = len(unclear) == len(found) and _ahead(found) in (
-        0,
-        len(found),
-    )  # by the count and by "significantly on none"
+    all_or_none = _ahead(found) in (0, len(found))
+    said = len(unclear) == len(found) and all_or_none  # by the count and by "significantly on none"
     against = " against that row" * bool(also)
     return f"{text} Not significant{against}: {_listed(unclear)}." if unclear and not said else text
 

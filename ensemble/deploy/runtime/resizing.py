@@ -41,10 +41,14 @@ def pixels_of(image: np.ndarray | Image.Image) -> np.ndarray:
 
 def shape_kept(trained: Size, height: int, width: int) -> Size:
     """An image's own shape with the short side of ``trained``, or smaller where that is too many pixels."""
-    factor = min(trained) / min(height, width)
-    if max(abs(factor * height - trained[0]), abs(factor * width - trained[1])) < 1:
-        return trained
-    factor = min(factor, math.sqrt(MOST_AREA * trained[0] * trained[1] / (height * width)))
+    most = math.sqrt(MOST_AREA * trained[0] * trained[1] / (height * width))
+    return scaled(trained, min(min(trained) / min(height, width), most), height, width)
+
+
+def scaled(wanted: Size, factor: float, height: int, width: int) -> Size:
+    """Height and width times a factor, in whole pixels: those that are wanted where it comes within one of them."""
+    if max(abs(factor * height - wanted[0]), abs(factor * width - wanted[1])) < 1:
+        return wanted
     return max(1, round(factor * height)), max(1, round(factor * width))
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ensemble.deploy.runtime.header import ExportHeader
 from ensemble.deploy.runtime.prediction import Prediction
-from ensemble.deploy.runtime.resizing import Size, as_kind, enlarged, padded, pixels_of, seen, shape_kept
+from ensemble.deploy.runtime.resizing import Size, as_kind, enlarged, padded, pixels_of, scaled, seen, shape_kept
 from ensemble.deploy.runtime.session import Session
 from ensemble.deploy.runtime.sessions import ENDINGS, RUNTIMES, runtime_of
 
@@ -90,10 +90,7 @@ class ExportedStack:
         if self.header.size is None:
             return shape_kept(self.trained_size, height, width)
         whole = self.header.size
-        factor = min(whole[0] / height, whole[1] / width)
-        if max(abs(factor * height - whole[0]), abs(factor * width - whole[1])) < 1:
-            return whole
-        return max(1, round(factor * height)), max(1, round(factor * width))
+        return scaled(whole, min(whole[0] / height, whole[1] / width), height, width)
 
     def focal_ratio(self, whole: Size, fov: float, size: Size | None = None) -> float:
         """How many times the focal length of training an image has, in pixels of what the networks see.
