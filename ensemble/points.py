@@ -66,7 +66,9 @@ def points(
     cloud = points_of(loaded, image, fov=fov, intrinsics=camera, drop_edges=drop_edges, max_error=max_error, most=most)
     save_points(out, cloud)
     near, far = cloud.positions[:, 2].min(), cloud.positions[:, 2].max()
-    messages.print(f"{out}: {len(cloud.positions)} points, {near:.2f} to {far:.2f} m away")
+    kept = len(cloud.positions)
+    left = "" if max_error is None and not drop_edges else f" ({cloud.left_out} of {kept + cloud.left_out} left out)"
+    messages.print(f"{out}: {kept} points{left}, {near:.2f} to {far:.2f} m away")
 
 
 def _camera(text: str) -> Intrinsics:

@@ -7,6 +7,7 @@ import typer
 
 from ensemble import options
 from ensemble.commands import completion
+from ensemble.pretrained import DEFAULT
 from ensemble.runs.paths import outputs
 from ensemble.settings.trees import SettingsError
 
@@ -20,9 +21,11 @@ def view(
     stack: Annotated[
         str,
         typer.Argument(
-            metavar="STACK|RUN", autocompletion=completion.runs, help="A saved stack or learner, file or folder; a run."
+            metavar="STACK|RUN",
+            autocompletion=completion.runs,
+            help="A saved stack or learner, file or folder; a run; or what comes with the package.",
         ),
-    ],
+    ] = DEFAULT,
     student: Annotated[
         str | None,
         typer.Option(metavar="STACK|RUN", autocompletion=completion.runs, help="A small network to compare it with."),

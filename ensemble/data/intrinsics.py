@@ -39,6 +39,11 @@ class Intrinsics:
         x, y = (np.arange(width) - self.cx) / self.fx, (np.arange(height) - self.cy) / self.fy
         return 1 / np.sqrt(1 + y[:, None] ** 2 + x**2)
 
+    def axis_within(self, size: tuple[int, int]) -> bool:
+        """Whether the optical axis meets a frame of this height and width."""
+        height, width = size
+        return -0.5 <= self.cx <= width - 0.5 and -0.5 <= self.cy <= height - 0.5
+
     def resized(self, old: tuple[int, int], new: tuple[int, int]) -> "Intrinsics":
         """Of the frame brought from one height and width to another."""
         down, across = new[0] / old[0], new[1] / old[1]

@@ -53,7 +53,11 @@ def open_executorch(path: Path, threads: int | None = None) -> Session:
 
     def run(image: np.ndarray) -> Mapping[str, np.ndarray]:
         given = torch.from_numpy(np.ascontiguousarray(image))  # its strides would be taken for those of the export
-        found = forward.execute([given])  # pyright: ignore[reportOptionalMemberAccess]  (it has a header, so it is there)
+        try:
+            found = forward.execute([given])  # pyright: ignore[reportOptionalMemberAccess]  (there, as the header is)
+        except RuntimeError as error:
+            shape = "x".join(map(str, given.shape[2:]))
+            raise ValueError(f"{path}: ExecuTorch cannot compute an image of {shape} ({first_line(error)})") from error
         return {name: maps.numpy() for name, maps in zip(header.outputs, found, strict=True)}
 
     return Session(header, run)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ensemble.pretrained import pretrained
+from ensemble.pretrained import PRETRAINED, pretrained
 from ensemble.runs.paths import Run, outputs
 from ensemble.settings.places import at_home
 from ensemble.settings.trees import SettingsError
@@ -26,6 +26,6 @@ def named(source: Path | str, cache_dir: Path | str | None = None) -> Path | Run
     if is_saved(place):
         return place
     try:
-        return outputs(None if cache_dir is None else Path(cache_dir)).find_run(str(source))
+        return outputs(None if cache_dir is None else Path(cache_dir)).find_run(str(source), beside=PRETRAINED)
     except SettingsError as error:
-        raise SettingsError(f"{source}: there is no such file, and as a run it is not found either ({error})") from None
+        raise SettingsError(f"{source}: there is no such file, and no such run either; {error}") from None

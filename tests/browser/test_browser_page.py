@@ -148,3 +148,13 @@ def test_what_is_no_photograph_is_said(site: Path, page: "playwright.Page"):
     page.set_input_files("#file", site / "page.css")
     page.wait_for_selector("#status.error")
     assert "This photograph could not be read" in page.inner_text("#status")
+
+
+def test_a_page_from_a_disk_says_what_to_do(site: Path):
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page()
+        opened.goto((site / "index.html").as_uri())
+        opened.wait_for_selector("#status.error")
+        assert "python -m http.server" in opened.inner_text("#status")
+        browser.close()

@@ -36,6 +36,8 @@ learners:
     network: {adaptor: 16, widths: [16, 12, 8, 8, 8]}
   ldrn:
     network: {adaptor: 16, context: 8, widths: [16, 12, 8, 8, 8]}
+  fastdepth:
+    network: {widths: [64, 32, 16, 16, 8]}
   dpt:
     network: {width: 16, blocks: 2, heads: 2, feedforward: 16, positions: [4, 4], hooks: [0, 1], decoder_width: 8}
 meta:

@@ -212,6 +212,7 @@ def mend_as_told(shard: Path, complaint: str) -> None:
     done(tool, *words)
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_of_learners_that_were_trained_with_a_stack_is_mended_by_its_evaluation(
     job: Job, tmp_path: Path
 ):

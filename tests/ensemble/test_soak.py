@@ -100,6 +100,7 @@ def check_soak(folder: Path, *, items: int, workers: int, epochs: int, growth: f
         assert multiprocessing.active_children()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_a_short_soak_grows_nothing(tmp_path: Path) -> None:

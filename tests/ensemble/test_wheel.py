@@ -100,6 +100,7 @@ STACKDEPTH = (
 """What the console script of an installation does."""
 
 
+@pytest.mark.slow
 def test_the_console_command_finds_packaged_files_by_name(run: Run):
     assert run("-c", STACKDEPTH, "--version").stdout.startswith("stackdepth ")
     assert run("-c", STACKDEPTH, "base", "train", "-h").stdout.startswith("Usage: stackdepth base train ")

@@ -66,8 +66,9 @@ def quantised_program(
             quantiser.set_operator_type(heavy, small)  # of all steps it would take constants of 64 bits as well
         flat = program.run_decompositions({})  # inside ``autocast`` blocks, which are graphs of their own, it skips all
         watched = quantize_pt2e.prepare_pt2e(flat.module(), quantiser)
+        given = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]  # else its layout is the program's
         with torch.no_grad():
-            for image in images:
-                watched(torch.from_numpy(image))
+            for image in given:
+                watched(image)
         converted = quantize_pt2e.convert_pt2e(watched)
-        return torch.export.export(converted, (torch.from_numpy(images[0]),), strict=False)
+        return torch.export.export(converted, (given[0],), strict=False)

@@ -34,6 +34,8 @@ PIXELS = 400_000
 
 MOST_POINTS = 200_000
 MEGA = 1_000_000
+VIEW_DIGITS = 1
+"""Of degrees: metres are right to a thousandth so."""
 _JPEG_QUALITY = 90
 
 STACK, STUDENT = "stack", "student"
@@ -149,7 +151,12 @@ class _Page:
                 )
                 # Gradio would decode the file and fail without a word; read below, complaints are sentences.
                 self.photograph.preprocess = lambda payload: None if payload is None else payload.path
-                gr.Examples([[str(path)] for path in site.examples], [self.photograph], label="Generated rooms")
+                gr.Examples(
+                    [[str(path)] for path in site.examples],
+                    [self.photograph],
+                    label="Generated rooms",
+                    elem_id="examples",
+                )
             with gr.Column(elem_id="shown", min_width=0):
                 self.complaint = gr.Markdown(visible=False, elem_classes="complaint", elem_id="complaint")
                 with gr.Tabs():
@@ -201,7 +208,7 @@ class _Page:
                     10,
                     140,
                     value=60,
-                    step=1,
+                    step=0.1,
                     label="Field of view across the width, degrees: metres follow it",
                     interactive=True,
                     buttons=[],  # it would go back to a number, not to the photograph's own
@@ -268,7 +275,7 @@ class _Page:
             told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
             return [None, told, gr.skip(), "", *self._empty()]
         asked, own = Asked(sight, *rest), self.site.view_of_training(sight.image.shape[:2])
-        fov = round(sight.fov or own or asked.fov)
+        fov = round(sight.fov or own or asked.fov, VIEW_DIGITS)
         if own is None:
             lens = ""
         elif sight.fov is None:
@@ -348,7 +355,7 @@ class _Page:
     def _choice(self, sight: Sight, asked: Asked) -> Choice:
         chosen = chosen_learners(list(self.site.titles), asked.learners)
         own = self.site.view_of_training(sight.image.shape[:2])
-        same = own is None or round(own) == round(asked.fov)
+        same = own is None or round(own, VIEW_DIGITS) == asked.fov
         ratio = 1.0 if same else self.site.stack.focal_ratio(sight.image.shape[:2], asked.fov)
         return Choice(chosen, asked.preset == STUDENT, ratio)
 

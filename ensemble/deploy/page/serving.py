@@ -105,6 +105,7 @@ def _application(
         path="/",
         theme=Base(font=fonts[0], font_mono=fonts[1]),
         css_paths=Path(__file__).with_name("page.css"),
+        js=Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
         allowed_paths=[str(root)],
         max_file_size=f"{MEGABYTES}mb",
         footer_links=[],

@@ -24,11 +24,13 @@ class PointCloud:
         positions: Metres.
         colours: RGB.
         errors: Expected errors of their depth in metres; ``None`` where they are not known.
+        left_out: Pixels that were looked at and are no points: edges, and what is expected to err too much.
     """
 
     positions: Float32[np.ndarray, "n 3"]
     colours: UInt8[np.ndarray, "n 3"]
     errors: Float32[np.ndarray, " n"] | None = None
+    left_out: int = 0
 
 
 def unproject(depth: Float[np.ndarray, "h w"], camera: Intrinsics) -> Float[np.ndarray, "h w 3"]:
@@ -103,6 +105,7 @@ def point_cloud(
         _picked(points, grid, chosen).astype(np.float32),
         _picked(image, grid, chosen),
         None if error is None else _picked(error, grid, chosen).astype(np.float32),
+        int((~chosen).sum()),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ensemble.console import messages
 from ensemble.data.formats.photographs import Photograph, read_photograph
 from ensemble.data.intrinsics import Intrinsics, focal_of_view, view_of_focal
 from ensemble.deploy.photographs import DEFAULT_PIXELS, Views
@@ -47,6 +48,11 @@ def points_of(
     if intrinsics is not None:
         whole = photograph.pixels.shape[:2]
         photograph = _at_most(photograph, DEFAULT_PIXELS)
+        if not intrinsics.axis_within(whole):
+            messages.print(
+                f"{path}: the axis of the camera meets it at column {intrinsics.cx:g}, row {intrinsics.cy:g}, outside "
+                f"of its {whole[1]}x{whole[0]} pixels: right for a part of a larger photograph alone"
+            )
         camera = intrinsics.resized(whole, photograph.pixels.shape[:2])
         fov = view_of_focal(camera.focal, photograph.pixels.shape[1])
     else:

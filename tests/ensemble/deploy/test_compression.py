@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,43 +157,42 @@ def test_channels_of_every_learner_come_away_in_eights_and_leave_attention_whole
     assert {layer.embed_dim for layer in attention} == ({16} if name == "adabins" else set())
 
 
+def whole_report(job: Job, folder: Path, names: str) -> tuple[dict[str, Any], str]:
+    """What the command says of a whole stack, and its page."""
+    words = ("tiny/meta-rgb+d", "--recipes", names, "--steps", 1, "--rounds", 1, "--count", 2, "--out", folder)
+    told = json.loads(done("export", "report", *words, "--json", "--cache-dir", job.cache).out)
+    assert told["name"] == "meta-rgb+d"
+    return told, (folder / "compression.md").read_text()
+
+
 @pytest.mark.slow
 def test_a_report_of_a_whole_stack(job: Job, tmp_path: Path):
-    names = "fp16,int8-static,prune-90,structured-30,qat,int8-openvino"
-    words = (
-        "tiny/meta-rgb+d",
-        "--recipes",
-        names,
-        "--steps",
-        1,
-        "--rounds",
-        1,
-        "--count",
-        2,
-        "--out",
-        tmp_path / "out",
-    )
-    told = json.loads(done("export", "report", *words, "--json", "--cache-dir", job.cache).out)
+    told, page = whole_report(job, tmp_path / "out", "fp16,prune-90,structured-30")
     rows = {row["recipe"]: row for row in told["rows"]}
-    assert told["name"] == "meta-rgb+d"
-    assert {*rows, *told["not_met"]} == {*names.split(","), "fp32", "fp32-openvino"}
+    assert {*rows, *told["not_met"]} == {"fp32", "fp16", "prune-90", "structured-30"}
     assert set(told["not_met"]) <= {"structured-30"}
+    assert rows["fp16"]["weight"]["stored"] < 0.7 * rows["fp32"]["weight"]["stored"]
+    assert rows["prune-90"]["weight"]["nonzero"] < 0.2 * rows["fp32"]["weight"]["nonzero"]
+    reasons = told["not_met"].get("structured-30") or rows["structured-30"]["note"]
+    assert reasons in page
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_report_of_a_whole_stack_in_8_bits(job: Job, tmp_path: Path):
+    told, page = whole_report(job, tmp_path / "out", "fp16,int8-static,qat,int8-openvino")
+    rows = {row["recipe"]: row for row in told["rows"]}
+    assert {*rows} == {"fp32", "fp16", "int8-static", "qat", "int8-openvino", "fp32-openvino"}
+    assert told["not_met"] == {}
     assert rows["int8-static"]["weight"]["stored"] < rows["fp16"]["weight"]["stored"] < rows["fp32"]["weight"]["stored"]
     assert rows["qat"]["note"] == "trained 1 steps as 8 bits have it"
-    reasons = told["not_met"].get("structured-30") or rows["structured-30"]["note"]
-    text = (tmp_path / "out" / "compression.md").read_text()
-    assert reasons in text
-    assert "| int8-openvino | OpenVINO |" in text
+    assert "| int8-openvino | OpenVINO |" in page
 
 
 @pytest.mark.slow
 def test_channels_that_are_gone_save_products(job: Job, tmp_path: Path):
-    config = tmp_path / "student.yaml"
-    config.write_text(
-        job.config.read_text().replace("learners:", "learners:\n  fastdepth: {network: {widths: [64, 32, 16, 16, 8]}}")
-    )
     given = ("--cache-dir", tmp_path / "cache")
-    done("base", "train", "fastdepth", "--config", config, *given)
+    done("base", "train", "fastdepth", "--config", job.config, *given)
     words = ("--recipes", "structured-50,qat", "--steps", 2, "--rounds", 1, "--count", 2, "--json")
     told = json.loads(done("export", "report", "tiny/fastdepth", *words, *given).out)
     assert told["not_met"] == {}

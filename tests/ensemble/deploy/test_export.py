@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from calm_stacks import calm
-from command_lines import Job, call, done
+from command_lines import LEARNER_NAMES, Job, call, done
 from PIL import Image
 
 import ensemble
@@ -225,14 +225,19 @@ def test_adabins_runs_in_eight_bits_whatever_its_widths(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_executorch_gives_the_same_in_32_bits_and_is_smaller_in_8(exported: Path, tmp_path: Path):
-    stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
-    whole, small, photo = tmp_path / "bts.pte", tmp_path / "small.pte", tmp_path / "photo.png"
-    answer = done("export", "executorch", exported / "bts.stack", whole, "--count", 2)
+@pytest.mark.parametrize("learner", ["fastdepth", pytest.param("bts", marks=pytest.mark.long)])
+def test_executorch_gives_the_same_in_32_bits_and_is_smaller_in_8(job: Job, tmp_path: Path, learner: str):
+    saved, whole, small, photo = (tmp_path / name for name in ("saved.stack", "whole.pte", "small.pte", "photo.png"))
+    given = ("--cache-dir", job.cache if learner in LEARNER_NAMES else tmp_path / "cache")
+    if learner not in LEARNER_NAMES:
+        done("base", "train", learner, "--config", job.config, *given)
+    done("base", "save", learner, saved, "--experiment", "tiny", *given)
+    stack = ensemble.load(saved, device="cpu", flip=False)
+    answer = done("export", "executorch", saved, whole, "--count", 2)
     assert "(2 validation frames at 48x64); REL " in answer.err
     found = ExportedStack.open(whole, runtime="executorch", threads=1)
     np.testing.assert_allclose(found(IMAGE).depth, stack(IMAGE).depth, rtol=0, atol=2e-4)
-    assert (found.header.size, found.header.precision, found.learners) == ((48, 64), "fp32", ("bts",))
+    assert (found.header.size, found.header.precision, found.learners) == ((48, 64), "fp32", (learner,))
     assert found.header.parity is not None
     here = str(Path(ensemble.__file__).parents[1]).encode()
     assert here not in whole.read_bytes()
@@ -250,7 +255,7 @@ def test_executorch_gives_the_same_in_32_bits_and_is_smaller_in_8(exported: Path
     del found
     np.testing.assert_allclose(ExportedStack.open(whole, threads=2)(IMAGE).depth, stack(IMAGE).depth, rtol=0, atol=2e-4)
     whole.write_bytes(whole.read_bytes()[:5000])
-    with pytest.raises(ValueError, match=r"bts.pte: ExecuTorch cannot read it \(.*\); export it again"):
+    with pytest.raises(ValueError, match=r"whole.pte: ExecuTorch cannot read it \(.*\); export it again"):
         ExportedStack.open(whole)
 
 
@@ -266,7 +271,9 @@ class _Calibrated(torch.nn.Module):
 
 def test_a_calibration_stays_in_64_bits_where_a_network_is_brought_to_8():
     network, image = _Calibrated().eval(), torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    program = quantised_program(torch.export.export(network, (image,)), [image.numpy()])
+    other_layout = image.contiguous(memory_format=torch.channels_last).numpy()
+    program = quantised_program(torch.export.export(network, (image,)), [other_layout])
+    assert program.example_inputs[0][0].is_contiguous()
     called = [str(node.target) for node in program.graph.nodes]
     assert sum("quantize_per_channel" in name or "quantize_per_tensor" in name for name in called) >= 2
     with torch.no_grad():

@@ -158,6 +158,23 @@ def test_a_photograph_shows_its_depth_with_a_scale_in_metres(visit: Page, tmp_pa
         expect(legend).to_contain_text(name)
 
 
+def test_the_line_between_photograph_and_layer_moves_by_keyboard(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    line = visit.get_by_role("slider", name="Line between the photograph and the layer, per cent of the width")
+    expect(line).to_have_attribute("aria-valuenow", "50")
+    line.focus()
+    for key, share in (("ArrowRight", 52), ("Shift+ArrowRight", 62), ("ArrowLeft", 60), ("Home", 3), ("End", 97)):
+        visit.keyboard.press(key)  # Gradio keeps the line off the ends
+        expect(line).to_have_attribute("aria-valuenow", str(share))
+        box, within = line.bounding_box(), line.locator("..").bounding_box()
+        assert box is not None
+        assert within is not None
+        assert 100 * (box["x"] + box["width"] / 2 - within["x"]) / within["width"] == pytest.approx(share, abs=0.6)
+    assert [image.get_attribute("alt") for image in visit.locator("#examples img").all()] == [
+        f"Generated room {number}" for number in (1, 2, 3)
+    ]
+
+
 def test_values_under_the_pointer_and_by_keyboard_are_those_of_the_stack(visit: Page, server: Server, tmp_path: Path):
     path = photograph(tmp_path)
     dropped(visit, path)

@@ -124,6 +124,7 @@ def test_points_of_a_large_expected_error_are_left_out():
     error = np.array([[0.1, 0.2], [0.3, 0.4]])
     cloud = point_cloud(image, depth, camera_of_view(60, (2, 2)), error=error, max_error=0.3)
     np.testing.assert_allclose(cloud.errors, [0.1, 0.2, 0.3])
+    assert cloud.left_out == 1
     with pytest.raises(ValueError, match=r"none of 4 points is left \(smallest expected error: 0.1 m\)"):
         point_cloud(image, depth, camera_of_view(60, (2, 2)), error=error, max_error=0.05)
     with pytest.raises(ValueError, match="this network tells no expected error"):
@@ -143,9 +144,19 @@ def test_a_photograph_becomes_points_by_view_and_by_intrinsics(job: Job, tmp_pat
     assert f"{tmp_path / 'a.ply'}: 4800 points, " in answer.err
     done("points", "meta-d", image, "--out", tmp_path / "b.PLY", "--intrinsics", f"{focal},{focal},39.5,29.5", *where)
     assert (tmp_path / "a.ply").read_bytes() == (tmp_path / "b.PLY").read_bytes()
-    done("points", "meta-d", image, "--out", tmp_path / "c.glb", "--points", 1000, "--drop-edges", *where)
+    answer = done("points", "meta-d", image, "--out", tmp_path / "c.glb", "--points", 1000, "--drop-edges", *where)
     (few,) = trimesh.load(tmp_path / "c.glb").geometry.values()
-    assert 0 < len(few.vertices) <= 1000
+    kept, left, looked_at = map(int, re.findall(r"(\d+) points \((\d+) of (\d+) left out\)", answer.err)[0])
+    assert 0 < kept == len(few.vertices)
+    assert kept + left == looked_at <= 1000
+
+
+def test_an_axis_outside_of_the_photograph_is_said(job: Job, tmp_path: Path):
+    image, how = photograph(tmp_path), ("--out", tmp_path / "a.ply", "--cache-dir", job.cache)
+    inside = done("points", "meta-d", image, *how, "--intrinsics", "70,70,79.5,0")
+    assert "axis of the camera" not in inside.err
+    outside = done("points", "meta-d", image, *how, "--intrinsics", "70,70,325.6,253.7")
+    assert "meets it at column 325.6, row 253.7, outside of its 80x60 pixels" in outside.err
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_what_is_no_saved_stack_is_refused_by_name(job: Job, tmp_path: Path):
     for place in (tmp_path / "text.stack", best):
         with pytest.raises(ValueError, match=r"expected what `python -m ensemble\.meta save`"):
             ensemble.load(place)
-    with pytest.raises(ValueError, match=r"no-such: there is no such file, and as a run"):
+    with pytest.raises(ValueError, match=r"no-such: there is no such file, and no such run either"):
         ensemble.load("no-such", cache_dir=job.cache)
     Image.fromarray(IMAGE).save(tmp_path / "photo.png")
     words = ("--out", tmp_path / "o", "--cache-dir", job.cache)

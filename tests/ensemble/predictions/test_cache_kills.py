@@ -69,6 +69,7 @@ def check_kills(root: Path, *, frames: int, kills: int, seed: int) -> None:
         assert samples.damaged_shards(root / learner) == []
 
 
+@pytest.mark.slow
 def test_twenty_kills_lose_no_acknowledged_row(tmp_path: Path) -> None:
     check_kills(tmp_path, frames=160, kills=20, seed=1)
 

@@ -71,6 +71,7 @@ def test_a_disk_that_stays_full_does_not_push_out_the_checksum_of_what_is_there(
     assert {each.name for each in tmp_path.iterdir()} == {"last.ckpt", "last.ckpt.sha256"}
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_a_sealed_run_is_detected_and_named(tmp_path: Path):
     run, where = sealed_run(tmp_path / "runs/run"), Outputs(tmp_path)
     assert not verify_run(run.folder, where).complaints

@@ -192,6 +192,7 @@ def test_every_repeat_is_scored_with_the_learners_that_were_trained_with_it(job:
         assert together[row]["deviations"]["abs_rel"] > 1e-4, row
 
 
+@pytest.mark.slow
 def test_repeats_share_a_row_although_they_read_their_frames_in_other_ways(job: Job, cache: Path):
     asked = ("--training", "joint", "--budget", "2steps")
     fit(job, cache, "way", *asked)

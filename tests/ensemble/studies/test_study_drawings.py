@@ -17,6 +17,7 @@ PARTLY = {
 }
 
 
+@pytest.mark.slow
 def test_numbers_that_only_some_arms_tune_are_judged_among_these_arms(tmp_path: Path):
     context = toy(
         tmp_path,

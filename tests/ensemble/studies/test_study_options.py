@@ -31,6 +31,7 @@ def test_a_bare_name_is_answered_with_the_ready_studies(tmp_path: Path, asked: s
     assert told in answer.err
 
 
+@pytest.mark.slow
 def test_trials_on_the_command_line_take_the_place_of_those_of_the_file(tmp_path: Path):
     file, cache = write_study(tmp_path, trials=1), tmp_path / "cache"
     assert "2 arms, 4 of 4 trials to run" in run_here(file, "--trials", 2, "--cache-dir", cache).err

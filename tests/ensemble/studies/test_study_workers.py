@@ -232,6 +232,7 @@ def killed_study(context, *, processes: int, kills: int, seed: int, seconds: flo
     assert max(retries, default=0) <= context.study.storage.max_retry
 
 
+@pytest.mark.slow
 def test_two_workers_killed_at_random_moments_lose_no_finished_trial(tmp_path: Path):
     killed_study(toy(tmp_path, trials=6), processes=2, kills=3, seed=0)
 
@@ -370,7 +371,7 @@ def test_a_trial_that_was_killed_twice_and_then_ran_is_adopted_by_nobody(tmp_pat
     assert [trial.state for trial in found(context)] == ["lost", "lost", "complete"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_study_that_is_stopped_gives_its_trial_back(number: int, tmp_path: Path) -> None:
     file = write_study(tmp_path)
     given = (file, "--cache-dir", tmp_path / "cache")

@@ -84,6 +84,8 @@ LONG = (
     "mid-epoch, one step after a checkpoint",
     "second epoch",
     "accumulating, second epoch",
+    "validating",
+    "best weights written, checkpoint not",
 )
 
 
@@ -101,6 +103,7 @@ def test_killed_and_resumed_ends_bit_equal_to_never_stopped(
     assert_same_end(tmp_path, straight[accumulate])
 
 
+@pytest.mark.slow
 def test_killed_twice_and_resumed_twice(tmp_path: Path, nursery: Nursery, straight: dict[int, Path]) -> None:
     training = {"accumulate": 2, "checkpoint_every": 1}
     assert nursery.run("train", root=str(tmp_path), die=["training_step", 4], **training) == KILLED

@@ -25,6 +25,12 @@ MOMENTS: dict[str, tuple[dict[str, Any], list[Any], int]] = {
     "last validation": (HALVES, ["validation_step", 3, TERM], 8),
     "last validation of a budget of steps": ({**HALVES, "max_steps": 6}, ["validation_step", 3, TERM], 6),
 }
+SHORT = (
+    "mid-epoch, no checkpoint was due",
+    "between two batches of a step",
+    "best weights about to be written",
+    "last validation",
+)
 
 
 def logged_steps(root: Path) -> list[int]:
@@ -43,7 +49,9 @@ def undisturbed(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> d
     return roots
 
 
-@pytest.mark.parametrize("name", MOMENTS)
+@pytest.mark.parametrize(
+    "name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.slow) for name in MOMENTS]
+)
 def test_stopped_and_resumed_ends_bit_equal_and_trains_on_no_batch_twice(
     name: str, tmp_path: Path, nursery: Nursery, undisturbed: dict[str, Path]
 ) -> None:

@@ -1,0 +1,56 @@
+() => {
+  // What Gradio's parts lack for those who use a keyboard, or hear the page: run once when it is there.
+  const STEP = 0.02, LARGE = 0.1; // of the width
+  const ENDS = { Home: -Infinity, End: Infinity };
+  const WAYS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 };
+  const PICTURES = {
+    "#examples": number => `Generated room ${number + 1}`,
+    "#photograph": () => "The photograph",
+    "#slider": number => (number ? "The layer beside it" : "The photograph"),
+    "#picture": () => "The layer, with a cross at the place whose values are told",
+  };
+
+  const line = () => document.querySelector("#slider .outer");
+  const middle = box => (box.left + box.right) / 2;
+
+  function told(handle) {
+    const [box, within] = [handle, handle.parentElement].map(each => each.getBoundingClientRect());
+    const share = within.width ? (middle(box) - within.left) / within.width : 0.5;
+    handle.setAttribute("aria-valuenow", Math.round(100 * share));
+  }
+
+  // Gradio moves the line with a mouse alone: the same way, by as much as a key says.
+  function moved(handle, way) {
+    const [box, within] = [handle, handle.parentElement].map(each => each.getBoundingClientRect());
+    const from = middle(box), y = (box.top + box.bottom) / 2;
+    const to = Math.min(within.right, Math.max(within.left, from + way * within.width));
+    const at = x => ({ bubbles: true, cancelable: true, view: window, button: 0, clientX: x, clientY: y });
+    handle.dispatchEvent(new MouseEvent("mousedown", at(from)));
+    window.dispatchEvent(new MouseEvent("mousemove", at(to)));
+    window.dispatchEvent(new MouseEvent("mouseup", at(to)));
+    requestAnimationFrame(() => told(handle));
+  }
+
+  function dressed() {
+    const handle = line();
+    if (handle && !handle.hasAttribute("tabindex")) {
+      const says = { role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": 100 };
+      says["aria-label"] = "Line between the photograph and the layer, per cent of the width";
+      Object.entries(says).forEach(([name, value]) => handle.setAttribute(name, value));
+      told(handle);
+    }
+    for (const [place, says] of Object.entries(PICTURES)) {
+      document.querySelectorAll(`${place} img`).forEach((image, number) => (image.alt ||= says(number)));
+    }
+  }
+
+  new MutationObserver(dressed).observe(document.body, { childList: true, subtree: true });
+  document.addEventListener("keydown", event => {
+    const handle = line(), way = ENDS[event.key] ?? WAYS[event.key] * (event.shiftKey ? LARGE : STEP);
+    if (!handle || event.target !== handle || Number.isNaN(way)) return;
+    event.preventDefault();
+    moved(handle, way);
+  });
+  document.addEventListener("mouseup", () => line() && told(line()));
+  dressed();
+}
