@@ -219,6 +219,13 @@ def test_adabins_runs_in_eight_bits_whatever_its_widths(tmp_path: Path):
     with quiet():
         torch.onnx.export(_DepthAlone(network), (image,), path, input_names=["image"], dynamo=True, verbose=False)
     model = quantised(openvino_model(path), [image.numpy()])
+    depthwise = [each for each in model.get_ops() if each.get_type_name() == "GroupConvolution"]
+    scales = [each.input_value(1).get_node().input_value(1).get_partial_shape() for each in depthwise]
+    assert scales
+    assert {int(str(side)) for each in scales for side in list(each)[1:]} == {1}, "one for every channel"
+    products = [each for each in model.get_ops() if each.get_type_name() == "MatMul"]
+    (mean,) = (each for each in products if each.get_output_partial_shape(0)[-1] == 1)
+    assert mean.input_value(0).get_node().get_type_name() == "Softmax", "probabilities keep their 32 bits"
     (depth,) = openvino.Core().compile_model(model, "CPU")([image.numpy()]).values()  # did not compile with 8-bit bins
     with torch.no_grad():
         np.testing.assert_allclose(depth, network(image).depth, rtol=0, atol=0.1)

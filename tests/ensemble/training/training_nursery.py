@@ -3,6 +3,7 @@
 It reads one job a line and answers with the child's process id, the lines that the child prints, and how it ended.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -127,6 +128,9 @@ def _die_in(owner: type, name: str, call: int, number: int = signal.SIGKILL) -> 
     setattr(owner, name, deadly)
 
 
+LATE = ("ensemble.training.learners", "ensemble.data.augmentation", "sklearn.model_selection", "timm")
+"""What a training imports when it comes to it, which is most of the second that a child of a few steps would take."""
+
 JOBS = {"save_for_ever": save_for_ever, "train": train}
 
 
@@ -137,6 +141,8 @@ def main() -> None:
 
     from ensemble.data import open_source
 
+    for late in LATE:
+        importlib.import_module(late)
     render_once()
     rooms = open_source(training_runs.data_settings())
     for frame in rooms.frames:
