@@ -71,10 +71,10 @@ def _fold_constants(model: Any) -> None:
 def _left_alone(model: Any) -> list[str]:
     """Matrix products that 8 bits break, or make slower.
 
-    Those whose first factor is a weight, as that of AdaBins' bins with its queries: in 8 bits the weight has a scale for
-    each of its rows, which OpenVINO (2026.4.1, with nncf 3.4.0) takes for those of columns, and AdaBins of the published
-    widths did not compile. And means, whose result has one column, as that over the bins: they are computed in 32 bits
-    all the same, of probabilities that were rounded to 256 steps first.
+    Those whose first factor is a weight, as that of AdaBins' bins with its queries: in 8 bits the weight has a scale
+    for each of its rows, which OpenVINO (2026.4.1, with nncf 3.4.0) takes for those of columns, and AdaBins of the
+    published widths did not compile. And means, whose result has one column, as that over the bins: they are computed
+    in 32 bits all the same, of probabilities that were rounded to 256 steps first.
     """
     products = [each for each in model.get_ops() if each.get_type_name() == "MatMul"]
     of_weights = {each for each in products if each.input_value(0).get_node().get_type_name() == "Constant"}

@@ -155,7 +155,12 @@ class FilmSource:
 
     def _container(self) -> InputContainer:
         timeout = (self.patience, self.patience) if self.camera else None
-        return av.open(self.place, format=self.device, timeout=timeout)
+        container = av.open(self.place, format=self.device, timeout=timeout)
+        kind = container.format.name
+        if not self.camera and (kind == "image2" or kind.endswith("_pipe")):
+            container.close()
+            raise ValueError(f"{self.place}: is a photograph; expected a film, such as MP4 (predict takes photographs)")
+        return container
 
     @contextmanager
     def _complaining(self, count: int) -> Iterator[None]:

@@ -173,6 +173,14 @@ def test_a_film_that_is_cut_short_and_what_is_none_are_named(tmp_path: Path):
         FilmSource.named(str(tmp_path / "text.mp4")).opened(),
     ):
         pass
+    for ending in ("jpg", "png"):
+        photograph = tmp_path / f"photo.{ending}"
+        Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(photograph)
+        found = FilmSource.named(str(photograph))
+        with pytest.raises(ValueError, match=rf"photo\.{ending}: is a photograph; .*predict"), found.opened():
+            pass
+        with pytest.raises(ValueError, match=rf"photo\.{ending}: is a photograph; .*predict"):
+            next(found.samples(3))
     with pytest.raises(ValueError, match=r"none\.mp4: there is no such film"):
         FilmSource.named(str(tmp_path / "none.mp4"))
     with pytest.raises(ValueError, match="is a folder"):
