@@ -31,6 +31,17 @@
     requestAnimationFrame(() => told(handle));
   }
 
+  // Per cent of the width and the height of the pixels, which the element has at their own shape in its middle.
+  function placeIn(image, event) {
+    if (!image?.naturalWidth) return "";
+    const box = image.getBoundingClientRect();
+    const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+    const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
+    const across = (event.clientX - box.left - (box.width - width) / 2) / width;
+    const down = (event.clientY - box.top - (box.height - height) / 2) / height;
+    return Math.min(across, down) < 0 || Math.max(across, down) > 1 ? "" : `${(100 * across).toFixed(1)} ${(100 * down).toFixed(1)}`;
+  }
+
   function dressed() {
     const handle = line();
     if (handle && !handle.hasAttribute("tabindex")) {
@@ -51,6 +62,17 @@
     event.preventDefault();
     moved(handle, way);
   });
-  document.addEventListener("mouseup", () => line() && told(line()));
+  for (const end of ["mouseup", "touchend"]) document.addEventListener(end, () => line() && told(line()));
+
+  // Values under a mouse: Gradio tells of clicks alone. The place goes into a field that nobody sees.
+  let sent = "";
+  document.addEventListener("pointermove", event => {
+    const field = document.querySelector("#pointer :is(textarea, input)");
+    if (!field || event.pointerType !== "mouse") return;
+    const place = placeIn(event.target.closest?.("#picture img"), event);
+    if (place === sent) return;
+    sent = field.value = place;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  });
   dressed();
 }

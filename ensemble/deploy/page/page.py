@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
+import re
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,12 +35,15 @@ PIXELS = 400_000
 
 MOST_POINTS = 200_000
 MEGA = 1_000_000
+VIEWS = 2, 170
+"""Degrees that a camera may see across: from a telephoto lens of a metre to an action camera."""
 VIEW_DIGITS = 1
 """Of degrees: metres are right to a thousandth so."""
 _JPEG_QUALITY = 90
 
 STACK, STUDENT = "stack", "student"
 SLIDER, VALUES, SPACE, FILES, ABOUT = "slider", "values", "space", "files", "about"
+_POINTED = re.compile(r"(\d+(?:\.\d+)?) (\d+(?:\.\d+)?)")
 MARK = np.array([255, 255, 255], np.uint8), np.array([0, 0, 0], np.uint8)
 
 
@@ -132,6 +136,20 @@ def page(site: Site) -> gr.Blocks:
     return blocks
 
 
+class _Slider(gr.Slider):
+    """A slider that takes a number beyond its ends for the nearer end, and none for its middle: Gradio's would fail.
+
+    It is a class because Gradio makes components anew, from theirs, for visitors whose page has changed.
+    """
+
+    is_template = True  # Gradio shows it as the class that it comes from
+
+    def preprocess(self, payload: float | None) -> float:
+        """The number that functions get."""
+        middle = (self.minimum + self.maximum) / 2
+        return middle if payload is None else min(max(payload, self.minimum), self.maximum)
+
+
 class _Page:
     """Components, and the functions behind them."""
 
@@ -170,12 +188,16 @@ class _Page:
                         )
                     with gr.Tab("Values", id=VALUES) as values:
                         self.picture = gr.Image(
-                            label="Touch or click a place", interactive=False, buttons=["fullscreen"], elem_id="picture"
+                            label="Point at a place; touch or click keeps it",
+                            interactive=False,
+                            buttons=["fullscreen"],
+                            elem_id="picture",
                         )
                         self.reading = gr.HTML(elem_id="reading")
+                        self.pointer = gr.Textbox(visible="hidden", elem_id="pointer")  # page.js writes into it
                         with gr.Row():
-                            self.across = gr.Slider(0, 100, value=50, step=1, label="Across, %", elem_id="across")
-                            self.down = gr.Slider(0, 100, value=50, step=1, label="Down, %", elem_id="down")
+                            self.across = _Slider(0, 100, value=50, step=1, label="Across, %", elem_id="across")
+                            self.down = _Slider(0, 100, value=50, step=1, label="Down, %", elem_id="down")
                     with gr.Tab("3-D", id=SPACE) as space:
                         self.edges = gr.Checkbox(
                             value=True, label="Leave out slopes at edges of depth", elem_id="edges"
@@ -204,9 +226,8 @@ class _Page:
                     titles, value=titles, label="Learners that are on", elem_id="learners", visible=len(titles) > 1
                 )
                 self.layer = gr.Radio([DEPTH], value=DEPTH, label="Layer", elem_id="layer")
-                self.fov = gr.Slider(
-                    10,
-                    140,
+                self.fov = _Slider(
+                    *VIEWS,
                     value=60,
                     step=0.1,
                     label="Field of view across the width, degrees: metres follow it",
@@ -216,8 +237,6 @@ class _Page:
                     elem_id="fov",
                 )
                 self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
-        for typed in (self.across, self.down, self.fov):
-            _take_what_is_typed(typed)
         blocks.unload(self.left)
         self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
 
@@ -245,6 +264,7 @@ class _Page:
         self.learners.input(turn(self.learners_chosen), asked, [self.learners, self.preset, *shown], **how)
         moved = [self.layer.input, self.fov.input, self.edges.input, self.across.input, self.down.input]
         gr.on(moved, turn(self.show), asked, shown, **how)
+        self.pointer.change(turn(self.pointed), [*asked, self.pointer], [self.reading], **how)
         self.picture.select(turn(self.touched), asked, [self.across, self.down, *shown], **how)
         self.fov.input(lambda: "", None, [self.lens], **how)  # it is neither the file's nor that of the training now
         for name, tab in tabs.items():
@@ -275,13 +295,13 @@ class _Page:
             told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
             return [None, told, gr.skip(), "", *self._empty()]
         asked, own = Asked(sight, *rest), self.site.view_of_training(sight.image.shape[:2])
-        fov = round(sight.fov or own or asked.fov, VIEW_DIGITS)
+        fov = round(min(max(sight.fov or own or asked.fov, VIEWS[0]), VIEWS[1]), VIEW_DIGITS)
         if own is None:
             lens = ""
         elif sight.fov is None:
             lens = f"The file does not tell its lens: taken for that of the training, {own:.0f} degrees."
         else:
-            lens = f"By EXIF {sight.fov:.0f} degrees."
+            lens = f"By EXIF {sight.fov:.3g} degrees." + ("" if abs(sight.fov - fov) < 0.1 else f" Taken for {fov:g}.")
         return [sight, gr.update(visible=False), fov, lens, *self._shown(request, replace(asked, fov=fov))]
 
     def show(self, request: gr.Request, *asked: Any) -> list[Any]:
@@ -310,6 +330,17 @@ class _Page:
             column, row = event.index
             now = replace(now, across=100 * column / max(1, width - 1), down=100 * row / max(1, height - 1))
         return [round(now.across, 1), round(now.down, 1), *self._shown(request, now)]
+
+    def pointed(self, *asked: Any) -> Any:
+        """The pointer moved over the picture to these shares of its width and height, or away from it."""
+        *usual, place = asked
+        now = Asked(*usual)
+        if now.sight is None:
+            return gr.skip()
+        found = _POINTED.fullmatch(place or "")
+        across, down = map(float, found.groups()) if found else (now.across, now.down)
+        row, column = _place(now.sight, min(across, 100), min(down, 100))
+        return reading(now.sight.value(row, column, self._choice(now.sight, now)), row, column)
 
     def opened(self, request: gr.Request, *asked: Any) -> list[Any]:
         """Another tab was opened."""
@@ -377,12 +408,6 @@ class _Page:
         write_bytes(folder / "depth.npy", beside.getvalue())
         points = [self._points(sight, choice, fov, folder / f"points.{kind}", edges=False) for kind in ("ply", "glb")]
         return [*points, picture, folder / "depth.npy"]
-
-
-def _take_what_is_typed(slider: gr.Slider) -> None:
-    """A number beyond the ends of a slider stands for the nearer end, none for its middle: Gradio would fail."""
-    least, most, usual = slider.minimum, slider.maximum, slider.value
-    slider.preprocess = lambda payload: usual if payload is None else min(max(payload, least), most)
 
 
 def _listed(titles: Sequence[str]) -> str:

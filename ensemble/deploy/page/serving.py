@@ -61,20 +61,21 @@ def serve(
         root = Path(folder)
         os.environ.update(_AT_HOME, GRADIO_TEMP_DIR=str(root))
         pulse.doing = "making the page ready"
-        app = _application(stack, student, root, reports, address.password)
+        sessions = Sessions(root, root / "examples")
+        app = _application(stack, student, sessions, reports, address.password)
 
         import uvicorn
 
         host, port = listener.getsockname()[:2]
         settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE)
-        with pulse.muted():
+        with pulse.muted(), sessions.swept():
             shown = f"[{host}]" if ":" in host else host
             messages.print(f"page: http://{shown}:{port}   (Ctrl-C ends it)")
             uvicorn.Server(settings).run(sockets=[listener])
 
 
 def _application(
-    stack: DepthStack, student: DepthStack | None, root: Path, reports: Mapping[str, Path], password: str | None
+    stack: DepthStack, student: DepthStack | None, sessions: Sessions, reports: Mapping[str, Path], password: str | None
 ) -> Guard:
     import gradio as gr
     from fastapi import FastAPI, HTTPException
@@ -95,8 +96,8 @@ def _application(
         return FileResponse(places[number][1], media_type="text/html")
 
     about = without_front_matter(model_card(stack.header))
-    examples = root / "examples"
-    site = Site(stack, student, write_examples(examples), Sessions(root, examples), about, links)
+    examples = write_examples(sessions.root / "examples")
+    site = Site(stack, student, examples, sessions, about, links)
     site.see(site.examples[0])  # the first visitor does not wait for what networks do once
     fonts = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     mounted = gr.mount_gradio_app(
@@ -106,7 +107,7 @@ def _application(
         theme=Base(font=fonts[0], font_mono=fonts[1]),
         css_paths=Path(__file__).with_name("page.css"),
         js=Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
-        allowed_paths=[str(root)],
+        allowed_paths=[str(sessions.root)],
         max_file_size=f"{MEGABYTES}mb",
         footer_links=[],
         ssr_mode=False,

@@ -2,11 +2,19 @@
 
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+
+ORPHAN_SECONDS = 60.0
+"""A file that was sent and that nobody has asked to look at for so long is nobody's any more."""
+
+RETURN_SECONDS = 600.0
+"""Whoever asks for something after their visit has ended, as over a broken line, is gone after so long in silence."""
 
 
 @dataclass
@@ -20,9 +28,10 @@ class Sessions:
 
     root: Path
     shared: Path | None = None
-    _sent: dict[str, set[Path]] = field(default_factory=dict)
+    _sent: dict[str, dict[Path, int]] = field(default_factory=dict)
     _working: Counter[str] = field(default_factory=Counter)
     _gone: set[str] = field(default_factory=set)
+    _returned: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def folder(self, session: str) -> Path:
@@ -35,19 +44,27 @@ class Sessions:
         """Note a file that a visitor has sent; what lies elsewhere, or is shared, is nobody's."""
         if path.is_relative_to(self.root) and not (self.shared and path.is_relative_to(self.shared)):
             with self._lock:
-                self._sent.setdefault(session, set()).add(path)
+                self._sent.setdefault(session, {})[path] = _written(path)
 
     @contextmanager
     def working(self, session: str) -> Iterator[None]:
-        """Files are made for a session meanwhile; if its visitor goes before that ends, they go when it ends."""
+        """Files are made for a session meanwhile; if its visitor goes before that ends, they go when it ends.
+
+        One that had gone is back: the line was broken, and Gradio does not tell when it is there again.
+        """
         with self._lock:
             self._working[session] += 1
+            if session in self._gone and self._working[session] == 1:
+                self._gone.discard(session)
+                self._returned[session] = time.monotonic()
         try:
             yield
         finally:
             with self._lock:
                 self._working[session] -= 1
                 gone = session in self._gone
+                if session in self._returned:
+                    self._returned[session] = time.monotonic()
             if gone:
                 self.end(session)
 
@@ -55,11 +72,52 @@ class Sessions:
         """Delete what belongs to this session alone, once nothing is made for it any more."""
         with self._lock:
             self._gone.add(session)
+            self._returned.pop(session, None)
             if self._working[session]:
                 return
             del self._working[session]
-            own = self._sent.pop(session, set())
+            own = self._sent.pop(session, {})
             kept = set[Path]().union(*self._sent.values())
         shutil.rmtree(self.root / f"session-{session}", ignore_errors=True)
-        for path in own - kept:
-            path.unlink(missing_ok=True)
+        for path, written in own.items():
+            if path not in kept and _written(path) == written:  # else somebody has sent the same just now
+                path.unlink(missing_ok=True)
+
+    def sweep(self, *, orphan: float = ORPHAN_SECONDS, silent: float = RETURN_SECONDS) -> None:
+        """Delete what was sent so many seconds ago and never looked at, and end visits that came back and fell silent."""
+        with self._lock:
+            known = set[Path]().union(*self._sent.values())
+            ended = [name for name, last in self._returned.items() if time.monotonic() - last > silent]
+        for name in ended:
+            self.end(name)
+        for path in self.root.rglob("*"):
+            within = path.relative_to(self.root).parts[0]
+            if path in known or within.startswith("session-") or (self.shared and path.is_relative_to(self.shared)):
+                continue
+            if path.is_file() and time.time() - _written(path) / 1e9 > orphan:
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def swept(self, every: float = ORPHAN_SECONDS / 2) -> Iterator[None]:
+        """Sweep now and then until the block ends."""
+        done = threading.Event()
+
+        def sweeping() -> None:
+            while not done.wait(every):
+                self.sweep()
+
+        thread = threading.Thread(target=sweeping, name="sweeper", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def _written(path: Path) -> int:
+    """Nanoseconds of the moment in which a file came here; 0 where it is not there."""
+    try:
+        return path.stat().st_ctime_ns
+    except OSError:
+        return 0

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,51 @@ def test_values_under_the_pointer_and_by_keyboard_are_those_of_the_stack(visit: 
     expect(reading).to_have_attribute("aria-label", re.compile(f"column {last},"))
 
 
+def test_a_mouse_reads_values_without_a_click(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    with answered(visit):
+        tab(visit, "Values")
+    picture, reading = visit.locator("#picture img"), visit.locator("#reading dl")
+    expect(reading).to_have_attribute("aria-label", re.compile("column 80, row 60"))
+    box = picture.bounding_box()
+    assert box is not None
+    source = picture.get_attribute("src")
+    visit.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.75 * box["height"], steps=5)
+    expect(reading).to_have_attribute("aria-label", re.compile(r"column (39|4[01]), row (8[89]|9[01])"))
+    assert picture.get_attribute("src") == source, "the cross stays where it was"
+    visit.mouse.move(box["x"] - 40, box["y"] - 60)
+    expect(reading).to_have_attribute("aria-label", re.compile("column 80, row 60"))
+
+
+@pytest.mark.parametrize(
+    ("millimetres", "degrees", "said"),
+    [(240, "8.2", "8.25 degrees."), (3, "160.3", "160 degrees."), (1200, "2", "1.65 degrees. Taken for 2.")],
+)
+def test_lenses_out_of_the_ordinary_keep_their_metres(
+    visit: Page, tmp_path: Path, millimetres: int, degrees: str, said: str
+):
+    bad, far = tmp_path / "text.jpg", tmp_path / "far.jpg"
+    bad.write_text("no picture")
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = millimetres  # of a 35-mm film: 36 mm wide
+    with Image.open(photograph(tmp_path)) as image:
+        image.save(far, exif=exif)
+    with answered(visit):  # Gradio makes components of a page anew after what was not taken
+        drop(visit, bad)
+    expect(visit.locator("#complaint")).to_be_visible()
+    visit.get_by_label("Remove Image").or_(visit.get_by_label("Clear")).first.click()
+    dropped(visit, far)
+    fov, legend = visit.locator("#fov input[type=number]"), visit.locator("#legend .ticks")
+    expect(fov).to_have_value(degrees)
+    expect(visit.locator("#lens")).to_contain_text(f"By EXIF {said}")
+    metres = legend.inner_text()
+    with answered(visit) as asked:
+        tab(visit, "Values")
+    assert asked.value.status == 200
+    expect(visit.locator("#reading dl")).to_be_visible()
+    assert legend.inner_text() == metres
+
+
 def test_learners_are_switched_on_and_off(visit: Page, server: Server, tmp_path: Path):
     path = photograph(tmp_path)
     stack = dropped(visit, path)
@@ -326,7 +372,7 @@ def test_what_is_typed_beyond_a_slider_is_its_end(visit: Page, tmp_path: Path):
     number = visit.locator("#across input[type=number]")
     tab(visit, "Values")
     expect(visit.locator("#reading")).to_contain_text("depth")
-    for typed in ("900", ""):
+    for number, typed in product((number, visit.locator("#fov input[type=number]")), ("900", "")):
         with answered(visit) as asked:
             number.fill(typed)
         assert asked.value.status == 200

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -158,9 +159,48 @@ def test_what_is_made_while_a_visitor_goes_goes_when_it_is_made(tmp_path: Path):
         sessions.sent("one", sent)
         (sessions.folder("one") / "depth.npy").write_bytes(b"")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    with sessions.working("one"), sessions.working("one"):  # a request that was on its way still
+    with sessions.working("one"), sessions.working("one"):  # the line was broken, and is there again
         (sessions.folder("one") / "depth.npy").write_bytes(b"")
+    sessions.sweep()
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+    sessions.sweep(silent=0)
     assert list(tmp_path.rglob("*.npy")) == []
     with sessions.working("two"):
         (sessions.folder("two") / "depth.npy").write_bytes(b"")
     assert len(list(tmp_path.rglob("*.npy"))) == 1
+
+
+def test_what_was_sent_and_never_looked_at_is_swept(tmp_path: Path):
+    sessions = Sessions(tmp_path, tmp_path / "examples")
+    places = {name: tmp_path / name for name in ("abc/left.png", "half-sent", "examples/room.jpg", "abd/seen.png")}
+    for place in places.values():
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"")
+    sessions.sent("one", places["abd/seen.png"])
+    (sessions.folder("one") / "depth.npy").write_bytes(b"")
+    sessions.sweep()
+    assert all(place.is_file() for place in places.values())
+    sessions.sweep(orphan=-1)
+    assert [name for name, place in places.items() if place.is_file()] == ["examples/room.jpg", "abd/seen.png"]
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+
+
+def test_a_photograph_that_another_visitor_has_sent_anew_stays(tmp_path: Path):
+    sessions, photograph = Sessions(tmp_path), tmp_path / "abc" / "photo.png"
+    photograph.parent.mkdir()
+    photograph.write_bytes(b"")
+    sessions.sent("one", photograph)
+    anew = tmp_path / "anew"
+    anew.write_bytes(b"")
+    anew.replace(photograph)  # as Gradio does
+    sessions.end("one")
+    assert photograph.is_file()
+
+
+def test_sweeping_goes_on_until_the_end(tmp_path: Path):
+    sessions = Sessions(tmp_path)
+    sweeps = threading.Semaphore(0)
+    sessions.sweep = sweeps.release  # type: ignore[method-assign]
+    with sessions.swept(every=0.01):
+        assert all(sweeps.acquire(timeout=10) for _ in range(3))
+    assert not [thread for thread in threading.enumerate() if thread.name == "sweeper"]

@@ -1,0 +1,442 @@
+"""The page itself, in Gradio: what stands where, and what happens when somebody touches it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import re
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from ensemble.data.formats.photographs import read_photograph
+from ensemble.deploy.page.sessions import Sessions
+from ensemble.deploy.page.sight import DEPTH, Choice, Sight, chosen_learners
+from ensemble.deploy.page.wording import MEGAPIXELS, legend, reading, refused
+from ensemble.deploy.points.cloud import point_cloud
+from ensemble.deploy.points.files import save_points
+from ensemble.deploy.points.photograph import camera_of_view
+from ensemble.report.drawing.pictures import save_depth_png
+from ensemble.runs.files import write_bytes
+from ensemble.settings.schema import StackSettings
+
+if TYPE_CHECKING:
+    from ensemble.deploy.door import DepthStack
+
+PIXELS = 400_000
+"""Of a photograph on the page and in its files; networks see a few thousand."""
+
+MOST_POINTS = 200_000
+MEGA = 1_000_000
+VIEWS = 2, 170
+"""Degrees that a camera may see across: from a telephoto lens of a metre to an action camera."""
+VIEW_DIGITS = 1
+"""Of degrees: metres are right to a thousandth so."""
+_JPEG_QUALITY = 90
+
+STACK, STUDENT = "stack", "student"
+SLIDER, VALUES, SPACE, FILES, ABOUT = "slider", "values", "space", "files", "about"
+_POINTED = re.compile(r"(\d+(?:\.\d+)?) (\d+(?:\.\d+)?)")
+MARK = np.array([255, 255, 255], np.uint8), np.array([0, 0, 0], np.uint8)
+
+@dataclass(frozen=True)
+class Site:
+    """What the page shows.
+
+    Attributes:
+        stack: Ready to predict.
+        student: Likewise, to compare it with; ``None`` where there is none.
+        examples: Photographs to try.
+        sessions: Files of visitors.
+        about: The model's card, in Markdown.
+        reports: Titles of evaluation reports and the places where this server has them.
+        networks: Held while networks compute: one photograph at a time.
+    """
+
+    stack: DepthStack
+    student: DepthStack | None
+    examples: Sequence[Path]
+    sessions: Sessions
+    about: str
+    reports: Sequence[tuple[str, str]] = ()
+    networks: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Names of the learners by their titles for people."""
+        return {learner.title: learner.name for learner in self.stack.header.learners}
+
+    def see(self, path: Path) -> Sight:
+        """What the networks say of a photograph.
+
+        Raises:
+            ValueError: It cannot be read, or is too large.
+        """
+        photograph = read_photograph(path, pixels=PIXELS, most_pixels=MEGAPIXELS * MEGA)
+        with self.networks:
+            found = self.stack(photograph.pixels)
+            student = None if self.student is None else self.student(photograph.pixels).depth
+        settings = self.stack.network.settings
+        meta = self.stack.network.meta
+        logs = isinstance(settings, StackSettings) and meta is not None and meta.space == "log"
+        known = None if self.stack.header.focal is None else photograph.fov
+        found = replace(found, names=tuple(self.titles))
+        return Sight(photograph.pixels, found, logs, known, student)
+
+    def view_of_training(self, size: tuple[int, int]) -> float | None:
+        """Degrees that the camera of the training would see across such a photograph."""
+        if self.stack.header.focal is None:
+            return None
+
+        from ensemble.deploy.photographs import Views
+
+        return Views(self.stack, None).of_training(size)
+
+@dataclass(frozen=True)
+class Asked:
+    """What the controls say at the moment that somebody touches one, in the order in which Gradio hands them over.
+
+    Attributes:
+        sight: What is looked at; ``None`` before there is a photograph.
+        tab: That is open.
+        learners: Titles of those that are switched on.
+        preset: That is chosen; empty where the switches are none.
+        layer: Name of the map that is wanted.
+        fov: Degrees across the width of the photograph.
+        edges: Whether slopes at edges of depth are left out of points.
+        across: Of the place whose values are told, per cent of the width.
+        down: Likewise, per cent of the height.
+    """
+
+    sight: Sight | None
+    tab: str
+    learners: list[str]
+    preset: str
+    layer: str
+    fov: float
+    edges: bool
+    across: float
+    down: float
+
+def page(site: Site) -> gr.Blocks:
+    """All of it."""
+    title = site.stack.header.name
+    with gr.Blocks(title=f"{title}: depth", analytics_enabled=False, delete_cache=(600, 7200)) as blocks:
+        _Page(site, blocks)
+    return blocks
+
+from gradio.events import Dependency
+
+class _Slider(gr.Slider):
+    """A slider that takes a number beyond its ends for the nearer end, and none for its middle: Gradio's would fail.
+
+    It is a class because Gradio makes components anew, from theirs, for visitors whose page has changed.
+    """
+
+    is_template = True  # Gradio shows it as the class that it comes from
+
+    def preprocess(self, payload: float | None) -> float:
+        """The number that functions get."""
+        middle = (self.minimum + self.maximum) / 2
+        return middle if payload is None else min(max(payload, self.minimum), self.maximum)
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+class _Page:
+    """Components, and the functions behind them."""
+
+    def __init__(self, site: Site, blocks: gr.Blocks) -> None:
+        self.site, self.turn = site, asyncio.Lock()
+        titles = list(site.titles)
+        gr.Markdown(f"# {site.stack.header.name}\nMetres from one photograph, by {_listed(titles)}.", elem_id="title")
+        self.sight, self.tab = gr.State(None, time_to_live=3600), gr.State(SLIDER)
+        with gr.Row(elem_id="main"):
+            with gr.Column(elem_id="given", min_width=0):
+                self.photograph = gr.Image(
+                    label="Photograph",
+                    sources=["upload", "webcam", "clipboard"],
+                    type="filepath",
+                    height=260,
+                    elem_id="photograph",
+                )
+                # Gradio would decode the file and fail without a word; read below, complaints are sentences.
+                self.photograph.preprocess = lambda payload: None if payload is None else payload.path
+                gr.Examples(
+                    [[str(path)] for path in site.examples],
+                    [self.photograph],
+                    label="Generated rooms",
+                    elem_id="examples",
+                )
+            with gr.Column(elem_id="shown", min_width=0):
+                self.complaint = gr.Markdown(visible=False, elem_classes="complaint", elem_id="complaint")
+                with gr.Tabs():
+                    with gr.Tab("Layer", id=SLIDER) as slider:
+                        self.slider = gr.ImageSlider(
+                            label="Left the photograph, right the layer",
+                            interactive=False,
+                            buttons=["fullscreen"],
+                            max_height=640,
+                            elem_id="slider",
+                        )
+                    with gr.Tab("Values", id=VALUES) as values:
+                        self.picture = gr.Image(
+                            label="Point at a place; touch or click keeps it",
+                            interactive=False,
+                            buttons=["fullscreen"],
+                            elem_id="picture",
+                        )
+                        self.reading = gr.HTML(elem_id="reading")
+                        self.pointer = gr.Textbox(visible="hidden", elem_id="pointer")  # page.js writes into it
+                        with gr.Row():
+                            self.across = _Slider(0, 100, value=50, step=1, label="Across, %", elem_id="across")
+                            self.down = _Slider(0, 100, value=50, step=1, label="Down, %", elem_id="down")
+                    with gr.Tab("3-D", id=SPACE) as space:
+                        self.edges = gr.Checkbox(
+                            value=True, label="Leave out slopes at edges of depth", elem_id="edges"
+                        )
+                        self.space = gr.Model3D(
+                            label=f"At most {MOST_POINTS:,} points", interactive=False, height=520, elem_id="space"
+                        )
+                    with gr.Tab("Files", id=FILES) as files:
+                        names = {"ply": "points, PLY", "glb": "points, GLB", "png": "depth, 16-bit PNG in mm"}
+                        names["npy"] = "depth, .npy in metres"
+                        self.files = {
+                            kind: gr.DownloadButton(text, interactive=False, elem_id=f"file-{kind}")
+                            for kind, text in names.items()
+                        }
+                    with gr.Tab("About", id=ABOUT):
+                        if site.reports:
+                            gr.HTML(_report_links(site.reports), elem_id="reports")
+                        gr.Markdown(site.about, elem_id="card")
+                self.legend = gr.HTML(elem_id="legend")
+            with gr.Column(elem_id="controls", min_width=0):
+                presets = [STACK, *(titles if len(titles) > 1 else []), *([STUDENT] if site.student else [])]
+                self.preset = gr.Radio(
+                    presets, value=STACK, label="Depth by", elem_id="preset", visible=len(presets) > 1
+                )
+                self.learners = gr.CheckboxGroup(
+                    titles, value=titles, label="Learners that are on", elem_id="learners", visible=len(titles) > 1
+                )
+                self.layer = gr.Radio([DEPTH], value=DEPTH, label="Layer", elem_id="layer")
+                self.fov = _Slider(
+                    *VIEWS,
+                    value=60,
+                    step=0.1,
+                    label="Field of view across the width, degrees: metres follow it",
+                    interactive=True,
+                    buttons=[],  # it would go back to a number, not to the photograph's own
+                    visible=site.stack.header.focal is not None,
+                    elem_id="fov",
+                )
+                self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
+        blocks.unload(self.left)
+        self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
+
+    def _connect(self, tabs: dict[str, gr.Tab]) -> None:
+        shown = [
+            *(self.slider, self.picture, self.reading, self.space, *self.files.values(), self.legend, self.layer),
+        ]
+        asked = [self.sight, self.tab, self.learners, self.preset, self.layer, self.fov, self.edges]
+        asked += [self.across, self.down]
+        # Without Gradio's queue: its stream of answers is looked at every 50 ms, and what is touched in the moment in
+        # which that stream ends is lost.
+        how: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last", "queue": False}
+        gr.on(
+            [self.photograph.change],
+            self.take,
+            [self.photograph, *asked[1:]],
+            [self.sight, self.complaint, self.fov, self.lens, *shown],
+            show_progress="minimal",
+            show_progress_on=[self.slider],
+            **how,
+        )
+        how["show_progress"] = "hidden"
+        turn = self._in_turn
+        self.preset.input(turn(self.preset_chosen), asked, [self.learners, *shown], **how)
+        self.learners.input(turn(self.learners_chosen), asked, [self.learners, self.preset, *shown], **how)
+        moved = [self.layer.input, self.fov.input, self.edges.input, self.across.input, self.down.input]
+        gr.on(moved, turn(self.show), asked, shown, **how)
+        self.pointer.input(turn(self.pointed), [*asked, self.pointer], [self.reading], **how)
+        self.picture.select(turn(self.touched), asked, [self.across, self.down, *shown], **how)
+        self.fov.input(lambda: "", None, [self.lens], **how)  # it is neither the file's nor that of the training now
+        for name, tab in tabs.items():
+            tab.select(turn(self.opened), [self.sight, gr.State(name), *asked[2:]], [self.tab, *shown], **how)
+
+    def _in_turn(self, answer: Callable[..., list[Any]]) -> Callable[..., Awaitable[list[Any]]]:
+        """One after the other, in the order in which they were touched: what comes last is what is shown."""
+
+        @functools.wraps(answer)
+        async def in_turn(*asked: Any) -> list[Any]:
+            async with self.turn:
+                return await asyncio.to_thread(answer, *asked)
+
+        return in_turn
+
+    def take(self, request: gr.Request, path: str | None, *rest: Any) -> list[Any]:
+        """A photograph came, or went."""
+        if path is None:
+            return [None, gr.update(visible=False), gr.skip(), "", *self._empty()]
+        with self.site.sessions.working(str(request.session_hash)):
+            return self._taken(request, Path(path), rest)
+
+    def _taken(self, request: gr.Request, place: Path, rest: Sequence[Any]) -> list[Any]:
+        self.site.sessions.sent(str(request.session_hash), place)
+        try:
+            sight = self.site.see(place)
+        except (ValueError, OSError, FloatingPointError) as error:
+            told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
+            return [None, told, gr.skip(), "", *self._empty()]
+        asked, own = Asked(sight, *rest), self.site.view_of_training(sight.image.shape[:2])
+        fov = round(min(max(sight.fov or own or asked.fov, VIEWS[0]), VIEWS[1]), VIEW_DIGITS)
+        if own is None:
+            lens = ""
+        elif sight.fov is None:
+            lens = f"The file does not tell its lens: taken for that of the training, {own:.0f} degrees."
+        else:
+            lens = f"By EXIF {sight.fov:.0f} degrees." + ("" if abs(sight.fov - fov) < 1 else f" Taken for {fov:g}.")
+        return [sight, gr.update(visible=False), fov, lens, *self._shown(request, replace(asked, fov=fov))]
+
+    def show(self, request: gr.Request, *asked: Any) -> list[Any]:
+        """A control was moved that changes no other one."""
+        return self._shown(request, Asked(*asked))
+
+    def preset_chosen(self, request: gr.Request, *asked: Any) -> list[Any]:
+        """One of the presets sets the switches."""
+        now, titles = Asked(*asked), list(self.site.titles)
+        learners = now.learners if now.preset == STUDENT else titles if now.preset == STACK else [now.preset]
+        return [learners, *self._shown(request, replace(now, learners=learners))]
+
+    def learners_chosen(self, request: gr.Request, *asked: Any) -> list[Any]:
+        """The switches are no preset any more, but for all and for one; with the last one off, all are on again."""
+        now, titles = Asked(*asked), list(self.site.titles)
+        chosen = chosen_learners(titles, now.learners)
+        now = replace(now, learners=list(chosen))
+        preset = STACK if len(chosen) == len(titles) else chosen[0] if len(chosen) == 1 else None
+        return [now.learners, preset, *self._shown(request, replace(now, preset=preset or ""))]
+
+    def touched(self, event: gr.SelectData, request: gr.Request, *asked: Any) -> list[Any]:
+        """A place of the picture was touched."""
+        now = Asked(*asked)
+        if now.sight is not None:
+            height, width = now.sight.image.shape[:2]
+            column, row = event.index
+            now = replace(now, across=100 * column / max(1, width - 1), down=100 * row / max(1, height - 1))
+        return [round(now.across, 1), round(now.down, 1), *self._shown(request, now)]
+
+    def pointed(self, *asked: Any) -> Any:
+        """The pointer moved over the picture to these shares of its width and height, or away from it."""
+        *usual, place = asked
+        now = Asked(*usual)
+        if now.sight is None:
+            return gr.skip()
+        found = _POINTED.fullmatch(place or "")
+        across, down = map(float, found.groups()) if found else (now.across, now.down)
+        row, column = _place(now.sight, min(across, 100), min(down, 100))
+        return reading(now.sight.value(row, column, self._choice(now.sight, now)), row, column)
+
+    def opened(self, request: gr.Request, *asked: Any) -> list[Any]:
+        """Another tab was opened."""
+        now = Asked(*asked)
+        return [now.tab, *self._shown(request, now)]
+
+    def left(self, request: gr.Request) -> None:
+        """A visitor has gone."""
+        self.site.sessions.end(str(request.session_hash))
+
+    def _shown(self, request: gr.Request, asked: Asked) -> list[Any]:
+        """What the open tab shows, and nothing of the others."""
+        with self.site.sessions.working(str(request.session_hash)):
+            return self._made(request, asked)
+
+    def _made(self, request: gr.Request, asked: Asked) -> list[Any]:
+        sight = asked.sight
+        if sight is None:
+            return [gr.skip()] * (6 + len(self.files))
+        choice = self._choice(sight, asked)
+        layers = sight.layers(choice)
+        name = asked.layer if asked.layer in layers else DEPTH
+        drawn, folder = sight.layer(name, choice), self.site.sessions.folder(str(request.session_hash))
+        slider = picture = text = space = gr.skip()
+        files: list[Any] = [gr.skip()] * len(self.files)
+        if asked.tab == SLIDER:
+            slider = (_jpeg(sight.image, folder), _jpeg(drawn.pixels, folder))
+        elif asked.tab == VALUES:
+            row, column = _place(sight, asked.across, asked.down)
+            picture = _jpeg(_marked(drawn.pixels, row, column), folder)
+            text = reading(sight.value(row, column, choice), row, column)
+        elif asked.tab == SPACE:
+            space = str(self._points(sight, choice, asked.fov, folder / "points.glb", edges=asked.edges))
+        elif asked.tab == FILES:
+            made = self._files(sight, choice, asked.fov, folder)
+            files = [gr.update(value=str(path), interactive=True) for path in made]
+        return [slider, picture, text, space, *files, legend(drawn), gr.update(choices=list(layers), value=name)]
+
+    def _empty(self) -> list[Any]:
+        files = [gr.update(value=None, interactive=False) for _ in self.files]
+        return [None, None, "", None, *files, "", gr.skip()]
+
+    def _choice(self, sight: Sight, asked: Asked) -> Choice:
+        chosen = chosen_learners(list(self.site.titles), asked.learners)
+        own = self.site.view_of_training(sight.image.shape[:2])
+        same = own is None or round(own, VIEW_DIGITS) == asked.fov
+        ratio = 1.0 if same else self.site.stack.focal_ratio(sight.image.shape[:2], asked.fov)
+        return Choice(chosen, asked.preset == STUDENT, ratio)
+
+    def _points(self, sight: Sight, choice: Choice, fov: float, path: Path, *, edges: bool) -> Path:
+        camera, depth = camera_of_view(fov, sight.image.shape[:2]), sight.depth(choice)
+        how = {"error": sight.error(choice), "most": MOST_POINTS}
+        try:
+            cloud = point_cloud(sight.image, depth, camera, drop_edges=edges, **how)
+        except ValueError:  # nothing but slopes is left
+            cloud = point_cloud(sight.image, depth, camera, **how)
+        save_points(path, cloud)
+        return path
+
+    def _files(self, sight: Sight, choice: Choice, fov: float, folder: Path) -> list[Path]:
+        depth = sight.depth(choice)
+        picture = save_depth_png(folder / "page", depth)
+        beside = io.BytesIO()  # a browser may be reading what was there before
+        np.save(beside, depth.astype(np.float32))
+        write_bytes(folder / "depth.npy", beside.getvalue())
+        points = [self._points(sight, choice, fov, folder / f"points.{kind}", edges=False) for kind in ("ply", "glb")]
+        return [*points, picture, folder / "depth.npy"]
+
+def _listed(titles: Sequence[str]) -> str:
+    return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+def _report_links(reports: Sequence[tuple[str, str]]) -> str:
+    links = "".join(f'<li><a href="{place}" target="_blank">{title}</a></li>' for title, place in reports)
+    return f"<h2>Reports of evaluations</h2><ul>{links}</ul>"
+
+def _jpeg(pixels: np.ndarray, folder: Path) -> str:
+    """A file of the session with these pixels, under a name that no earlier picture has."""
+    path = folder / f"{abs(hash(pixels.tobytes())):x}.jpg"
+    if not path.exists():
+        Image.fromarray(pixels).save(path, quality=_JPEG_QUALITY)
+    return str(path)
+
+def _place(sight: Sight, across: float, down: float) -> tuple[int, int]:
+    height, width = sight.image.shape[:2]
+    return round(down / 100 * (height - 1)), round(across / 100 * (width - 1))
+
+def _marked(pixels: np.ndarray, row: int, column: int) -> np.ndarray:
+    """The picture with a cross around a pixel."""
+    marked = pixels.copy()
+    for wide, colour in zip((2, 1), MARK[::-1], strict=True):
+        near, far = 4, 16
+        for start, end in ((-far, -near), (near, far)):
+            rows, columns = slice(max(0, row + start), max(0, row + end)), slice(max(0, column - wide), column + wide)
+            marked[rows, columns] = colour
+            rows, columns = slice(max(0, row - wide), row + wide), slice(max(0, column + start), max(0, column + end))
+            marked[rows, columns] = colour
+    return marked
