@@ -136,20 +136,6 @@ def page(site: Site) -> gr.Blocks:
     return blocks
 
 
-class _Slider(gr.Slider):
-    """A slider that takes a number beyond its ends for the nearer end, and none for its middle: Gradio's would fail.
-
-    It is a class because Gradio makes components anew, from theirs, for visitors whose page has changed.
-    """
-
-    is_template = True  # Gradio shows it as the class that it comes from
-
-    def preprocess(self, payload: float | None) -> float:
-        """The number that functions get."""
-        middle = (self.minimum + self.maximum) / 2
-        return middle if payload is None else min(max(payload, self.minimum), self.maximum)
-
-
 class _Page:
     """Components, and the functions behind them."""
 
@@ -196,8 +182,8 @@ class _Page:
                         self.reading = gr.HTML(elem_id="reading")
                         self.pointer = gr.Textbox(visible="hidden", elem_id="pointer")  # page.js writes into it
                         with gr.Row():
-                            self.across = _Slider(0, 100, value=50, step=1, label="Across, %", elem_id="across")
-                            self.down = _Slider(0, 100, value=50, step=1, label="Down, %", elem_id="down")
+                            self.across = gr.Slider(0, 100, value=50, step=1, label="Across, %", elem_id="across")
+                            self.down = gr.Slider(0, 100, value=50, step=1, label="Down, %", elem_id="down")
                     with gr.Tab("3-D", id=SPACE) as space:
                         self.edges = gr.Checkbox(
                             value=True, label="Leave out slopes at edges of depth", elem_id="edges"
@@ -226,7 +212,7 @@ class _Page:
                     titles, value=titles, label="Learners that are on", elem_id="learners", visible=len(titles) > 1
                 )
                 self.layer = gr.Radio([DEPTH], value=DEPTH, label="Layer", elem_id="layer")
-                self.fov = _Slider(
+                self.fov = gr.Slider(
                     *VIEWS,
                     value=60,
                     step=0.1,
@@ -237,6 +223,8 @@ class _Page:
                     elem_id="fov",
                 )
                 self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
+        for typed in (self.across, self.down, self.fov):
+            _take_what_is_typed(typed)
         blocks.unload(self.left)
         self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
 
@@ -283,7 +271,7 @@ class _Page:
     def take(self, request: gr.Request, path: str | None, *rest: Any) -> list[Any]:
         """A photograph came, or went."""
         if path is None:
-            return [None, gr.update(visible=False), gr.skip(), "", *self._empty()]
+            return [None, gr.update(visible=False), Asked(None, *rest).fov, "", *self._empty()]
         with self.site.sessions.working(str(request.session_hash)):
             return self._taken(request, Path(path), rest)
 
@@ -293,7 +281,7 @@ class _Page:
             sight = self.site.see(place)
         except (ValueError, OSError, FloatingPointError) as error:
             told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
-            return [None, told, gr.skip(), "", *self._empty()]
+            return [None, told, Asked(None, *rest).fov, "", *self._empty()]
         asked, own = Asked(sight, *rest), self.site.view_of_training(sight.image.shape[:2])
         fov = round(min(max(sight.fov or own or asked.fov, VIEWS[0]), VIEWS[1]), VIEW_DIGITS)
         if own is None:
@@ -408,6 +396,16 @@ class _Page:
         write_bytes(folder / "depth.npy", beside.getvalue())
         points = [self._points(sight, choice, fov, folder / f"points.{kind}", edges=False) for kind in ("ply", "glb")]
         return [*points, picture, folder / "depth.npy"]
+
+
+def _take_what_is_typed(slider: gr.Slider) -> None:
+    """A number beyond the ends of a slider stands for the nearer end, none for its middle: Gradio would fail.
+
+    It lasts as long as the slider is given values and no updates, ``gr.skip()`` included: for these Gradio makes a new
+    one. (A class of our own would last, but Gradio writes a stub file beside the source of such a class.)
+    """
+    least, most, usual = slider.minimum, slider.maximum, slider.value
+    slider.preprocess = lambda payload: usual if payload is None else min(max(payload, least), most)
 
 
 def _listed(titles: Sequence[str]) -> str:

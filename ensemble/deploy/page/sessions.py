@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
 ORPHAN_SECONDS = 60.0
 """A file that was sent and that nobody has asked to look at for so long is nobody's any more."""
 
@@ -84,7 +83,7 @@ class Sessions:
                 path.unlink(missing_ok=True)
 
     def sweep(self, *, orphan: float = ORPHAN_SECONDS, silent: float = RETURN_SECONDS) -> None:
-        """Delete what was sent so many seconds ago and never looked at, and end visits that came back and fell silent."""
+        """Delete what was sent and not looked at for so many seconds; end visits that came back and fell silent."""
         with self._lock:
             known = set[Path]().union(*self._sent.values())
             ended = [name for name, last in self._returned.items() if time.monotonic() - last > silent]

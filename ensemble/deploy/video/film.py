@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack
     from ensemble.deploy.runtime import ExportedStack
 
+WHOLE = 0.9
+"""A film whose frames end before this share of the time that it says to last may have been cut off."""
+
 SAMPLES = 5
 """Frames of a film that its scale of colours is chosen by."""
 
@@ -69,6 +72,7 @@ class FilmReport:
         limits: Metres of the nearest and the farthest colour.
         cuts: Found, where it was smoothed.
         stopped: Why a camera ended before it was told to; empty where it did not.
+        short: Seconds that a film lasted, and that it says to last, where these are far more; else ``None``.
     """
 
     limits: tuple[float, float]
@@ -77,6 +81,7 @@ class FilmReport:
     network_seconds: float = 0.0
     cuts: int = 0
     stopped: str = ""
+    short: tuple[float, float] | None = None
 
 
 def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmRequest) -> FilmReport:
@@ -108,15 +113,17 @@ def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: F
             if depths is not None:
                 depths(depth, frame.seconds)
 
-        began = time.perf_counter()
+        began, lasted = time.perf_counter(), 0.0
         with ahead(film.frames) as frames, behind(encode) as write:
             for frame in progress(_wanted(frames, source, request, report), "filming"):
                 start = time.perf_counter()
                 depth = stack(frame.image, fov=request.fov).depth
                 report.network_seconds += time.perf_counter() - start
                 write((frame, depth))
-                report.frames += 1
+                report.frames, lasted = report.frames + 1, frame.seconds + float(1 / film.rate)
         report.seconds = time.perf_counter() - began
+        if film.seconds is not None and request.seconds is None and lasted < WHOLE * film.seconds:
+            report.short = lasted, film.seconds
         report.cuts = 0 if smoothing is None else smoothing.cuts
         if not report.frames:
             raise Stopped(signal) if (signal := stop_asked()) else ValueError(f"{source.place}: no frame was filmed")
@@ -146,6 +153,9 @@ def film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmReq
         if request.depth is not None:
             what = "whole millimetres" if request.depth.suffix.lower() == ".mkv" else "metres"
             messages.print(f"{request.depth}: depth in {what}")
+        if report.short is not None:
+            lasted, said = report.short
+            messages.print(f"{source.place}: its frames end after {lasted:.1f} of {said:.1f} s: was it cut off?")
         if report.stopped:
             raise CameraStoppedError(f"{report.stopped}; what it has sent is in {request.out}")
 
@@ -196,7 +206,8 @@ def _wanted(
                 return
             yield frame
     except CameraStoppedError as error:
-        report.stopped = str(error)
+        if stop_asked() is None:
+            report.stopped = str(error)
 
 
 @contextmanager

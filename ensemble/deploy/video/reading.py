@@ -1,9 +1,12 @@
 """Films and cameras as frames with their times, upright, one at a time."""
 
+import os
+import select
 import stat
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -17,6 +20,7 @@ from av.error import FFmpegError
 from jaxtyping import UInt8
 
 from ensemble.runs.refusals import refuse_unreadable
+from ensemble.runs.stopping import stop_asked
 
 CAMERA_SECONDS = 10.0
 """A camera that sends nothing for so long has stopped."""
@@ -26,6 +30,10 @@ _CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"),
 
 _USUAL_RATE = Fraction(30)
 """Frames a second of what tells none."""
+
+
+_LOOK = 0.1
+"""Seconds after which a silent pipe is left to see whether a signal has come."""
 
 
 class CameraStoppedError(ValueError):
@@ -53,12 +61,14 @@ class OpenFilm:
         rate: Frames a second, on average.
         first: Its first image.
         frames: All of them, the first one included, once.
+        seconds: That it says to last; ``None`` where it does not say so.
     """
 
     size: tuple[int, int]
     rate: Fraction
     first: UInt8[np.ndarray, "h w 3"]
     frames: Iterator[FilmFrame]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,12 +124,13 @@ class FilmSource:
                 container = files.enter_context(self._container())
                 stream = _video(container, self.place)
                 rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
+                seconds = None if self.camera else _seconds(container, stream)
                 frames = self._frames(container.decode(stream), rate)
                 first = next(frames, None)
             if first is None:
                 raise ValueError(f"{self.place}: no frame of it can be read; expected a film")
             height, width = first.image.shape[:2]
-            yield OpenFilm((height, width), rate, first.image, chain([first], frames))
+            yield OpenFilm((height, width), rate, first.image, chain([first], frames), seconds)
 
     def _frames(self, decoded: Iterator["av.VideoFrame"], rate: Fraction) -> Iterator[FilmFrame]:
         count, start, last = 0, 0.0, -1.0
@@ -128,11 +139,11 @@ class FilmSource:
                 frame = next(decoded, None)
             if frame is None:
                 break
-            time = float(count / rate) if frame.time is None else frame.time
-            start = start if count else time
+            moment = float(count / rate) if frame.time is None else frame.time
+            start = start if count else moment
             count += 1
-            if time - start > last:  # a time that is told twice is shown once
-                last = time - start
+            if moment - start > last:  # a time that is told twice is shown once
+                last = moment - start
                 yield FilmFrame(_upright(frame), last)
         if self.camera:
             raise self._complaint(count, None)
@@ -153,14 +164,22 @@ class FilmSource:
                 if frame is not None:
                     yield _upright(frame)
 
-    def _container(self) -> InputContainer:
-        timeout = (self.patience, self.patience) if self.camera else None
-        container = av.open(self.place, format=self.device, timeout=timeout)
-        kind = container.format.name
-        if not self.camera and (kind == "image2" or kind.endswith("_pipe")):
-            container.close()
-            raise ValueError(f"{self.place}: is a photograph; expected a film, such as MP4 (predict takes photographs)")
-        return container
+    @contextmanager
+    def _container(self) -> Iterator[InputContainer]:
+        with ExitStack() as files:
+            if self.camera and self.device is None:
+                pipe = files.enter_context(closing(_Pipe(self.place, self.patience)))
+                container = av.open(pipe, mode="r")
+            else:
+                timeout = (self.patience, self.patience) if self.camera else None
+                container = av.open(self.place, mode="r", format=self.device, timeout=timeout)
+            files.enter_context(container)
+            kind = container.format.name
+            if not self.camera and (kind == "image2" or kind.endswith("_pipe")):
+                raise ValueError(
+                    f"{self.place}: is a photograph; expected a film, such as MP4 (predict takes photographs)"
+                )
+            yield container
 
     @contextmanager
     def _complaining(self, count: int) -> Iterator[None]:
@@ -180,12 +199,45 @@ class FilmSource:
         return ValueError(f"{self.place}: the camera sends nothing ({why}); is it there, and free?")
 
 
+class _Pipe:
+    """A pipe as a camera: silence for too long, or a signal, is its end, where FFmpeg would wait for a writer for ever.
+
+    Args:
+        place: Of the pipe.
+        patience: Seconds that nothing may come.
+    """
+
+    def __init__(self, place: str, patience: float) -> None:
+        self._patience = patience
+        self._descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+        self._ready = select.poll()
+        self._ready.register(self._descriptor, select.POLLIN)
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        until = time.monotonic() + self._patience
+        while stop_asked() is None and time.monotonic() < until:
+            if self._ready.poll(1000 * _LOOK):
+                return os.read(self._descriptor, size)
+        return b""
+
+    def close(self) -> None:
+        """Let go of the pipe."""
+        os.close(self._descriptor)
+
+
 def _video(container: InputContainer, place: str) -> "av.VideoStream":
     if not container.streams.video:
         raise ValueError(f"{place}: holds no pictures (found {len(container.streams)} other streams); expected a film")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     return stream
+
+
+def _seconds(container: InputContainer, stream: "av.VideoStream") -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / av.time_base
 
 
 def _upright(frame: "av.VideoFrame") -> UInt8[np.ndarray, "h w 3"]:

@@ -372,9 +372,9 @@ def test_what_is_typed_beyond_a_slider_is_its_end(visit: Page, tmp_path: Path):
     number = visit.locator("#across input[type=number]")
     tab(visit, "Values")
     expect(visit.locator("#reading")).to_contain_text("depth")
-    for number, typed in product((number, visit.locator("#fov input[type=number]")), ("900", "")):
+    for field, typed in product((number, visit.locator("#fov input[type=number]")), ("900", "")):
         with answered(visit) as asked:
-            number.fill(typed)
+            field.fill(typed)
         assert asked.value.status == 200
     visit.locator("#learners input").first.wait_for()
     for box in visit.locator("#learners input").all():

@@ -2,10 +2,13 @@
 
 import io
 import os
+import re
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from PIL import Image
 from ensemble.data.rooms.camera import render_frame
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.video.queues import ahead, behind
-from ensemble.deploy.video.reading import CameraStoppedError, FilmSource
+from ensemble.deploy.video.reading import CameraStoppedError, FilmSource, _Pipe
 from ensemble.deploy.video.smoothing import LARGEST_STEP, Smoothing, change, following, is_cut, thumbnail
 from ensemble.deploy.video.writing import film_writer, metre_writer, millimetre_writer
 from ensemble.report.drawing.colours import depth_colours, depth_scale
@@ -223,6 +226,77 @@ def test_a_camera_that_ends_is_a_message_and_its_frames_are_kept(tmp_path: Path)
         seen.extend(film.frames)
     thread.join()
     assert len(seen) == 8
+
+
+def test_a_camera_that_falls_silent_has_stopped(tmp_path: Path):
+    source, thread, silent = piped_film(tmp_path, closing=False)
+    seen = []
+    with (
+        replace(source, patience=0.5).opened() as film,
+        pytest.raises(CameraStoppedError, match=r"the camera stopped after \d frames \(it sends nothing more\)"),
+    ):
+        seen.extend(film.frames)
+    silent.set()
+    thread.join()
+    assert len(seen) >= 4
+
+
+def test_a_pipe_without_a_writer_sends_nothing(tmp_path: Path):
+    os.mkfifo(tmp_path / "camera")
+    source = replace(FilmSource.named(str(tmp_path / "camera")), patience=0.3)
+    with pytest.raises(ValueError, match=r"camera: the camera sends nothing"), source.opened():
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_silent_camera_is_stopped_by_a_signal(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, begun: bool
+):
+    out, silent, last = tmp_path / "out.mp4", threading.Event(), threading.Event()
+    if begun:
+        _, thread, silent = piped_film(tmp_path, closing=False)
+    else:
+        os.mkfifo(tmp_path / "camera")
+    read, looks = _Pipe.read, [0]
+
+    def reading(pipe: _Pipe, size: int) -> bytes:
+        looks[0] += 1
+        if looks[0] > 3 or not begun:
+            last.set()
+        return read(pipe, size)
+
+    def interrupt() -> None:
+        if last.wait(60):
+            time.sleep(1.0)  # it has come to the silence
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(_Pipe, "read", reading)
+    interrupting = threading.Thread(target=interrupt, daemon=True)
+    interrupting.start()
+    answer = call("video", "meta-d", tmp_path / "camera", "--out", out, "--cache-dir", job.cache)
+    silent.set()
+    interrupting.join()
+    assert answer.status == 128 + number
+    assert answer.err.splitlines()[-1] == f"stopped by {signal.Signals(number).name}; the same command goes on"
+    assert out.exists() is begun
+    if begun:
+        thread.join()
+
+
+def test_a_film_that_was_cut_off_is_said(job: Job, tmp_path: Path):
+    film, cut = tmp_path / "in.mkv", tmp_path / "cut.mkv"
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for image, _ in moving(1, 40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode())
+    cut.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    where = ("--cache-dir", job.cache)
+    assert "cut off" not in done("video", "meta-d", film, "--out", tmp_path / "whole.mp4", *where).err
+    told = done("video", "meta-d", cut, "--out", tmp_path / "half.mp4", *where).err
+    assert re.search(r"cut\.mkv: its frames end after \d\.\d of 4\.0 s: was it cut off\?", told), told
 
 
 @pytest.mark.parametrize("option", ["--out", "--depth"])
