@@ -7,6 +7,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PAGE   := docs/browser
+# pip compiles nothing ahead: what is imported is compiled once, where an environment does not forbid it, and then every process would.
+export PYTHONDONTWRITEBYTECODE :=
 # A process that dies ends the run and names its test: pytest-xdist 3.8.0 starts another one that may wait forever (its issue 1327).
 PARALLEL := -n 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 

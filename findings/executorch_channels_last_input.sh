@@ -25,7 +25,8 @@ image = torch.rand(1, 3, 8, 8)
 rows = torch.rand(1, 3, 8, 16)[..., ::2]
 for partitioner in ([XnnpackPartitioner()], []):
     program = to_edge_transform_and_lower(torch.export.export(network, (image,)), partitioner=partitioner)
-    loaded = Runtime.get().load_program(program.to_executorch().buffer)
+    content = program.to_executorch().buffer  # the runtime keeps no hold of it
+    loaded = Runtime.get().load_program(content)
     method = loaded.load_method("forward")
     with torch.no_grad():
         wanted = network(image)
