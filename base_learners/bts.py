@@ -191,11 +191,12 @@ def plane_depth(
 
     Source: Lee et al. 2019, eq. 2.
     """
+    height, width = normal.shape[-2:]
     offset = (torch.arange(cell, device=normal.device, dtype=normal.dtype) - (cell - 1) / 2) / cell
-    across, down = offset.repeat(cell), offset.repeat_interleave(cell)
-    n1, n2, n3 = normal.split(1, dim=1)
-    cosine = n1 * across[:, None, None] + n2 * down[:, None, None] + n3  # [b cell*cell h w]
-    return F.pixel_shuffle(distance / cosine.clamp(min=SMALLEST_COSINE), cell)
+    planes = F.interpolate(torch.cat([normal, distance], dim=1), scale_factor=cell, mode="nearest")
+    n1, n2, n3, distance = planes.split(1, dim=1)
+    cosine = n1 * offset.repeat(width) + n2 * offset.repeat(height)[:, None] + n3
+    return distance / cosine.clamp(min=SMALLEST_COSINE)
 
 
 def bts_loss(
