@@ -65,14 +65,20 @@
   for (const end of ["mouseup", "touchend"]) document.addEventListener(end, () => line() && told(line()));
 
   // Values under a mouse: Gradio tells of clicks alone. The place goes into a field that nobody sees.
-  let sent = "";
+  let sent = "", again = 0;
   document.addEventListener("pointermove", event => {
     const field = document.querySelector("#pointer :is(textarea, input)");
     if (!field || event.pointerType !== "mouse") return;
     const place = placeIn(event.target.closest?.("#picture img"), event);
     if (place === sent) return;
-    sent = field.value = place;
-    field.dispatchEvent(new Event("input", { bubbles: true }));
+    sent = place;
+    const tell = text => {
+      field.value = text;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    };
+    tell(place);
+    clearTimeout(again); // Gradio may lose what comes while it asks: where the mouse rests is told once more
+    again = setTimeout(() => tell(`${place} `), 400);
   });
   dressed();
 }

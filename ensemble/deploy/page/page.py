@@ -325,7 +325,7 @@ class _Page:
         now = Asked(*usual)
         if now.sight is None:
             return gr.skip()
-        found = _POINTED.fullmatch(place or "")
+        found = _POINTED.fullmatch((place or "").strip())
         across, down = map(float, found.groups()) if found else (now.across, now.down)
         row, column = _place(now.sight, min(across, 100), min(down, 100))
         return reading(now.sight.value(row, column, self._choice(now.sight, now)), row, column)
