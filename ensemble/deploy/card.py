@@ -18,7 +18,7 @@ Metres per pixel from one RGB image, with the error that is to be expected: {wha
 ```python
 import ensemble
 
-stack = ensemble.load("FOLDER")  # this folder, or the name of its repository: ensemble.DepthStack.from_pretrained
+stack = ensemble.load("FOLDER")  # from a hub: ensemble.deploy.door.DepthStack.from_pretrained
 found = stack(image)  # NumPy [h w 3], a Pillow image, or a batch [b 3 h w]
 found.depth, found.error, found.weights, found.learners
 ```

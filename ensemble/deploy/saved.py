@@ -114,13 +114,20 @@ def check_place(place: Path) -> None:
     """Refuse to write a saved stack over something that is none.
 
     Raises:
-        ValueError: A file of another kind, a folder in the place of a file, or the reverse, has this name.
+        ValueError: A file of another kind, a folder in the place of a file, or the reverse, or a folder with files that
+            are none of a saved stack, has this name.
     """
-    if place.exists() and not (not place.suffix if place.is_dir() else _may_be_saved(place)):
+    if place.exists() and not (_may_take(place) if place.is_dir() else _may_be_saved(place)):
         raise ValueError(
             f"{place}: expected a name that is free or that of a saved stack, found something else of that name; "
             f"choose another one, such as {place.stem}{_ENDING}"
         )
+
+
+def _may_take(folder: Path) -> bool:
+    """Whether a folder is empty, or holds a saved stack: its files would be replaced."""
+    names = {path.name for path in folder.iterdir()}
+    return not folder.suffix and (not names or names >= {CONFIG, WEIGHTS})
 
 
 def save_file(path: Path, header: Header, network: StackNetwork) -> None:

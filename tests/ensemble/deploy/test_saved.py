@@ -199,3 +199,19 @@ def test_files_of_before_something_was_kept_still_load(saved: Path, tmp_path: Pa
     assert "focal length of its training camera is not known" in answer.err
     old.save(tmp_path / "again.stack")
     np.testing.assert_array_equal(ensemble.load(tmp_path / "again.stack", device="cpu")(IMAGE).depth, own(IMAGE).depth)
+
+
+def test_a_folder_with_other_files_is_never_written_into(job: Job, tmp_path: Path):
+    project, empty = tmp_path / "project", tmp_path / "empty"
+    for folder in (project, empty):
+        folder.mkdir()
+    for name in ("README.md", "config.json"):
+        (project / name).write_text("mine")
+    where = ("--cache-dir", job.cache)
+    refused = call("meta", "save", "meta-d", project, *where)
+    assert refused.status == 1
+    assert "expected a name that is free or that of a saved stack" in refused.err
+    assert {path.name: path.read_text() for path in project.iterdir()} == {"README.md": "mine", "config.json": "mine"}
+    for _ in range(2):  # and once more over itself
+        done("meta", "save", "meta-d", empty, *where)
+    assert (empty / "model.safetensors").is_file()
