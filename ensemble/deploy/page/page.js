@@ -11,17 +11,18 @@
   };
 
   const line = () => document.querySelector("#slider .outer");
+  const boxes = handle => [handle, handle.parentElement].map(each => each.getBoundingClientRect());
   const middle = box => (box.left + box.right) / 2;
 
   function told(handle) {
-    const [box, within] = [handle, handle.parentElement].map(each => each.getBoundingClientRect());
+    const [box, within] = boxes(handle);
     const share = within.width ? (middle(box) - within.left) / within.width : 0.5;
     handle.setAttribute("aria-valuenow", Math.round(100 * share));
   }
 
   // Gradio moves the line with a mouse alone: the same way, by as much as a key says.
   function moved(handle, way) {
-    const [box, within] = [handle, handle.parentElement].map(each => each.getBoundingClientRect());
+    const [box, within] = boxes(handle);
     const from = middle(box), y = (box.top + box.bottom) / 2;
     const to = Math.min(within.right, Math.max(within.left, from + way * within.width));
     const at = x => ({ bubbles: true, cancelable: true, view: window, button: 0, clientX: x, clientY: y });

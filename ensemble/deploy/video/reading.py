@@ -31,7 +31,6 @@ _CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"),
 _USUAL_RATE = Fraction(30)
 """Frames a second of what tells none."""
 
-
 _LOOK = 0.1
 """Seconds after which a silent pipe is left to see whether a signal has come."""
 

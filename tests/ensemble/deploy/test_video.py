@@ -191,16 +191,21 @@ def test_a_film_that_is_cut_short_and_what_is_none_are_named(tmp_path: Path):
     assert FilmSource.named("0").camera
 
 
+def save_matroska(path: Path, frames: int) -> None:
+    """A film that can be read from a pipe, ten frames a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for image, _ in moving(1, frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode())
+
+
 def piped_film(tmp_path: Path, *, closing: bool) -> tuple[FilmSource, threading.Thread, threading.Event]:
     """A pipe that is read as a camera: it sends eight frames, and then ends or falls silent."""
     pipe, film = tmp_path / "camera", tmp_path / "sent.mkv"
     os.mkfifo(pipe)
-    with av.open(str(film), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
-        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
-        for image, _ in moving(1, 8):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
-        container.mux(stream.encode())
+    save_matroska(film, 8)
     content, silent = film.read_bytes(), threading.Event()
 
     def send() -> None:
@@ -286,12 +291,7 @@ def test_a_silent_camera_is_stopped_by_a_signal(
 
 def test_a_film_that_was_cut_off_is_said(job: Job, tmp_path: Path):
     film, cut = tmp_path / "in.mkv", tmp_path / "cut.mkv"
-    with av.open(str(film), "w") as container:
-        stream = container.add_stream("ffv1", rate=10)
-        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
-        for image, _ in moving(1, 40):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
-        container.mux(stream.encode())
+    save_matroska(film, 40)
     cut.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     where = ("--cache-dir", job.cache)
     assert "cut off" not in done("video", "meta-d", film, "--out", tmp_path / "whole.mp4", *where).err
