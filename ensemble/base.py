@@ -120,6 +120,7 @@ def train(
         asked_teacher(settings.distillation.teacher, where, settings.experiment)
 
     from ensemble.distillation.lessons import open_teacher
+    from ensemble.predictions.cameras import keep_focal
     from ensemble.predictions.foreign.import_depth import check_free_name
     from ensemble.training.learners import train_learner
 
@@ -131,6 +132,7 @@ def train(
     known = open_teacher(settings, where)
     for model, own in models.items():
         finished = train_learner(own, where, model, fresh=fresh, wandb=wandb, teacher=known)
+        keep_focal(own.data, finished)
         messages.print(f"{settings.experiment}/{learner}/{model}: best weights in {finished.best}")
     given, sets = [*choice.words, *options.experiment_words(choice, settings.experiment)], assignments or []
     follows = after_training(where, settings, list(models), given, sets if resume is None else None)
@@ -555,6 +557,7 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Score a learner on the test frames."""
+    learner, experiment = _of_experiment(learner, experiment)
     protocols = options.parse_protocols(protocol)
     choice = options.choice(data, root, config, None, experiment)
     name = experiment_name(choice)
@@ -584,6 +587,7 @@ def save(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """A trained learner as one file, or as a folder for a model hub: it predicts without data and runs."""
+    learner, experiment = _of_experiment(learner, experiment)
     where, name = outputs(cache_dir), experiment_name(options.choice(None, None, None, None, experiment))
     check_name(learner, learners_of(where, name), "learner")
 
@@ -697,6 +701,12 @@ def _import_settings(
     tree = {"experiment": chosen, "learner": name, "fold": fold, **maps}
     settings = ImportSettings.model_validate({**tree, "data": beside.data, "evaluation": beside.evaluation})
     return moved(settings, choice.root)
+
+
+def _of_experiment(learner: str, experiment: str | None) -> tuple[str, str | None]:
+    """A learner and its experiment, which may stand before it as in the names of runs: ``demo/bts``."""
+    before, slash, name = learner.partition("/")
+    return (name, before) if slash and experiment is None else (learner, experiment)
 
 
 def _taught(teacher: str | None, unlabelled: list[Path] | None) -> list[str]:

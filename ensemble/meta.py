@@ -10,9 +10,16 @@ import typer
 from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, results
-from ensemble.predictions.available import learner_settings_of, learners_of, networks_of, settings_beside
+from ensemble.predictions.available import (
+    learner_settings_of,
+    learners_beside,
+    learners_of,
+    networks_of,
+    settings_beside,
+)
 from ensemble.pretrained import PRETRAINED
 from ensemble.runs.files import write_text
+from ensemble.runs.launched import is_first
 from ensemble.runs.paths import Outputs, Run, command_line, outputs, stack_name
 from ensemble.runs.records import stored_settings
 from ensemble.settings.budgets import cost_budget
@@ -21,25 +28,23 @@ from ensemble.settings.layers import (
     Choice,
     experiment_name,
     learner_settings,
-    learners_to_stack,
     moved,
     stack_settings,
 )
 from ensemble.settings.members import check_member, member_of
-from ensemble.settings.names import NAME, known_inputs, known_learners, stacked_learners
+from ensemble.settings.names import NAME, known_inputs, known_learners
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, check_name
 
 app = options.application("The meta-learner: per-pixel weights over the base learners.")
 
-DEFAULT_LEARNERS = stacked_learners()
 Members = Annotated[
     str | None,
     typer.Option(
         metavar="LEARNER,...",
         autocompletion=completion.learners,
-        help="Whose predictions are weighed; bts#1 is BTS from seed 1. Default: meta.learners of "
-        f"FILE, else {','.join(DEFAULT_LEARNERS)}.",
+        help="Whose predictions are weighed; bts#1 is BTS from seed 1. Default: meta.learners of FILE, else those of "
+        "the experiment.",
     ),
 ]
 
@@ -101,10 +106,16 @@ def fit(
         choice = options.choice(data, root, config, assignments, experiment).also(*how, *options.parse_budget(budget))
         asked = _repeated(where, _asked(where, inputs, chosen, choice, name), options.parse_seeds(seeds))
 
+    from ensemble.evaluation.calibration import calibration_of
+    from ensemble.predictions.cameras import keep_focal
     from ensemble.stacking.fit import fit_meta
+    from ensemble.stacking.stack import load_stack
 
     for run, settings in asked:
         finished = fit_meta(settings, run, where, fresh=fresh, wandb=wandb)
+        if is_first():  # what a prediction needs beside the weights, while the data are there
+            calibration_of(load_stack(finished, where, root=settings.data.root), where)
+            keep_focal(settings.data, finished)
         messages.print(f"{where.name_of(finished)}: best weights in {finished.best}")
     messages.print(f"next: {where.command('meta', 'evaluate', where.name_of(asked[0][0]), *options.root_words(root))}")
 
@@ -135,7 +146,7 @@ def _asked(
     experiment = experiment_name(choice)
     known = learners_of(where, experiment, choice.words)
     networks = networks_of(where, experiment, choice.words)
-    learners = named or learners_to_stack(choice)
+    learners = named or learners_beside(where, experiment, choice)
     for learner in learners:
         check_member(learner, known, networks)
     if name is not None and (not re.fullmatch(NAME, name) or name in known):
@@ -256,8 +267,13 @@ def cross_validate_(
 @app.command("compare-subsets")
 def compare(
     learners: Annotated[
-        str, typer.Option(metavar="LEARNER,...", autocompletion=completion.learners, help="Two or more.")
-    ] = ",".join(DEFAULT_LEARNERS),
+        str | None,
+        typer.Option(
+            metavar="LEARNER,...",
+            autocompletion=completion.learners,
+            help="Two or more. Default: meta.learners of FILE, else those of the experiment.",
+        ),
+    ] = None,
     data: options.Data = None,
     root: options.Root = None,
     config: options.Config = None,
@@ -269,13 +285,13 @@ def compare(
     where = outputs(cache_dir)
     choice = options.choice(data, root, config, None, experiment)
     name = experiment_name(choice)
-    chosen = tuple(dict.fromkeys(options.listed(learners)))
+    asked = learners_beside(where, name, choice) if learners is None else options.listed(learners)
+    chosen = tuple(dict.fromkeys(asked))
     for learner in chosen:
         check_name(learner, learners_of(where, name, choice.words), "learner")
     if len(chosen) < 2:
-        raise SettingsError(
-            f"--learners {learners}: expected two or more different learners, such as {','.join(known_learners()[:2])}"
-        )
+        such = ",".join(known_learners()[:2])
+        raise SettingsError(f"--learners {','.join(chosen)}: expected two or more different learners, such as {such}")
 
     from ensemble.metrics.statistics import few_scenes
     from ensemble.predictions.level_zero import with_all_folds
@@ -386,7 +402,9 @@ def save(
     messages.print(f"{out}: {kept.header.name}, {', '.join(kept.learners)}")
     if half:
         messages.print(halving_report(stack.network, kept.network, stack.network.settings, where))
-    messages.print(f"next: {command_line('meta', 'predict', str(out), 'IMAGE', '--out', 'DIR')}")
+    words = [word for name in kept.network.imported for word in ("--maps", f"{name}=DIR")]
+    follows = ("fuse", str(out), *words) if words else ("predict", str(out), "IMAGE")
+    messages.print(f"next: {command_line('meta', *follows, '--out', 'DIR')}")
 
 
 @app.command()
@@ -401,7 +419,11 @@ def fuse(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """New depth maps of a stack's learners into one, with expected error and weights, as .npy in metres."""
-    named = dict(_named_folder(text) for text in maps)
+    pairs = [_named_folder(text) for text in maps]
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        twice = next(name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1)
+        raise SettingsError(f"--maps {twice}=...: expected one folder of every learner, found several of {twice}")
     if images is not None and not images.is_dir():
         raise SettingsError(f"--images {images}: there is no such folder")
 

@@ -33,7 +33,7 @@ def predict(
     runtime: options.Runtime = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures."""
+    """Depth of photographs: 16-bit PNG in millimetres, metres as .npy, pictures; of a stack the expected error too."""
     wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
 
     from ensemble.deploy.opening import open_any

@@ -24,14 +24,15 @@ def load_weights(
 ) -> dict[str, Tensor]:
     """Copy a file's parameters into a pyramid, in timm's naming (the official GhostNet file has the same).
 
-    Models that timm flattens have ``_`` where the file has a dot; DPT's authors have ``pretrained.model.`` in front.
+    Models that timm flattens have ``_`` where the file has a dot; DPT's authors have ``pretrained.model.`` in front;
+    networks of ours, or stacks of one of them, hold more than their encoder.
     Keys of the whole classifier are ``known``, any where it is ``None``; those that the pyramid does not use are
     returned. ``stems`` depend on the number of input channels: ``adapt`` makes them of those for three.
 
     Raises:
         ValueError: A key is missing, unknown or of another shape, or the file cannot be read safely.
     """
-    tensors = {name.removeprefix("pretrained.model."): value for name, value in read_tensors(path).items()}
+    tensors = _of_encoder(read_tensors(path), set(features.state_dict()), path)
     if (
         known is not None
         and any(key.startswith("features.") for key in tensors)
@@ -66,6 +67,23 @@ def load_weights(
     return {name: value for name, value in tensors.items() if name not in used}
 
 
+def _of_encoder(tensors: Mapping[str, Tensor], keys: set[str], path: Path) -> dict[str, Tensor]:
+    """The tensors of an encoder in those of a whole network of ours, in 32 bits; all of them where they are no such."""
+    ours = re.compile(r"(?:.*\.)?encoder\.features\.")
+    fronts = {found.group() for name in tensors if (found := ours.match(name))}
+    fitting = sorted(front for front in fronts if all(front + key in tensors for key in keys))
+    if not fronts:
+        return {name.removeprefix("pretrained.model."): value for name, value in tensors.items()}
+    if len(fitting) != 1:
+        raise ValueError(
+            f"{path}: holds {len(fronts)} encoders of networks ({', '.join(sorted(fronts)[:3])} ...), of which "
+            f"{len(fitting)} fit this one; expected one that does. {WAY_OUT}"
+        )
+    (front,) = fitting
+    own = {name.removeprefix(front): value for name, value in tensors.items() if name.startswith(front)}
+    return {name: value.float() if value.is_floating_point() else value for name, value in own.items()}
+
+
 def without_advice(error: BaseException) -> str:
     """What torch found in a file, in one line; its advice to execute what is in there is not passed on."""
     text = str(error).strip()
@@ -84,7 +102,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file of encoder weights. {WAY_OUT}")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix in (".safetensors", ".stack"):
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, ValueError, OSError, EOFError) as error:

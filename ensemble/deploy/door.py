@@ -1,5 +1,6 @@
 """A fitted stack in a program of one's own: photographs or depth maps in, metres and expected error out."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, overload
@@ -16,12 +17,15 @@ from ensemble.data.formats.maps import aligned, as_metres, as_read, check_shape,
 from ensemble.data.intrinsics import Intrinsics, focal_of_view
 from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
+from ensemble.deploy.foreign import check_scale
 from ensemble.deploy.network import StackNetwork, StackOutput
 from ensemble.deploy.runtime.prediction import Prediction as Prediction
-from ensemble.deploy.runtime.resizing import pixels_of, shape_kept
+from ensemble.deploy.runtime.resizing import checked_size, pixels_of, shape_kept
 from ensemble.deploy.saved import Header, SavedLearner, check_place, read_saved, save_file, save_folder
 from ensemble.metrics.protocols import enlarged
+from ensemble.predictions.foreign.guesses import against_others, better_guess
 from ensemble.settings.schema import StackSettings
+from ensemble.settings.trees import SettingsError
 from meta.fusion import check_depths
 from meta.inputs import INPUTS
 
@@ -74,6 +78,11 @@ class DepthStack(ModelHubMixin):
         return self.network.names
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """What it says of an image: no ``error`` where it is a learner alone."""
+        return "depth", "weights", "learners", *(() if self.network.calibration is None else ("error",))
+
+    @property
     def trained_size(self) -> Size:
         """Height and width of the images that it was trained with."""
         return self.network.settings.data.size
@@ -84,9 +93,21 @@ class DepthStack(ModelHubMixin):
         return next(self.network.parameters()).device
 
     def to(self, device: str | torch.device) -> Self:
-        """Compute there."""
-        self.network.to(device)
+        """Compute there.
+
+        Args:
+            device: ``cpu``, ``cuda``, or ``auto``, which takes a GPU where there is one.
+
+        Raises:
+            SettingsError: Torch finds no such device.
+        """
+        self.network.to(_device(device))
         return self
+
+    def __repr__(self) -> str:
+        """What it is, in a line."""
+        height, width = self.trained_size
+        return f"DepthStack({self.header.name}: {', '.join(self.learners)}; {height}x{width} on {self.device})"
 
     def save(self, place: Path | str) -> None:
         """Write what ``ensemble.load`` reads: a file, or a folder with a model card where the name has no ending."""
@@ -135,40 +156,74 @@ class DepthStack(ModelHubMixin):
 
     @overload
     def __call__(
-        self, image: Picture, *, size: Size | None = None, fov: float | None = None
+        self,
+        image: Picture,
+        *,
+        size: Size | None = None,
+        fov: float | None = None,
+        flip: bool | None = None,
+        device: str | torch.device | None = None,
     ) -> Prediction[np.ndarray]: ...
 
     @overload
-    def __call__(self, image: Tensor, *, size: Size | None = None, fov: float | None = None) -> Prediction[Tensor]: ...
+    def __call__(
+        self,
+        image: Tensor,
+        *,
+        size: Size | None = None,
+        fov: float | None = None,
+        flip: bool | None = None,
+        device: str | torch.device | None = None,
+    ) -> Prediction[Tensor]: ...
 
     @torch.inference_mode()
     def __call__(
-        self, image: Picture | Tensor, *, size: Size | None = None, fov: float | None = None
+        self,
+        image: Picture | Tensor,
+        *,
+        size: Size | None = None,
+        fov: float | None = None,
+        flip: bool | None = None,
+        device: str | torch.device | None = None,
     ) -> Prediction[Any]:
         """Depth, expected error and weights of an image, at its size.
 
         Args:
-            image: RGB: [h w 3] in 8 bits or as floats in [0, 1], a Pillow image, or a batch [b 3 h w] of floats.
+            image: RGB: [h w 3] in 8 bits or as floats in [0, 1], a Pillow image of any mode, or a batch [b 3 h w] of
+                floats.
             size: Height and width that the networks see. Where absent the image keeps its shape: its short side becomes
                 that of ``trained_size``, and the long one is padded to what encoders can halve.
             fov: Degrees that the image sees across its width. Where absent it counts as taken by a camera with the
                 focal length of training, in pixels of what the networks see; else metres grow as the focal length does.
+            flip: Average with the mirrored image in this call; as it was loaded where absent.
+            device: To compute on, from this call on; as ``to`` takes it.
 
         Raises:
-            ValueError: It is no such image, a learner was imported and has no network, or there is a field of view and
-                that of training is not known.
+            ValueError: It is no such image, size or device, a learner was imported and has no network, or there is a
+                field of view and that of training is not known.
             FloatingPointError: Depth is not finite.
         """
-        if isinstance(image, Tensor):
-            return self._predict(_checked_batch(image), size, fov)
-        return _first(self._predict(_pixels(image), size, fov))
+        if size is not None:
+            size = checked_size(size)
+        if device is not None:
+            self.to(device)
+        with self.network.flipping(flip):
+            if isinstance(image, Tensor):
+                return self._predict(_checked_batch(image), size, fov)
+            return _first(self._predict(_pixels(image), size, fov))
 
     def stream(
-        self, frames: Iterable[Picture], *, size: Size | None = None, fov: float | None = None
+        self,
+        frames: Iterable[Picture],
+        *,
+        size: Size | None = None,
+        fov: float | None = None,
+        flip: bool | None = None,
+        device: str | torch.device | None = None,
     ) -> Iterator[Prediction[np.ndarray]]:
-        """The prediction of every frame of a video, as soon as the frame is there."""
+        """The prediction of every frame of a video, as soon as the frame is there; arguments as of a call."""
         for frame in frames:
-            yield self(frame, size=size, fov=fov)
+            yield self(frame, size=size, fov=fov, flip=flip, device=device)
 
     @torch.inference_mode()
     def fuse(
@@ -185,7 +240,9 @@ class DepthStack(ModelHubMixin):
             ValueError: A learner has no map, a map belongs to no learner, has another shape, holes or numbers that are
                 not finite, or the image is missing.
         """
-        return self.fused(self.unfused(maps, image))
+        frame = self.unfused(maps, image)
+        self._warn_of_turned(frame)
+        return self.fused(frame)
 
     @torch.inference_mode()
     def fused(self, frame: Unfused) -> Prediction[np.ndarray]:
@@ -270,12 +327,24 @@ class DepthStack(ModelHubMixin):
             how = "correct" if settings.corrects else settings.inputs
             raise ValueError(f"{self.header.name}: this stack sees the image as well ({how}), expected one")
 
+    def _warn_of_turned(self, frame: Unfused) -> None:
+        """Say which map lies otherwise than those of the other learners; one frame proves nothing, so it is fused."""
+        depths = dict(zip(self.learners, frame.depths[0].cpu().numpy(), strict=True))
+        for name in self.network.imported if len(depths) > 1 else ():
+            guess = better_guess([against_others(depths, name)])
+            if guess is not None and guess.turned:
+                warnings.warn(
+                    f"{self.header.name}: the pixels of the map of {name} {guess.described('the depth of the others')}",
+                    stacklevel=5,  # above the guard of inference mode
+                )
+
     def _metres(self, learner: SavedLearner, numbers: np.ndarray) -> Tensor:
         own, array = learner.imported, np.asarray(numbers)
         array = array.reshape(check_map(array.shape, array.dtype))
         metres = values = as_metres(array, "m") if own is None else as_read(array, own)
         if own is not None:
             check_values(array, values, f"{self.header.name}: map of {learner.name}", positive=own.alignment is None)
+            check_scale(learner, [array])
             metres, _ = aligned(values, own)
         return enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)
 
@@ -287,6 +356,22 @@ class DepthStack(ModelHubMixin):
         if not all(maps.isfinite().all() for maps in working.values()):
             raise FloatingPointError(f"{self.header.name}: depth is NaN or infinite; nothing is repaired here")
         return Prediction(working, self.learners, size, _enlarged)
+
+
+def _device(asked: str | torch.device) -> torch.device:
+    """A device that torch has.
+
+    Raises:
+        SettingsError: It has none of this name.
+    """
+    there = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))
+    try:
+        found = torch.device(there[-1] if asked == "auto" else asked)
+    except RuntimeError as error:
+        raise SettingsError(f"device {asked}: expected auto, {' or '.join(there)}") from error
+    if found.type == "cuda" and "cuda" not in there:
+        raise SettingsError(f"device {asked}: torch finds no CUDA device here; expected auto or cpu")
+    return found
 
 
 def _pixels(image: Picture) -> Float[Tensor, "1 3 h w"] | Shaped[Tensor, "1 3 h w"]:

@@ -8,20 +8,18 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import nn
 
-from ensemble.data import open_source
-from ensemble.data.intrinsics import Intrinsics
-from ensemble.data.splits import training_frames
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.saved import Header, SavedLearner, package_versions
 from ensemble.evaluation.calibration import calibration_of
 from ensemble.evaluation.results.scores import read_scores
+from ensemble.predictions.cameras import training_focal
 from ensemble.predictions.learners import TrainedLearner, load_learner
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.claims import FOLDS, FRAMES
 from ensemble.runs.paths import Outputs, Run
 from ensemble.runs.seals import read_text
-from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings, StackSettings
+from ensemble.settings.schema import ImportSettings, LearnerSettings, StackSettings
 from ensemble.stacking.stack import Stack
 from ensemble.training.networks import unloaded
 
@@ -44,7 +42,7 @@ def fitted_stack(stack: Stack, outputs: Outputs) -> DepthStack:
         image_part=calibration.image_to_plain(),
         sources=_sources(stack.run, stack.learners),
         scores=_scores(stack.name, stack.run, Run(outputs.report(stack.settings.experiment))),
-        focal=_focal(stack.settings.data),
+        focal=training_focal(stack.settings.data, stack.run),
         versions=package_versions(),
     )
     members = [_member(learner) for learner in stack.learners]
@@ -67,25 +65,11 @@ def fitted_learner(learner: TrainedLearner) -> DepthStack:
         calibration=None,
         sources=_sources(learner.run, ()),
         scores=_scores(learner.name, learner.run),
-        focal=_focal(learner.settings.data),
+        focal=training_focal(learner.settings.data, learner.run),
         versions=package_versions(),
     )
     member = LearnerNetwork([load_learner(learner)], [learner.network_settings])
     return DepthStack(StackNetwork([learner.name], [member], learner.network_settings), header)
-
-
-def _focal(data: DataSettings) -> float | None:
-    """Focal length of the training camera in pixels of the working size: that of its kind of data, or of a frame."""
-    facts, size = data.facts, data.size
-    if facts.focal is not None:
-        return Intrinsics(*facts.focal, 0, 0).resized(facts.frame, size).focal
-    try:
-        source = open_source(data)
-        raw = source.read(training_frames(source, data).fit[0])
-    except (OSError, ValueError):  # the data are elsewhere; a stack needs none to predict
-        return None
-    height, width = raw.depth.shape
-    return None if raw.intrinsics is None else raw.intrinsics.resized((height, width), size).focal
 
 
 def _member(learner: LevelZero) -> LearnerNetwork | None:

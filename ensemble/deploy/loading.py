@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.named import named
 from ensemble.runs.paths import Outputs, Run, outputs
@@ -22,15 +20,14 @@ def load(
         cache_dir: Where runs are; ``STACKDEPTH_CACHE``, else ``cache``, where absent.
 
     Raises:
-        ValueError: There is no such file and no such run, or it is damaged or not complete.
+        ValueError: There is no such file, run or device, or what there is is damaged or not complete.
     """
     found = named(source, cache_dir)
     where = outputs(None if cache_dir is None else Path(cache_dir))
     stack = DepthStack.open(found) if isinstance(found, Path) else _of_run(found, where)
     if flip is not None:
         stack.network.flip_averaging(flip)
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return stack.to(chosen)
+    return stack.to(device)
 
 
 def _of_run(run: Run, where: Outputs) -> DepthStack:

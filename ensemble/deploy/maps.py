@@ -1,21 +1,26 @@
 """Depth maps of a stack's learners from elsewhere, fused frame by frame."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
-from ensemble.console import progress
+from ensemble.console import messages, progress
 from ensemble.data.formats.images import read_rgb
-from ensemble.data.formats.maps import DepthFile, as_read, depth_files, likely_unit, read_numbers
+from ensemble.data.formats.maps import DepthFile, as_read, depth_files, read_numbers
+from ensemble.data.intrinsics import Intrinsics
 from ensemble.deploy.door import DepthStack, Unfused
+from ensemble.deploy.foreign import check_scale
 from ensemble.deploy.map_files import write_maps
-from ensemble.deploy.saved import SavedLearner
-from ensemble.predictions.foreign.checks import ALIGNED_PIXELS, pixels_of
-from ensemble.predictions.foreign.guesses import Sample, better_guess, likely_units, scaled_one_by_one
-from ensemble.predictions.foreign.scale import of_one_scale
-from ensemble.settings.units import per_metre
+from ensemble.predictions.foreign.guesses import (
+    Figures,
+    against_others,
+    better_guess,
+    rays_for_depth,
+    scaled_one_by_one,
+)
 
 COMPARED_FRAMES = 10
 """Frames, spread evenly, that are looked at before one is written."""
@@ -77,12 +82,27 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     """Hold the maps of foreign learners against those of their import, and against the depth of the other learners."""
     stack = frames.stack
     found = [dict(zip(stack.learners, said.depths[0].cpu().numpy(), strict=True)) for said in known.values()]
-    foreign = {learner.name: learner for learner in stack.header.learners if learner.imported is not None}
-    for name, learner in foreign.items():
-        _check_scale(learner, [read_numbers(frames.files[name][frame]) for frame in known])
+    numbers = [{name: read_numbers(own[frame]) for name, own in frames.files.items()} for frame in known]
+    foreign = {learner.name: learner.imported for learner in stack.header.learners if learner.imported is not None}
+    for learner in stack.header.learners:
+        if learner.name in foreign:
+            check_scale(learner, [read[learner.name] for read in numbers])
     if len(stack.learners) < 2:
         return
-    samples = {name: [_against_others(depths, name) for depths in found] for name in foreign}
+    rays = _rays(stack)
+    samples = {
+        name: [
+            against_others(depths, name, figures=Figures.of(as_read(read[name], settings)), rays=rays)
+            for depths, read in zip(found, numbers, strict=True)
+        ]
+        for name, settings in foreign.items()
+    }
+    for name, own in samples.items():
+        if rays_for_depth(own, metres=True) > 0:
+            messages.print(
+                f"maps of {name} are too large towards the edges of frames against the depth of the others, as "
+                "distances to the camera in place of depth along its axis are; they are fused as they are"
+            )
     guesses = {name: guess for name, own in samples.items() if (guess := better_guess(own)) is not None}
     normalised = [name for name, own in samples.items() if scaled_one_by_one(own)]
     if not guesses and not normalised:
@@ -102,28 +122,13 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     )
 
 
-def _check_scale(learner: SavedLearner, maps: Sequence[np.ndarray]) -> None:
-    settings = learner.imported
-    if settings is None or learner.median is None:
-        return
-    now = float(np.median([np.median(as_read(numbers, settings)[::4, ::4]) for numbers in maps]))
-    if of_one_scale(now, learner.median, settings.alignment):
-        return
-    unit = settings.unit or likely_unit(maps[0])
-    units = likely_units(learner.median / now, per_metre(unit)) if now > 0 else []
-    looks = f": it looks like the unit {' or '.join(units)}" if units else ""
-    raise ValueError(
-        f"maps of {learner.name} have a median of {now:.3g} where it was {learner.median:.3g} in the import{looks}; "
-        f"expected the unit and scale of the import ({unit})"
-    )
-
-
-def _against_others(depths: Mapping[str, np.ndarray], name: str) -> Sample:
-    """Some pixels of a learner's depth, with the median of the others' in the place of the truth."""
-    truth = np.median([depth for other, depth in depths.items() if other != name], axis=0)
-    chosen = np.random.default_rng(0).choice(truth.size, min(ALIGNED_PIXELS, truth.size), replace=False)
-    own, turned = pixels_of(depths[name], chosen)
-    return Sample(own, truth.ravel()[chosen].astype(np.float64), turned)
+def _rays(stack: DepthStack) -> Float32[np.ndarray, "h w"] | None:
+    """Distance to the training camera for every metre of depth, at the working size."""
+    focal, (height, width) = stack.header.focal, stack.trained_size
+    if focal is None:
+        return None
+    camera = Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2)
+    return (1 / camera.axis_share((height, width))).astype(np.float32)
 
 
 def _pictures(folder: Path) -> dict[str, Path]:

@@ -5,7 +5,10 @@ from pathlib import Path
 from ensemble.pretrained import PRETRAINED, pretrained
 from ensemble.runs.paths import Run, outputs
 from ensemble.settings.places import at_home
-from ensemble.settings.trees import SettingsError
+from ensemble.settings.trees import SettingsError, near_names
+
+SAVED_ENDINGS = (".stack", ".onnx", ".xml", ".pte")
+"""Of files that predict, as they are usually called."""
 
 CONFIG = "config.json"
 """Name of the header in a folder that was saved."""
@@ -28,4 +31,7 @@ def named(source: Path | str, cache_dir: Path | str | None = None) -> Path | Run
     try:
         return outputs(None if cache_dir is None else Path(cache_dir)).find_run(str(source), beside=PRETRAINED)
     except SettingsError as error:
-        raise SettingsError(f"{source}: there is no such file, and no such run either; {error}") from None
+        files = [path.name for path in place.parent.glob("*") if path.suffix in SAVED_ENDINGS]
+        near = [str(place.with_name(name)) for name in near_names(place.name, files)]
+        hint = f" (did you mean the file {' or '.join(near)}?)" if near else ""
+        raise SettingsError(f"{source}: there is no such file{hint}, and no such run either; {error}") from None

@@ -3,7 +3,8 @@
 Inside is what ``evaluate`` computes from cached rows, so the same image gets the same depth; nothing here reads a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 import torch
@@ -124,6 +125,20 @@ class StackNetwork(nn.Module):
                 member.flip = enabled
         return self
 
+    @contextmanager
+    def flipping(self, enabled: bool | None) -> Iterator[None]:
+        """For a while average with the mirrored image, or do not; ``None`` changes nothing."""
+        members = [member for member in self.members if isinstance(member, LearnerNetwork)]
+        before = self.flip, [member.flip for member in members]
+        if enabled is not None:
+            self.flip_averaging(enabled)
+        try:
+            yield
+        finally:
+            self.flip = before[0]
+            for member, flip in zip(members, before[1], strict=True):
+                member.flip = flip
+
     def forward(self, image: Float[Tensor, "b 3 h w"], original: Original | None = None) -> StackOutput:
         """Depth of images in [0, 1] whose sides the encoders can halve, with what they were made of where it is known.
 
@@ -131,9 +146,10 @@ class StackNetwork(nn.Module):
             ValueError: The depth of a learner was imported: there is no network of it, and ``fuse`` wants its maps.
         """
         if self.imported:
+            were = "were" if len(self.imported) > 1 else "was"
             raise ValueError(
-                f"{', '.join(self.imported)} was imported as depth maps: there is no network of it to predict an image "
-                "with; fuse maps of it, or fit a stack without it (--learners)"
+                f"{', '.join(self.imported)} {were} imported as depth maps: there is no network of it to predict an "
+                "image with; fuse maps of it, or fit a stack without it (--learners)"
             )
         return self.fuse(image, torch.cat([member(image, original) for member in self.members], dim=1))
 

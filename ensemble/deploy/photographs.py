@@ -13,12 +13,19 @@ from PIL import Image
 
 from ensemble.console import messages, progress
 from ensemble.data.formats.packages import needed
-from ensemble.data.formats.photographs import Photograph, check_photograph, find_photographs, read_photograph
+from ensemble.data.formats.photographs import (
+    SUFFIXES,
+    Photograph,
+    check_photograph,
+    find_photographs,
+    read_photograph,
+)
 from ensemble.data.intrinsics import focal_of_view, view_of_focal
 from ensemble.deploy.map_files import WRITERS, thinned, write_maps
 from ensemble.deploy.runtime import ExportedStack, Prediction
-from ensemble.options import Wanted
+from ensemble.options import DEFAULT_KINDS, Wanted
 from ensemble.report.drawing.pictures import draw_prediction, save_depth_png
+from ensemble.settings.trees import SettingsError
 
 if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack
@@ -40,14 +47,19 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         wanted: Kinds and formats of what is written.
 
     Raises:
-        ValueError: Two photographs have one name, a learner has no network, a field of view was told and that of the
-            training is not known; or in the end, not all could be read.
+        SettingsError: Nothing of what is wanted can be written, such as the expected error of a learner alone.
+        ValueError: There is no photograph, two have one name, a learner has no network, a field of view was told and
+            that of the training is not known; or in the end, not all could be read.
     """
+    _check_wanted(stack, wanted)
     if "exr" in wanted.formats:
         needed("OpenEXR", extra="exr", kind="EXR", where="--format exr")
     if wanted.fov is not None:
         stack.focal_ratio(stack.trained_size, wanted.fov)
     images = find_photographs(places)
+    if not images:
+        where = ", ".join(map(str, places))
+        raise ValueError(f"{where}: found no photograph, expected files that end in {', '.join(SUFFIXES)}")
     pixels = None if wanted.size == "image" else DEFAULT_PIXELS
     done, converted, views = 0, set[str](), Views(stack, wanted.fov)
     for name, path in progress(_without_bad(images).items(), "predicting"):
@@ -69,6 +81,20 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
     if done < len(images):
         raise ValueError(told)
     messages.print(told)
+
+
+def _check_wanted(stack: DepthStack | ExportedStack, wanted: Wanted) -> None:
+    """Refuse a call that would write nothing, and say where a part of what was asked for is not there."""
+    arrays, said = any(form in WRITERS for form in wanted.formats), {*stack.kinds, "pictures"}
+    asked = f"--only {','.join(wanted.kinds)} --format {','.join(wanted.formats)}"
+    no_error = "error" in wanted.kinds and "error" not in said
+    alone = f"{stack.header.name} is a learner alone, which says no expected error"
+    if not any(kind in said and (arrays or kind in ("depth", "pictures")) for kind in wanted.kinds):
+        why = alone if no_error else "png holds depth alone"
+        expected = "depth or pictures" if no_error else f"--format {','.join(WRITERS)}"
+        raise SettingsError(f"{asked} would write nothing: {why}; expected {expected}")
+    if no_error and wanted.kinds != tuple(DEFAULT_KINDS.split(",")):
+        messages.print(f"{alone}: none is written")
 
 
 def _without_bad(images: Mapping[str, Path]) -> dict[str, Path]:
@@ -144,10 +170,10 @@ def _write(
     found: Prediction[np.ndarray],
     wanted: Wanted,
 ) -> None:
-    for kind, name in {"depth": "depth", "error": "uncertainty", "weights": "weights"}.items():
+    for kind in ("depth", "error", "weights"):
         if kind in wanted.kinds and kind in found.working:
             for ending in (ending for ending in wanted.formats if ending in WRITERS):
-                write_maps(place.with_name(f"{place.name}_{name}.{ending}"), found, kind, ending)
+                write_maps(place.with_name(f"{place.name}_{kind}.{ending}"), found, kind, ending)
     if "depth" in wanted.kinds and "png" in wanted.formats:
         try:
             save_depth_png(place, next(found.pages("depth")))

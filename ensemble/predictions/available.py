@@ -6,8 +6,8 @@ from pathlib import Path
 from ensemble.runs.paths import FULL, Outputs, Run
 from ensemble.runs.records import stored_settings
 from ensemble.runs.refusals import refuse_unreadable
-from ensemble.settings.layers import Choice, named_learners
-from ensemble.settings.names import known_learners
+from ensemble.settings.layers import Choice, learners_to_stack, named_learners
+from ensemble.settings.names import known_learners, stacked_learners, unless_named_only
 from ensemble.settings.packaged import config_file
 from ensemble.settings.schema import ImportSettings, LearnerSettings
 from ensemble.settings.trees import SettingsError
@@ -44,6 +44,21 @@ def learners_of(outputs: Outputs, experiment: str, options: Sequence[str] = ()) 
     names = sorted(path.parent.parent.name for path in folder.glob(f"*/{FULL}/settings.json"))
     imported = (name for name in names if name not in networks and is_import(outputs, experiment, name))
     return (*networks, *imported)
+
+
+def learners_beside(outputs: Outputs, experiment: str, choice: Choice) -> tuple[str, ...]:
+    """What a stack weighs where nobody names its learners: those that the choice tells, else those of the experiment.
+
+    Learners that stacks weigh only where they are named stay out; an experiment that has none of them, or some of those
+    that come with the package, is about these.
+    """
+    told = learners_to_stack(choice)
+    there = [
+        name for name in learners_of(outputs, experiment) if outputs.learner_run(experiment, name).settings.is_file()
+    ]
+    if told != stacked_learners() or {*told} & {*there}:
+        return told
+    return unless_named_only(there) or told
 
 
 def check_unused(outputs: Outputs, experiment: str, name: str) -> None:

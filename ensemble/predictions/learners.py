@@ -107,7 +107,9 @@ def trained_learner(
         return _imported_learner(outputs, experiment, learner, model, root=root)
     if not run.settings.is_file():
         again = training_command(outputs, experiment, learner, model, root=root, options=options)
-        raise ValueError(f"{run.folder}: {learner} was not trained.\nRun: {again}")
+        others = [name.partition("/")[0] for name in outputs.runs() if name.partition("/")[2] == learner]
+        there = f" (it was in {', '.join(others)}: --experiment {others[0]})" if others else ""
+        raise ValueError(f"{run.folder}: {learner} was not trained{there}.\nRun: {again}")
     settings = stored_settings(LearnerSettings, run.settings)
     if settings.learner != learner:
         raise ValueError(f"{run.settings}: expected the settings of {learner}, found those of {settings.learner}")

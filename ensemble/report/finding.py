@@ -17,6 +17,12 @@ def find_evaluation(where: Outputs, name: str) -> Run:
             return Run(folder)
     run = where.find_run(name, beside=where.reports())
     if not run.scores.is_file():
+        beside = run.folder.parent.name
+        if beside in where.reports():
+            raise SettingsError(
+                f"{run.folder}: not evaluated by itself, but perhaps with others of its experiment.\n"
+                f"Run: {where.command('report', beside)}"
+            )
         raise SettingsError(
             f"{run.folder}: not evaluated yet, there is no {run.scores.name}. Run: "
             f"{where.command('meta', 'evaluate', name)} (a learner: {where.command('base', 'evaluate', 'LEARNER')})"

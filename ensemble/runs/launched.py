@@ -20,6 +20,11 @@ def told(variable: str, otherwise: int) -> int:
     return int(text)
 
 
+def is_first() -> bool:
+    """Whether this process is the one of those that train together which writes what all of them know."""
+    return told("RANK", 0) == 0
+
+
 def check_numbers() -> None:
     """Look at all of these variables before a library does, whose import ends where one of them is no number."""
     for variable in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):

@@ -75,6 +75,11 @@ class Run:
         return self.folder / "sources.json"
 
     @property
+    def camera(self) -> Path:
+        """Focal length of the training camera (JSON), where that is no fact of the kind of data."""
+        return self.folder / "camera.json"
+
+    @property
     def last(self) -> Path:
         """Checkpoint to go on from: weights, optimiser, schedule, progress."""
         return self.folder / "last.ckpt"

@@ -8,6 +8,9 @@ from pathlib import Path
 from ensemble.settings.schema import EncoderSettings
 from ensemble.settings.trees import SettingsError, near_names
 
+PACKAGED = Path(__file__).parents[1] / "pretrained"
+"""Where the networks lie that come with the package."""
+
 _NAMED = re.compile(r"^def (\w+)\(|^ +['\"](\w+)['\"]: *['\"]", re.MULTILINE)
 """A function that builds a model, or a former name of one."""
 
@@ -23,10 +26,18 @@ def check_encoder(settings: EncoderSettings) -> None:
         near = near_names(name, _names())
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise SettingsError(f"encoder.name: timm has no such model {settings.name!r}{hint}")
-    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
+    if settings.weights not in ("imagenet", "none") and not Path(weights_file(settings.weights)).is_file():
+        networks = ", ".join(sorted(path.stem for path in PACKAGED.glob("*.stack")))
         raise SettingsError(
-            f"encoder.weights: {settings.weights}: no such file of encoder weights; expected imagenet, none or a file"
+            f"encoder.weights: {settings.weights}: no such file of encoder weights; expected imagenet, none, a file, "
+            f"or a network that comes with the package ({networks})"
         )
+
+
+def weights_file(weights: str) -> str:
+    """The file behind the name of a network that comes with the package; any other word as it is."""
+    file = PACKAGED / f"{weights}.stack"
+    return str(file) if file.is_file() and not Path(weights).exists() else weights
 
 
 @cache

@@ -290,8 +290,9 @@ class EncoderSettings(Settings):
     name: str = "ghostnet_100"
     """Any timm model with what the decoder needs; a pyramid of five strides for those of the study."""
     weights: Annotated[str, AfterValidator(at_home)] = "none"
-    """``imagenet`` asks timm for its pretrained weights, ``none`` starts from random ones, anything else is a file with
-    a state dictionary (safetensors, or a PyTorch file of plain tensors)."""
+    """``imagenet`` asks timm for its pretrained weights, ``none`` starts from random ones, ``nyu-small`` takes those of
+    that network, anything else is a file with a state dictionary (safetensors, or a PyTorch file of plain tensors), of
+    the encoder alone or of a learner that has it."""
     arguments: dict[str, Any] = {}  # further arguments of timm's ``create_model``
     mean: tuple[float, float, float] | None = None
     """Channel means that images are normalised with; timm's own where absent."""

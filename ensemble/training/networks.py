@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from base_learners import LEARNERS
 from ensemble.console import messages
 from ensemble.runs.paths import Run
 from ensemble.runs.seals import fingerprint_of, read_bytes
+from ensemble.settings.encoders import weights_file
 from ensemble.settings.schema import EncoderSettings, LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.training.weights import read_weights
@@ -49,8 +50,13 @@ def build_learner(settings: LearnerSettings) -> nn.Module:
     least = settings.network.get("min_depth", settings.data.min_depth)
     if not 0 < least < most:
         raise ValueError(f"{learner.title}: network.min_depth {least} m, expected above 0 and below {most} m")
-    encoder = build_encoder(needs=learner.needs, **dict(settings.encoder))
+    encoder = build_encoder(needs=learner.needs, **_given(settings.encoder))
     return learner.network(encoder, max_depth=most, **settings.network)
+
+
+def _given(encoder: EncoderSettings) -> dict[str, Any]:
+    """Arguments of an encoder, with the file of its weights."""
+    return {**dict(encoder), "weights": weights_file(encoder.weights)}
 
 
 def title_of(settings: LearnerSettings) -> str:
@@ -108,7 +114,7 @@ def build_stack(settings: StackSettings) -> MetaUNet:
     mean, std = normalisation(
         settings.inputs, learners, image_mean=settings.encoder.mean, image_std=settings.encoder.std
     )
-    arguments = {**dict(settings.encoder), "mean": mean, "std": std}
+    arguments = {**_given(settings.encoder), "mean": mean, "std": std}
     encoder = build_encoder(in_channels=channel_count(settings.inputs, learners), **arguments)
     correction = Correction(learners, build_scale(settings)) if settings.corrects else None
     network = MetaUNet(encoder, learners=learners, correction=correction, **settings.network)
@@ -122,7 +128,7 @@ def build_scale(settings: StackSettings) -> ScaleHead:
     """The head that corrects the scale of images, before it is fitted, over the encoder with its initial weights."""
     from base_learners.encoders.build import build_encoder
 
-    return ScaleHead(build_encoder(**dict(settings.encoder)), learners=len(settings.learners))
+    return ScaleHead(build_encoder(**_given(settings.encoder)), learners=len(settings.learners))
 
 
 def weights_fingerprint(settings: LearnerSettings | StackSettings, run: Run) -> str:

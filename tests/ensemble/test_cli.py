@@ -154,15 +154,15 @@ def test_photographs_keep_their_size(job: Job, tmp_path: Path):
     assert np.abs(millimetres / 1000 - metres.astype(np.float64)).max() <= 0.0005 + 1e-9
     with Image.open(tmp_path / "o" / "photo_depth_colour.png") as picture:
         assert picture.width > 90, "the photograph and its depth, side by side"
-    expected_error = np.load(tmp_path / "o" / "photo_uncertainty.npy")
+    expected_error = np.load(tmp_path / "o" / "photo_error.npy")
     assert (expected_error.shape, expected_error.dtype) == ((70, 90), np.float32)
     assert {path.name for path in (tmp_path / "o").iterdir()} == {
         "photo_depth_mm.png",
         "photo_depth.npy",
         "photo_depth_colour.png",
         "photo_weights.png",
-        "photo_uncertainty.npy",
-        "photo_uncertainty_colour.png",
+        "photo_error.npy",
+        "photo_error_colour.png",
     }
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from calm_stacks import calm
 from command_lines import Job, done
 from foreign_maps import noisy_maps, save_npy, source_of
+from own_data import write_own
 from PIL import Image
 from test_cli import COMMANDS, SINGLE_COMMANDS, typed
 
@@ -89,6 +91,44 @@ def test_the_lines_of_python_predict_a_photograph(job: Job, tmp_path: Path, monk
     exec(block, names)
     assert names["found"].depth.shape == names["found"].error.shape == (90, 60)
     assert names["found"].weights.shape == (3, 90, 60)
+
+
+def test_the_first_command_predicts_a_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (line,) = re.findall(r"```\nstackdepth (predict .*?)```", README.read_text(encoding="utf-8"), re.S)
+    Image.fromarray(np.full((90, 60, 3), 128, np.uint8)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    done(*shlex.split(line, comments=True))
+    names = {path.name for path in (tmp_path / "depth").iterdir()}
+    assert names == {"photo_depth.npy", "photo_depth_mm.png", "photo_depth_colour.png"}
+    metres, steps = np.load("depth/photo_depth.npy"), np.asarray(Image.open("depth/photo_depth_mm.png"))
+    np.testing.assert_allclose(steps / 1000, metres, atol=5.1e-4)
+
+
+@pytest.mark.slow
+def test_the_lines_of_a_runtime_predict_a_photograph(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (block,) = re.findall(
+        r"```bash\npip install 'stackdepth\[onnx\].*?\n(.*?)```", README.read_text(encoding="utf-8"), re.S
+    )
+    calm("tiny/meta-rgb+d", job).save(tmp_path / "kitchen.stack")
+    Image.fromarray(np.full((90, 60, 3), 128, np.uint8)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    for line in block.splitlines():
+        _, _, tool, *words = shlex.split(line, comments=True)
+        done(tool.removeprefix("ensemble."), *words)
+    found = np.load("DIR/photo_depth.npy")
+    assert found.shape == (90, 60)
+    assert np.isfinite(found).all()
+
+
+def test_the_settings_of_own_data_are_what_the_doctor_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (shown,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    monkeypatch.chdir(tmp_path)
+    write_own(tmp_path / "own")
+    settings = yaml.safe_load(shown)
+    assert settings["data"]["size"] == [240, 320]
+    Path("own.yaml").write_text(yaml.safe_dump({"data": settings["data"] | {"size": [40, 64]}}), encoding="utf-8")
+    told = done("data", "doctor", "own", "--config", "own.yaml").out
+    assert "16" in told
 
 
 def test_every_command_of_the_table_exists():

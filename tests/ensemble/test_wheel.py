@@ -9,7 +9,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from calm_stacks import calm
+from command_lines import Job
+from PIL import Image
 
 CHECKOUT = Path(__file__).parents[2]
 NARROW = (
@@ -107,6 +111,23 @@ def test_the_console_command_finds_packaged_files_by_name(run: Run):
     jobs = run("-c", STACKDEPTH, "base", "jobs", "adabins", "--config", "rooms_tiny")
     assert "stackdepth base train adabins --config rooms_tiny\n" in jobs.stdout, jobs.stderr
     assert "ready ones: distil, " in run("-c", STACKDEPTH, "study", "list").stderr
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_predicts_a_photograph_with_a_saved_stack(run: Run, empty: Path, job: Job):
+    """Nothing but the wheel and OUT.stack; the photograph is one of a phone that was held upright."""
+    calm("tiny/meta-rgb+d", job).save(empty / "OUT.stack")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the sensor lay on its side
+    exif.get_ifd(0x8769)[0xA405] = 26  # millimetres, as on a film of 36x24 mm
+    sensor = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    Image.fromarray(sensor).save(empty / "phone.jpg", exif=exif)
+    for words in (("meta", "predict", "OUT.stack", "phone.jpg", "--out", "o"), ("predict", "phone.jpg")):
+        predicted = run("-c", STACKDEPTH, *words)
+        assert predicted.returncode == 0, predicted.stderr
+        assert "1 of 1 predicted" in predicted.stderr
+    for path in ("o/phone_depth.npy", "o/phone_error.npy", "depth/phone_depth.npy"):
+        assert np.load(empty / path).shape == (90, 60)
 
 
 @pytest.mark.slow

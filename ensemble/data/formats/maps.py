@@ -21,7 +21,7 @@ from ensemble.data.formats.record3d import SUFFIX as RECORD3D
 from ensemble.data.formats.record3d import frames_of, read_frame
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.runs.refusals import expect_file, refuse_unreadable
-from ensemble.settings.schema import ImportSettings
+from ensemble.settings.schema import Alignment, ImportSettings
 from ensemble.settings.units import ROTATED, per_metre
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -30,6 +30,8 @@ OTHER_ENDINGS = (".geometric", ".photometric", ".depth_meters", "_raw_depth_mete
 """What COLMAP, Hypersim and Depth Anything V2 put between the name of a frame and the suffix."""
 SAME_ASPECT = 0.01
 """Relative difference of two ratios of height to width that is put down to rounding."""
+LIKELY_CHANGE = 4.0
+"""How many times larger or smaller depth may be, in the median of frames, than that of others."""
 HOLES = 0.001
 """Share of equal marks from which on a map without a scale has holes; one that is normalised has a zero or two."""
 HOLE_MARKS, FAR = (-1, 65535), 100
@@ -162,6 +164,13 @@ def aligned(values: Float32[np.ndarray, "h w"], settings: ImportSettings) -> tup
         least, most = 1 / most, 1 / least
     held = np.clip(free, least, most)
     return (1 / held if settings.inverse else held).astype(np.float32), int(np.count_nonzero(held != free))
+
+
+def of_one_scale(now: float, then: float, alignment: Alignment | None, change: float = LIKELY_CHANGE) -> bool:
+    """Whether two medians of maps of one learner, as read, can be of the same unit and scale, whatever the scenes."""
+    if alignment is not None:
+        now, then = (alignment.scale * median + alignment.shift for median in (now, then))
+    return then <= 0 or (now > 0 and 1 / change <= now / then <= change)
 
 
 def check_shape(size: tuple[int, ...], where: str, sizes: Collection[tuple[int, ...]]) -> None:

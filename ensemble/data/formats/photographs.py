@@ -1,6 +1,7 @@
 """Photographs of any make: upright, as RGB with 8 bits, and no larger than they are wanted."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from ensemble.colours.rgb import as_rgb
 from ensemble.data.formats.exif import field_of_view
 from ensemble.data.formats.images import decoded, file_content
 from ensemble.data.formats.packages import needed
@@ -49,26 +51,48 @@ class Photograph(NamedTuple):
 
 
 def find_photographs(places: list[Path]) -> dict[str, Path]:
-    """Every photograph by the name of its results: of files their stems, of folders the paths within them.
+    """Every photograph, each once, by the name of its results: of files their stems, of folders the paths within them.
+
+    Those that share one keep the ending of their files, and where that is not enough the name of their folder.
 
     Raises:
-        ValueError: Two have one name, so that their results would collide.
+        ValueError: Two have one name all the same, so that their results would collide.
     """
-    named: dict[str, list[Path]] = {}
+    found = dict[Path, _Named]()
     for place in places:
-        if place.is_dir():
-            for path in sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES):
-                named.setdefault(path.relative_to(place).with_suffix("").as_posix(), []).append(path)
-        else:
-            named.setdefault(place.stem, []).append(place)
-    doubled = {name: paths for name, paths in named.items() if len(paths) > 1}
-    if doubled:
-        first, *_ = doubled
-        raise ValueError(
-            f"{len(doubled)} file names stand twice (first: {first}: {', '.join(map(str, doubled[first]))}); their "
-            "results would collide"
-        )
-    return {name: path for name, (path,) in named.items()}
+        for path in _photographs_at(place):
+            inside = path.relative_to(place) if place.is_dir() else Path(path.name)
+            found.setdefault(path.resolve(), _Named.of(path, inside))
+    named, left = dict[str, Path](), list(found.values())
+    for way in range(3):
+        often = Counter(each.names[way] for each in left)
+        alone = [each for each in left if often[each.names[way]] == 1 and each.names[way] not in named]
+        named |= {each.names[way]: each.path for each in alone}
+        left = [each for each in left if each not in alone]
+    if left:
+        first, *_ = left
+        same = ", ".join(str(each.path) for each in left if each.names == first.names)
+        raise ValueError(f"{same}: photographs of one name, {first.names[1]}; their results would collide")
+    order = {each.path: index for index, each in enumerate(found.values())}
+    return dict(sorted(named.items(), key=lambda each: order[each[1]]))
+
+
+class _Named(NamedTuple):
+    """A photograph, and what its results may be called, from short to long."""
+
+    names: tuple[str, str, str]
+    path: Path
+
+    @classmethod
+    def of(cls, path: Path, inside: Path) -> "_Named":
+        """The names of a file by its path within the folder that was asked for."""
+        whole = inside.as_posix()
+        above = path.resolve().parents[len(inside.parts) - 1].name
+        return cls((inside.with_suffix("").as_posix(), whole, f"{above}/{whole}"), path)
+
+
+def _photographs_at(place: Path) -> list[Path]:
+    return sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES) if place.is_dir() else [place]
 
 
 def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int | None = None) -> Photograph:
@@ -94,8 +118,8 @@ def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int |
     if pixels is not None and image.width * image.height > pixels:
         factor = math.sqrt(pixels / (image.width * image.height))
         size = max(1, int(factor * image.width)), max(1, int(factor * image.height))
-        image = _as_rgb(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3)
-    upright = _as_rgb(image) if turn is None else _as_rgb(image).transpose(turn)  # once it is small
+        image = as_rgb(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3)
+    upright = as_rgb(image) if turn is None else as_rgb(image).transpose(turn)  # once it is small
     return Photograph(np.array(upright), kind, fov)
 
 
@@ -108,19 +132,6 @@ def check_photograph(path: Path) -> None:
     if path.suffix.lower() in HEIF_SUFFIXES:
         _with_heif(path)
     decoded(file_content(path), str(path), most_pixels=MOST_PIXELS, pixels=False)
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith(("I", "F")):  # Pillow would cut 16 bits off at 255 instead of dividing them
-        values = np.asarray(image, dtype=np.float64)
-        largest = 65535 if image.mode.startswith("I") else max(float(values.max(initial=0)), 1.0)
-        image = Image.fromarray((values.clip(0, largest) * (255 / largest)).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
 
 
 def _with_heif(path: Path) -> None:

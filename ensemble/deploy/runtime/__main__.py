@@ -18,7 +18,7 @@ FARTHEST_MM = 65.535
 
 
 def main() -> int:
-    """Write ``NAME_depth.npy`` and ``NAME_uncertainty.npy`` in metres and ``NAME_depth_mm.png`` of every image.
+    """Write ``NAME_depth.npy`` and ``NAME_error.npy`` in metres and ``NAME_depth_mm.png`` of every image.
 
     Of depth beyond 65.5 m ``NAME_depth_kitti.png``, in 1/256 m.
     """
@@ -28,11 +28,11 @@ def main() -> int:
         asked.out.mkdir(parents=True, exist_ok=True)
         for path in asked.images:
             with Image.open(path) as file:
-                image = ImageOps.exif_transpose(file).convert("RGB")
+                image = ImageOps.exif_transpose(file)
             found = stack(image, fov=asked.fov)
             np.save(asked.out / f"{path.stem}_depth.npy", found.depth)
             if found.error is not None:
-                np.save(asked.out / f"{path.stem}_uncertainty.npy", found.error)
+                np.save(asked.out / f"{path.stem}_error.npy", found.error)
             unit, per_metre = ("mm", 1000) if found.depth.max() <= FARTHEST_MM else ("kitti", 256)
             steps = np.clip(np.rint(per_metre * found.depth.astype(np.float64)), 0, 65535).astype(np.uint16)
             Image.fromarray(steps).save(asked.out / f"{path.stem}_depth_{unit}.png")

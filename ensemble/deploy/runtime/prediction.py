@@ -28,6 +28,11 @@ class Prediction(Generic[Array]):
     size: tuple[int, int]
     enlarge: Callable[[Any, tuple[int, int]], Array]
 
+    def __repr__(self) -> str:
+        """What there is, and how large."""
+        height, width = self.size
+        return f"Prediction({', '.join(self.working)} at {height}x{width}; learners {', '.join(self.names)})"
+
     @cached_property
     def depth(self) -> Array:
         """Metres, [h w]."""

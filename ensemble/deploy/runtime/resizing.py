@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from ensemble.colours.rgb import as_rgb
+
 Size = tuple[int, int]
 
 MOST_AREA = 4
@@ -16,7 +18,9 @@ _ORIENTATION, _UPRIGHT = 0x0112, (0, 1)
 
 
 def pixels_of(image: np.ndarray | Image.Image) -> np.ndarray:
-    """An RGB image [h w 3] of 8 bits, or of float32 in [0, 1]; one of Pillow that lies on its side is warned of.
+    """An RGB image [h w 3] of 8 bits, or of float32 in [0, 1].
+
+    One of Pillow may be of any mode; that it lies on its side is warned of.
 
     Raises:
         ValueError: It is something else.
@@ -27,7 +31,7 @@ def pixels_of(image: np.ndarray | Image.Image) -> np.ndarray:
             "expected PIL.ImageOps.exif_transpose(image)",
             stacklevel=3,
         )
-    array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    array = np.asarray(as_rgb(image) if isinstance(image, Image.Image) else image)
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(f"expected an RGB image of height x width x 3, found an array of shape {array.shape}")
     if array.dtype == np.uint8:
@@ -37,6 +41,19 @@ def pixels_of(image: np.ndarray | Image.Image) -> np.ndarray:
     if not bool(((array >= 0) & (array <= 1)).all()):  # neither holds for NaN
         raise ValueError(f"expected floats in [0, 1], found {float(array.min()):g} .. {float(array.max()):g}")
     return array.astype(np.float32)
+
+
+def checked_size(size: Size) -> Size:
+    """Height and width that networks are to see.
+
+    Raises:
+        ValueError: They are no two whole numbers of 1 or more.
+    """
+    sides = size if isinstance(size, tuple | list) else (size,)
+    whole = [side for side in sides if isinstance(side, int | np.integer) and side >= 1]
+    if len(sides) != 2 or len(whole) != 2:
+        raise ValueError(f"size {size}: expected height and width in whole pixels, such as (480, 640)")
+    return int(whole[0]), int(whole[1])
 
 
 def shape_kept(trained: Size, height: int, width: int) -> Size:

@@ -8,7 +8,17 @@ from PIL import Image
 
 from ensemble.deploy.runtime.header import ExportHeader
 from ensemble.deploy.runtime.prediction import Prediction
-from ensemble.deploy.runtime.resizing import Size, as_kind, enlarged, padded, pixels_of, scaled, seen, shape_kept
+from ensemble.deploy.runtime.resizing import (
+    Size,
+    as_kind,
+    checked_size,
+    enlarged,
+    padded,
+    pixels_of,
+    scaled,
+    seen,
+    shape_kept,
+)
 from ensemble.deploy.runtime.session import Session
 from ensemble.deploy.runtime.sessions import ENDINGS, RUNTIMES, runtime_of
 
@@ -42,10 +52,20 @@ class ExportedStack:
             raise ValueError(f"{place}: expected a file that ends in {' or '.join(ENDINGS)}, found {_kind_of(place)}")
         return cls(RUNTIMES[chosen](place, threads))
 
+    def __repr__(self) -> str:
+        """What it is, in a line."""
+        height, width = self.trained_size
+        return f"ExportedStack({self.header.name}: {', '.join(self.learners)}; {height}x{width})"
+
     @property
     def learners(self) -> tuple[str, ...]:
         """Names, in the order of the weights."""
         return tuple(learner.name for learner in self.header.learners)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What it says of an image, such as ``depth`` and ``error``."""
+        return self.header.outputs
 
     @property
     def trained_size(self) -> Size:
@@ -69,6 +89,7 @@ class ExportedStack:
                 training is not known.
             FloatingPointError: Depth is not finite.
         """
+        size = None if size is None else checked_size(size)
         pixels = pixels_of(image)
         whole = (pixels.shape[0], pixels.shape[1])
         ratio = 1.0 if fov is None else self.focal_ratio(whole, fov, size)

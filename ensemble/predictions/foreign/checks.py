@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from ensemble.console import progress
@@ -26,13 +26,19 @@ from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.metrics.protocols import enlarged
 from ensemble.predictions.foreign.guesses import (
+    CLEARLY,
     DEPTH,
     INVERSE,
     LOGARITHM,
-    Pixels,
+    LOGARITHM_1,
+    SAMPLED_PIXELS,
+    Figures,
+    Profile,
     Sample,
     better_guess,
     likely_units,
+    pixels_of,
+    row_profile,
 )
 from ensemble.predictions.foreign.record import Role, import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
@@ -42,8 +48,11 @@ from ensemble.settings.units import PER_METRE, per_metre
 MIXED = 100
 """How many times the median depth of a frame may be that of the frames before it, either way, in one unit."""
 
-ALIGNED_FRAMES, ALIGNED_PIXELS = 1000, 500
-"""Frames, spread evenly, and valid pixels of each, that are held against the truth of training."""
+LOOKED_AT, ANY_BETTER = 10, 0.95
+"""Frames that are looked at where a map cannot be what was told, and the share of the scatter that suffices then."""
+
+ALIGNED_FRAMES = 1000
+"""Frames, spread evenly, that are held against the truth of training."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +106,17 @@ class ImportRequest:
         if not len(truth) or not (depths > 0).all() or self.settings.inverse:
             return
         units = likely_units(float(np.median(truth / depths)), per_metre(unit))
-        if units and not {"m", "mm"} & {*units}:
+        if units and (self.settings.unit is not None or not {"m", "mm"} & {*units}):
             told = " or ".join(f"{PER_METRE[name]:g} per metre: --unit {name}" for name in units)
             raise ValueError(f"{problem}: it looks like {told}.\nRun: {self.command(outputs, unit=units[0])}")
 
-    def refuse_better_guess(self, outputs: Outputs, samples: Sequence[Sample]) -> None:
+    def refuse_better_guess(self, outputs: Outputs, samples: Sequence[Sample], *, clearly: float = CLEARLY) -> None:
         """Stop where maps that are turned over, or hold something else than was told, fit the truth clearly better.
 
         Raises:
             ValueError: They do; the message says what fits, and what mends it.
         """
-        guess = better_guess(samples, self.form)
+        guess = better_guess(samples, self.form, clearly=clearly)
         if guess is None:
             return
         problem = f"{self.place}: the maps {guess.described()}"
@@ -115,6 +124,8 @@ class ImportRequest:
             raise ValueError(f"{problem}; turn them back")
         if guess.form == LOGARITHM:
             raise ValueError(f"{problem}; write depth itself, the exponential of every number")
+        if guess.form == LOGARITHM_1:
+            raise ValueError(f"{problem}; write depth itself, the exponential of every number less 1")
         inverse = guess.form == INVERSE
         raise ValueError(f"{problem}.\nRun: {self.command(outputs, align=inverse, inverse=inverse)}")
 
@@ -127,6 +138,7 @@ class CheckedMaps:
     median: Mapping[str, float]  # of the depth of every frame, as read
     samples: tuple[Sample, ...]  # valid pixels of some frames; none where no truth may be read
     unit: str  # that they were read in
+    profiles: Mapping[str, Profile]  # of every frame
 
     @property
     def depths(self) -> Float64[np.ndarray, " n"]:
@@ -157,7 +169,7 @@ def check_maps(
     compared = _compared(request, every)
     digests = {model: hashlib.sha256() for model in models}
     owner = {frame.id: model for model, part in models.items() for frame in part}
-    rng, medians = np.random.default_rng(0), {}
+    rng, medians, profiles = np.random.default_rng(0), {}, {}
     samples, unit = list[Sample](), settings.unit or "m"
     for frame in progress(every, "checking"):
         with mended_by(request.command(outputs)):
@@ -172,17 +184,32 @@ def check_maps(
         medians[frame.id] = float(np.median(metres[::4, ::4]))
         sample = None
         if frame.id in compared and np.isfinite(metres).all():
-            sample = _sampled(resized(metres, data.size), source, frame, data, rng)
+            sample = _sampled(metres, source, frame, data, rng)
             samples.append(sample)
-        if not request.align and len(samples) == 1 and (metres < 0).any():
-            request.refuse_better_guess(outputs, samples)  # the logarithm of depth is negative below a metre
+        if not request.align and (metres < 0).any():
+            _refuse_negative(request, experiment, [each for each in every if each.id in compared], files)
         with mended_by(request.command(outputs)):
             check_values(numbers, metres, where, positive=not request.align)
+        profiles[frame.id] = row_profile(metres)
         unit = settings.unit or likely_unit(numbers)
         if not request.align:
             _check_unit(metres, medians, frame, request, outputs, sample, unit)
     content = {model: digest.hexdigest() for model, digest in digests.items()}
-    return CheckedMaps(content, medians, tuple(samples), unit)
+    return CheckedMaps(content, medians, tuple(samples), unit, profiles)
+
+
+def _refuse_negative(
+    request: ImportRequest, experiment: Experiment, frames: Sequence[Frame], files: Mapping[str, DepthFile]
+) -> None:
+    """Refuse numbers below 0, which are no metres, if it shows what else they are; the logarithm of depth is likely."""
+    spread = np.unique(np.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).astype(int))
+    data, rng, samples = request.settings.data, np.random.default_rng(0), list[Sample]()
+    for frame in (frames[index] for index in spread):
+        metres = as_read(read_numbers(files[frame.id]), request.settings)
+        if np.isfinite(metres).all():
+            samples.append(_sampled(metres, experiment.source, frame, data, rng))
+    if samples:
+        request.refuse_better_guess(experiment.outputs, samples, clearly=ANY_BETTER)
 
 
 def _compared(request: ImportRequest, frames: Sequence[Frame]) -> set[str]:
@@ -224,7 +251,12 @@ def _check_unit(
                 f"unit, then\nRun: {request.command(outputs)}"
             )
         other, looks = ("m", "metres") if millimetres else ("mm", "millimetres")
-        raise ValueError(f"{problem}: it looks like {looks}.\nRun: {request.command(outputs, unit=other)}")
+        if low <= median * per_metre(unit) / per_metre(other) <= high:
+            raise ValueError(f"{problem}: it looks like {looks}.\nRun: {request.command(outputs, unit=other)}")
+        raise ValueError(
+            f"{problem}, and in {looks} it would be no likelier; depth without a scale wants one fitted on rows of "
+            f"training.\nRun: {request.command(outputs, align=True)}"
+        )
     largest = float(metres.max())
     if largest > request.settings.data.max_depth:
         problem = (
@@ -244,24 +276,19 @@ def resized(metres: Float32[np.ndarray, "h w"], size: tuple[int, int]) -> Float3
 
 
 def _sampled(
-    metres: np.ndarray, source: FrameSource, frame: Frame, data: DataSettings, rng: np.random.Generator
+    values: np.ndarray, source: FrameSource, frame: Frame, data: DataSettings, rng: np.random.Generator
 ) -> Sample:
     """Some valid pixels of a frame of training."""
+    metres = resized(values, data.size)
     raw = source.read(frame)
     sample = bring_to_size(raw, data.size)
     inside: Tensor = sample["valid"] & valid_depth(sample["depth"], data.min_depth, data.max_depth)
     valid = np.flatnonzero(inside.numpy())
-    chosen = rng.choice(valid, min(ALIGNED_PIXELS, len(valid)), replace=False)
+    chosen = rng.choice(valid, min(SAMPLED_PIXELS, len(valid)), replace=False)
     depths, turned = pixels_of(metres, chosen)
     rays = None
     if raw.intrinsics is not None:
         camera = raw.intrinsics.resized((raw.depth.shape[0], raw.depth.shape[1]), data.size)
         rays = 1 / camera.axis_share(data.size).ravel()[chosen]
-    return Sample(depths, sample["depth"].numpy().ravel()[chosen].astype(np.float64), turned, rays)
-
-
-def pixels_of(values: Float32[np.ndarray, "h w"], chosen: Int[np.ndarray, " n"]) -> tuple[Pixels, Sequence[Pixels]]:
-    """A map at some pixels, and the same of the map turned over, by ``TURNED``."""
-    maps = (values, values[:, ::-1], values[::-1], values[::-1, ::-1])
-    depths, *turned = (each.ravel()[chosen].astype(np.float64) for each in maps)
-    return depths, turned
+    truth = sample["depth"].numpy().ravel()[chosen].astype(np.float64)
+    return Sample(depths, truth, turned, rays, Figures.of(values))

@@ -8,11 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64, Int
 
 from ensemble.settings.units import PER_METRE
 
 Pixels = Float64[np.ndarray, " n"]
+Profile = tuple[float, ...]
+"""Means of bands of rows, from above: how many deviations of the map they are off its mean."""
+
+SAMPLED_PIXELS = 500
+"""Of a frame, at most."""
 
 SAME_FACTOR = 1.12
 """How far a factor may be from that of a known unit: the two nearest, 200 and 256, are 1.28 apart."""
@@ -21,22 +26,52 @@ TURNED = ("mirrored left to right", "upside down", "turned by half a circle")
 CLEARLY, LARGE = 0.6, 0.05
 """Share of the scatter that a guess may leave, and the scatter (of log depth) below which nothing is wrong."""
 
-ONE_BY_ONE = 0.15
-"""Share of the squared error that is left by a scale and a shift for every map; those of networks keep more."""
+ONE_BY_ONE, ONE_BY_ONE_CLIPPED, ONE_BY_ONE_ALIKE = 0.15, 0.4, 0.7
+"""Share of the squared error that is left by a scale and a shift for every map; those of networks keep more.
 
-RAY_SHARE, RAY_FRAMES, RAY_PIXELS = 0.5, 3, 50
+More may be left where all maps have the same largest number, as those of a network that clips have too, and still more
+where they have the same mean, median or deviation, as only those have that were divided by it.
+"""
+SAME_FIGURE, FEWEST_ALIKE = 1e-3, 4
+"""How little a figure of maps may vary, as a share of it, to be the same, and in how many maps."""
+
+PROFILE_BANDS, PROFILE_FRAMES, PROFILE_SPREAD = 16, 4, 0.1
+"""Bands of rows in a map, the frames whose mean tells how maps lie, and how far bands must be apart in that mean."""
+
+RAY_SHARE, RAY_FRAMES, RAY_PIXELS = 0.5, 6, 50
 """How near to 1 the share of the excess of distance over depth must be that is in the error of maps, and how many
 frames and pixels of each have to agree."""
-RAY_EXPLAINED = 0.1
-"""Share of the squared error that it must explain: that of a map which is off by 15 % for other reasons."""
+RAY_EXPLAINED = 0.05
+"""Share of the squared error that it must explain: that of a map which is off by a quarter for other reasons."""
 
-DEPTH, INVERSE, LOGARITHM = "depth", "inverse depth", "the logarithm of depth"
+DEPTH, INVERSE, LOGARITHM, LOGARITHM_1 = (
+    "depth",
+    "inverse depth",
+    "the logarithm of depth",
+    "the logarithm of 1 + depth",
+)
 FORMS: Mapping[str, tuple[Callable[[Pixels], Pixels], Callable[[Pixels], Pixels]]] = {
     DEPTH: (lambda depth: depth, lambda depth: depth),
     INVERSE: (lambda depth: 1 / depth, lambda inverse: 1 / inverse.clip(1e-6)),
     LOGARITHM: (np.log, np.exp),
+    LOGARITHM_1: (np.log1p, np.expm1),
 }
 """What maps hold: from metres, and back again."""
+
+
+class Figures(NamedTuple):
+    """What is the same in all maps that were normalised one by one: of the whole map, as read."""
+
+    largest: float
+    mean: float
+    median: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: Float32[np.ndarray, "h w"]) -> "Figures":
+        """Those of a map."""
+        wide = values.astype(np.float64)
+        return cls(float(wide.max()), float(wide.mean()), float(np.median(wide)), float(wide.std()))
 
 
 class Sample(NamedTuple):
@@ -47,12 +82,36 @@ class Sample(NamedTuple):
         truth: Metres.
         turned: As read at the same places of the map turned over, by ``TURNED``.
         rays: Distance to the centre of the camera for every metre of depth; ``None`` where the camera is not known.
+        figures: Of the map that they are of; ``None`` where it is not known.
     """
 
     depths: Pixels
     truth: Pixels
     turned: Sequence[Pixels]
     rays: Pixels | None = None
+    figures: Figures | None = None
+
+
+def pixels_of(values: Float32[np.ndarray, "h w"], chosen: Int[np.ndarray, " n"]) -> tuple[Pixels, Sequence[Pixels]]:
+    """A map at some pixels, and the same of the map turned over, by ``TURNED``."""
+    maps = (values, values[:, ::-1], values[::-1], values[::-1, ::-1])
+    depths, *turned = (each.ravel()[chosen].astype(np.float64) for each in maps)
+    return depths, turned
+
+
+def against_others(
+    depths: Mapping[str, Float32[np.ndarray, "h w"]],
+    name: str,
+    *,
+    figures: Figures | None = None,
+    rays: Float32[np.ndarray, "h w"] | None = None,
+) -> Sample:
+    """Some pixels of the depth of a learner, with the median of the others' in the place of the truth."""
+    truth = np.median([depth for other, depth in depths.items() if other != name], axis=0)
+    chosen = np.random.default_rng(0).choice(truth.size, min(SAMPLED_PIXELS, truth.size), replace=False)
+    own, turned = pixels_of(depths[name], chosen)
+    distances = None if rays is None else rays.ravel()[chosen].astype(np.float64)
+    return Sample(own, truth.ravel()[chosen].astype(np.float64), turned, distances, figures)
 
 
 def likely_units(ratio: float, per_metre: float) -> list[str]:
@@ -83,24 +142,26 @@ class Guess(NamedTuple):
         return f"{lie}{also}: so {against} is met to {self.error:.0%}, and as read to {self.told:.0%}"
 
 
-def better_guess(samples: Sequence[Sample], told: str = DEPTH) -> Guess | None:
+def better_guess(samples: Sequence[Sample], told: str = DEPTH, *, clearly: float = CLEARLY) -> Guess | None:
     """How maps lie, and what they hold, if not as told; ``None`` where that fits, or where nothing fits better.
 
     Args:
         samples: Of as many frames as there are.
         told: Of ``FORMS``.
+        clearly: Share of the scatter that what fits better may leave.
     """
     truth = np.concatenate([sample.truth for sample in samples])
     if not len(truth):
         return None
     maps = {"": np.concatenate([sample.depths for sample in samples])}
     maps |= {how: np.concatenate([sample.turned[index] for sample in samples]) for index, how in enumerate(TURNED)}
-    errors = {(form, how): _error(values, truth, form) for how, values in maps.items() for form in FORMS}
+    forms = [form for form in FORMS if form != LOGARITHM_1 or (maps[""] >= 0).all()]  # depth is never negative
+    errors = {(form, how): _error(values, truth, form) for how, values in maps.items() for form in {*forms, told}}
     as_told = errors[told, ""]
     form, how = min(errors, key=errors.__getitem__)
-    if as_told <= LARGE or errors[form, how] >= CLEARLY * as_told:
+    if as_told <= LARGE or errors[form, how] >= clearly * as_told:
         return None
-    if errors[told, how] < CLEARLY * as_told:  # a turn alone says enough
+    if errors[told, how] < clearly * as_told:  # a turn alone says enough
         form = told
     return Guess(form, how, errors[form, how], as_told)
 
@@ -113,21 +174,48 @@ def scaled_one_by_one(samples: Sequence[Sample], told: str = DEPTH) -> bool:
     together = _squares([sample.depths for sample in samples], [target(sample.truth) for sample in samples])
     apart = sum(_squares([sample.depths], [target(sample.truth)]) for sample in samples)
     spread = sum(float(np.square(target(each.truth) - target(each.truth).mean()).sum()) for each in samples)
-    return apart < ONE_BY_ONE * together and apart < CLEARLY**2 * spread
+    return apart < _most_apart(samples) * together and apart < CLEARLY**2 * spread
 
 
-def rays_for_depth(samples: Sequence[Sample], told: str = DEPTH) -> int:
+def _most_apart(samples: Sequence[Sample]) -> float:
+    """How much of the squared error a scale and a shift for every map may leave, by what is the same in all maps."""
+    figures = np.array([sample.figures for sample in samples if sample.figures is not None])
+    if len(figures) < FEWEST_ALIKE:
+        return ONE_BY_ONE
+    same = np.ptp(figures, axis=0) <= SAME_FIGURE * np.abs(figures).mean(axis=0)
+    return ONE_BY_ONE_ALIKE if same[1:].any() else ONE_BY_ONE_CLIPPED if same[0] else ONE_BY_ONE
+
+
+def row_profile(values: Float32[np.ndarray, "h w"]) -> Profile:
+    """How the numbers of a map change from above to below."""
+    bands = [float(band.mean(dtype=np.float64)) for band in np.array_split(values, PROFILE_BANDS) if len(band)]
+    mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+    return tuple((band - mean) / deviation if deviation else 0.0 for band in bands)
+
+
+def upside_down(maps: Sequence[Profile], known: Sequence[Profile]) -> bool:
+    """Whether maps lie the other way than others of one learner: floors are near and below, whatever the scenes."""
+    if not known or len(maps) < PROFILE_FRAMES or len({*map(len, (*maps, *known))}) != 1:
+        return False
+    now, then = np.mean(maps, axis=0), np.mean(known, axis=0)
+    if min(np.ptp(now), np.ptp(then)) < PROFILE_SPREAD:
+        return False
+    return float(np.square(now[::-1] - then).sum()) < CLEARLY**2 * float(np.square(now - then).sum())
+
+
+def rays_for_depth(samples: Sequence[Sample], told: str = DEPTH, *, metres: bool = False) -> int:
     """Whether maps hold distances to the camera for depth along its axis (1), the other way round (-1), or neither (0).
 
     That is told by the share of the excess of distance over depth which is in the error of depth, after the scale and
-    shift that fit best for all maps: about 0, but 1 of distances, and -1 of depth that was taken for distances.
+    shift that fit best for all maps: about 0, but 1 of distances, and -1 of depth that was taken for distances. A line
+    through depths that err is too flat, which hides a part of it, so maps of ``metres`` get the median ratio alone.
     """
     there, back = FORMS[told]
     known = [sample for sample in samples if sample.rays is not None and len(sample.rays) >= RAY_PIXELS]
     if len(known) < RAY_FRAMES:
         return 0
     depths, truth = (np.concatenate(part) for part in zip(*((each.depths, each.truth) for each in known), strict=True))
-    scale, shift = _line(depths, there(truth))
+    scale, shift = (float(np.median(truth / depths)), 0.0) if metres else _line(depths, there(truth))
     slopes, explained, whole = [], 0.0, 0.0
     for sample in known:
         error = np.log(back(scale * sample.depths + shift).clip(1e-6) / sample.truth)

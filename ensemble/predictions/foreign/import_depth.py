@@ -55,9 +55,17 @@ class CheckedImport:
 
     def entry(self, model: str) -> ImportedRole:
         """What is put on record for one model."""
-        median = float(np.median([self.checked.median[frame.id] for frame in self.models[model]]))
-        content, place = self.checked.content[model], str(self.request.place.absolute())
-        return ImportedRole(folder=place, content=content, frames=len(self.models[model]), median=median)
+        frames = [frame.id for frame in self.models[model]]
+        median = float(np.median([self.checked.median[frame] for frame in frames]))
+        profiles = [self.checked.profiles[frame] for frame in frames]
+        same = len({*map(len, profiles)}) == 1
+        return ImportedRole(
+            folder=str(self.request.place.absolute()),
+            content=self.checked.content[model],
+            frames=len(frames),
+            median=median,
+            rows=tuple(np.mean(profiles, axis=0).round(4).tolist()) if same else (),
+        )
 
 
 def import_depth(request: ImportRequest, outputs: Outputs, frames: Sequence[Frame] | None = None) -> None:

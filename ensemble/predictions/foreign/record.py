@@ -27,6 +27,7 @@ class ImportedRole(Settings):
     content: str  # fingerprint of all maps as they were read, with their frames
     frames: int
     median: float  # metres, over a sample of the pixels
+    rows: tuple[float, ...] = ()  # how maps change from above to below, in the mean of all; none in older records
 
 
 class _Record(Settings):

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from ensemble.console import messages
+from ensemble.data.formats.maps import LIKELY_CHANGE, of_one_scale
 from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest
-from ensemble.predictions.foreign.guesses import Sample, rays_for_depth, scaled_one_by_one
+from ensemble.predictions.foreign.guesses import Sample, rays_for_depth, scaled_one_by_one, upside_down
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import Alignment, ImportSettings
@@ -29,9 +30,6 @@ _ONE_BY_ONE = (
 FOCAL = "PIXELS"
 """Stands in a command for a focal length that nobody has said yet."""
 
-LIKELY_CHANGE = 4.0
-"""How many times larger or smaller depth may be, in the median, on test frames than on frames of training."""
-
 Stored = Mapping[str, tuple[ImportSettings, dict[str, ImportedRole]]]
 """Settings and roles of every model that was imported under a name."""
 
@@ -42,6 +40,8 @@ def alignment_of(request: ImportRequest, outputs: Outputs, stored: Stored, check
     Raises:
         ValueError: Depth has no scale and none is asked to be fitted, or there is nothing to fit it to.
     """
+    if request.role == "test":
+        _check_turned(request, outputs, stored, checked)
     known = {role for _, roles in stored.values() for role in roles}
     recorded = next((old.alignment for old, _ in stored.values() if old.alignment is not None), None)
     if not request.align:
@@ -93,6 +93,16 @@ def _fitted(request: ImportRequest, outputs: Outputs, role: Literal["fit", "oof"
     return found
 
 
+def _check_turned(request: ImportRequest, outputs: Outputs, stored: Stored, checked: CheckedMaps) -> None:
+    """Refuse maps of test frames, whose truth is not read, that lie the other way than those of training."""
+    known = [entry.rows for _, roles in stored.values() for role, entry in roles.items() if role != "test"]
+    if upside_down([*checked.profiles.values()], [rows for rows in known if rows]):
+        raise ValueError(
+            f"{request.place}: the maps lie upside down, or those of the other roles do: what is near is above in one "
+            f"and below in the other. Turn them back, then\nRun: {request.command(outputs)}"
+        )
+
+
 def _check_recorded(
     request: ImportRequest, outputs: Outputs, stored: Stored, checked: CheckedMaps, alignment: Alignment
 ) -> None:
@@ -112,16 +122,9 @@ def _check_recorded(
         )
 
 
-def of_one_scale(now: float, then: float, alignment: Alignment | None) -> bool:
-    """Whether two medians of maps of one learner, as read, can be of the same unit and scale, whatever the scenes."""
-    if alignment is not None:
-        now, then = (alignment.scale * median + alignment.shift for median in (now, then))
-    return then <= 0 or (now > 0 and 1 / LIKELY_CHANGE <= now / then <= LIKELY_CHANGE)
-
-
 def _check_rays(request: ImportRequest, outputs: Outputs, samples: Sequence[Sample]) -> None:
     """Refuse distances to the camera in the place of depth, or the other way round, where frames agree on it."""
-    found = 0 if request.axis else rays_for_depth(samples, request.form)
+    found = 0 if request.axis else rays_for_depth(samples, request.form, metres=not request.align)
     told = request.settings.rays is not None
     if told and found < 0:
         raise ValueError(

@@ -36,12 +36,17 @@ UNITS = ("mm", "kitti")
 def save_depth_png(place: Path, depth: Float[np.ndarray, "h w"]) -> Path:
     """``PLACE_depth_mm.png``, 16 bits of whole millimetres, or ``PLACE_depth_kitti.png``, of 1/256 m, beyond 65.535 m.
 
+    The one of an earlier depth is removed, in any case.
+
     Raises:
         ValueError: A depth that neither can hold: negative, not finite or above 255.996 m.
     """
     largest = float(np.nanmax(depth, initial=0))
     unit = next((unit for unit in UNITS if largest * PER_METRE[unit] < LARGEST_STEPS + 0.5), UNITS[-1])
-    path = place.with_name(f"{place.name}_depth_{unit}.png")
+    paths = {each: place.with_name(f"{place.name}_depth_{each}.png") for each in UNITS}
+    for old in paths.values():
+        old.unlink(missing_ok=True)
+    path = paths[unit]
     buffer = io.BytesIO()
     Image.fromarray(_steps(depth, PER_METRE[unit], path)).save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())
@@ -58,7 +63,7 @@ def draw_prediction(
 ) -> tuple[Path, ...]:
     """``PLACE_depth_colour.png`` (image, depth and its scale) and ``PLACE_weights.png`` (a panel per learner).
 
-    With the expected error in metres ``PLACE_uncertainty_colour.png`` as well; of one learner alone no weights.
+    With the expected error in metres ``PLACE_error_colour.png`` as well; of one learner alone no weights.
 
     Raises:
         ValueError: Other learners than named.
@@ -66,7 +71,7 @@ def draw_prediction(
     if len(learners) != len(weights):
         raise ValueError(f"{place.name}: found {len(weights)} weight maps for the learners {', '.join(learners)}")
     colour, maps, doubt = (
-        place.with_name(f"{place.name}_{kind}.png") for kind in ("depth_colour", "weights", "uncertainty_colour")
+        place.with_name(f"{place.name}_{kind}.png") for kind in ("depth_colour", "weights", "error_colour")
     )
     near, far = depth_limits(depth)
     scale = depth_scale(near, far)

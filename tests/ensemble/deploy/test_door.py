@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 import ensemble
 from ensemble.data.division import open_experiment
+from ensemble.data.formats.photographs import read_photograph
 from ensemble.data.held_out import test_frames as frames_to_score
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.nyu.camera import COLOUR
@@ -20,6 +21,7 @@ from ensemble.deploy.network import StackNetwork
 from ensemble.deploy.runtime.resizing import shape_kept
 from ensemble.predictions.level_zero import open_rows
 from ensemble.runs.paths import Outputs
+from ensemble.settings.trees import SettingsError
 from ensemble.stacking.stack import load_stack, stacked
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -67,6 +69,57 @@ def test_images_of_every_shape_keep_it(stack: DepthStack, shape: tuple[int, int]
 )
 def test_a_strip_of_pixels_is_no_larger_than_four_images(shape: tuple[int, int], kept: tuple[int, int]):
     assert shape_kept((48, 64), *shape) == kept
+
+
+def test_pillow_images_of_every_mode_are_what_a_command_reads(stack: DepthStack, tmp_path: Path):
+    """More than 8 bits are divided, not cut off, and what is transparent lies on white."""
+    deep = Image.fromarray(np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16))
+    clear = Image.fromarray(np.dstack([PIXELS, np.arange(48 * 64).reshape(48, 64).astype(np.uint8)]))
+    kinds = [deep, deep.convert("I"), clear, Image.fromarray(PIXELS).convert("CMYK"), Image.fromarray(PIXELS[..., 0])]
+    kinds += [Image.fromarray(PIXELS).quantize(16)]
+    for index, image in enumerate(kinds):
+        path = tmp_path / f"{index}.tif"
+        image.save(path)
+        np.testing.assert_array_equal(stack(image).depth, stack(read_photograph(path).pixels).depth, err_msg=image.mode)
+    assert not np.array_equal(stack(clear).depth, stack(PIXELS).depth)
+
+
+def test_a_call_chooses_flip_and_device_for_itself(job: Job, stack: DepthStack):
+    plain = ensemble.load("meta-rgb+d", device="cpu", flip=False, cache_dir=job.cache)
+    both = ensemble.load("meta-rgb+d", device="auto", flip=True, cache_dir=job.cache)
+    expected = [each(PIXELS).depth for each in (plain, both)]
+    assert not np.array_equal(*expected)
+    found = [stack(PIXELS, flip=flip, device="cpu").depth for flip in (False, True)]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal([each.depth for each in stack.stream([PIXELS], flip=False)], expected[:1])
+    np.testing.assert_array_equal(plain(PIXELS, flip=True).depth, expected[1])
+    np.testing.assert_array_equal(plain(PIXELS).depth, expected[0])  # that was for one call
+    assert repr(stack) == "DepthStack(meta-rgb+d: adabins, bts, ldrn; 48x64 on cpu)"
+    found = repr(stack(PIXELS))
+    assert found == "Prediction(depth, weights, learners, error at 48x64; learners adabins, bts, ldrn)"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("cuda", "device cuda: torch finds no CUDA device here; expected auto or cpu"), ("gpu", "expected auto, cpu")],
+)
+def test_a_device_that_is_not_there_is_named(job: Job, stack: DepthStack, tmp_path: Path, device: str, message: str):
+    with pytest.raises(SettingsError, match=message):
+        stack(PIXELS, device=device)
+    with pytest.raises(SettingsError, match=message):
+        ensemble.load("meta-d", device=device, cache_dir=job.cache)
+    Image.fromarray(PIXELS).save(tmp_path / "p.png")
+    words = ("meta-d", tmp_path / "p.png", "--out", tmp_path / "o", "--device", "cuda", "--cache-dir", job.cache)
+    answer = call("meta", "predict", *words)
+    assert answer.status == 2
+    assert "device cuda: torch finds no CUDA device here; expected auto or cpu" in answer.err
+
+
+@pytest.mark.parametrize("size", [(0, 70), (48,), 96, (48.0, 64), (48, 64, 3)])
+def test_a_size_is_two_whole_numbers(stack: DepthStack, size: object):
+    with pytest.raises(ValueError, match=r"expected height and width in whole pixels, such as \(480, 640\)"):
+        stack(PIXELS, size=size)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def test_an_image_that_lies_on_its_side_is_warned_of(stack: DepthStack):

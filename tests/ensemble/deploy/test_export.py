@@ -386,7 +386,7 @@ def test_a_robot_needs_numpy_pillow_and_a_runtime(exported: Path, tmp_path: Path
     assert "onnxruntime" in imported("ensemble.deploy.runtime", *words, path=site, options=("-S", "-s"))
     expected = ExportedStack.open(exported / "own.onnx")(IMAGE)
     np.testing.assert_allclose(np.load(tmp_path / "out" / "photo_depth.npy"), expected.depth, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(np.load(tmp_path / "out" / "photo_uncertainty.npy"), expected.error, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "photo_error.npy"), expected.error, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(30, 40), (48, 64), (97, 131), (20, 200)])

@@ -70,7 +70,7 @@ def test_runs_files_and_folders_expect_the_same_errors(job: Job, tmp_path: Path)
         np.testing.assert_allclose(fused.error, found.error, rtol=1e-3)
     Image.fromarray(IMAGE).save(tmp_path / "photo.png")
     done("meta", "predict", tmp_path / "own.stack", tmp_path / "photo.png", "--out", tmp_path / "o", "--only", "error")
-    np.testing.assert_allclose(np.load(tmp_path / "o" / "photo_uncertainty.npy"), found.error, rtol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "o" / "photo_error.npy"), found.error, rtol=1e-5)
 
 
 def test_a_folder_of_before_there_was_an_image_part_is_read(job: Job, tmp_path: Path) -> None:

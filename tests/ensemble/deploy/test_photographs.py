@@ -15,6 +15,7 @@ import ensemble
 from ensemble.data.formats import photographs
 from ensemble.data.formats.maps import DepthFile, read_numbers
 from ensemble.data.formats.photographs import find_photographs, read_photograph
+from ensemble.report.drawing.pictures import save_depth_png
 
 GREY = np.linspace(0, 255, 60 * 80).reshape(60, 80).round().astype(np.uint8)
 RGB = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
@@ -101,8 +102,16 @@ def test_folders_keep_their_places_and_names_must_differ(tmp_path: Path):
         (tmp_path / name).write_bytes(b"")
     assert [*find_photographs([tmp_path])] == ["a/x", "b/c/y", "b/x"]
     assert [*find_photographs([tmp_path / "a", tmp_path / "b" / "c" / "y.png"])] == ["x", "y"]
-    with pytest.raises(ValueError, match=r"1 file names stand twice \(first: x: "):
-        find_photographs([tmp_path / "a", tmp_path / "b"])
+    both = find_photographs([tmp_path / "a", tmp_path / "b"])
+    assert both == {"x.png": tmp_path / "a/x.png", "c/y": tmp_path / "b/c/y.png", "x.jpg": tmp_path / "b/x.jpg"}
+    assert [*find_photographs([tmp_path / "a", tmp_path / "a" / "x.png"])] == ["x"]
+    for name in ("b/x.png", "d/b/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    alike = find_photographs([tmp_path / "a" / "x.png", tmp_path / "b" / "x.png", tmp_path / "b" / "c"])
+    assert [*alike] == ["a/x.png", "b/x.png", "y"]
+    with pytest.raises(ValueError, match=r"x\.png.*: photographs of one name, x\.png; their results would collide"):
+        find_photographs([tmp_path / "b" / "x.png", tmp_path / "d" / "b" / "x.png"])
 
 
 def test_bad_files_are_named_and_the_others_done(job: Job, tmp_path: Path):
@@ -144,7 +153,7 @@ def test_what_is_written_can_be_chosen(job: Job, tmp_path: Path):
     done(*given, "--out", tmp_path / "all", "--only", "depth,error,weights", "--format", "npy,npz,tiff,exr")
     expected = ensemble.load("meta-rgb", device="cpu", cache_dir=job.cache)(RGB)
     assert expected.error is not None
-    for name, values in (("depth", expected.depth), ("uncertainty", expected.error), ("weights", expected.weights)):
+    for name, values in (("depth", expected.depth), ("error", expected.error), ("weights", expected.weights)):
         np.save(tmp_path / "as_numpy.npy", values)
         assert (tmp_path / "all" / f"p_{name}.npy").read_bytes() == (tmp_path / "as_numpy.npy").read_bytes()
         np.testing.assert_array_equal(np.load(tmp_path / "all" / f"p_{name}.npz")["arr_0"], values)
@@ -196,6 +205,53 @@ def test_depth_that_a_png_cannot_hold_is_left_out(tmp_path: Path, job: Job, monk
     assert "left out: " in told
     assert "cannot be 16 bits" in told
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"p_depth.npy"}
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "status", "message"),
+    [
+        ("tiny/bts", ("--only", "error"), 2, "bts is a learner alone, which says no expected error; expected depth or"),
+        ("meta-d", ("--only", "weights,error", "--format", "png"), 2, "png holds depth alone; expected --format npy,"),
+        ("meta-d", ("nothing",), 1, "nothing: found no photograph, expected files that end in .jpg, "),
+    ],
+)
+def test_a_call_that_would_write_nothing_is_refused(
+    job: Job,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: str,
+    options: tuple[str, ...],
+    status: int,
+    message: str,
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nothing").mkdir()
+    Image.fromarray(RGB).save("p.png")
+    place = () if options == ("nothing",) else ("p.png",)
+    tool = "base" if run == "tiny/bts" else "meta"
+    answer = call(tool, "predict", run, *place, *options, "--out", "o", "--cache-dir", job.cache)
+    assert answer.status == status
+    assert message in answer.err
+    assert not Path("o").exists()
+
+
+def test_an_error_that_is_not_there_is_said(job: Job, tmp_path: Path):
+    Image.fromarray(RGB).save(tmp_path / "p.png")
+    words = ("tiny/bts", tmp_path / "p.png", "--out", tmp_path / "o", "--cache-dir", job.cache)
+    told = done("base", "predict", *words, "--only", "depth,error").err
+    assert told.startswith("bts is a learner alone, which says no expected error: none is written\n")
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"p_depth.npy", "p_depth_mm.png"}
+
+
+def test_no_png_of_another_depth_stays(tmp_path: Path):
+    place = tmp_path / "p"
+    names = ("p_depth_mm.png", "p_depth_kitti.png")
+    assert save_depth_png(place, np.full((4, 4), 20.0)).name == names[0]
+    assert save_depth_png(place, np.full((4, 4), 70.0)).name == names[1]
+    assert [path.name for path in tmp_path.iterdir()] == [names[1]]
+    with pytest.raises(ValueError, match="300"):
+        save_depth_png(place, np.full((4, 4), 300.0))
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_format_whose_package_is_missing_is_refused_before_work_begins(
@@ -282,7 +338,7 @@ def test_metres_grow_with_the_focal_length(job: Job, tmp_path: Path):
     plain = stack(read_photograph(photos / "none.jpg").pixels)
     for name, equivalent in (("wide", 13), ("tele", 77), ("usual", 28), ("second", 77)):
         ratio = equivalent / math.hypot(36, 24) * math.hypot(640, 480) / math.sqrt(518.8579 * 519.4696)
-        for kind, values in (("depth", plain.depth), ("uncertainty", plain.error)):
+        for kind, values in (("depth", plain.depth), ("error", plain.error)):
             np.testing.assert_allclose(np.load(tmp_path / "o" / f"{name}_{kind}.npy"), ratio * values, rtol=1e-5)
     told = done(*given, "--out", tmp_path / "told", "--fov", across(77, 0.8 * math.hypot(36, 24))).err
     assert told.count("degrees across its width (--fov)") == 1

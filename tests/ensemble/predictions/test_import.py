@@ -571,6 +571,46 @@ def test_a_wrong_guess_is_named_and_not_obeyed(foreign: Foreign, tmp_path: Path,
     assert not [*(tmp_path / "cache").rglob("*.h5")]
 
 
+def divided_by(figure: Callable[[np.ndarray], np.floating]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda metres: (metres / figure(metres)).astype(np.float32)
+
+
+AT_TWELVE_PERCENT = {
+    "upside down": (lambda metres: metres[::-1], (), "the maps lie upside down"),
+    "mirrored": (lambda metres: metres[:, ::-1], (), "the maps lie mirrored left to right"),
+    "logarithm": (np.log, (), "the maps look like the logarithm of depth"),
+    "divided by its mean": (divided_by(np.mean), ALIGN, "every map has a scale of its own"),
+    "divided by its median": (divided_by(np.median), ALIGN, "every map has a scale of its own"),
+    "distances": (distances, (), "as the distance to the camera is in place of depth along its axis"),
+    "depth for distances": (lambda metres: metres, ("--ray", "--focal", 51.9), "depth is too small towards the edges"),
+    "twelve times": (lambda metres: metres * 12, (), "and in millimetres it would be no likelier"),
+    "millimetres told as TUM's": (lambda metres: metres * 1000, ("--unit", "tum"), "1000 per metre: --unit mm"),
+    "marked by 0": (lambda metres: np.where(metres < np.quantile(metres, 0.1), 0, metres), (), "are 0 or negative"),
+}
+
+
+@pytest.mark.parametrize("case", AT_TWELVE_PERCENT)
+def test_a_wrong_guess_of_a_network_that_errs_is_named(foreign: Foreign, tmp_path: Path, case: str):
+    change, words, expected = AT_TWELVE_PERCENT[case]
+    rough = noisy_maps(source_of(foreign.config), "train", noise=0.12, seed=5)
+    answer = foreign.take(tmp_path / "cache", of_pixels(change)(tmp_path / "maps", rough), "oof", *words)
+    assert answer.status == 1
+    assert expected in answer.err
+    assert not [*(tmp_path / "cache").rglob("*.h5")]
+
+
+def test_maps_of_test_frames_that_lie_upside_down_are_named(foreign: Foreign, tmp_path: Path):
+    """Their truth is not read: those of the other roles tell that what is near lies below."""
+    cache = tmp_path / "cache"
+    for role in ("oof", "validation"):
+        assert foreign.take(cache, foreign.train, role).status == 0
+    turned = of_pixels(lambda metres: metres[::-1])(tmp_path / "maps", foreign.maps["test"])
+    answer = foreign.take(cache, turned, "test")
+    assert answer.status == 1
+    assert "the maps lie upside down, or those of the other roles do" in answer.err
+    assert foreign.take(cache, foreign.test, "test").status == 0
+
+
 def test_the_unit_that_was_advised_is_right(foreign: Foreign, tmp_path: Path):
     maps = of_pixels(lambda metres: np.rint(metres * 5000).astype(np.uint16))(tmp_path / "maps", foreign.maps["train"])
     cache = tmp_path / "cache"

@@ -154,7 +154,7 @@ def test_pictures_of_a_prediction(tmp_path):
     place = tmp_path / "new" / "kitchen.1"
     assert len(draw_prediction(place, row.image, row.stack, row.weights, LEARNERS, None)) == 2
     paths = draw_prediction(place, row.image, row.stack, row.weights, LEARNERS, expected)
-    names = ["kitchen.1_depth_colour.png", "kitchen.1_weights.png", "kitchen.1_uncertainty_colour.png"]
+    names = ["kitchen.1_depth_colour.png", "kitchen.1_weights.png", "kitchen.1_error_colour.png"]
     assert [path.name for path in paths] == names
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
     with Image.open(paths[0]) as two, Image.open(paths[1]) as three, Image.open(paths[2]) as error:

@@ -1,0 +1,40 @@
+"""Whether new depth maps of an imported learner are as those of its import were: of their unit and scale."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Shaped
+
+from ensemble.data.formats.maps import LIKELY_CHANGE, as_read, likely_unit, of_one_scale
+from ensemble.deploy.saved import SavedLearner
+from ensemble.predictions.foreign.guesses import likely_units
+from ensemble.settings.units import per_metre
+
+LIKELY_CHANGE_OF_ONE = 16.0
+"""How many times larger or smaller depth may be in a single frame, in the median, than in those of the import."""
+
+
+def check_scale(learner: SavedLearner, maps: Sequence[Shaped[np.ndarray, "_ _"]]) -> None:
+    """Refuse maps of another unit or scale than those that were imported.
+
+    Args:
+        learner: Imported; of one of ours nothing is known.
+        maps: As its files hold them; of several frames, or of one, which may be of nearer or farther things.
+
+    Raises:
+        ValueError: They are; the message says of which unit they may be.
+    """
+    settings, then = learner.imported, learner.median
+    if settings is None or then is None:
+        return
+    now = float(np.median([np.median(as_read(numbers, settings)[::4, ::4]) for numbers in maps]))
+    change = LIKELY_CHANGE if len(maps) > 1 else LIKELY_CHANGE_OF_ONE
+    if of_one_scale(now, then, settings.alignment, change):
+        return
+    unit = settings.unit or likely_unit(maps[0])
+    units = likely_units(then / now, per_metre(unit)) if now > 0 else []
+    looks = f": it looks like the unit {' or '.join(units)}" if units else ""
+    raise ValueError(
+        f"maps of {learner.name} have a median of {now:.3g} where it was {then:.3g} in the import{looks}; expected the "
+        f"unit and scale of the import ({unit})"
+    )
