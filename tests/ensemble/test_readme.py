@@ -12,7 +12,6 @@ import yaml
 from calm_stacks import calm
 from command_lines import Job, done
 from foreign_maps import noisy_maps, save_npy, source_of
-from own_data import write_own
 from PIL import Image
 from test_cli import COMMANDS, SINGLE_COMMANDS, typed
 
@@ -118,17 +117,6 @@ def test_the_lines_of_a_runtime_predict_a_photograph(job: Job, tmp_path: Path, m
     found = np.load("DIR/photo_depth.npy")
     assert found.shape == (90, 60)
     assert np.isfinite(found).all()
-
-
-def test_the_settings_of_own_data_are_what_the_doctor_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (shown,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
-    monkeypatch.chdir(tmp_path)
-    write_own(tmp_path / "own")
-    settings = yaml.safe_load(shown)
-    assert settings["data"]["size"] == [240, 320]
-    Path("own.yaml").write_text(yaml.safe_dump({"data": settings["data"] | {"size": [40, 64]}}), encoding="utf-8")
-    told = done("data", "doctor", "own", "--config", "own.yaml").out
-    assert "16" in told
 
 
 def test_every_command_of_the_table_exists():

@@ -208,25 +208,52 @@ def rays_for_depth(samples: Sequence[Sample], told: str = DEPTH, *, metres: bool
 
     That is told by the share of the excess of distance over depth which is in the error of depth, after the scale and
     shift that fit best for all maps: about 0, but 1 of distances, and -1 of depth that was taken for distances. A line
-    through depths that err is too flat, which hides a part of it, so maps of ``metres`` get the median ratio alone.
+    through depths that err is too flat, which hides a part of it, so maps of ``metres`` get the median ratio alone; as
+    such that are squeezed into a part of the range would be taken for distances then, they must look so as well once
+    they have the mean and the deviation of the truth.
     """
-    there, back = FORMS[told]
     known = [sample for sample in samples if sample.rays is not None and len(sample.rays) >= RAY_PIXELS]
     if len(known) < RAY_FRAMES:
         return 0
+    there, back = FORMS[told]
     depths, truth = (np.concatenate(part) for part in zip(*((each.depths, each.truth) for each in known), strict=True))
-    scale, shift = (float(np.median(truth / depths)), 0.0) if metres else _line(depths, there(truth))
-    slopes, explained, whole = [], 0.0, 0.0
-    for sample in known:
-        error = np.log(back(scale * sample.depths + shift).clip(1e-6) / sample.truth)
-        excess = np.log(np.asarray(sample.rays))
-        excess = excess - excess.mean()
-        slopes.append(float((excess * error).sum() / np.square(excess).sum()))
-        explained += slopes[-1] ** 2 * float(np.square(excess).sum())
-        whole += float(np.square(error - error.mean()).sum())
-    share, unsure = float(np.mean(slopes)), 2 * float(np.std(slopes, ddof=1)) / math.sqrt(len(slopes))
-    clear = explained >= RAY_EXPLAINED * whole and abs(share) - unsure > RAY_SHARE and abs(share) < 1 / RAY_SHARE
-    return round(math.copysign(1, share)) if clear else 0
+    if not metres:
+        scale, shift = _line(depths, there(truth))
+        return _RayShare.of(known, lambda values: back(scale * values + shift)).verdict(RAY_SHARE)
+    ratio = float(np.median(truth / depths))
+    verdict = _RayShare.of(known, lambda values: ratio * values).verdict(RAY_SHARE)
+    middle, steep = depths.mean(), truth.std() / max(float(depths.std()), 1e-9)
+    unsqueezed = _RayShare.of(known, lambda values: steep * (values - middle) + truth.mean())
+    return verdict if verdict * unsqueezed.share > RAY_SHARE / 2 else 0
+
+
+class _RayShare(NamedTuple):
+    """The share of the excess of distance over depth in the error of maps, how unsure it is, and what it explains."""
+
+    share: float
+    unsure: float
+    explained: float
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], read: Callable[[Pixels], Pixels]) -> "_RayShare":
+        """That of maps of cameras that are known, once they are read as metres."""
+        slopes, explained, whole = [], 0.0, 0.0
+        for sample in samples:
+            error = np.log(read(sample.depths).clip(1e-6) / sample.truth)
+            excess = np.log(np.asarray(sample.rays))
+            excess = excess - excess.mean()
+            slopes.append(float((excess * error).sum() / np.square(excess).sum()))
+            explained += slopes[-1] ** 2 * float(np.square(excess).sum())
+            whole += float(np.square(error - error.mean()).sum())
+        unsure = 2 * float(np.std(slopes, ddof=1)) / math.sqrt(len(slopes))
+        return cls(float(np.mean(slopes)), unsure, explained / whole if whole else 0.0)
+
+    def verdict(self, least: float) -> int:
+        """1 or -1 where the share is clearly more than this, and no other effect by its size."""
+        clear = (
+            self.explained >= RAY_EXPLAINED and abs(self.share) - self.unsure > least and abs(self.share) < 1 / least
+        )
+        return round(math.copysign(1, self.share)) if clear else 0
 
 
 def _error(values: Pixels, truth: Pixels, form: str) -> float:

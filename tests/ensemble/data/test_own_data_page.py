@@ -1,5 +1,6 @@
 """The page of own data does the whole job on a folder of somebody's images."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import yaml
 from command_lines import TINY, done
 from own_data import write_own
 from pages import blocks, commands
+
+README = Path(__file__).parents[3] / "README.md"
 
 
 @pytest.mark.slow
@@ -23,6 +26,18 @@ def test_own_data_do_the_whole_job(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         answer = done(tool, *("2" if word == "5" else word for word in words))
     assert "report.html" in answer.out + answer.err
     assert Path("cache/runs/own/two/report.html").is_file()
+
+
+def test_the_settings_in_the_readme_are_what_the_doctor_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (shown,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    monkeypatch.chdir(tmp_path)
+    write_own(tmp_path / "own")
+    settings = yaml.safe_load(shown)
+    assert settings["data"]["size"] == [240, 320]
+    Path("own.yaml").write_text(yaml.safe_dump({"data": settings["data"] | {"size": [40, 64]}}), encoding="utf-8")
+    told = done("data", "doctor", "own", "--config", "own.yaml").out
+    assert told.startswith("own data in own\n")
+    assert "base train adabins --root own --config own.yaml" in told
 
 
 @pytest.mark.slow
