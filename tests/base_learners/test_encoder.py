@@ -300,6 +300,29 @@ def test_a_download_that_breaks_off_names_both_ways_out(hub, monkeypatch):
         assert "--set encoder.weights=none" in str(error.value)
 
 
+def test_the_encoder_of_a_network_fits_another_one(tmp_path):
+    """Of a learner of ours, or of a stack of one; in 16 bits too, and whatever else the file holds."""
+    plain = build_encoder("mobilenetv2_050")
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.copy_(torch.randn_like(parameter).half())
+    own = {name: value for name, value in plain.state_dict().items() if name.startswith("features.")}
+    inside = {f"encoder.{name}": value.half() if value.is_floating_point() else value for name, value in own.items()}
+    rest = {"decoder.0.weight": torch.zeros(3), "last.bias": torch.zeros(1)}
+    for front in ("", "members.0.models.0."):
+        path = tmp_path / f"own{len(front)}.stack"
+        save_file({front + name: value.contiguous() for name, value in {**inside, **rest}.items()}, path)
+        found = build_encoder("mobilenetv2_050", weights=str(path))
+        for name, value in plain.features.state_dict().items():
+            torch.testing.assert_close(found.features.state_dict()[name], value)
+    two = {f"members.{index}.{name}": value.clone() for index in (0, 1) for name, value in inside.items()}
+    save_file(two, tmp_path / "two.stack")
+    with pytest.raises(ValueError, match="holds 2 encoders of networks .* of which 2 fit this one; expected one"):
+        build_encoder("mobilenetv2_050", weights=str(tmp_path / "two.stack"))
+    with pytest.raises(ValueError, match="holds 1 encoders of networks .* of which 0 fit"):
+        build_encoder("ghostnet_050", weights=str(tmp_path / "own0.stack"))
+
+
 @pytest.mark.skipif(
     not MOBILENET.is_file(), reason=f"no weights at {MOBILENET} (set STACKDEPTH_WEIGHTS to their folder)"
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_lines import call, done
 from PIL import Image
 
@@ -15,6 +16,9 @@ import ensemble
 from ensemble.deploy.runtime import ExportedStack
 from ensemble.deploy.saved import read_saved
 from ensemble.pretrained import DEFAULT, FOLDER, PRETRAINED, pretrained
+from ensemble.settings.layers import Choice, learner_settings
+from ensemble.settings.trees import SettingsError
+from ensemble.training.networks import build_learner
 
 PHOTOGRAPH = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 
@@ -65,3 +69,17 @@ def test_a_runtime_that_it_does_not_come_for_is_named(tmp_path: Path):
     assert "nyu-small comes for torch, which is the default, and for onnx" in answer.err
     done("predict", tmp_path / "photo.jpg", "--runtime", "onnx", "--out", tmp_path / "out")
     assert (tmp_path / "out/photo_depth.npy").is_file()
+
+
+def test_its_encoder_is_where_a_learner_may_begin():
+    """Where no model hub answers; the settings name it, so that a run says where it began on any machine."""
+    chosen = ("encoder.name=mobilenetv2_100", "encoder.weights=nyu-small")
+    settings = learner_settings("bts", Choice("rooms", assignments=chosen))
+    assert settings.encoder.weights == "nyu-small"
+    found = build_learner(settings).get_submodule("encoder.features").state_dict()
+    own = ensemble.load("nyu-small", device="cpu").network.get_submodule("members.0.models.0.encoder.features").state_dict()
+    assert len(found) > 200
+    for name, value in found.items():
+        torch.testing.assert_close(value, own[name])
+    with pytest.raises(SettingsError, match="or a network that comes with the package \\(nyu-small\\)"):
+        learner_settings("bts", Choice("rooms", assignments=("encoder.weights=nyu-smal",)))
