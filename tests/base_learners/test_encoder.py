@@ -317,9 +317,9 @@ def test_the_encoder_of_a_network_fits_another_one(tmp_path):
             torch.testing.assert_close(found.features.state_dict()[name], value)
     two = {f"members.{index}.{name}": value.clone() for index in (0, 1) for name, value in inside.items()}
     save_file(two, tmp_path / "two.stack")
-    with pytest.raises(ValueError, match="holds 2 encoders of networks .* of which 2 fit this one; expected one"):
+    with pytest.raises(ValueError, match=r"holds 2 encoders of networks .* of which 2 fit this one; expected one"):
         build_encoder("mobilenetv2_050", weights=str(tmp_path / "two.stack"))
-    with pytest.raises(ValueError, match="holds 1 encoders of networks .* of which 0 fit"):
+    with pytest.raises(ValueError, match=r"holds 1 encoders of networks .* of which 0 fit"):
         build_encoder("ghostnet_050", weights=str(tmp_path / "own0.stack"))
 
 

@@ -49,6 +49,8 @@ def test_a_fit_names_itself_and_an_evaluation_the_report(job: Job, tmp_path: Pat
     alone = following(done("base", "evaluate", "bts", *given))
     assert alone == ["report", "tiny/bts", "--cache-dir", str(cache)]
     assert following(done("meta", "evaluate", "meta-d", "mine", "--cache-dir", cache))[:2] == ["report", "tiny"]
+    with_others = call("report", "meta-d", "--cache-dir", cache)
+    assert (with_others.status, with_others.advised[:2]) == (2, ["report", "tiny"])
     several = done("meta", "evaluate", "meta-d", "mine", "--name", "both", "--cache-dir", cache)
     assert following(several)[:2] == ["report", "both"]
     done(*following(several))
@@ -57,6 +59,10 @@ def test_a_fit_names_itself_and_an_evaluation_the_report(job: Job, tmp_path: Pat
     assert answer.status == 1, answer.err
     mending = answer.out
     assert f"meta evaluate --name both --cache-dir {cache} RUN...\n" in mending
+    done("base", "save", "tiny/bts", tmp_path / "bts.stack", "--cache-dir", cache)
+    elsewhere = call("base", "save", "bts", tmp_path / "again.stack", "--experiment", "mine", "--cache-dir", cache)
+    assert elsewhere.status == 1
+    assert "bts was not trained (it was in tiny: --experiment tiny)" in elsewhere.err
     assert call("meta", "evaluate", "meta-d", "mine", "--name", "no/name", "--cache-dir", cache).status == 2
     assert not done("meta", "evaluate", "mine", "--json", "--cache-dir", cache).err.count("next: ")
     saved = done("meta", "save", "mine", tmp_path / "a.stack", "--cache-dir", cache)

@@ -32,6 +32,8 @@ ONE_BY_ONE, ONE_BY_ONE_CLIPPED, ONE_BY_ONE_ALIKE = 0.15, 0.4, 0.7
 More may be left where all maps have the same largest number, as those of a network that clips have too, and still more
 where they have the same mean, median or deviation, as only those have that were divided by it.
 """
+FOLLOWS_AT_ALL = 0.9
+"""Share of the scatter within frames that maps may leave which are alike in a figure: that of a constant is 1."""
 SAME_FIGURE, FEWEST_ALIKE = 1e-3, 4
 """How little a figure of maps may vary, as a share of it, to be the same, and in how many maps."""
 
@@ -174,7 +176,9 @@ def scaled_one_by_one(samples: Sequence[Sample], told: str = DEPTH) -> bool:
     together = _squares([sample.depths for sample in samples], [target(sample.truth) for sample in samples])
     apart = sum(_squares([sample.depths], [target(sample.truth)]) for sample in samples)
     spread = sum(float(np.square(target(each.truth) - target(each.truth).mean()).sum()) for each in samples)
-    return apart < _most_apart(samples) * together and apart < CLEARLY**2 * spread
+    most = _most_apart(samples)
+    follows = CLEARLY**2 if most < ONE_BY_ONE_ALIKE else FOLLOWS_AT_ALL
+    return apart < most * together and apart < follows * spread
 
 
 def _most_apart(samples: Sequence[Sample]) -> float:

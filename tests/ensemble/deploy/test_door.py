@@ -264,6 +264,11 @@ def normalised(metres: np.ndarray) -> np.ndarray:
     return 3 * (metres - metres.min() + 0.1) / np.ptp(metres) + 1
 
 
+def divided(metres: np.ndarray) -> np.ndarray:
+    rough = metres * np.random.default_rng(7).normal(1, 0.1, metres.shape)
+    return 3 * rough / rough.mean()
+
+
 WRONG = {
     "upside down": (
         lambda metres: metres[::-1],
@@ -283,10 +288,7 @@ WRONG = {
         normalised,
         "maps of first or of second have a scale of their own each against the depth of the other",
     ),
-    "divided by its mean": (
-        lambda metres: 3 * metres / metres.mean() * np.random.default_rng(7).normal(1, 0.1, metres.shape),
-        "maps of first or of second have a scale of their own each against the depth of the other",
-    ),
+    "divided by its mean": (divided, "maps of first or of second have a scale of their own each against the depth of"),
     "cropped": (lambda metres: metres[:, :48], "48x48 pixels have another shape than the frames (48x64)"),
 }
 
@@ -321,13 +323,14 @@ def test_maps_as_those_of_the_import_are_fused(
         assert (fused <= both.max(axis=0) + 1e-3).all()
 
 
-def test_distances_in_place_of_depth_are_named(
-    pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path
-):
+def test_distances_in_place_of_depth_are_named(pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path):
     """They look like depth, and one camera need not be that of the training: they are fused, and it is said."""
     stack, new = pair
     rays = 1 / COLOUR.resized((480, 640), (48, 64)).axis_share((48, 64))
-    many = {learner: {f"{frame}_{copy}": metres for frame, metres in maps.items() for copy in "ab"} for learner, maps in new.items()}
+    many = {
+        learner: {f"{frame}_{copy}": metres for frame, metres in maps.items() for copy in "ab"}
+        for learner, maps in new.items()
+    }
     places = [
         save_npy(tmp_path / name, {frame: metres * (rays if name == "second" else 1) for frame, metres in maps.items()})
         for name, maps in many.items()
@@ -347,9 +350,11 @@ def test_a_program_hears_of_maps_that_are_not_as_those_of_the_import(
     stack = ensemble.load(saved, device="cpu")
     first, second = (next(iter(maps.values())) for maps in new.values())
     stack.fuse({"first": first, "second": second})
-    with pytest.raises(ValueError, match="maps of second have a median of .*: it looks like the unit mm; expected"):
+    with pytest.raises(ValueError, match=r"maps of second have a median of .*: it looks like the unit mm; expected"):
         stack.fuse({"first": first, "second": 1000 * second})
-    with pytest.warns(UserWarning, match="the map of (first|second) lie upside down: so the depth of the others is met"):
+    with pytest.warns(
+        UserWarning, match=r"the map of (first|second) lie upside down: so the depth of the others is met"
+    ):
         found = stack.fuse({"first": first, "second": second[::-1]})
     assert found.depth.shape == first.shape
 

@@ -77,7 +77,11 @@ def test_its_encoder_is_where_a_learner_may_begin():
     settings = learner_settings("bts", Choice("rooms", assignments=chosen))
     assert settings.encoder.weights == "nyu-small"
     found = build_learner(settings).get_submodule("encoder.features").state_dict()
-    own = ensemble.load("nyu-small", device="cpu").network.get_submodule("members.0.models.0.encoder.features").state_dict()
+    own = (
+        ensemble.load("nyu-small", device="cpu")
+        .network.get_submodule("members.0.models.0.encoder.features")
+        .state_dict()
+    )
     assert len(found) > 200
     for name, value in found.items():
         torch.testing.assert_close(value, own[name])

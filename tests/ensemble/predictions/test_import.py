@@ -16,12 +16,14 @@ from command_lines import Answer, Job, call, contents, done
 from foreign_maps import FORMATS, Maps, noisy_maps, save_npy, source_of
 from PIL import Image
 
+import ensemble
 from ensemble.data.division import open_experiment
 from ensemble.data.nyu.camera import COLOUR
 from ensemble.predictions.foreign import checks
 from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.settings.kinds import KindFacts
+from ensemble.settings.trees import SettingsError
 
 ROLES = ("oof", "validation", "test")
 
@@ -398,6 +400,25 @@ def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path
     assert answer.status == 1
     assert "weights of other/full" in answer.err
     done(*answer.advised)
+
+
+def test_an_experiment_of_imports_alone_needs_no_list_of_them(foreign: Foreign, tmp_path: Path):
+    """Nobody asks for networks that come with the package where there are none; what is fitted says what follows."""
+    cache = tmp_path / "cache"
+    for name in ("good", "other"):
+        foreign.take_all(cache, name=name)
+    given = foreign.given(cache)
+    done("meta", "compare-subsets", *given)
+    done("meta", "fit", "--inputs", "d", *given)
+    stack = "meta-d-good-other"
+    saved = done("meta", "save", stack, tmp_path / "two.stack", "--cache-dir", cache).err
+    assert (
+        f"next: python -m ensemble.meta fuse {tmp_path}/two.stack --maps good=DIR --maps other=DIR --out DIR" in saved
+    )
+    with pytest.raises(ValueError, match="good, other were imported as depth maps"):
+        ensemble.load(tmp_path / "two.stack", device="cpu")(np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(SettingsError, match=r"did you mean the file .*two\.stack\?"):
+        ensemble.load(tmp_path / "two.stac")
 
 
 def test_a_role_that_was_not_imported_is_asked_for(job: Job, foreign: Foreign, tmp_path: Path):

@@ -1,0 +1,43 @@
+"""What is the same in all maps tells those that were normalised one by one from those of a network that clips."""
+
+import numpy as np
+import pytest
+
+from ensemble.predictions.foreign.guesses import Figures, Sample, scaled_one_by_one, upside_down
+
+ROWS, COLUMNS = np.mgrid[0:1:24j, 0:1:32j]
+
+
+def samples_of(change, *, noise: float, count: int = 12) -> list[Sample]:
+    """Slopes of rooms from one to eight metres deep, of which maps err by pixel."""
+    rng, found = np.random.default_rng(0), []
+    for depth in np.linspace(1, 8, count):
+        truth = depth * (0.4 + 0.6 * (1 - ROWS) * (0.5 + COLUMNS / 2))
+        values = change(truth * rng.normal(1, noise, truth.shape).clip(0.5, 1.5)).astype(np.float32)
+        found.append(Sample(values.ravel().astype(np.float64), truth.ravel(), [], figures=Figures.of(values)))
+    return found
+
+
+@pytest.mark.parametrize("figure", [np.max, np.mean, np.median, np.std])
+def test_maps_that_were_divided_by_a_figure_of_their_own_are_told(figure):
+    assert scaled_one_by_one(samples_of(lambda metres: metres / figure(metres), noise=0.15))
+
+
+def test_maps_of_a_network_that_clips_are_not_taken_for_normalised_ones():
+    clipped = samples_of(lambda metres: np.where(ROWS < 0.2, 10, metres), noise=0.3)
+    assert {sample.figures.largest for sample in clipped if sample.figures is not None} == {10}
+    assert not scaled_one_by_one(clipped)
+    assert not scaled_one_by_one(samples_of(lambda metres: metres, noise=0.2))
+    assert not scaled_one_by_one(samples_of(np.ones_like, noise=0.2)), "one map for all images follows nothing"
+
+
+def test_a_few_profiles_tell_how_maps_lie():
+    below = [(1.0, 0.2, -0.4, -0.8), (0.9, 0.3, -0.3, -0.9), (0.8, 0.4, -0.5, -0.7), (1.1, 0.1, -0.2, -1.0)]
+    above = [profile[::-1] for profile in below]
+    assert upside_down(above, below)
+    assert not upside_down(below, below)
+    assert not upside_down(above[:3], below)  # too few
+    assert not upside_down(above, [])
+    level = [(0.02, 0.0, -0.01, -0.01)] * 4
+    assert not upside_down(level, below)
+    assert not upside_down(above, [profile[:3] for profile in below])  # maps of fewer rows than bands
