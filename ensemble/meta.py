@@ -403,6 +403,7 @@ def save(
     if half:
         messages.print(halving_report(stack.network, kept.network, stack.network.settings, where))
     words = [word for name in kept.network.imported for word in ("--maps", f"{name}=DIR")]
+    words += ["--images", "DIR"] if words and kept.needs_images else []
     follows = ("fuse", str(out), *words) if words else ("predict", str(out), "IMAGE")
     messages.print(f"next: {command_line('meta', *follows, '--out', 'DIR')}")
 
@@ -461,7 +462,7 @@ def predict(
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""
     wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
     if stack not in PRETRAINED and not options.at_home(Path(stack)).exists():
-        _fit_called(outputs(cache_dir), stack)
+        outputs(cache_dir).find_run(stack)
 
     from ensemble.deploy.opening import open_any
     from ensemble.deploy.photographs import predict_photographs

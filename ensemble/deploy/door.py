@@ -1,5 +1,6 @@
 """A fitted stack in a program of one's own: photographs or depth maps in, metres and expected error out."""
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from ensemble.data.formats.maps import aligned, as_metres, as_read, check_shape,
 from ensemble.data.intrinsics import Intrinsics, focal_of_view
 from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
-from ensemble.deploy.foreign import check_scale
+from ensemble.deploy.foreign import FAR_APART, check_scale, times_the_others
 from ensemble.deploy.network import StackNetwork, StackOutput
 from ensemble.deploy.runtime.prediction import Prediction as Prediction
 from ensemble.deploy.runtime.resizing import checked_size, pixels_of, shape_kept
@@ -192,7 +193,8 @@ class DepthStack(ModelHubMixin):
             image: RGB: [h w 3] in 8 bits or as floats in [0, 1], a Pillow image of any mode, or a batch [b 3 h w] of
                 floats.
             size: Height and width that the networks see. Where absent the image keeps its shape: its short side becomes
-                that of ``trained_size``, and the long one is padded to what encoders can halve.
+                that of ``trained_size``, and the long one is padded to what encoders can halve. At another scale than
+                that, networks say other metres.
             fov: Degrees that the image sees across its width. Where absent it counts as taken by a camera with the
                 focal length of training, in pixels of what the networks see; else metres grow as the focal length does.
             flip: Average with the mirrored image in this call; as it was loaded where absent.
@@ -241,7 +243,7 @@ class DepthStack(ModelHubMixin):
                 not finite, or the image is missing.
         """
         frame = self.unfused(maps, image)
-        self._warn_of_turned(frame)
+        self._warn_of_others(frame)
         return self.fused(frame)
 
     @torch.inference_mode()
@@ -310,33 +312,61 @@ class DepthStack(ModelHubMixin):
         """The size that networks see of an image: its own shape, with the short side of ``trained_size``."""
         return shape_kept(self.trained_size, height, width)
 
+    @property
+    def needs_images(self) -> bool:
+        """Whether maps of imported learners alone are not enough: it sees images, or has networks of its own."""
+        return self._sees_images or len(self.network.imported) < len(self.learners)
+
+    @property
+    def _sees_images(self) -> bool:
+        settings = self.network.settings
+        return isinstance(settings, StackSettings) and (INPUTS[settings.inputs].image or settings.corrects)
+
     def _check_maps(self, maps: Mapping[str, Any], image: Picture | None) -> None:
-        optional = set() if image is None else set(self.learners) - set(self.network.imported)
+        if not isinstance(maps, Mapping):
+            raise ValueError(f"expected maps by the names of their learners, found {type(maps).__name__}")
+        ours = [name for name in self.learners if name not in self.network.imported]
+        optional = set() if image is None else {*ours}
         if not maps or not set(self.learners) - optional <= set(maps) <= set(self.learners):
             raise ValueError(
                 f"{self.header.name}: found maps of {', '.join(maps) or 'nobody'}, expected those of "
                 f"{', '.join(self.learners)}"
                 + (f" ({', '.join(sorted(optional))} may be left out)" if optional else "")
+                + (
+                    ""
+                    if image is not None or not ours
+                    else f"; with an image (--images DIR) {', '.join(ours)} needs none"
+                )
             )
         settings = self.network.settings
-        if (
-            image is None
-            and isinstance(settings, StackSettings)
-            and (INPUTS[settings.inputs].image or settings.corrects)
-        ):
+        if image is None and isinstance(settings, StackSettings) and self._sees_images:
             how = "correct" if settings.corrects else settings.inputs
-            raise ValueError(f"{self.header.name}: this stack sees the image as well ({how}), expected one")
+            raise ValueError(
+                f"{self.header.name}: this stack sees the image as well ({how}), expected one (--images DIR)"
+            )
 
-    def _warn_of_turned(self, frame: Unfused) -> None:
-        """Say which map lies otherwise than those of the other learners; one frame proves nothing, so it is fused."""
+    def _warn_of_others(self, frame: Unfused) -> None:
+        """Say which map lies otherwise than those of the other learners, or has another scale.
+
+        One frame proves nothing, so it is fused.
+        """
         depths = dict(zip(self.learners, frame.depths[0].cpu().numpy(), strict=True))
-        for name in self.network.imported if len(depths) > 1 else ():
-            guess = better_guess([against_others(depths, name)])
-            if guess is not None and guess.turned:
-                warnings.warn(
-                    f"{self.header.name}: the pixels of the map of {name} {guess.described('the depth of the others')}",
-                    stacklevel=5,  # above the guard of inference mode
-                )
+        names = self.network.imported if len(depths) > 1 else ()
+        samples = {name: against_others(depths, name) for name in names}
+        guesses = {
+            name: guess for name in names if (guess := better_guess([samples[name]])) is not None and guess.turned
+        }
+        times = {name: times_the_others([sample]) for name, sample in samples.items()}
+        apart = max(names, key=lambda name: abs(math.log(times[name])), default=None)
+        told = None
+        if guesses:
+            worst = min(guesses, key=lambda name: guesses[name].error / guesses[name].told)
+            whose = " or of ".join(guesses) if len(depths) == 2 else worst  # of two either may be wrong
+            told = f"the pixels of the map of {whose} {guesses[worst].described('the depth of the others')}"
+        elif apart is not None and abs(math.log(times[apart])) > math.log(FAR_APART):
+            told = f"the map of {apart} is {times[apart]:.2f} times the depth of the other learners"
+        if told is not None:
+            warnings.warn(f"{self.header.name}: {told}", stacklevel=5)  # above the guard of inference mode
 
     def _metres(self, learner: SavedLearner, numbers: np.ndarray) -> Tensor:
         own, array = learner.imported, np.asarray(numbers)

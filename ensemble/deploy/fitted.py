@@ -85,9 +85,16 @@ def _saved(learner: LevelZero) -> SavedLearner:
         name: _without_places(settings) for name, settings in own.items() if isinstance(settings, LearnerSettings)
     }
     imported = next((_without_places(each) for each in own.values() if isinstance(each, ImportSettings)), None)
-    medians = [entry.median for model in learner.models for role, entry in model.imported.items() if role != "test"]
-    median = float(np.median(medians)) if medians else None
-    return SavedLearner(name=learner.name, title=learner.title, models=models, imported=imported, median=median)
+    known = [entry for model in learner.models for role, entry in model.imported.items() if role != "test"]
+    rows = [entry.rows for entry in known if entry.rows]
+    return SavedLearner(
+        name=learner.name,
+        title=learner.title,
+        models=models,
+        imported=imported,
+        median=float(np.median([entry.median for entry in known])) if known else None,
+        rows=tuple(np.mean(rows, axis=0).tolist()) if rows else (),
+    )
 
 
 def _without_places(settings: AnySettings) -> AnySettings:

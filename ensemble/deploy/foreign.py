@@ -7,11 +7,36 @@ from jaxtyping import Shaped
 
 from ensemble.data.formats.maps import LIKELY_CHANGE, as_read, likely_unit, of_one_scale
 from ensemble.deploy.saved import SavedLearner
-from ensemble.predictions.foreign.guesses import likely_units
+from ensemble.predictions.foreign.guesses import Sample, likely_units, row_profile, upside_down
 from ensemble.settings.units import per_metre
 
 LIKELY_CHANGE_OF_ONE = 16.0
 """How many times larger or smaller depth may be in a single frame, in the median, than in those of the import."""
+
+
+APART, FAR_APART = 1.3, 1.75
+"""How many times the depth of the others that of a learner may be, either way, in the median of frames, beyond what it
+was in the import: more is said, still more is refused."""
+
+
+def check_turned(learner: SavedLearner, maps: Sequence[Shaped[np.ndarray, "_ _"]]) -> None:
+    """Refuse maps that lie the other way than those that were imported, whatever other learners say.
+
+    Raises:
+        ValueError: What is near is above in one and below in the other.
+    """
+    settings = learner.imported
+    profiles = [] if settings is None else [row_profile(as_read(numbers, settings)) for numbers in maps]
+    if upside_down(profiles, [learner.rows] if learner.rows else []):
+        raise ValueError(
+            f"maps of {learner.name} lie upside down, or those of the import did: what is near is above in one and "
+            "below in the other; expected maps such as those that were imported, which lie as the images do"
+        )
+
+
+def times_the_others(samples: Sequence[Sample]) -> float:
+    """How many times the depth of the others that of a learner is, in the median over frames."""
+    return float(np.median([np.median(sample.depths / sample.truth) for sample in samples]))
 
 
 def check_scale(learner: SavedLearner, maps: Sequence[Shaped[np.ndarray, "_ _"]]) -> None:

@@ -1,6 +1,7 @@
 """Depth maps of a stack's learners from elsewhere, fused frame by frame."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from ensemble.data.formats.images import read_rgb
 from ensemble.data.formats.maps import DepthFile, as_read, depth_files, read_numbers
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.deploy.door import DepthStack, Unfused
-from ensemble.deploy.foreign import check_scale
+from ensemble.deploy.foreign import APART, FAR_APART, check_scale, check_turned, times_the_others
 from ensemble.deploy.map_files import write_maps
 from ensemble.predictions.foreign.guesses import (
     Figures,
+    Sample,
     against_others,
     better_guess,
     rays_for_depth,
@@ -86,7 +88,9 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     foreign = {learner.name: learner.imported for learner in stack.header.learners if learner.imported is not None}
     for learner in stack.header.learners:
         if learner.name in foreign:
-            check_scale(learner, [read[learner.name] for read in numbers])
+            own = [read[learner.name] for read in numbers]
+            check_scale(learner, own)
+            check_turned(learner, own)
     if len(stack.learners) < 2:
         return
     rays = _rays(stack)
@@ -106,6 +110,7 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     guesses = {name: guess for name, own in samples.items() if (guess := better_guess(own)) is not None}
     normalised = [name for name, own in samples.items() if scaled_one_by_one(own)]
     if not guesses and not normalised:
+        _check_against_others(samples)
         return
     suspect = min(guesses, key=lambda name: guesses[name].error / guesses[name].told) if guesses else normalised[0]
     two = len(stack.learners) == 2  # then either may be wrong
@@ -120,6 +125,19 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
         f"{stack.header.name}: maps of {whose} have a scale of their own each against {against}, as if every map were "
         "normalised by itself; write depth in one unit for all frames"
     )
+
+
+def _check_against_others(samples: Mapping[str, Sequence[Sample]]) -> None:
+    """Refuse, or say, that the depth of a learner has another scale than that of the others."""
+    times = {name: times_the_others(own) for name, own in samples.items()}
+    name = max(times, key=lambda each: abs(math.log(times[each])))
+    off = abs(math.log(times[name]))
+    if off <= math.log(APART):
+        return
+    told = f"maps of {name} are {times[name]:.2f} times the depth of the other learners"
+    if off > math.log(FAR_APART):
+        raise ValueError(f"{told}, as if one were in another unit; expected the unit and scale of the import in all")
+    messages.print(f"{told}; they are fused as they are")
 
 
 def _rays(stack: DepthStack) -> Float32[np.ndarray, "h w"] | None:

@@ -149,7 +149,7 @@ class StackNetwork(nn.Module):
             were = "were" if len(self.imported) > 1 else "was"
             raise ValueError(
                 f"{', '.join(self.imported)} {were} imported as depth maps: there is no network of it to predict an "
-                "image with; fuse maps of it, or fit a stack without it (--learners)"
+                "image with; fuse new maps (meta fuse), or fit a stack without it (--learners)"
             )
         return self.fuse(image, torch.cat([member(image, original) for member in self.members], dim=1))
 

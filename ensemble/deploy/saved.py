@@ -40,6 +40,7 @@ class SavedLearner(Settings):
         models: Settings of the models whose mean is its depth, by model; empty where it was imported.
         imported: How its depth maps became metres; ``None`` for a network of ours.
         median: Of its maps of training, as read; ``None`` where it is not known.
+        rows: How these change from above to below; empty where it is not known.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SavedLearner(Settings):
     models: dict[str, LearnerSettings]
     imported: ImportSettings | None = None
     median: float | None = None
+    rows: tuple[float, ...] = ()
 
 
 class Header(Settings):

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -31,6 +32,9 @@ def pixels_of(image: np.ndarray | Image.Image) -> np.ndarray:
             "expected PIL.ImageOps.exif_transpose(image)",
             stacklevel=3,
         )
+    if not isinstance(image, Image.Image | np.ndarray):
+        how = "; open it first, with PIL.Image.open" if isinstance(image, str | Path) else ""
+        raise ValueError(f"expected an array [h w 3] or a Pillow image, found {type(image).__name__}{how}")
     array = np.asarray(as_rgb(image) if isinstance(image, Image.Image) else image)
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise ValueError(f"expected an RGB image of height x width x 3, found an array of shape {array.shape}")
@@ -52,7 +56,7 @@ def checked_size(size: Size) -> Size:
     sides = size if isinstance(size, tuple | list) else (size,)
     whole = [side for side in sides if isinstance(side, int | np.integer) and side >= 1]
     if len(sides) != 2 or len(whole) != 2:
-        raise ValueError(f"size {size}: expected height and width in whole pixels, such as (480, 640)")
+        raise ValueError(f"size {size}: expected height and width in whole pixels, (height, width)")
     return int(whole[0]), int(whole[1])
 
 

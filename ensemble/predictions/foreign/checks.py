@@ -1,8 +1,9 @@
 """What depth maps from elsewhere say before one of them is believed: their size, their unit, their scale."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from ensemble.predictions.foreign.guesses import (
     INVERSE,
     LOGARITHM,
     LOGARITHM_1,
+    NEGATED,
     SAMPLED_PIXELS,
     Figures,
     Profile,
@@ -38,12 +40,16 @@ from ensemble.predictions.foreign.guesses import (
     better_guess,
     likely_units,
     pixels_of,
+    rays_for_depth,
     row_profile,
 )
 from ensemble.predictions.foreign.record import Role, import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.schema import DataSettings, ImportSettings
 from ensemble.settings.units import PER_METRE, per_metre
+
+FOCAL = "PIXELS"
+"""Stands in a command for a focal length that nobody has said yet."""
 
 MIXED = 100
 """How many times the median depth of a frame may be that of the frames before it, either way, in one unit."""
@@ -110,6 +116,28 @@ class ImportRequest:
             told = " or ".join(f"{PER_METRE[name]:g} per metre: --unit {name}" for name in units)
             raise ValueError(f"{problem}: it looks like {told}.\nRun: {self.command(outputs, unit=units[0])}")
 
+    def refuse_rays(self, outputs: Outputs, samples: Sequence[Sample]) -> None:
+        """Stop where maps hold distances to the camera in the place of depth, or the other way round.
+
+        Raises:
+            ValueError: Frames agree on it; the message holds the command.
+        """
+        found = 0 if self.axis else rays_for_depth(samples, self.form, metres=not self.align)
+        told = self.settings.rays is not None
+        if told and found < 0:
+            raise ValueError(
+                f"{self.place}: depth is too small towards the edges of frames, as depth along the axis is once it was "
+                f"taken for the distance to the camera.\nRun: {self.command(outputs, rays=None)}"
+            )
+        if not told and found > 0:
+            words = ("--ray", "--focal", FOCAL, *self.options)
+            distances = replace(self, options=words).command(outputs)
+            raise ValueError(
+                f"{self.place}: depth is too large towards the edges of frames, as the distance to the camera is in "
+                f"place of depth along its axis; say so with the focal length in pixels of a map for {FOCAL}, or, if "
+                f"the error has another reason, give --no-ray.\nRun: {distances}"
+            )
+
     def refuse_better_guess(self, outputs: Outputs, samples: Sequence[Sample], *, clearly: float = CLEARLY) -> None:
         """Stop where maps that are turned over, or hold something else than was told, fit the truth clearly better.
 
@@ -126,6 +154,8 @@ class ImportRequest:
             raise ValueError(f"{problem}; write depth itself, the exponential of every number")
         if guess.form == LOGARITHM_1:
             raise ValueError(f"{problem}; write depth itself, the exponential of every number less 1")
+        if guess.form == NEGATED:
+            raise ValueError(f"{problem}; write depth itself, which grows with the distance")
         inverse = guess.form == INVERSE
         raise ValueError(f"{problem}.\nRun: {self.command(outputs, align=inverse, inverse=inverse)}")
 
@@ -186,8 +216,8 @@ def check_maps(
         if frame.id in compared and np.isfinite(metres).all():
             sample = _sampled(metres, source, frame, data, rng)
             samples.append(sample)
-        if not request.align and (metres < 0).any():
-            _refuse_negative(request, experiment, [each for each in every if each.id in compared], files)
+        if not request.align and _is_no_depth(metres, data):
+            _refuse_by_several(request, experiment, [each for each in every if each.id in compared], files, metres)
         with mended_by(request.command(outputs)):
             check_values(numbers, metres, where, positive=not request.align)
         profiles[frame.id] = row_profile(metres)
@@ -198,18 +228,33 @@ def check_maps(
     return CheckedMaps(content, medians, tuple(samples), unit, profiles)
 
 
-def _refuse_negative(
-    request: ImportRequest, experiment: Experiment, frames: Sequence[Frame], files: Mapping[str, DepthFile]
+def _is_no_depth(metres: Float32[np.ndarray, "h w"], data: DataSettings) -> bool:
+    """Whether some numbers are below 0 or beyond the largest depth, which metres of no frame are."""
+    return bool((metres < 0).any() or (metres > data.max_depth).any())
+
+
+def _refuse_by_several(
+    request: ImportRequest,
+    experiment: Experiment,
+    frames: Sequence[Frame],
+    files: Mapping[str, DepthFile],
+    metres: Float32[np.ndarray, "h w"],
 ) -> None:
-    """Refuse numbers below 0, which are no metres, if it shows what else they are; the logarithm of depth is likely."""
+    """Refuse maps with numbers that are no depth by what else they are, if several frames show it.
+
+    Numbers below 0 may be the logarithm of depth, those beyond the largest depth distances to the camera.
+    """
+    negative = bool((metres < 0).any())
     spread = np.unique(np.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).astype(int))
     data, rng, samples = request.settings.data, np.random.default_rng(0), list[Sample]()
     for frame in (frames[index] for index in spread):
-        metres = as_read(read_numbers(files[frame.id]), request.settings)
-        if np.isfinite(metres).all():
-            samples.append(_sampled(metres, experiment.source, frame, data, rng))
+        values = as_read(read_numbers(files[frame.id]), request.settings)
+        if np.isfinite(values).all():
+            samples.append(_sampled(values, experiment.source, frame, data, rng))
     if samples:
-        request.refuse_better_guess(experiment.outputs, samples, clearly=ANY_BETTER)
+        request.refuse_better_guess(experiment.outputs, samples, clearly=ANY_BETTER if negative else CLEARLY)
+    if not negative:
+        request.refuse_rays(experiment.outputs, samples)
 
 
 def _compared(request: ImportRequest, frames: Sequence[Frame]) -> set[str]:
@@ -265,9 +310,10 @@ def _check_unit(
         if sample is not None and not passed:
             request.refuse_better_guess(outputs, [sample])
             request.refuse_unit(problem, outputs, [sample], unit)
-        raise ValueError(
-            f"{problem}; clip it yourself if that is meant. Mend the files, then\nRun: {request.command(outputs)}"
-        )
+        times = float(np.median(sample.truth / sample.depths)) if sample is not None and len(sample.truth) else 1.0
+        scale = f", and the truth is {times:.2g} times the depth of this frame" if abs(math.log(times)) > 0.3 else ""
+        again = request.command(outputs)
+        raise ValueError(f"{problem}{scale}; clip it yourself if that is meant. Mend the files, then\nRun: {again}")
 
 
 def resized(metres: Float32[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "rows columns"]:

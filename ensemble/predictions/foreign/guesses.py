@@ -46,17 +46,19 @@ frames and pixels of each have to agree."""
 RAY_EXPLAINED = 0.05
 """Share of the squared error that it must explain: that of a map which is off by a quarter for other reasons."""
 
-DEPTH, INVERSE, LOGARITHM, LOGARITHM_1 = (
+DEPTH, INVERSE, LOGARITHM, LOGARITHM_1, NEGATED = (
     "depth",
     "inverse depth",
     "the logarithm of depth",
     "the logarithm of 1 + depth",
+    "depth with its sign turned",
 )
 FORMS: Mapping[str, tuple[Callable[[Pixels], Pixels], Callable[[Pixels], Pixels]]] = {
     DEPTH: (lambda depth: depth, lambda depth: depth),
     INVERSE: (lambda depth: 1 / depth, lambda inverse: 1 / inverse.clip(1e-6)),
     LOGARITHM: (np.log, np.exp),
     LOGARITHM_1: (np.log1p, np.expm1),
+    NEGATED: (np.negative, np.negative),
 }
 """What maps hold: from metres, and back again."""
 

@@ -1,6 +1,6 @@
 """Whether imported depth is in metres, proved on rows of training; or the scale and shift that make it so."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ import numpy as np
 from ensemble.console import messages
 from ensemble.data.formats.maps import LIKELY_CHANGE, of_one_scale
 from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest
-from ensemble.predictions.foreign.guesses import Sample, rays_for_depth, scaled_one_by_one, upside_down
+from ensemble.predictions.foreign.guesses import scaled_one_by_one, upside_down
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import Alignment, ImportSettings
@@ -26,9 +26,6 @@ _ONE_BY_ONE = (
     "every map has a scale of its own, as if each were normalised by itself; one scale and shift for all cannot mend "
     "that, and those of test frames are not known. Write depth in one unit for all frames"
 )
-
-FOCAL = "PIXELS"
-"""Stands in a command for a focal length that nobody has said yet."""
 
 Stored = Mapping[str, tuple[ImportSettings, dict[str, ImportedRole]]]
 """Settings and roles of every model that was imported under a name."""
@@ -85,7 +82,7 @@ def _fitted(request: ImportRequest, outputs: Outputs, role: Literal["fit", "oof"
     found = Alignment(scale=scale, shift=shift, role=role, pixels=pixels, frames=len(checked.samples))
     if scaled_one_by_one(checked.samples, request.form):
         raise ValueError(f"{place}: {_ONE_BY_ONE}")
-    _check_rays(request, outputs, checked.samples)
+    request.refuse_rays(outputs, checked.samples)
     what = "1 / metres = {:.6g} x inverse depth + {:.6g}" if inverse else "{:.6g} x depth + {:.6g} m"
     messages.print(
         f"alignment: {what.format(scale, shift)}, from {pixels} pixels of {len(checked.samples)} {role} frames"
@@ -119,25 +116,6 @@ def _check_recorded(
         raise ValueError(
             f"{request.place}: the median of the maps is {now:.3g} where it is {then:.3g} for those of the other "
             f"roles; expected the same unit and scale in all. Mend the files, then\nRun: {request.command(outputs)}"
-        )
-
-
-def _check_rays(request: ImportRequest, outputs: Outputs, samples: Sequence[Sample]) -> None:
-    """Refuse distances to the camera in the place of depth, or the other way round, where frames agree on it."""
-    found = 0 if request.axis else rays_for_depth(samples, request.form, metres=not request.align)
-    told = request.settings.rays is not None
-    if told and found < 0:
-        raise ValueError(
-            f"{request.place}: depth is too small towards the edges of frames, as depth along the axis is once it was "
-            f"taken for the distance to the camera.\nRun: {request.command(outputs, rays=None)}"
-        )
-    if not told and found > 0:
-        words = ("--ray", "--focal", FOCAL, *request.options)
-        distances = replace(request, options=words).command(outputs)
-        raise ValueError(
-            f"{request.place}: depth is too large towards the edges of frames, as the distance to the camera is in "
-            f"place of depth along its axis; say so with the focal length in pixels of a map for {FOCAL}, or, if the "
-            f"error has another reason, give --no-ray.\nRun: {distances}"
         )
 
 
@@ -181,7 +159,7 @@ def _check_scale(request: ImportRequest, outputs: Outputs, stored: Stored, check
             raise ValueError(f"{request.place}: {_ONE_BY_ONE}; if they are metres, say so with --unit")
         _check_affine(request, outputs, checked)
     if request.role != "test":
-        _check_rays(request, outputs, checked.samples)
+        request.refuse_rays(outputs, checked.samples)
 
 
 def _check_affine(request: ImportRequest, outputs: Outputs, checked: CheckedMaps) -> None:

@@ -118,7 +118,7 @@ def test_a_device_that_is_not_there_is_named(job: Job, stack: DepthStack, tmp_pa
 
 @pytest.mark.parametrize("size", [(0, 70), (48,), 96, (48.0, 64), (48, 64, 3)])
 def test_a_size_is_two_whole_numbers(stack: DepthStack, size: object):
-    with pytest.raises(ValueError, match=r"expected height and width in whole pixels, such as \(480, 640\)"):
+    with pytest.raises(ValueError, match=r"expected height and width in whole pixels, \(height, width\)"):
         stack(PIXELS, size=size)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
