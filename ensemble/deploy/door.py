@@ -356,7 +356,7 @@ class DepthStack(ModelHubMixin):
         guesses = {
             name: guess for name in names if (guess := better_guess([samples[name]])) is not None and guess.turned
         }
-        times = {name: times_the_others([sample]) for name, sample in samples.items()}
+        times = {name: times_the_others([sample], name, self.header.medians) for name, sample in samples.items()}
         apart = max(names, key=lambda name: abs(math.log(times[name])), default=None)
         told = None
         if guesses:
@@ -364,7 +364,7 @@ class DepthStack(ModelHubMixin):
             whose = " or of ".join(guesses) if len(depths) == 2 else worst  # of two either may be wrong
             told = f"the pixels of the map of {whose} {guesses[worst].described('the depth of the others')}"
         elif apart is not None and abs(math.log(times[apart])) > math.log(FAR_APART):
-            told = f"the map of {apart} is {times[apart]:.2f} times the depth of the other learners"
+            told = f"the map of {apart} is {times[apart]:.2f} times as far from those of the others as in training"
         if told is not None:
             warnings.warn(f"{self.header.name}: {told}", stacklevel=5)  # above the guard of inference mode
 

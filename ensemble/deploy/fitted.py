@@ -11,7 +11,7 @@ from torch import nn
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.saved import Header, SavedLearner, package_versions
-from ensemble.evaluation.calibration import calibration_of
+from ensemble.evaluation.calibration import calibration_of, usual_depths
 from ensemble.evaluation.results.scores import read_scores
 from ensemble.predictions.cameras import training_focal
 from ensemble.predictions.learners import TrainedLearner, load_learner
@@ -43,6 +43,7 @@ def fitted_stack(stack: Stack, outputs: Outputs) -> DepthStack:
         sources=_sources(stack.run, stack.learners),
         scores=_scores(stack.name, stack.run, Run(outputs.report(stack.settings.experiment))),
         focal=training_focal(stack.settings.data, stack.run),
+        medians=usual_depths(stack),
         versions=package_versions(),
     )
     members = [_member(learner) for learner in stack.learners]

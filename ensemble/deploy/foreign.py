@@ -1,6 +1,6 @@
 """Whether new depth maps of an imported learner are as those of its import were: of their unit and scale."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Shaped
@@ -34,9 +34,18 @@ def check_turned(learner: SavedLearner, maps: Sequence[Shaped[np.ndarray, "_ _"]
         )
 
 
-def times_the_others(samples: Sequence[Sample]) -> float:
-    """How many times the depth of the others that of a learner is, in the median over frames."""
-    return float(np.median([np.median(sample.depths / sample.truth) for sample in samples]))
+def times_the_others(samples: Sequence[Sample], name: str, usual: Mapping[str, float]) -> float:
+    """How many times as far as usual a learner is from the others, in the median over frames.
+
+    Args:
+        samples: Its depth in frames, with that of the others in the place of the truth.
+        name: Of the learner.
+        usual: Median depth of every learner on frames of training; where it is not known nothing is said, which is 1.
+    """
+    if name not in usual:
+        return 1.0
+    then = usual[name] / float(np.median([usual[other] for other in usual if other != name]))
+    return float(np.median([np.median(sample.depths / sample.truth) for sample in samples])) / then
 
 
 def check_scale(learner: SavedLearner, maps: Sequence[Shaped[np.ndarray, "_ _"]]) -> None:

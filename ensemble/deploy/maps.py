@@ -90,8 +90,8 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
         if learner.name in foreign:
             own = [read[learner.name] for read in numbers]
             check_scale(learner, own)
-            check_turned(learner, own)
     if len(stack.learners) < 2:
+        _check_turned(stack, numbers)
         return
     rays = _rays(stack)
     samples = {
@@ -110,7 +110,8 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     guesses = {name: guess for name, own in samples.items() if (guess := better_guess(own)) is not None}
     normalised = [name for name, own in samples.items() if scaled_one_by_one(own)]
     if not guesses and not normalised:
-        _check_against_others(samples)
+        _check_turned(stack, numbers)
+        _check_against_others(samples, stack.header.medians)
         return
     suspect = min(guesses, key=lambda name: guesses[name].error / guesses[name].told) if guesses else normalised[0]
     two = len(stack.learners) == 2  # then either may be wrong
@@ -127,14 +128,20 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     )
 
 
-def _check_against_others(samples: Mapping[str, Sequence[Sample]]) -> None:
-    """Refuse, or say, that the depth of a learner has another scale than that of the others."""
-    times = {name: times_the_others(own) for name, own in samples.items()}
+def _check_turned(stack: DepthStack, numbers: Sequence[Mapping[str, np.ndarray]]) -> None:
+    for learner in stack.header.learners:
+        if learner.imported is not None:
+            check_turned(learner, [read[learner.name] for read in numbers])
+
+
+def _check_against_others(samples: Mapping[str, Sequence[Sample]], usual: Mapping[str, float]) -> None:
+    """Refuse, or say, that the depth of a learner is farther from that of the others than in training."""
+    times = {name: times_the_others(own, name, usual) for name, own in samples.items()}
     name = max(times, key=lambda each: abs(math.log(times[each])))
     off = abs(math.log(times[name]))
     if off <= math.log(APART):
         return
-    told = f"maps of {name} are {times[name]:.2f} times the depth of the other learners"
+    told = f"maps of {name} are {times[name]:.2f} times as far from those of the other learners as in training"
     if off > math.log(FAR_APART):
         raise ValueError(f"{told}, as if one were in another unit; expected the unit and scale of the import in all")
     messages.print(f"{told}; they are fused as they are")

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_safetensors
 from torch import Tensor
@@ -64,6 +64,7 @@ class Header(Settings):
         sources: Fingerprints of the frames, folds and weights that it rests on.
         scores: On test frames, with their protocol, where it was evaluated.
         focal: Focal length of the training camera in pixels of the trained size; ``None`` where it is not known.
+        medians: Of the depth of every learner on the rows of the calibration, metres; empty where it is not known.
         versions: Of the packages that saved it.
         half: Whether weights are kept in 16 bits.
         checksum: SHA-256 of the weights and of everything above.
@@ -78,6 +79,7 @@ class Header(Settings):
     sources: dict[str, str]
     scores: dict[str, Any] | None
     focal: float | None = None
+    medians: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str]
     half: bool = False
     checksum: str = ""

@@ -50,6 +50,7 @@ class CalibrationFit:
         self._rng = np.random.default_rng(0)
         self._waiting: list[TrainingRow] = []
         self._samples: list[ErrorSample] = []
+        self._medians: list[list[float]] = []  # of every row, one for each learner, metres
 
     def learns_from(self, learners: Sequence[LevelZero], role: Role) -> bool:
         """Whether rows of a role by these learners are those that it learns from."""
@@ -65,6 +66,7 @@ class CalibrationFit:
     @torch.inference_mode()
     def _weigh(self) -> None:
         rows, self._waiting = self._waiting, []
+        self._medians += [row.depths[0].flatten(1).median(dim=1).values.tolist() for row in rows]
         image, depths, target = (
             torch.cat([getattr(row, name) for row in rows]) for name in ("image", "depths", "target")
         )
@@ -92,6 +94,7 @@ class CalibrationFit:
             "rows": self.rows,
             "weights": _weights(self.stack),
             "calibration": found.pixels.to_plain(),
+            "medians": np.median(self._medians, axis=0).tolist(),
         }
         content |= {} if found.image is None else {"image_part": found.image_to_plain()}
         write_sealed(self.stack.run.uncertainty, (json.dumps(content, indent=1) + "\n").encode())
@@ -122,6 +125,14 @@ def kept_calibration(stack: Stack) -> ExpectedError | None:
     return ExpectedError(
         Calibration.from_plain(kept["calibration"]), None if image is None else ImagePart.from_plain(image)
     )
+
+
+def usual_depths(stack: Stack) -> dict[str, float]:
+    """The median depth of every learner, metres, on the rows of the calibration; empty where none was kept."""
+    path = stack.run.uncertainty
+    kept = json.loads(read_text(path)).get("medians") if path.is_file() else None
+    names = [learner.name for learner in stack.learners]
+    return dict(zip(names, kept, strict=True)) if kept is not None and len(kept) == len(names) else {}
 
 
 def calibration_of(stack: Stack, outputs: Outputs) -> ExpectedError:

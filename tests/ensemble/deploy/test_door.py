@@ -289,6 +289,7 @@ WRONG = {
         "maps of first or of second have a scale of their own each against the depth of the other",
     ),
     "divided by its mean": (divided, "maps of first or of second have a scale of their own each against the depth of"),
+    "twice as far": (lambda metres: 2 * metres, "times as far from those of the other learners as in training, as if"),
     "cropped": (lambda metres: metres[:, :48], "48x48 pixels have another shape than the frames (48x64)"),
 }
 
@@ -353,10 +354,29 @@ def test_a_program_hears_of_maps_that_are_not_as_those_of_the_import(
     with pytest.raises(ValueError, match=r"maps of second have a median of .*: it looks like the unit mm; expected"):
         stack.fuse({"first": first, "second": 1000 * second})
     with pytest.warns(
-        UserWarning, match=r"the map of (first|second) lie upside down: so the depth of the others is met"
+        UserWarning, match=r"the map of first or of second lie upside down: so the depth of the others is met"
     ):
         found = stack.fuse({"first": first, "second": second[::-1]})
     assert found.depth.shape == first.shape
+    with pytest.warns(UserWarning, match=r"times as far from those of the others as in training"):
+        stack.fuse({"first": first, "second": 2.5 * second})
+    with pytest.raises(ValueError, match="expected maps by the names of their learners, found list"):
+        stack.fuse([first, second])  # pyright: ignore[reportArgumentType]
+
+
+def test_maps_that_all_lie_upside_down_are_named(pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path):
+    stack, new = pair
+    words = [
+        word
+        for name, maps in new.items()
+        for word in (
+            "--maps",
+            f"{name}={save_npy(tmp_path / name, {frame: each[::-1] for frame, each in maps.items()})}",
+        )
+    ]
+    answer = call("meta", "fuse", stack, *words, "--out", tmp_path / "out")
+    assert answer.status == 1
+    assert "maps of first lie upside down, or those of the import did" in answer.err
 
 
 def wall(camera: Intrinsics, size: tuple[int, int], distance: float) -> np.ndarray:

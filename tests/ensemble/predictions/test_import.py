@@ -606,6 +606,12 @@ AT_TWELVE_PERCENT = {
     "depth for distances": (lambda metres: metres, ("--ray", "--focal", 51.9), "depth is too small towards the edges"),
     "twelve times": (lambda metres: metres * 12, (), "and in millimetres it would be no likelier"),
     "millimetres told as TUM's": (lambda metres: metres * 1000, ("--unit", "tum"), "1000 per metre: --unit mm"),
+    "negated": (lambda metres: 10 - metres, ALIGN, "the maps look like depth with its sign turned"),
+    "negated, told as inverse": (
+        lambda metres: 10 - metres,
+        ("--inverse", *ALIGN),
+        "the maps look like depth with its sign turned",
+    ),
     "marked by 0": (lambda metres: np.where(metres < np.quantile(metres, 0.1), 0, metres), (), "are 0 or negative"),
 }
 
