@@ -35,7 +35,7 @@ def check_encoder(settings: EncoderSettings) -> None:
 
 
 def weights_file(weights: str) -> str:
-    """The file behind the name of a network that comes with the package; any other word as it is."""
+    """The file behind the name of a network that comes with the package; any other word, and a file here, as it is."""
     file = PACKAGED / f"{weights}.stack"
     return str(file) if file.is_file() and not Path(weights).exists() else weights
 
