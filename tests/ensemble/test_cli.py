@@ -318,12 +318,9 @@ def test_resume(job: Job, tmp_path: Path):
     assert call("base", "train", "bts", "--resume", run, "--set", "seed=1", *given).status == 2
 
 
-@pytest.mark.parametrize(
-    "words", [("evaluate",), ("evaluate", "meta-d"), ("fit", "--resume"), ("predict", "--out", "o")]
-)
+@pytest.mark.parametrize("words", [("evaluate",), ("evaluate", "meta-d"), ("fit", "--resume")])
 def test_a_learners_run_in_the_place_of_a_fit_is_answered_with_the_fits(job: Job, words: tuple[str, ...]):
-    photograph = (job.config,) if words[0] == "predict" else ()  # the run is looked at first
-    answer = call("meta", *words, "tiny/bts", *photograph, "--cache-dir", job.cache)
+    answer = call("meta", *words, "tiny/bts", "--cache-dir", job.cache)
     assert answer.status == 2
     assert "'tiny/bts': expected a fit of the meta-learner, found a run of the learner bts" in answer.err
     assert "fits in tiny: meta-d, meta-rgb, meta-rgb+d. " in answer.err

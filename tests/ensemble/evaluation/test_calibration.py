@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from command_lines import Job, done
+from command_lines import Job, done, without_seals
 from PIL import Image
 from torch import Tensor
 
@@ -120,10 +120,13 @@ def test_the_calibration_is_computed_once_and_anew_when_weights_change(job: Job,
 
     given = ("--config", job.config, "--cache-dir", cache)
     done("meta", "fit", "--inputs", "d", *given, "--fresh", "--set", "seed=7")
-    assert not stack.run.uncertainty.exists(), "what is begun anew forgets the calibration of former weights"
-    stack.run.uncertainty.write_bytes(written)
     anew = stack_named(cache, "meta-d")
+    own = stack.run.uncertainty.read_bytes()
+    assert json.loads(own)["weights"] == weights_fingerprint(anew.settings, anew.run), "the fit keeps one of its own"
+    without_seals(cache)
+    stack.run.uncertainty.write_bytes(written)
     assert calibration_of(anew, where) != first
+    assert json.loads(stack.run.uncertainty.read_text()) == json.loads(own)
     assert json.loads(stack.run.uncertainty.read_text())["weights"] == weights_fingerprint(anew.settings, anew.run)
 
 
@@ -132,6 +135,8 @@ def test_a_stack_of_in_sample_rows_is_calibrated_on_validation_scenes(job: Job, 
     cache = job.copy_to(tmp_path)
     done("meta", "fit", "--inputs", "d", "--rows", "fit", "--config", job.config, "--cache-dir", cache)
     stack = stack_named(cache, "meta-d-fit")
+    assert json.loads(stack.run.uncertainty.read_text(encoding="utf-8"))["rows"] == "validation"
+    stack.run.uncertainty.unlink()
     asked: list[str] = []
 
     def rows(*words, **given):

@@ -70,7 +70,7 @@ for role in ("oof", "validation", "test"):
     done("base", "cache", "toy", "--role", role, *given)
 done("meta", "fit", "--inputs", "d", "--learners", "bts,toy", *given)
 scores = done("meta", "evaluate", "meta-d-bts-toy", "--json", "--cache-dir", cache)
-helps = [done(*words, "--help").out for words in (("base",), ("base", "train"), ("meta", "fit"))]
+helps = [done(*words, "--help").out for words in (("base",), ("base", "train"))]
 default = stack_settings("d", Choice(config=Path(config))).learners
 found = {"package": base_learners.__file__, "contract": int(contract), "scores": json.loads(scores.out)}
 found |= {"helps": helps, "default": default}
