@@ -73,7 +73,7 @@ def test_the_commands_for_kitti_do_the_whole_job_on_streets(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("merged", [False, True], ids=["train-and-val", "merged"])
+@pytest.mark.parametrize("merged", [False, pytest.param(True, marks=pytest.mark.long)], ids=["train-and-val", "merged"])
 def test_the_commands_for_kitti_do_the_whole_job_on_a_miniature(tmp_path: Path, merged: bool):
     root = write_kitti(tmp_path / "kitti", merged=merged)
     seen = done("data", "doctor", root, "--data", "kitti").out

@@ -96,6 +96,9 @@ def test_the_installed_wheel_trains(run: Run, site: Path, empty: Path):
     assert (empty / "cache/runs/rooms/adabins/full/result.json").is_file()
 
 
+LIGHT = ("encoder.name=lcnet_050", "encoder.weights=none")
+"""An encoder of fewer layers than that which the demo begins with."""
+
 STACKDEPTH = (
     "import sys; from importlib.metadata import entry_points; "
     "(script,) = entry_points(group='console_scripts', name='stackdepth'); "
@@ -132,7 +135,7 @@ def test_the_installed_wheel_predicts_a_photograph_with_a_saved_stack(run: Run, 
 
 @pytest.mark.slow
 def test_the_installed_wheel_runs_the_demo(run: Run, empty: Path):
-    few = ("training.max_steps=1", "training.batch_size=2", "data.rooms.scenes=6", "data.rooms.frames=1")
+    few = ("training.max_steps=1", "training.batch_size=2", "data.rooms.scenes=6", "data.rooms.frames=1", *LIGHT)
     words = [word for each in (*few, "data.rooms.test_scenes=2") for word in ("--set", each)]
     shown = run("-c", STACKDEPTH, "demo", *words)
     assert shown.returncode == 0, shown.stderr
