@@ -115,7 +115,7 @@ def fit(
         finished = fit_meta(settings, run, where, fresh=fresh, wandb=wandb)
         if is_first():  # what a prediction needs beside the weights, while the data are there
             calibration_of(load_stack(finished, where, root=settings.data.root), where)
-            keep_focal(settings.data, finished)
+        keep_focal(settings.data, finished)
         messages.print(f"{where.name_of(finished)}: best weights in {finished.best}")
     messages.print(f"next: {where.command('meta', 'evaluate', where.name_of(asked[0][0]), *options.root_words(root))}")
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ensemble.data.formats.depth_files import check_map
-from ensemble.data.formats.maps import aligned, as_metres, as_read, check_shape, check_values
+from ensemble.data.formats.maps import aligned, as_metres, as_read, check_shape, check_values, likely_unit
 from ensemble.data.intrinsics import Intrinsics, focal_of_view
 from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
@@ -374,7 +374,7 @@ class DepthStack(ModelHubMixin):
         metres = values = as_metres(array, "m") if own is None else as_read(array, own)
         if own is not None:
             check_values(array, values, f"{self.header.name}: map of {learner.name}", positive=own.alignment is None)
-            check_scale(learner, [array])
+            check_scale(learner, [values], own.unit or likely_unit(array))
             metres, _ = aligned(values, own)
         return enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32
 
-from ensemble.data.formats.maps import LIKELY_CHANGE, as_read, likely_unit, of_one_scale
+from ensemble.data.formats.maps import LIKELY_CHANGE, of_one_scale
 from ensemble.deploy.saved import SavedLearner
 from ensemble.predictions.foreign.guesses import Sample, likely_units, row_profile, upside_down
 from ensemble.settings.units import per_metre
@@ -19,15 +19,13 @@ APART, FAR_APART = 1.3, 1.75
 was in the import: more is said, still more is refused."""
 
 
-def check_turned(learner: SavedLearner, maps: Sequence[Shaped[np.ndarray, "_ _"]]) -> None:
-    """Refuse maps that lie the other way than those that were imported, whatever other learners say.
+def check_turned(learner: SavedLearner, maps: Sequence[Float32[np.ndarray, "_ _"]]) -> None:
+    """Refuse maps, as read, that lie the other way than those that were imported, whatever other learners say.
 
     Raises:
         ValueError: What is near is above in one and below in the other.
     """
-    settings = learner.imported
-    profiles = [] if settings is None else [row_profile(as_read(numbers, settings)) for numbers in maps]
-    if upside_down(profiles, [learner.rows] if learner.rows else []):
+    if upside_down([row_profile(values) for values in maps], [learner.rows] if learner.rows else []):
         raise ValueError(
             f"maps of {learner.name} lie upside down, or those of the import did: what is near is above in one and "
             "below in the other; expected maps such as those that were imported, which lie as the images do"
@@ -48,12 +46,13 @@ def times_the_others(samples: Sequence[Sample], name: str, usual: Mapping[str, f
     return float(np.median([np.median(sample.depths / sample.truth) for sample in samples])) / then
 
 
-def check_scale(learner: SavedLearner, maps: Sequence[Shaped[np.ndarray, "_ _"]]) -> None:
+def check_scale(learner: SavedLearner, maps: Sequence[Float32[np.ndarray, "_ _"]], unit: str) -> None:
     """Refuse maps of another unit or scale than those that were imported.
 
     Args:
         learner: Imported; of one of ours nothing is known.
-        maps: As its files hold them; of several frames, or of one, which may be of nearer or farther things.
+        maps: As read; of several frames, or of one, which may be of nearer or farther things.
+        unit: That they were read in.
 
     Raises:
         ValueError: They are; the message says of which unit they may be.
@@ -61,11 +60,10 @@ def check_scale(learner: SavedLearner, maps: Sequence[Shaped[np.ndarray, "_ _"]]
     settings, then = learner.imported, learner.median
     if settings is None or then is None:
         return
-    now = float(np.median([np.median(as_read(numbers, settings)[::4, ::4]) for numbers in maps]))
+    now = float(np.median([np.median(values[::4, ::4]) for values in maps]))
     change = LIKELY_CHANGE if len(maps) > 1 else LIKELY_CHANGE_OF_ONE
     if of_one_scale(now, then, settings.alignment, change):
         return
-    unit = settings.unit or likely_unit(maps[0])
     units = likely_units(then / now, per_metre(unit)) if now > 0 else []
     looks = f": it looks like the unit {' or '.join(units)}" if units else ""
     raise ValueError(

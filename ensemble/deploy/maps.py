@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from ensemble.console import messages, progress
 from ensemble.data.formats.images import read_rgb
-from ensemble.data.formats.maps import DepthFile, as_read, depth_files, read_numbers
+from ensemble.data.formats.maps import DepthFile, as_read, depth_files, likely_unit, read_numbers
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.deploy.door import DepthStack, Unfused
 from ensemble.deploy.foreign import APART, FAR_APART, check_scale, check_turned, times_the_others
@@ -84,22 +84,23 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     """Hold the maps of foreign learners against those of their import, and against the depth of the other learners."""
     stack = frames.stack
     found = [dict(zip(stack.learners, said.depths[0].cpu().numpy(), strict=True)) for said in known.values()]
-    numbers = [{name: read_numbers(own[frame]) for name, own in frames.files.items()} for frame in known]
-    foreign = {learner.name: learner.imported for learner in stack.header.learners if learner.imported is not None}
+    maps = dict[str, list[np.ndarray]]()
     for learner in stack.header.learners:
-        if learner.name in foreign:
-            own = [read[learner.name] for read in numbers]
-            check_scale(learner, own)
+        settings = learner.imported
+        if settings is not None:
+            numbers = [read_numbers(frames.files[learner.name][frame]) for frame in known]
+            maps[learner.name] = own = [as_read(each, settings) for each in numbers]
+            check_scale(learner, own, settings.unit or likely_unit(numbers[0]))
     if len(stack.learners) < 2:
-        _check_turned(stack, numbers)
+        _check_turned(stack, maps)
         return
     rays = _rays(stack)
     samples = {
         name: [
-            against_others(depths, name, figures=Figures.of(as_read(read[name], settings)), rays=rays)
-            for depths, read in zip(found, numbers, strict=True)
+            against_others(depths, name, figures=Figures.of(values), rays=rays)
+            for depths, values in zip(found, own, strict=True)
         ]
-        for name, settings in foreign.items()
+        for name, own in maps.items()
     }
     for name, own in samples.items():
         if rays_for_depth(own, metres=True) > 0:
@@ -110,12 +111,12 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     guesses = {name: guess for name, own in samples.items() if (guess := better_guess(own)) is not None}
     normalised = [name for name, own in samples.items() if scaled_one_by_one(own)]
     if not guesses and not normalised:
-        _check_turned(stack, numbers)
+        _check_turned(stack, maps)
         _check_against_others(samples, stack.header.medians)
         return
     suspect = min(guesses, key=lambda name: guesses[name].error / guesses[name].told) if guesses else normalised[0]
     two = len(stack.learners) == 2  # then either may be wrong
-    whose = " or of ".join(foreign) if two else suspect
+    whose = " or of ".join(maps) if two else suspect
     against = "the depth of the other" if two else "the depth of the others"
     if guesses:
         raise ValueError(
@@ -128,10 +129,9 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     )
 
 
-def _check_turned(stack: DepthStack, numbers: Sequence[Mapping[str, np.ndarray]]) -> None:
+def _check_turned(stack: DepthStack, maps: Mapping[str, Sequence[np.ndarray]]) -> None:
     for learner in stack.header.learners:
-        if learner.imported is not None:
-            check_turned(learner, [read[learner.name] for read in numbers])
+        check_turned(learner, maps.get(learner.name, ()))
 
 
 def _check_against_others(samples: Mapping[str, Sequence[Sample]], usual: Mapping[str, float]) -> None:
