@@ -10,6 +10,7 @@ import typer
 from ensemble import options
 from ensemble.commands.application import Commands, application
 from ensemble.console import name_commands, results
+from ensemble.settings.trees import SettingsError
 
 TOOLS: Mapping[str, tuple[str, str]] = {
     "predict": ("ensemble.predict", "Depth of photographs, by a network that comes with the package."),
@@ -44,6 +45,16 @@ class Tools(Commands):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The words of a command line; none at all ask for help."""
         return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The tool that the first word names; a ``SettingsError`` names those that have a command of that name."""
+        word = args[0]
+        if word not in TOOLS and not word.startswith("-") and not ctx.resilient_parsing:
+            having = [tool for tool in TOOLS if word in getattr(self.get_command(ctx, tool), "commands", ())]
+            if having:
+                told = " or ".join(f"stackdepth {tool} {word}" for tool in having)
+                raise SettingsError(f"unknown {self.called} {word!r}; did you mean {told}?")
+        return super().resolve_command(ctx, args)
 
     def first_sentence(self, ctx: Any, name: str) -> str:
         """What a list says of one, without its import."""

@@ -3,6 +3,7 @@
 Links among those files are written for a reader of the repository; here they become links among pages.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ PAGES = {
     "configs/data/folder.yaml": "settings.md",
 }
 """Pages by the file of the repository that they show."""
+NOTEBOOK, NOTEBOOK_PAGE = "notebooks/first_hour.ipynb", "first_hour_notebook.md"
 
 
 def on_config(config: Any) -> Any:
@@ -37,6 +39,7 @@ def on_files(files: Files, config: Any) -> Files:
     front, commands = split_at_commands(_read("README.md"))
     files.append(File.generated(config, "index.md", content=as_page(front)))
     files.append(File.generated(config, "commands.md", content=as_page(commands)))
+    files.append(File.generated(config, NOTEBOOK_PAGE, content=notebook_page(_read(f"docs/{NOTEBOOK}"))))
     files.append(File.generated(config, "CITATION.cff", abs_src_path=str(ROOT / "CITATION.cff")))
     return files
 
@@ -45,6 +48,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Turn links of ``docs/`` that leave the folder into links among pages."""
     for source, page in PAGES.items():
         markdown = markdown.replace(f"](../{source}", f"]({page}")
+    markdown = markdown.replace(f"[notebook]({NOTEBOOK})", f"[notebook]({NOTEBOOK_PAGE})")
     return "\n".join(unbroken(line) if line.startswith("|") else line for line in markdown.split("\n"))
 
 
@@ -79,6 +83,13 @@ def as_page(text: str) -> str:
         text = text.replace(f"]({source}", f"]({page}")
     text = text.replace("](docs/browser/)", "](browser/index.html)")
     return re.sub(r"\]\(docs/", "](", text)
+
+
+def notebook_page(notebook: str) -> str:
+    """A notebook as a page, with a link to the file itself: its text, and its code in blocks."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook)["cells"]]
+    title, *rest = [text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in cells]
+    return "\n\n".join([title, f"[Download the notebook]({NOTEBOOK})", *rest]) + "\n"
 
 
 def _read(name: str) -> str:

@@ -79,7 +79,7 @@ class Command(TyperCommand):
         for title, kind in (("Arguments", "argument"), ("Options", "option")):
             if rows[kind]:
                 with formatter.section(title):
-                    formatter.write_dl(rows[kind])
+                    _write_rows(formatter, rows[kind])
 
 
 class Commands(TyperGroup):
@@ -110,7 +110,7 @@ class Commands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The commands with their first sentences, however long these are."""
         with formatter.section(f"{self.called.capitalize()}s"):
-            formatter.write_dl([(name, self.first_sentence(ctx, name)) for name in self.list_commands(ctx)])
+            _write_rows(formatter, [(name, self.first_sentence(ctx, name)) for name in self.list_commands(ctx)])
 
     def first_sentence(self, ctx: Any, name: str) -> str:
         """What a list of commands says of one."""
@@ -161,6 +161,25 @@ def _brief(items: list[Any]) -> list[Any]:
     for item in items:
         item.help = item.help and textwrap.shorten(item.help, BRIEF, placeholder=" ...")
     return items
+
+
+WIDEST_NAME, GAP = 30, 2
+"""Columns that the names in a list may take before what is said of one begins in the line below, and between both."""
+
+
+def _write_rows(formatter: Any, rows: Sequence[tuple[str, str]]) -> None:
+    """Names, and what is said of each beside it, wrapped between words alone: a name with hyphens stays whole."""
+    margin = " " * formatter.current_indent
+    column = min(WIDEST_NAME, max(len(name) for name, _ in rows)) + GAP
+    width = max(formatter.width - len(margin) - column, 10)
+    for name, said in rows:
+        lines = textwrap.wrap(said, width, break_on_hyphens=False)
+        if len(name) > column - GAP and lines:
+            lines = ["", *lines]
+        first, *others = lines or [""]
+        formatter.write(f"{margin}{name:<{column}}{first}".rstrip() + "\n")
+        for line in others:
+            formatter.write(f"{margin}{'':<{column}}{line}\n")
 
 
 def _in_words(bounds: re.Match[str]) -> str:

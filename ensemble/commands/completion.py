@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from ensemble.runs.paths import FULL, Outputs, outputs
+from ensemble.runs.paths import FULL, Outputs, outputs, parts_of
 from ensemble.settings.layers import Choice, named_learners
 from ensemble.settings.names import known_learners
 from ensemble.settings.packaged import EXPERIMENTS, STUDIES, config_file, packaged
@@ -31,9 +31,16 @@ def _named(ctx: typer.Context) -> tuple[str, ...]:
 
 
 def runs(ctx: typer.Context) -> list[str]:
-    """Runs by their whole and, where it is unique, their own name."""
+    """Runs by their whole and, where it is unique, their own name; of models of folds those that are networks."""
     where = _where(ctx)
-    return [] if where is None else [*where.runs(), *where.short_names()]
+    if where is None:
+        return []
+    whole = [name for name, run in where.runs().items() if _fold_of(name) is None or run.best.is_file()]
+    return [*whole, *(name for name in where.short_names() if _fold_of(name) is None)]
+
+
+def _fold_of(name: str) -> int | None:
+    return parts_of(name.rpartition("/")[2]).fold
 
 
 def evaluations(ctx: typer.Context) -> list[str]:

@@ -6,6 +6,7 @@ w - 0.5. Resizing keeps these two edges, as ``ensemble.data.transforms`` does.
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 from jaxtyping import Float
@@ -65,9 +66,9 @@ def focal_of_view(degrees: float, width: int) -> float:
     Raises:
         ValueError: No pinhole camera sees that many.
     """
-    if not 0 < degrees < 180:
+    if not isinstance(degrees, Real) or not 0 < degrees < 180:
         raise ValueError(
-            f"a field of view of {degrees:g} degrees: expected more than 0 and less than 180 across the width"
+            f"a field of view of {degrees!r} degrees: expected more than 0 and less than 180 across the width"
         )
     return width / (2 * math.tan(math.radians(degrees) / 2))
 

@@ -18,7 +18,7 @@ from ensemble.data.formats.maps import aligned, as_metres, as_read, check_shape,
 from ensemble.data.intrinsics import Intrinsics, focal_of_view
 from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
-from ensemble.deploy.foreign import FAR_APART, check_scale, times_the_others
+from ensemble.deploy.foreign import FAR_APART, check_scale, times_the_others, times_training
 from ensemble.deploy.network import StackNetwork, StackOutput
 from ensemble.deploy.runtime.prediction import Prediction as Prediction
 from ensemble.deploy.runtime.resizing import checked_size, pixels_of, shape_kept
@@ -365,6 +365,11 @@ class DepthStack(ModelHubMixin):
             told = f"the pixels of the map of {whose} {guesses[worst].described('the depth of the others')}"
         elif apart is not None and abs(math.log(times[apart])) > math.log(FAR_APART):
             told = f"the map of {apart} is {times[apart]:.2f} times as far from those of the others as in training"
+        elif len(names) == len(depths) and (change := times_training(depths, self.header.medians)) is not None:
+            told = (
+                f"the maps of all learners are {change:.2g} times as far as those of training, as if all were in "
+                "another unit"
+            )
         if told is not None:
             warnings.warn(f"{self.header.name}: {told}", stacklevel=5)  # above the guard of inference mode
 

@@ -58,6 +58,11 @@ def fitted_learner(learner: TrainedLearner) -> DepthStack:
     Raises:
         ValueError: It was imported and has no network.
     """
+    if learner.is_import:
+        raise ValueError(
+            f"{learner.name} was imported as depth maps: there is no network of it to predict with or to save, its "
+            "maps are its depth. A stack of it and others fuses new ones: meta fit, then meta fuse"
+        )
     level = LevelZero((learner,))
     header = Header(
         name=learner.name,

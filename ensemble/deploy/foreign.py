@@ -1,5 +1,6 @@
 """Whether new depth maps of an imported learner are as those of its import were: of their unit and scale."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,9 @@ from ensemble.settings.units import per_metre
 LIKELY_CHANGE_OF_ONE = 16.0
 """How many times larger or smaller depth may be in a single frame, in the median, than in those of the import."""
 
+
+LIKELY_CHANGE_OF_FRAME = 4.0
+"""How many times as far as in training all learners may see a single frame before it is said: rooms differ by less."""
 
 APART, FAR_APART = 1.3, 1.75
 """How many times the depth of the others that of a learner may be, either way, in the median of frames, beyond what it
@@ -44,6 +48,21 @@ def times_the_others(samples: Sequence[Sample], name: str, usual: Mapping[str, f
         return 1.0
     then = usual[name] / float(np.median([usual[other] for other in usual if other != name]))
     return float(np.median([np.median(sample.depths / sample.truth) for sample in samples])) / then
+
+
+def times_training(depths: Mapping[str, Float32[np.ndarray, "h w"]], usual: Mapping[str, float]) -> float | None:
+    """How many times as far as in training all learners see a frame, where that is more than frames differ by.
+
+    Args:
+        depths: Metres, by learner.
+        usual: Median depth of every learner on frames of training; where it is not known nothing is said.
+    """
+    times = [float(np.median(depth)) / usual[name] for name, depth in depths.items() if name in usual]
+    if len(times) < len(depths):
+        return None
+    nearest = min(times, key=lambda each: abs(math.log(each)))
+    same = all((each > 1) == (nearest > 1) for each in times)
+    return nearest if same and abs(math.log(nearest)) > math.log(LIKELY_CHANGE_OF_FRAME) else None
 
 
 def check_scale(learner: SavedLearner, maps: Sequence[Float32[np.ndarray, "_ _"]], unit: str) -> None:

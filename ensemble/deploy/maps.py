@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from ensemble.console import messages, progress
 from ensemble.data.formats.images import read_rgb
-from ensemble.data.formats.maps import DepthFile, as_read, depth_files, likely_unit, read_numbers
+from ensemble.data.formats.maps import SUFFIXES, DepthFile, as_read, depth_files, likely_unit, read_numbers
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.deploy.door import DepthStack, Unfused
 from ensemble.deploy.foreign import APART, FAR_APART, check_scale, check_turned, times_the_others
@@ -28,6 +28,7 @@ COMPARED_FRAMES = 10
 """Frames, spread evenly, that are looked at before one is written."""
 
 _IMAGES = (".png", ".jpg", ".jpeg")
+_ENDINGS = ", ".join(SUFFIXES)
 
 
 def fuse_maps(stack: DepthStack, maps: Mapping[str, Path], images: Path | None, out: Path) -> int:
@@ -48,6 +49,11 @@ def fuse_maps(stack: DepthStack, maps: Mapping[str, Path], images: Path | None, 
     """
     files = {learner: dict(depth_files(place)) for learner, place in maps.items()}
     pictures = {} if images is None else _pictures(images)
+    for learner, place in maps.items():
+        if not files[learner]:
+            raise ValueError(f"--maps {learner}={place}: found no depth map, expected files that end in {_ENDINGS}")
+    if images is not None and not pictures:
+        raise ValueError(f"--images {images}: found no image, expected files that end in {', '.join(_IMAGES)}")
     names = _shared_names({**files, **({} if images is None else {"--images": pictures})})
     frames = _Frames(stack, files, pictures)
     looked_at = [names[index] for index in np.unique(np.linspace(0, len(names) - 1, COMPARED_FRAMES).astype(int))]

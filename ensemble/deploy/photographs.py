@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,10 @@ from ensemble.settings.trees import SettingsError
 if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack
 
+_PARTS = {"error": "expected error", "weights": "weights"}
+"""Kinds that some networks do not say, in words."""
+_OF_ANY = "depth or pictures"
+
 FAR_VIEW = 1.2
 """How many times the focal length of training may be that of a photograph, either way, before it is said."""
 
@@ -51,7 +55,7 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         ValueError: There is no photograph, two have one name, a learner has no network, a field of view was told and
             that of the training is not known; or in the end, not all could be read.
     """
-    _check_wanted(stack, wanted)
+    wanted = _writable(stack, wanted)
     if "exr" in wanted.formats:
         needed("OpenEXR", extra="exr", kind="EXR", where="--format exr")
     if wanted.fov is not None:
@@ -71,6 +75,8 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         if photograph.converted and photograph.converted not in converted:
             messages.print(f"{path}: {photograph.converted} became RGB with 8 bits, and so do others of this kind")
             converted.add(photograph.converted)
+        if photograph.dark:
+            messages.print(f"{path}: {photograph.dark}")
         image = photograph.pixels
         if wanted.size == "working":
             height, width = stack.keeping_shape(*image.shape[:2])
@@ -83,18 +89,23 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
     messages.print(told)
 
 
-def _check_wanted(stack: DepthStack | ExportedStack, wanted: Wanted) -> None:
-    """Refuse a call that would write nothing, and say where a part of what was asked for is not there."""
-    arrays, said = any(form in WRITERS for form in wanted.formats), {*stack.kinds, "pictures"}
+def _writable(stack: DepthStack | ExportedStack, wanted: Wanted) -> Wanted:
+    """What there is of what was asked for; a call that would write nothing is refused, and what is not there is said.
+
+    A learner alone has no expected error, and its weights are 1.
+    """
+    there = {*stack.kinds, "pictures"} - ({"weights"} if len(stack.header.learners) == 1 else set())
+    said = tuple(kind for kind in wanted.kinds if kind in there)
+    absent = [_PARTS[kind] for kind in wanted.kinds if kind not in there]
+    arrays = any(form in WRITERS for form in wanted.formats)
     asked = f"--only {','.join(wanted.kinds)} --format {','.join(wanted.formats)}"
-    no_error = "error" in wanted.kinds and "error" not in said
-    alone = f"{stack.header.name} is a learner alone, which says no expected error"
-    if not any(kind in said and (arrays or kind in ("depth", "pictures")) for kind in wanted.kinds):
-        why = alone if no_error else "png holds depth alone"
-        expected = "depth or pictures" if no_error else f"--format {','.join(WRITERS)}"
+    alone = f"{stack.header.name} is a learner alone, which says no {' and no '.join(absent)}"
+    if not any(arrays or kind in ("depth", "pictures") for kind in said):
+        why, expected = ("png holds depth alone", f"--format {','.join(WRITERS)}") if said else (alone, _OF_ANY)
         raise SettingsError(f"{asked} would write nothing: {why}; expected {expected}")
-    if no_error and wanted.kinds != tuple(DEFAULT_KINDS.split(",")):
+    if absent and wanted.kinds != tuple(DEFAULT_KINDS.split(",")):
         messages.print(f"{alone}: none is written")
+    return replace(wanted, kinds=said)
 
 
 def _without_bad(images: Mapping[str, Path]) -> dict[str, Path]:

@@ -28,10 +28,15 @@ def config_folder() -> Path:
     return packaged if packaged.is_dir() else package.parent / "configs"
 
 
+NEAR, NEAR_SHORT, SHORT = 0.6, 0.5, 3
+"""How alike a known name must be to a misspelt one, of 1, to be named beside it, and how short names may be less so."""
+
+
 def near_names(name: str, known: Iterable[str]) -> list[str]:
     """The known names that look like a misspelt one: up to three that are very like it, else the closest."""
+    least = NEAR_SHORT if len(name) <= SHORT else NEAR
     likeness = {each: difflib.SequenceMatcher(None, each, name).ratio() for each in sorted(known)}
-    close = [each for each in likeness if likeness[each] >= 0.5]
+    close = [each for each in likeness if likeness[each] >= least]
     close.sort(key=lambda each: (-likeness[each], abs(len(each) - len(name))))
     return [each for each in close[:3] if likeness[each] >= 0.8] or close[:1]
 

@@ -68,6 +68,30 @@ def test_the_console_command_names_itself_in_its_help():
     assert stackdepth("report", "--help").stdout.startswith("Usage: stackdepth report [OPTIONS] RUN|DIR...\n")
 
 
+def test_a_command_without_its_tool_is_answered_with_the_tool():
+    both = "stackdepth base evaluate or stackdepth meta evaluate"
+    meant = {"fit": "stackdepth meta fit", "doctor": "stackdepth data doctor", "evaluate": both}
+    told = {word: stackdepth(word).stderr for word in meant}
+    assert told == {word: f"error: unknown tool {word!r}; did you mean {tool}?\n" for word, tool in meant.items()}
+    assert "did you mean 'meta'?" in stackdepth("mta").stderr
+
+
+def test_no_help_breaks_a_name_at_its_hyphen():
+    shown = [
+        stackdepth(*words, "-h", COLUMNS="60").stdout for words in (("meta",), ("meta", "fit"), ("base", "import"))
+    ]
+    assert not [line for text in shown for line in text.splitlines() if line.endswith("-") and len(line) > 3]
+
+
+def test_the_doctor_of_no_folder_speaks_of_no_data_set(tmp_path: Path):
+    answer = call("data", "doctor", tmp_path / "nowhere")
+    assert answer.status == 2
+    assert (
+        answer.err
+        == f"error: {tmp_path}/nowhere: there is no such folder; expected one with data of a kind, nyu|kitti|folder\n"
+    )
+
+
 def test_an_unknown_option_is_answered_with_the_nearest():
     answer = call("base", "train", "bts", "--cach-dir", "x")
     assert answer.status == 2
@@ -78,6 +102,7 @@ def test_near_names_are_few_and_like():
     assert near_names("meta-e", ["meta-d", "meta-rgb", "meta-f", "bts"]) == ["meta-d", "meta-f"]
     assert near_names("lt", ["select", "lr"]) == ["lr"]
     assert near_names("zzz", ["select", "lr"]) == []
+    assert near_names("composed", ["good", "other", "meta-d"]) == [], "a few letters in common are no likeness"
     many = [f"run{number:02}" for number in range(30)]
     assert nearest("zz", many, listing="list them") == (
         f"Known: {', '.join(many[:20])}, and 10 more. To list them\nRun: list them"

@@ -44,6 +44,15 @@ def test_links_to_files_become_links_to_pages(hooks: ModuleType):
     assert hooks.on_page_markdown("[d](../CONTRIBUTING.md#tests)") == "[d](contributing.md#tests)"
 
 
+def test_the_notebook_is_a_page_too(hooks: ModuleType):
+    page = hooks.notebook_page((DOCS / hooks.NOTEBOOK).read_text(encoding="utf-8"))
+    assert page.startswith("# The first hour, in Python\n")
+    assert "```python\nfor learner in (\"bts\", \"ldrn\"):\n    stackdepth(\"base\", \"train\", learner" in page
+    assert "[Download the notebook](notebooks/first_hour.ipynb)" in hooks.on_page_markdown(page)
+    first_hour = (DOCS / "first_hour.md").read_text(encoding="utf-8")
+    assert "[notebook](first_hour_notebook.md)" in hooks.on_page_markdown(first_hour)
+
+
 def test_a_value_stays_in_one_line_with_its_deviation(hooks: ModuleType):
     shown = hooks.on_page_markdown("| stack d | .65 ± .01 ▲ [\u2212.1, +.2] |\nfree ± 1")
     assert hooks.unbroken(r"| `fit \|oof` | a |") == "| `fit |oof` | a |"

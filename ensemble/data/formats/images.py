@@ -167,7 +167,7 @@ def decoded(
         where: Names it in errors.
         most_pixels: It may have; ``Image.MAX_IMAGE_PIXELS`` where absent.
         wanted: Of them; a JPEG of many more is decoded at a half, a quarter or an eighth of its scale.
-        pixels: Decode them; without, head, end and checksums alone are looked at.
+        pixels: Decode them in any case; else only where no end and no checksum tell whether the file is whole.
 
     Raises:
         ValueError: It is damaged, no image, or larger than that.
@@ -180,7 +180,7 @@ def decoded(
         if wanted is not None:
             factor = (wanted / (image.width * image.height)) ** 0.5
             image.draft("RGB", (math.ceil(factor * image.width), math.ceil(factor * image.height)))
-        if pixels:
+        if pixels or image.format not in _END_MARKS:
             image.load()
         if image.format == "PNG":
             _check_chunks(content)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from ensemble.colours.rgb import as_rgb
+from ensemble.colours.rgb import as_rgb, too_dark
 from ensemble.data.formats.exif import field_of_view
 from ensemble.data.formats.images import decoded, file_content
 from ensemble.data.formats.packages import needed
@@ -43,11 +43,13 @@ class Photograph(NamedTuple):
         pixels: RGB.
         converted: The kind of file that it was made of where that was no RGB with 8 bits; else empty.
         fov: Degrees across its width, by its EXIF data; ``None`` where they do not tell.
+        dark: What is said where its numbers leave most of their range alone; else empty.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
     converted: str
     fov: float | None = None
+    dark: str = ""
 
 
 def find_photographs(places: list[Path]) -> dict[str, Path]:
@@ -112,7 +114,7 @@ def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int |
         _with_heif(path)
     image = decoded(file_content(path), str(path), most_pixels=most_pixels or MOST_PIXELS, wanted=pixels)
     kind = "" if image.mode == "RGB" else image.mode
-    exif = image.getexif()
+    dark, exif = too_dark(image), image.getexif()
     turn = _TURNS.get(exif.get(_ORIENTATION, 1))
     fov = field_of_view(exif, image.size, lies=turn in _LYING)
     if pixels is not None and image.width * image.height > pixels:
@@ -120,7 +122,7 @@ def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int |
         size = max(1, int(factor * image.width)), max(1, int(factor * image.height))
         image = as_rgb(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3)
     upright = as_rgb(image) if turn is None else as_rgb(image).transpose(turn)  # once it is small
-    return Photograph(np.array(upright), kind, fov)
+    return Photograph(np.array(upright), kind, fov, dark)
 
 
 def check_photograph(path: Path) -> None:

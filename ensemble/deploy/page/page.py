@@ -299,7 +299,7 @@ class _Page:
     def preset_chosen(self, request: gr.Request, *asked: Any) -> list[Any]:
         """One of the presets sets the switches."""
         now, titles = Asked(*asked), list(self.site.titles)
-        learners = now.learners if now.preset == STUDENT else titles if now.preset == STACK else [now.preset]
+        learners = [] if now.preset == STUDENT else titles if now.preset == STACK else [now.preset]
         return [learners, *self._shown(request, replace(now, learners=learners))]
 
     def learners_chosen(self, request: gr.Request, *asked: Any) -> list[Any]:

@@ -45,6 +45,8 @@ def points_of(
         ValueError: The file cannot be read, nothing tells the camera, or no point is left.
     """
     photograph = read_photograph(path, pixels=None if intrinsics is not None else DEFAULT_PIXELS)
+    if photograph.dark:
+        messages.print(f"{path}: {photograph.dark}")
     if intrinsics is not None:
         whole = photograph.pixels.shape[:2]
         photograph = _at_most(photograph, DEFAULT_PIXELS)

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ensemble.colours.rgb import as_rgb
+from ensemble.colours.rgb import as_rgb, too_dark
 
 Size = tuple[int, int]
 
 MOST_AREA = 4
 """Of an image as networks see it, as a multiple of the size of training: a strip of pixels would take gigabytes."""
+
+MOST_SEEN = 16_000_000
+"""Pixels that networks may be asked to see: their features take a kilobyte and more of each."""
 
 _ORIENTATION, _UPRIGHT = 0x0112, (0, 1)
 """A field of Exif 3.0, section 4.6.5.1.6, and what it says where nothing has to be turned."""
@@ -32,6 +35,8 @@ def pixels_of(image: np.ndarray | Image.Image) -> np.ndarray:
             "expected PIL.ImageOps.exif_transpose(image)",
             stacklevel=3,
         )
+    if isinstance(image, Image.Image) and (dark := too_dark(image)):
+        warnings.warn(f"the image is dark: {dark}", stacklevel=3)
     if not isinstance(image, Image.Image | np.ndarray):
         how = "; open it first, with PIL.Image.open" if isinstance(image, str | Path) else ""
         raise ValueError(f"expected an array [h w 3] or a Pillow image, found {type(image).__name__}{how}")
@@ -51,12 +56,14 @@ def checked_size(size: Size) -> Size:
     """Height and width that networks are to see.
 
     Raises:
-        ValueError: They are no two whole numbers of 1 or more.
+        ValueError: They are no two whole numbers of 1 or more, or too many pixels.
     """
     sides = size if isinstance(size, tuple | list) else (size,)
     whole = [side for side in sides if isinstance(side, int | np.integer) and side >= 1]
     if len(sides) != 2 or len(whole) != 2:
         raise ValueError(f"size {size}: expected height and width in whole pixels, (height, width)")
+    if whole[0] * whole[1] > MOST_SEEN:
+        raise ValueError(f"size {size}: expected at most {MOST_SEEN // 1_000_000} million pixels")
     return int(whole[0]), int(whole[1])
 
 

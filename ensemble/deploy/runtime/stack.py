@@ -1,6 +1,7 @@
 """An exported stack, or learner: photographs in, metres and expected error out."""
 
 import math
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -124,8 +125,8 @@ class ExportedStack:
                 f"{self.header.name}: the focal length of its training camera is not known, so a field of view says "
                 "nothing; leave it out"
             )
-        if not 0 < fov < 180:
-            raise ValueError(f"a field of view of {fov:g} degrees: expected more than 0 and less than 180")
+        if not isinstance(fov, Real) or not 0 < fov < 180:
+            raise ValueError(f"a field of view of {fov!r} degrees: expected more than 0 and less than 180")
         height, width = size or self.keeping_shape(*whole)
         focal = whole[1] / (2 * math.tan(math.radians(fov) / 2))
         return focal * math.sqrt(height / whole[0] * width / whole[1]) / self.header.focal

@@ -2,8 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from ensemble.predictions.foreign.guesses import (
     pixels_of,
     rays_for_depth,
     row_profile,
+    scaled_one_by_one,
 )
 from ensemble.predictions.foreign.record import Role, import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
@@ -159,6 +161,19 @@ class ImportRequest:
         inverse = guess.form == INVERSE
         raise ValueError(f"{problem}.\nRun: {self.command(outputs, align=inverse, inverse=inverse)}")
 
+    def refuse_one_by_one(self, samples: Sequence[Sample], advice: str = "") -> None:
+        """Stop where every map has a scale of its own, which no alignment mends.
+
+        Raises:
+            ValueError: They have.
+        """
+        if scaled_one_by_one(samples, self.form):
+            raise ValueError(
+                f"{self.place}: every map has a scale of its own, as if each were normalised by itself; one scale and "
+                "shift for all cannot mend that, and those of test frames are not known. Write depth in one unit for "
+                f"all frames{advice}"
+            )
+
 
 @dataclass(frozen=True)
 class CheckedMaps:
@@ -216,14 +231,15 @@ def check_maps(
         if frame.id in compared and np.isfinite(metres).all():
             sample = _sampled(metres, source, frame, data, rng)
             samples.append(sample)
+        several = partial(_sampled_frames, request, experiment, [each for each in every if each.id in compared], files)
         if not request.align and _is_no_depth(metres, data):
-            _refuse_by_several(request, experiment, [each for each in every if each.id in compared], files, metres)
+            _refuse_by_several(request, outputs, several(), negative=bool((metres < 0).any()))
         with mended_by(request.command(outputs)):
             check_values(numbers, metres, where, positive=not request.align)
         profiles[frame.id] = row_profile(metres)
         unit = settings.unit or likely_unit(numbers)
         if not request.align:
-            _check_unit(metres, medians, frame, request, outputs, sample, unit)
+            _check_unit(metres, medians, frame, request, outputs, sample, unit, several)
     content = {model: digest.hexdigest() for model, digest in digests.items()}
     return CheckedMaps(content, medians, tuple(samples), unit, profiles)
 
@@ -233,28 +249,28 @@ def _is_no_depth(metres: Float32[np.ndarray, "h w"], data: DataSettings) -> bool
     return bool((metres < 0).any() or (metres > data.max_depth).any())
 
 
-def _refuse_by_several(
-    request: ImportRequest,
-    experiment: Experiment,
-    frames: Sequence[Frame],
-    files: Mapping[str, DepthFile],
-    metres: Float32[np.ndarray, "h w"],
-) -> None:
+def _refuse_by_several(request: ImportRequest, outputs: Outputs, samples: Sequence[Sample], *, negative: bool) -> None:
     """Refuse maps with numbers that are no depth by what else they are, if several frames show it.
 
     Numbers below 0 may be the logarithm of depth, those beyond the largest depth distances to the camera.
     """
-    negative = bool((metres < 0).any())
+    if samples:
+        request.refuse_better_guess(outputs, samples, clearly=ANY_BETTER if negative else CLEARLY)
+    if not negative:
+        request.refuse_rays(outputs, samples)
+
+
+def _sampled_frames(
+    request: ImportRequest, experiment: Experiment, frames: Sequence[Frame], files: Mapping[str, DepthFile]
+) -> list[Sample]:
+    """Valid pixels of some of these frames, spread evenly."""
     spread = np.unique(np.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).astype(int))
     data, rng, samples = request.settings.data, np.random.default_rng(0), list[Sample]()
     for frame in (frames[index] for index in spread):
         values = as_read(read_numbers(files[frame.id]), request.settings)
         if np.isfinite(values).all():
             samples.append(_sampled(values, experiment.source, frame, data, rng))
-    if samples:
-        request.refuse_better_guess(experiment.outputs, samples, clearly=ANY_BETTER if negative else CLEARLY)
-    if not negative:
-        request.refuse_rays(experiment.outputs, samples)
+    return samples
 
 
 def _compared(request: ImportRequest, frames: Sequence[Frame]) -> set[str]:
@@ -271,8 +287,9 @@ def _check_unit(
     outputs: Outputs,
     sample: Sample | None,
     unit: str,
+    several: Callable[[], Sequence[Sample]],
 ) -> None:
-    """Refuse depth that cannot be metres of such a frame, the last one of the medians."""
+    """Refuse depth that cannot be metres of such a frame, the last one of the medians; ``several`` frames tell why."""
     data, median, passed = request.settings.data, medians[frame.id], len(medians) - 1
     low, high = data.likely_depth
     millimetres = unit == "mm"
@@ -285,6 +302,7 @@ def _check_unit(
         if sample is not None and not passed:
             request.refuse_better_guess(outputs, [sample])
             request.refuse_unit(problem, outputs, [sample], unit)
+            request.refuse_one_by_one(several())
         if (median < low) != millimetres:
             raise ValueError(
                 f"{problem}; depth without a scale wants one fitted on rows of training.\n"

@@ -102,6 +102,7 @@ def check_import(
     stored = _with(before, _stored(request, outputs))
     request = _with_size(request, files[every[0].id], stored)
     checked = check_maps(request, experiment, models, files)
+    _refuse_others(request, outputs, stored, checked)
     alignment = alignment_of(request, outputs, stored, checked)
     settings = request.settings.model_copy(update={"alignment": alignment})
     return CheckedImport(replace(request, settings=settings), experiment, models, files, checked)
@@ -174,6 +175,18 @@ def _stored(request: ImportRequest, outputs: Outputs) -> Stored:
                 "Import all its roles alike, or give it another name; to start over, remove this folder"
             )
     return stored
+
+
+def _refuse_others(request: ImportRequest, outputs: Outputs, stored: Stored, checked: CheckedMaps) -> None:
+    """Stop where a role has other maps under this name, unless they are to be thrown away."""
+    role, name = request.role, request.settings.learner
+    for model, content in checked.content.items():
+        before = stored[model][1].get(role) if model in stored and not request.rebuild else None
+        if before is not None and before.content != content:
+            raise SettingsError(
+                f"{request.place}: {name} has other maps of {role} frames already, of {before.folder}; give these "
+                f"another name, or put them in the place of those.\nRun: {request.command(outputs)} --rebuild"
+            )
 
 
 def _record(settings: ImportSettings, experiment: Experiment, stored: Stored) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ensemble.console import messages
 from ensemble.data.formats.maps import LIKELY_CHANGE, of_one_scale
 from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest
-from ensemble.predictions.foreign.guesses import scaled_one_by_one, upside_down
+from ensemble.predictions.foreign.guesses import upside_down
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import Alignment, ImportSettings
@@ -21,11 +21,6 @@ LIKELY_RATIO = 2.0
 LIKELY_ERROR, LIKELY_SHARE = 0.2, 0.5
 """Mean relative error from which on depth is suspect, and the share of its squared error that is left where a scale and
 a shift show that it was given in other units; metres of a bad network keep more."""
-
-_ONE_BY_ONE = (
-    "every map has a scale of its own, as if each were normalised by itself; one scale and shift for all cannot mend "
-    "that, and those of test frames are not known. Write depth in one unit for all frames"
-)
 
 Stored = Mapping[str, tuple[ImportSettings, dict[str, ImportedRole]]]
 """Settings and roles of every model that was imported under a name."""
@@ -80,8 +75,7 @@ def _fitted(request: ImportRequest, outputs: Outputs, role: Literal["fit", "oof"
             f"Run: {request.command(outputs, align=True, inverse=not inverse)}"
         )
     found = Alignment(scale=scale, shift=shift, role=role, pixels=pixels, frames=len(checked.samples))
-    if scaled_one_by_one(checked.samples, request.form):
-        raise ValueError(f"{place}: {_ONE_BY_ONE}")
+    request.refuse_one_by_one(checked.samples)
     request.refuse_rays(outputs, checked.samples)
     what = "1 / metres = {:.6g} x inverse depth + {:.6g}" if inverse else "{:.6g} x depth + {:.6g} m"
     messages.print(
@@ -106,8 +100,7 @@ def _check_recorded(
     """Refuse maps that are not as those which scale and shift were fitted to."""
     if checked.samples:
         request.refuse_better_guess(outputs, checked.samples)
-        if scaled_one_by_one(checked.samples, request.form):
-            raise ValueError(f"{request.place}: {_ONE_BY_ONE}")
+        request.refuse_one_by_one(checked.samples)
     before = [entry.median for _, roles in stored.values() for role, entry in roles.items() if role != request.role]
     if not before:
         return
@@ -150,13 +143,13 @@ def _check_scale(request: ImportRequest, outputs: Outputs, stored: Stored, check
         )
         if checked.samples:
             request.refuse_unit(problem, outputs, checked.samples, checked.unit)
+            request.refuse_one_by_one(checked.samples)
         raise ValueError(
             f"{problem}, so it is not in metres; fit one scale and shift on rows of training.\n"
             f"Run: {request.command(outputs, align=True)}"
         )
     if request.role != "test" and request.settings.unit is None:
-        if scaled_one_by_one(checked.samples):
-            raise ValueError(f"{request.place}: {_ONE_BY_ONE}; if they are metres, say so with --unit")
+        request.refuse_one_by_one(checked.samples, "; if they are metres, say so with --unit")
         _check_affine(request, outputs, checked)
     if request.role != "test":
         request.refuse_rays(outputs, checked.samples)

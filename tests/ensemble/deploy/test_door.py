@@ -122,6 +122,17 @@ def test_a_size_is_two_whole_numbers(stack: DepthStack, size: object):
         stack(PIXELS, size=size)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
+def test_a_size_that_no_memory_holds_is_refused(stack: DepthStack):
+    with pytest.raises(ValueError, match=r"size \(100000, 100000\): expected at most 16 million pixels"):
+        stack(PIXELS, size=(100_000, 100_000))
+
+
+def test_an_image_of_twelve_bits_is_warned_of(stack: DepthStack):
+    narrow = Image.fromarray(np.linspace(0, 4095, 48 * 64).reshape(48, 64).astype(np.uint16))
+    with pytest.warns(UserWarning, match="its numbers reach 4095 of 65535, as those of 12 bits or fewer do"):
+        stack(narrow)
+
+
 def test_an_image_that_lies_on_its_side_is_warned_of(stack: DepthStack):
     lying = Image.fromarray(PIXELS)
     lying.getexif()[0x0112] = 6
@@ -344,6 +355,16 @@ def test_distances_in_place_of_depth_are_named(pair: tuple[Path, dict[str, dict[
     assert (answer.status, "--maps first=...: expected one folder of every learner" in answer.err) == (2, True)
 
 
+def test_a_folder_without_maps_is_named(pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path):
+    stack, new = pair
+    first = save_npy(tmp_path / "first", new["first"])
+    (tmp_path / "none").mkdir()
+    words = ("--maps", f"first={first}", "--maps", f"second={tmp_path}/none", "--out", tmp_path / "out")
+    answer = call("meta", "fuse", stack, *words)
+    assert answer.status == 1
+    assert f"error: --maps second={tmp_path}/none: found no depth map, expected files that end in .npy" in answer.err
+
+
 def test_a_program_hears_of_maps_that_are_not_as_those_of_the_import(
     pair: tuple[Path, dict[str, dict[str, np.ndarray]]],
 ):
@@ -360,6 +381,8 @@ def test_a_program_hears_of_maps_that_are_not_as_those_of_the_import(
     assert found.depth.shape == first.shape
     with pytest.warns(UserWarning, match=r"times as far from those of the others as in training"):
         stack.fuse({"first": first, "second": 2.5 * second})
+    with pytest.warns(UserWarning, match=r"the maps of all learners are 0\.1\d* times as far as those of training"):
+        stack.fuse({"first": first / 8, "second": second / 8})
     with pytest.raises(ValueError, match="expected maps by the names of their learners, found list"):
         stack.fuse([first, second])  # pyright: ignore[reportArgumentType]
 

@@ -211,6 +211,8 @@ def test_depth_that_a_png_cannot_hold_is_left_out(tmp_path: Path, job: Job, monk
     ("run", "options", "status", "message"),
     [
         ("tiny/bts", ("--only", "error"), 2, "bts is a learner alone, which says no expected error; expected depth or"),
+        ("tiny/bts", ("--only", "weights"), 2, "bts is a learner alone, which says no weights; expected depth or"),
+        ("tiny/bts", ("--only", "weights,error"), 2, "which says no weights and no expected error; expected depth or"),
         ("meta-d", ("--only", "weights,error", "--format", "png"), 2, "png holds depth alone; expected --format npy,"),
         ("meta-d", ("nothing",), 1, "nothing: found no photograph, expected files that end in .jpg, "),
     ],
@@ -241,6 +243,32 @@ def test_an_error_that_is_not_there_is_said(job: Job, tmp_path: Path):
     told = done("base", "predict", *words, "--only", "depth,error").err
     assert told.startswith("bts is a learner alone, which says no expected error: none is written\n")
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"p_depth.npy", "p_depth_mm.png"}
+    told = done("base", "predict", *words[:3], tmp_path / "w", *words[4:], "--only", "depth,weights").err
+    assert told.startswith("bts is a learner alone, which says no weights: none is written\n")
+    assert {path.name for path in (tmp_path / "w").iterdir()} == {"p_depth.npy", "p_depth_mm.png"}
+
+
+def test_twelve_bits_in_a_file_of_sixteen_are_said(job: Job, tmp_path: Path):
+    narrow = np.random.default_rng(0).integers(0, 4096, (48, 64), dtype=np.uint16)
+    narrow[0, 0] = 4095
+    Image.fromarray(narrow).save(tmp_path / "narrow.png")
+    Image.fromarray(narrow * 16).save(tmp_path / "wide.png")
+    words = ("--out", tmp_path / "o", "--only", "depth", "--cache-dir", job.cache)
+    told = done("meta", "predict", "meta-d", tmp_path / "narrow.png", tmp_path / "wide.png", *words).err
+    assert "narrow.png: its numbers reach 4095 of 65535, as those of 12 bits or fewer do" in told
+    assert "wide.png: its numbers" not in told
+
+
+@pytest.mark.parametrize("ending", ["tiff", "bmp", "webp"])
+def test_what_no_end_mark_tells_to_be_whole_is_named_before_work_begins(job: Job, tmp_path: Path, ending: str):
+    Image.fromarray(RGB).save(tmp_path / f"a.{ending}", **({"compression": "tiff_lzw"} if ending == "tiff" else {}))
+    whole = (tmp_path / f"a.{ending}").read_bytes()
+    (tmp_path / f"z.{ending}").write_bytes(whole[: len(whole) // 2])
+    words = ("--out", tmp_path / "o", "--only", "depth", "--cache-dir", job.cache)
+    answer = call("meta", "predict", "meta-d", tmp_path / f"a.{ending}", tmp_path / f"z.{ending}", *words)
+    assert answer.status == 1
+    assert answer.err.startswith(f"error: {tmp_path}/z.{ending}: damaged or cut short")
+    assert "1 of 2 predicted" in answer.err
 
 
 def test_no_png_of_another_depth_stays(tmp_path: Path):

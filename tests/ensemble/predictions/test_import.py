@@ -17,6 +17,7 @@ from foreign_maps import FORMATS, Maps, noisy_maps, save_npy, source_of
 from PIL import Image
 
 import ensemble
+from ensemble.commands import completion
 from ensemble.data.division import open_experiment
 from ensemble.data.nyu.camera import COLOUR
 from ensemble.predictions.foreign import checks
@@ -377,6 +378,16 @@ def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path
     answer = call(*words)
     assert answer.status == 1
     assert "other was imported as depth maps: there is no network of it" in answer.err
+    for words in (
+        ("predict", "tiny/other", tmp_path / "photo.png", "--out", tmp_path / "out"),
+        ("save", "tiny/other", tmp_path / "o"),
+    ):
+        answer = call("base", *words, "--cache-dir", cache)
+        assert answer.status == 1
+        assert "there is no network of it to predict with or to save, its maps are its depth" in answer.err
+    context = mock.Mock(params={"cache_dir": cache})
+    offered = [name for name in completion.runs(context) if "other" in name]
+    assert offered == [f"tiny/{stack}", "tiny/other", stack, "other"], "folds of an import are no networks"
     answer = call("base", "cache", "other", "--role", "test", "--seeds", "0", *given)
     assert answer.status == 2
     assert "other was imported, so there are no other seeds of it" in answer.err
@@ -395,6 +406,10 @@ def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path
     assert answer.status == 2
 
     other = save_npy(tmp_path / "maps", {name: metres * 0.99 for name, metres in foreign.maps["train"].items()})
+    answer = foreign.take(cache, other, "validation")
+    assert answer.status == 2
+    assert f"{other}: other has other maps of validation frames already, of " in answer.err
+    assert answer.advised[-1] == "--rebuild"
     assert foreign.take(cache, other, "validation", "--rebuild").status == 0
     answer = call("meta", "evaluate", stack, "--cache-dir", cache)
     assert answer.status == 1
@@ -544,6 +559,16 @@ WRONG_GUESSES = {
         ALIGN,
         "every map has a scale of its own",
     ),
+    "normalised one by one in 16 bits": (
+        of_pixels(lambda metres: np.rint(60000 * normalised(metres)).astype(np.uint16)),
+        (),
+        "every map has a scale of its own",
+    ),
+    "normalised one by one, small": (
+        of_pixels(lambda metres: 0.02 * normalised(metres)),
+        (),
+        "every map has a scale of its own",
+    ),
     "normalised one by one to metres": (
         of_pixels(lambda metres: 6 * normalised(metres) + 1),
         (),
@@ -602,6 +627,11 @@ AT_TWELVE_PERCENT = {
     "logarithm": (np.log, (), "the maps look like the logarithm of depth"),
     "divided by its mean": (divided_by(np.mean), ALIGN, "every map has a scale of its own"),
     "divided by its median": (divided_by(np.median), ALIGN, "every map has a scale of its own"),
+    "divided by its mean, told as metres": (
+        divided_by(lambda metres: 4 * metres.mean()),
+        (),
+        "every map has a scale of its own",
+    ),
     "distances": (distances, (), "as the distance to the camera is in place of depth along its axis"),
     "depth for distances": (lambda metres: metres, ("--ray", "--focal", 51.9), "depth is too small towards the edges"),
     "twelve times": (lambda metres: metres * 12, (), "and in millimetres it would be no likelier"),

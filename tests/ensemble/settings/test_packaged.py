@@ -19,6 +19,7 @@ def test_a_name_or_its_beginning_stands_for_a_packaged_file(tmp_path: Path, monk
     assert config_file(None) is None
     assert config_file(Path("nyu_stacking")) == EXPERIMENTS / "nyu_stacking.yaml"
     assert config_file(Path("nyu_stacking.yaml")) == EXPERIMENTS / "nyu_stacking.yaml"
+    assert config_file(Path("nyu_small")) == EXPERIMENTS / "nyu_small.yaml"
     assert config_file(Path("nyu_small_gh")) == EXPERIMENTS / "nyu_small_ghostnet.yaml"
     assert config_file(Path("demo")) == config_folder() / "demo.yaml"
     assert study_file(Path("smoke")) == config_folder() / "study/smoke.yaml"
