@@ -52,8 +52,6 @@ def doctor(
     """What a folder holds, which copy it is or how own data are read, and what is wrong; exit code 1 if anything is."""
     for section in parse_assignments(assignments or ()):
         check_name(section, ("data",), "section of --set for the doctor:")
-    if not root.exists():
-        raise SettingsError(f"{root}: there is no such folder; expected one with data of a kind, {_KINDS}")
     choice = Choice(data, root, config, assignments or ())
     settings = data_settings(choice)
     check_name(settings.reader, (COPY, KITTI, OWN), "kind of data to look at:")

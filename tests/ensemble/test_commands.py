@@ -83,15 +83,6 @@ def test_no_help_breaks_a_name_at_its_hyphen():
     assert not [line for text in shown for line in text.splitlines() if line.endswith("-") and len(line) > 3]
 
 
-def test_the_doctor_of_no_folder_speaks_of_no_data_set(tmp_path: Path):
-    answer = call("data", "doctor", tmp_path / "nowhere")
-    assert answer.status == 2
-    assert (
-        answer.err
-        == f"error: {tmp_path}/nowhere: there is no such folder; expected one with data of a kind, nyu|kitti|folder\n"
-    )
-
-
 def test_an_unknown_option_is_answered_with_the_nearest():
     answer = call("base", "train", "bts", "--cach-dir", "x")
     assert answer.status == 2

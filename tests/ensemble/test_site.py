@@ -47,7 +47,7 @@ def test_links_to_files_become_links_to_pages(hooks: ModuleType):
 def test_the_notebook_is_a_page_too(hooks: ModuleType):
     page = hooks.notebook_page((DOCS / hooks.NOTEBOOK).read_text(encoding="utf-8"))
     assert page.startswith("# The first hour, in Python\n")
-    assert "```python\nfor learner in (\"bts\", \"ldrn\"):\n    stackdepth(\"base\", \"train\", learner" in page
+    assert '```python\nfor learner in ("bts", "ldrn"):\n    stackdepth("base", "train", learner' in page
     assert "[Download the notebook](notebooks/first_hour.ipynb)" in hooks.on_page_markdown(page)
     first_hour = (DOCS / "first_hour.md").read_text(encoding="utf-8")
     assert "[notebook](first_hour_notebook.md)" in hooks.on_page_markdown(first_hour)

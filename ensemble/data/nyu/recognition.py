@@ -51,7 +51,10 @@ def recognise(root: Path) -> Copy:
     if root.is_file():
         raise SettingsError(f"{root}: is a file; expected the folder that holds it, give {root.parent}")
     if not root.is_dir():
-        raise SettingsError(f"{root}: no such folder; expected a copy of NYU Depth v2, set data.root or NYU_ROOT")
+        raise SettingsError(
+            f"{root}: no such folder; expected a copy of NYU Depth v2 (data.root or NYU_ROOT), or data of another kind "
+            "with --data"
+        )
     found = copies_in(root)
     if not found:
         names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())

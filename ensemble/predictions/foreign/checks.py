@@ -231,15 +231,17 @@ def check_maps(
         if frame.id in compared and np.isfinite(metres).all():
             sample = _sampled(metres, source, frame, data, rng)
             samples.append(sample)
-        several = partial(_sampled_frames, request, experiment, [each for each in every if each.id in compared], files)
+        known = [each for each in every if each.id in compared]
+        others = partial(_sampled_frames, request, experiment, [each for each in known if each != frame], files)
         if not request.align and _is_no_depth(metres, data):
-            _refuse_by_several(request, outputs, several(), negative=bool((metres < 0).any()))
+            several = _sampled_frames(request, experiment, known, files)
+            _refuse_by_several(request, outputs, several, negative=bool((metres < 0).any()))
         with mended_by(request.command(outputs)):
             check_values(numbers, metres, where, positive=not request.align)
         profiles[frame.id] = row_profile(metres)
         unit = settings.unit or likely_unit(numbers)
         if not request.align:
-            _check_unit(metres, medians, frame, request, outputs, sample, unit, several)
+            _check_unit(metres, medians, frame, request, outputs, sample, unit, others)
     content = {model: digest.hexdigest() for model, digest in digests.items()}
     return CheckedMaps(content, medians, tuple(samples), unit, profiles)
 
@@ -287,9 +289,9 @@ def _check_unit(
     outputs: Outputs,
     sample: Sample | None,
     unit: str,
-    several: Callable[[], Sequence[Sample]],
+    others: Callable[[], Sequence[Sample]],
 ) -> None:
-    """Refuse depth that cannot be metres of such a frame, the last one of the medians; ``several`` frames tell why."""
+    """Refuse depth that cannot be metres of such a frame, the last one of the medians; ``others`` tell why."""
     data, median, passed = request.settings.data, medians[frame.id], len(medians) - 1
     low, high = data.likely_depth
     millimetres = unit == "mm"
@@ -302,7 +304,7 @@ def _check_unit(
         if sample is not None and not passed:
             request.refuse_better_guess(outputs, [sample])
             request.refuse_unit(problem, outputs, [sample], unit)
-            request.refuse_one_by_one(several())
+            request.refuse_one_by_one(others())
         if (median < low) != millimetres:
             raise ValueError(
                 f"{problem}; depth without a scale wants one fitted on rows of training.\n"

@@ -183,7 +183,7 @@ def _refuse_others(request: ImportRequest, outputs: Outputs, stored: Stored, che
     for model, content in checked.content.items():
         before = stored[model][1].get(role) if model in stored and not request.rebuild else None
         if before is not None and before.content != content:
-            raise SettingsError(
+            raise ValueError(
                 f"{request.place}: {name} has other maps of {role} frames already, of {before.folder}; give these "
                 f"another name, or put them in the place of those.\nRun: {request.command(outputs)} --rebuild"
             )

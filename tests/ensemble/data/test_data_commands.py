@@ -216,7 +216,9 @@ def test_findings_in_a_pipe_stay_on_their_lines(copy: Path):
 
 
 def test_a_missing_folder_is_no_copy(tmp_path: Path):
-    assert ask(tmp_path / "missing")[0] == 1
+    status, found = ask(tmp_path / "missing")
+    assert status == 1
+    assert "no such folder; expected a copy of NYU Depth v2 (data.root or NYU_ROOT), or data of another" in str(found)
 
 
 def test_rooms_are_written_and_readable(tmp_path: Path):

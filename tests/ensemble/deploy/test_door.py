@@ -362,7 +362,9 @@ def test_a_folder_without_maps_is_named(pair: tuple[Path, dict[str, dict[str, np
     words = ("--maps", f"first={first}", "--maps", f"second={tmp_path}/none", "--out", tmp_path / "out")
     answer = call("meta", "fuse", stack, *words)
     assert answer.status == 1
-    assert f"error: --maps second={tmp_path}/none: found no depth map, expected files that end in .npy" in answer.err
+    assert (
+        f"error: --maps second={tmp_path}/none: found no depth map, expected files that end in .png, .npy" in answer.err
+    )
 
 
 def test_a_program_hears_of_maps_that_are_not_as_those_of_the_import(

@@ -201,16 +201,21 @@ def save_matroska(path: Path, frames: int) -> None:
         container.mux(stream.encode())
 
 
+def sent_of(film: Path) -> bytes:
+    """What a camera sends of a film before it falls silent."""
+    return film.read_bytes()[: -film.stat().st_size // 10]
+
+
 def piped_film(tmp_path: Path, *, closing: bool) -> tuple[FilmSource, threading.Thread, threading.Event]:
     """A pipe that is read as a camera: it sends eight frames, and then ends or falls silent."""
     pipe, film = tmp_path / "camera", tmp_path / "sent.mkv"
     os.mkfifo(pipe)
     save_matroska(film, 8)
-    content, silent = film.read_bytes(), threading.Event()
+    content, silent = film.read_bytes() if closing else sent_of(film), threading.Event()
 
     def send() -> None:
         with pipe.open("wb") as file:
-            file.write(content if closing else content[: -len(content) // 10])
+            file.write(content)
             file.flush()
             if not closing:
                 silent.wait(60)
@@ -263,13 +268,15 @@ def test_a_silent_camera_is_stopped_by_a_signal(
         _, thread, silent = piped_film(tmp_path, closing=False)
     else:
         os.mkfifo(tmp_path / "camera")
-    read, looks = _Pipe.read, [0]
+    read, sent = _Pipe.read, sent_of(tmp_path / "sent.mkv") if begun else b""
+    received = [0]
 
     def reading(pipe: _Pipe, size: int) -> bytes:
-        looks[0] += 1
-        if looks[0] > 3 or not begun:
+        if received[0] == len(sent):
             last.set()
-        return read(pipe, size)
+        found = read(pipe, size)
+        received[0] += len(found)
+        return found
 
     def interrupt() -> None:
         if last.wait(60):

@@ -334,7 +334,7 @@ def test_a_new_scale_makes_the_other_roles_stale(foreign: Foreign, tmp_path: Pat
     other = save_npy(tmp_path / "maps", {name: metres / 2 for name, metres in foreign.maps["train"].items()})
     refused = foreign.take(cache, other, "oof", *align)
     assert refused.status == 1
-    assert "stale: weights changed: stored" in refused.err
+    assert f"{other}: other has other maps of oof frames already, of {foreign.train}; give these" in refused.err
     assert refused.advised[-1] == "--rebuild"
     done(*refused.advised)
     for role in ("validation", "test"):
@@ -407,7 +407,7 @@ def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path
 
     other = save_npy(tmp_path / "maps", {name: metres * 0.99 for name, metres in foreign.maps["train"].items()})
     answer = foreign.take(cache, other, "validation")
-    assert answer.status == 2
+    assert answer.status == 1
     assert f"{other}: other has other maps of validation frames already, of " in answer.err
     assert answer.advised[-1] == "--rebuild"
     assert foreign.take(cache, other, "validation", "--rebuild").status == 0
