@@ -24,6 +24,7 @@ import ensemble
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).parents[3]
 PATIENCE = 60_000.0
+expect.set_options(timeout=PATIENCE)  # a machine may have more to do than to show this page
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (Debian package chromium)"),
@@ -90,7 +91,7 @@ def opened(context: BrowserContext, server: Server) -> tuple[Page, list[str]]:
     page.on("request", lambda asked: foreign.append(asked.url) if asked.url.startswith("http") else None)
     with page.expect_request(lambda asked: "/heartbeat/" in asked.url):  # begun when all that listens is there
         page.goto(server.url)
-    expect(page.locator("#photograph")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#photograph")).to_be_visible()
     foreign[:] = [url for url in foreign if not url.startswith(server.url)]
     page.on("request", lambda asked: foreign.remove(asked.url) if asked.url.startswith(server.url) else None)
     return page, foreign
