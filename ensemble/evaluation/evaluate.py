@@ -96,7 +96,7 @@ def _evaluate(methods: Methods, outputs: Outputs, out: Run, *, protocols: Sequen
     rows = {key: open_rows(learner, experiment, frames, "test") for key, learner in methods.level_zero().items()}
     protocol = protocol_of(first, "test", flip_averaging=first.evaluation.flip_averaging, size=OWN_SIZE)
     table = ScoreTable(protocol)
-    applied = {name: PROTOCOLS[name].applied(protocol) for name in chosen_protocols(protocols, first.data)}
+    applied = {name: protocol.under(PROTOCOLS[name]) for name in chosen_protocols(protocols, first.data)}
     server = ServerScores(wanted=bool(applied) and first.data.reader == KITTI)
     others = {each: ScoreTable(each, per_image=False) for each in applied.values()}
     statistics = {
@@ -170,7 +170,7 @@ def _write_protocols(
             scores=each,
             source=PROTOCOLS[name].source,
             remembered=PROTOCOLS[name].remembered,
-            departures=PROTOCOLS[name].departures(ours, data),
+            departures=ours.departures_from(PROTOCOLS[name], data),
             other_flip=PROTOCOLS[name].flip_averaging != ours.flip_averaging,
         )
         for name, each in published.items()

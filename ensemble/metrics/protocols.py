@@ -12,8 +12,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ensemble.metrics.kitti import KITTI_CROPS, Window, kitti_region
-from ensemble.metrics.published import NYU_FRAME, OWN_SIZE, Averaging, Crop, Divisor, OwnSize, Pixels, Scaling
-from ensemble.settings.schema import ImageSize, ScoredSettings, Settings
+from ensemble.metrics.published import (
+    NYU_FRAME,
+    OWN_SIZE,
+    Averaging,
+    Crop,
+    Divisor,
+    OwnSize,
+    Pixels,
+    PublishedProtocol,
+    Scaling,
+)
+from ensemble.settings.schema import DataSettings, ImageSize, ScoredSettings, Settings
 
 Shares = tuple[Fraction, Fraction, Fraction, Fraction]
 """Top and bottom as shares of a frame's height, left and right of its width, in the order top, left, bottom, right."""
@@ -108,6 +118,16 @@ class EvalProtocol(Settings):
         return {
             name: value for name, value in serialize(self).items() if name not in defaults or value != defaults[name]
         }
+
+    def under(self, published: PublishedProtocol) -> Self:
+        """That of a publication for the same frames; flip averaging stays what it was when their rows were cached."""
+        rules = ("crop", "min_depth", "max_depth", "pixels", "clip", "averaging", "relative_to", "scaling")
+        changed = {name: getattr(published, name) for name in rules}
+        return type(self).model_validate({**self.model_dump(), **changed})
+
+    def departures_from(self, published: PublishedProtocol, data: DataSettings) -> tuple[str, ...]:
+        """Where scores of rows that this one scores are made otherwise than in a publication."""
+        return published.departures(data, self.size, flip_averaging=self.flip_averaging)
 
     def at(self, window: Window | None) -> Self:
         """The same for one frame, which may be a window of a larger one."""

@@ -4,15 +4,12 @@ No torch here: the command lines check names before they import it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ensemble.metrics.kitti import KB
 from ensemble.settings.schema import DataSettings, ImageSize, Settings
-
-if TYPE_CHECKING:
-    from ensemble.metrics.protocols import EvalProtocol
 
 Crop = Literal["eigen", "none", "densedepth", "fastdepth", "garg", "garg-kb", "eigen-kitti"]
 Averaging = Literal["image", "pixel"]
@@ -66,25 +63,25 @@ class PublishedProtocol(Settings):
     kb_cropped: bool = False
     beyond: tuple[str, ...] = ()
 
-    def applied(self, rows: "EvalProtocol") -> "EvalProtocol":
-        """The protocol for the frames that ours scores as ``rows``; flip averaging stays what it was when cached."""
-        rules = ("crop", "min_depth", "max_depth", "pixels", "clip", "averaging", "relative_to", "scaling")
-        changed = {name: getattr(self, name) for name in rules}
-        return type(rows).model_validate({**rows.model_dump(), **changed})
+    def departures(self, data: DataSettings, size: ImageSize | OwnSize, *, flip_averaging: bool) -> tuple[str, ...]:
+        """Where scores are made otherwise than in the publication.
 
-    def departures(self, rows: "EvalProtocol", data: DataSettings) -> tuple[str, ...]:
-        """Where scores of rows that ours scores as ``rows`` are made otherwise than in the publication."""
+        Args:
+            data: That are scored.
+            size: Of the truth that they are scored at.
+            flip_averaging: Whether their rows were made with it.
+        """
         departures = []
         if self.data != _data_of(data):
             departures.append(f"defined for {_TITLES[self.data]}, scored here on {data.facts.title}")
-        if self.flip_averaging != rows.flip_averaging:
+        if self.flip_averaging != flip_averaging:
             published, here = ("with", "without") if self.flip_averaging else ("without", "with")
             departures.append(f"published {published} flip averaging, these rows were made {here} it")
         if self.truth != truth_of(data):
             departures.append(f"published on {self.truth} depth; scored here on the depth that the test frames have")
-        if self.frame is not None and rows.size != self.frame:
-            size = "the size of each frame" if rows.size == OWN_SIZE else "{}x{}".format(*rows.size)
-            departures.append("defined for frames of {}x{}, scaled to {}".format(*self.frame, size))
+        if self.frame is not None and size != self.frame:
+            here = "the size of each frame" if size == OWN_SIZE else "{}x{}".format(*size)
+            departures.append("defined for frames of {}x{}, scaled to {}".format(*self.frame, here))
         if self.data == _data_of(data) == "kitti":
             departures += self._seen_otherwise(data)
         return (*departures, *self.beyond)

@@ -1,9 +1,8 @@
 """KITTI as a source of frames: the KB crop of every date has one size, so that frames work in batches."""
 
-import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.kitti.calibration import CAMERA_FILE, camera_of, project_scan, read_scan, scanner_to_pixels
 from ensemble.data.kitti.depth import read_depth
 from ensemble.data.kitti.listing import Listing, Place, list_kitti
+from ensemble.data.kitti.stamps import described, packed
 from ensemble.data.roots import root_of
 from ensemble.data.source import Frame, FrameSource, ListedFrames, RawFrame
 from ensemble.data.splits import evenly_spread
 from ensemble.metrics.kitti import KB, Window, kb_corner
-from ensemble.runs.fingerprints import lines_fingerprint
 from ensemble.settings.schema import DataSettings
 from ensemble.settings.trees import SettingsError
 
@@ -96,12 +95,7 @@ class KittiSource(ListedFrames[Place]):
         window, camera = self._window(place, size), self._intrinsics(place)
         if window is not None and camera is not None:
             camera = camera.cropped(window.top, window.left)
-        told = {
-            "sizes": self._sizes(frame),
-            "camera": None if camera is None else astuple(camera),
-            "window": None if window is None else (window.top, window.left, *window.whole),
-        }
-        return json.dumps(told)
+        return packed(self._sizes(frame), camera, window)
 
     def _sizes(self, frame: Frame) -> str:
         place = self._place(frame)
@@ -141,24 +135,6 @@ class KittiSource(ListedFrames[Place]):
         if path.suffix == ".txt":
             return _selected_camera(path)
         return camera_of(path, place.camera).intrinsics if (path / CAMERA_FILE).is_file() else None
-
-
-def described(settings: DataSettings, stamped: Sequence[tuple[Frame, str]]) -> str:
-    """Fingerprint of frames and what tells their content, the same of a copy and of a pack of it."""
-    own = settings.kitti
-    lines = [f"{settings.kind} 1 {own.crop} {own.depth}"]
-    return lines_fingerprint([*lines, *(f"{frame.split} {frame.id} {stamp}" for frame, stamp in stamped)])
-
-
-def unpacked(stamp: str) -> tuple[str, Intrinsics | None, Window | None]:
-    """What ``KittiSource.stamp`` told: sizes of files, camera and window."""
-    told = json.loads(stamp)
-    camera, window = told["camera"], told["window"]
-    return (
-        told["sizes"],
-        None if camera is None else Intrinsics(*camera),
-        None if window is None else Window(window[0], window[1], (window[2], window[3])),
-    )
 
 
 def open_kitti(root: Path, settings: DataSettings) -> tuple[KittiSource, Listing]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ensemble.data.kitti.source import described, unpacked
+from ensemble.data.kitti.stamps import described, unpacked
 from ensemble.data.packs.reading import INDEX, PackReader, Slot, opened, read_index
 from ensemble.data.source import Frame, ListedFrames, RawFrame
 from ensemble.settings.kinds import KITTI

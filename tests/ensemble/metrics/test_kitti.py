@@ -92,17 +92,17 @@ def test_median_scaling_forgives_the_scale_of_every_image():
     truth = torch.from_numpy(generator.uniform(2, 70, (2, 1, 375, 1242)))
     valid = torch.from_numpy(generator.random((2, 1, 375, 1242)) < 0.2)
     scales = torch.tensor([0.02, 7.0], dtype=torch.float64)[:, None, None, None]
-    protocol = PROTOCOLS["kitti-monodepth2"].applied(ours())
+    protocol = ours().under(PROTOCOLS["kitti-monodepth2"])
     predicted, *_ = prepare(truth * scales, truth, valid, protocol=protocol)
     torch.testing.assert_close(predicted, truth.clamp(1e-3, 80))
-    unscaled, *_ = prepare(truth * scales, truth, valid, protocol=PROTOCOLS["kitti-bts"].applied(ours()))
+    unscaled, *_ = prepare(truth * scales, truth, valid, protocol=ours().under(PROTOCOLS["kitti-bts"]))
     assert not torch.allclose(unscaled, truth)
     none_valid, *_ = prepare(truth, truth, torch.zeros_like(valid), protocol=protocol)
     torch.testing.assert_close(none_valid, truth)
 
 
 def test_rules_of_the_three_protocols_differ():
-    rules = {name: PROTOCOLS[name].applied(ours()) for name in PROTOCOLS if name.startswith("kitti")}
+    rules = {name: ours().under(PROTOCOLS[name]) for name in PROTOCOLS if name.startswith("kitti")}
     assert {name: (rule.crop, rule.scaling, rule.max_depth) for name, rule in rules.items()} == {
         "kitti-bts": ("garg", "none", 80.0),
         "kitti-adabins": ("garg-kb", "none", 80.0),
@@ -120,12 +120,14 @@ def test_all_stands_for_the_protocols_of_the_data():
 def test_departures_say_what_rows_were_made_of():
     scans = DataSettings(kind="kitti", kitti=KittiSettings(depth="velodyne", crop="none"), size=(192, 640))
     rule, rows = PROTOCOLS["kitti-bts"], ours()
-    told = " ".join(rule.departures(rows, scans))
+    told = " ".join(rows.departures_from(rule, scans))
     assert "published on annotated depth" in told
     assert "networks see the KB crop there; these rows are of whole frames" in told
     assert "all 352x1216 pixels there; these rows have 192x640" in told
-    assert "defined for KITTI, scored here on NYU Depth v2" in " ".join(rule.departures(rows, DataSettings(kind="nyu")))
-    assert len(rule.departures(rows, DataSettings(kind="kitti"))) == len(rule.beyond)
+    assert "defined for KITTI, scored here on NYU Depth v2" in " ".join(
+        rows.departures_from(rule, DataSettings(kind="nyu"))
+    )
+    assert len(rows.departures_from(rule, DataSettings(kind="kitti"))) == len(rule.beyond)
 
 
 def test_metrics_of_the_server_against_numpy():

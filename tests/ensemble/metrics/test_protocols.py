@@ -61,7 +61,7 @@ def whole(value: float) -> np.ndarray:
 
 def counted(name: str, depth: Tensor | None = None) -> Tensor:
     target = torch.full((1, 1, 480, 640), 2.0) if depth is None else depth
-    return prepare(target, target, target > 0, protocol=PROTOCOLS[name].applied(ours())).valid
+    return prepare(target, target, target > 0, protocol=ours().under(PROTOCOLS[name])).valid
 
 
 def test_names_are_those_of_the_issue() -> None:
@@ -103,7 +103,7 @@ def test_the_pixels_of_fastdepth() -> None:
 
 def test_prediction_and_truth_are_sampled_at_the_same_pixels() -> None:
     ramp = torch.arange(480.0 * 640).view(1, 1, 480, 640) + 1
-    prepared = prepare(ramp, ramp, ramp > 0, protocol=PROTOCOLS["fastdepth"].applied(ours()))
+    prepared = prepare(ramp, ramp, ramp > 0, protocol=ours().under(PROTOCOLS["fastdepth"]))
     assert prepared.predicted.shape == (1, 1, 224, 224)
     assert torch.equal(prepared.predicted, prepared.target)
     assert prepared.predicted[0, 0, 0, 0] == 22 * 640 + 27 + 1
@@ -111,7 +111,7 @@ def test_prediction_and_truth_are_sampled_at_the_same_pixels() -> None:
 
 @pytest.mark.parametrize(("name", "counts"), [("bts", 2), ("densedepth", 4), ("fastdepth", 4)])
 def test_which_truth_counts(name: str, counts: int) -> None:
-    rule = PROTOCOLS[name].model_copy(update={"crop": "none"}).applied(ours(size=(1, 6)))
+    rule = ours(size=(1, 6)).under(PROTOCOLS[name].model_copy(update={"crop": "none"}))
     target = torch.tensor([0.0, 5e-4, 0.05, 9.9, 10.0, -1.0]).view(1, 1, 1, 6)
     assert int(rule.mask(target, torch.ones_like(target, dtype=torch.bool)).sum()) == counts
 
@@ -121,7 +121,7 @@ def test_what_predictions_are_clipped_to() -> None:
     far, near = torch.full_like(truth, 12.0), torch.full_like(truth, 0.01)
     found = {
         name: [
-            prepare(depth, truth, truth > 0, protocol=rule.applied(ours())).predicted.unique().item()
+            prepare(depth, truth, truth > 0, protocol=ours().under(rule)).predicted.unique().item()
             for depth in (far, near)
         ]
         for name, rule in PROTOCOLS.items()
@@ -135,7 +135,7 @@ def test_an_error_at_the_border_counts_only_where_the_border_does() -> None:
     truth = whole(2.0)
     between = whole(2.0)
     between[20:45] = 4.0  # inside the crops of DenseDepth and FastDepth, outside of Eigen's
-    scores = {name: table_scores(PROTOCOLS[name].applied(ours()), (between, truth)) for name in NAMES}
+    scores = {name: table_scores(ours().under(PROTOCOLS[name]), (between, truth)) for name in NAMES}
     for name in ("bts", "adabins", "lapdepth"):
         assert scores[name]["d1"] == 1.0
         assert scores[name]["rmse"] == 0.0
@@ -149,7 +149,7 @@ def test_an_error_at_the_border_counts_only_where_the_border_does() -> None:
 
 
 def test_densedepth_divides_by_the_prediction() -> None:
-    scores = {name: table_scores(PROTOCOLS[name].applied(ours()), (whole(4.0), whole(2.0))) for name in NAMES}
+    scores = {name: table_scores(ours().under(PROTOCOLS[name]), (whole(4.0), whole(2.0))) for name in NAMES}
     assert [scores[name]["abs_rel"] for name in NAMES] == [1.0, 1.0, 1.0, 0.5, 1.0]
     assert [scores[name]["sq_rel"] for name in NAMES] == [2.0, 2.0, 2.0, 1.0, 2.0]
     assert {scores[name]["rmse"] for name in NAMES} == {2.0}
@@ -198,17 +198,17 @@ def test_flip_averaging_is_told_never_changed() -> None:
     for flipped in (True, False):
         rows = ours(flip_averaging=flipped)
         for rule in PROTOCOLS.values():
-            assert rule.applied(rows).flip_averaging == flipped
-            told = [each for each in rule.departures(rows, DataSettings(kind="nyu")) if "flip averaging" in each]
+            assert rows.under(rule).flip_averaging == flipped
+            told = [each for each in rows.departures_from(rule, DataSettings(kind="nyu")) if "flip averaging" in each]
             assert len(told) == (rule.flip_averaging != flipped)
-    told = PROTOCOLS["bts"].departures(ours(), DataSettings(kind="nyu"))
+    told = ours().departures_from(PROTOCOLS["bts"], DataSettings(kind="nyu"))
     assert told[0] == "published without flip averaging, these rows were made with it"
     assert any(
         "published on in-filled depth" in each
-        for each in PROTOCOLS["fastdepth"].departures(ours(), DataSettings(kind="nyu"))
+        for each in ours().departures_from(PROTOCOLS["fastdepth"], DataSettings(kind="nyu"))
     )
     assert any(
-        "480x640" in each for each in PROTOCOLS["bts"].departures(ours(size=(96, 128)), DataSettings(kind="nyu"))
+        "480x640" in each for each in ours(size=(96, 128)).departures_from(PROTOCOLS["bts"], DataSettings(kind="nyu"))
     )
 
 
@@ -218,7 +218,7 @@ def test_a_protocol_of_ours_is_written_as_before() -> None:
     assert list(written) == keys
     assert EvalProtocol.model_validate(written) == ours()
     for rule in PROTOCOLS.values():
-        applied = rule.applied(ours())
+        applied = ours().under(rule)
         assert EvalProtocol.model_validate_json(applied.model_dump_json()) == applied
 
 
@@ -231,7 +231,7 @@ def test_the_size_stands_beside_scores_where_all_frames_share_it() -> None:
         assert table.protocol == ours(size=size)
     (row,) = table.rows({"bts": Description("learner", "BTS")})
     assert (row.images, row.scores["rmse"], row.scores["abs_rel"]) == (3, 0.5, 0.25)
-    told = PROTOCOLS["bts"].departures(table.protocol, DataSettings(kind="nyu"))
+    told = table.protocol.departures_from(PROTOCOLS["bts"], DataSettings(kind="nyu"))
     assert "defined for frames of 480x640, scaled to the size of each frame" in told
 
 
