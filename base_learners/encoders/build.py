@@ -7,7 +7,7 @@ the network, so its pyramid is cut here: the deepest map of every stride.
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,13 +20,46 @@ from base_learners.encoders.weights import WAY_OUT, load_weights
 
 with unused_deferred():
     import timm
+    from timm.layers import Conv2dSame
     from timm.models import adapt_input_conv
     from timm.models.efficientnet import EfficientNet
     from timm.models.ghostnet import GhostNet
     from timm.models.vision_transformer import VisionTransformer
 
+Network = TypeVar("Network", bound=nn.Module)
+
 FITTING = "ghostnet_100, mobilenetv2_100, resnet18 and tf_efficientnet_b0"
 """Models with all of the strides of ``FIVE``, so that any part of it can be had from them."""
+
+
+def with_constant_padding(network: Network) -> Network:
+    """The same network for images whose sides its strides divide: what is padded as in TensorFlow then never changes.
+
+    Otherwise the padding follows from the size of every map, and ``torch.export`` of open sizes (2.15) takes minutes to
+    reason about it, if it ends.
+
+    Args:
+        network: That is changed; it says the same of such images.
+    """
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, Conv2dSame):
+            whole = [
+                max(dilation * (kernel - 1) + 1 - stride, 0)
+                for kernel, stride, dilation in zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
+            ]
+            (above, left), (below, right) = [side // 2 for side in whole], [side - side // 2 for side in whole]
+            plain = nn.Conv2d(
+                layer.in_channels,
+                layer.out_channels,
+                (layer.kernel_size[0], layer.kernel_size[1]),
+                (layer.stride[0], layer.stride[1]),
+                dilation=(layer.dilation[0], layer.dilation[1]),
+                groups=layer.groups,
+                bias=layer.bias is not None,
+            ).requires_grad_(requires_grad=False)
+            plain.weight, plain.bias = layer.weight, layer.bias
+            network.set_submodule(name, nn.Sequential(nn.ZeroPad2d((left, right, above, below)), plain))
+    return network
 
 
 class GhostPyramid(nn.Module):

@@ -13,6 +13,10 @@ from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.runtime.header import KEY, ExportHeader
 
 
+_OF_MAPS = frozenset({"Add", "Subtract", "Multiply", "Divide", "Interpolate", "ReduceMean", "Sigmoid", "Clamp"})
+"""Kinds of operators that make maps of depth out of others."""
+
+
 def openvino_model(onnx_path: Path) -> Any:
     """An ONNX file as a model of OpenVINO.
 
@@ -69,9 +73,12 @@ def _fold_constants(model: Any) -> None:
 
 
 def _left_alone(model: Any) -> list[str]:
-    """Matrix products that 8 bits break, or make slower.
+    """What stays in 32 bits: maps of depth, and matrix products that 8 bits break, or make slower.
 
-    Those whose first factor is a weight, as that of AdaBins' bins with its queries: in 8 bits the weight has a scale
+    Maps of one channel are depth, or what is added to it on the way to it: 256 steps of that are few. LDRN, which adds
+    up residuals over a pyramid, loses .020 of d1 with them in 8 bits and .003 without (docs/benchmarks.md).
+
+    Products whose first factor is a weight, as that of AdaBins' bins with its queries: in 8 bits the weight has a scale
     for each of its rows, which OpenVINO (2026.4.1, with nncf 3.4.0) takes for those of columns, and AdaBins of the
     published widths did not compile. And means, whose result has one column, as that over the bins: they are computed
     in 32 bits all the same, of probabilities that were rounded to 256 steps first.
@@ -79,4 +86,12 @@ def _left_alone(model: Any) -> list[str]:
     products = [each for each in model.get_ops() if each.get_type_name() == "MatMul"]
     of_weights = {each for each in products if each.input_value(0).get_node().get_type_name() == "Constant"}
     means = {each for each in products if each.get_output_partial_shape(0)[-1] == 1}
-    return sorted(each.get_friendly_name() for each in of_weights | means)
+    maps = {each for each in model.get_ops() if _is_map(each)}
+    return sorted(each.get_friendly_name() for each in of_weights | means | maps)
+
+
+def _is_map(operation: Any) -> bool:
+    """Whether it makes maps [b 1 h w] out of others; a convolution that tells the first one may have 8 bits itself."""
+    shape = operation.get_output_partial_shape(0) if operation.get_output_size() else None
+    told = shape is not None and shape.rank.is_static and shape.rank.get_length() == 4 and shape[1] == 1
+    return told and operation.get_type_name() in _OF_MAPS

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from base_learners.encoders.build import with_constant_padding
 from ensemble.console import messages
 from ensemble.data.formats.photographs import find_photographs, read_photograph
 from ensemble.data.intrinsics import view_of_focal
@@ -107,6 +108,8 @@ def _made(
 ) -> Callable[[ExportHeader, Path], None]:
     """What writes the file with a header."""
     how: dict[str, Any] = {"open_size": request.size is None, "stride": STRIDE}
+    if request.size is None:
+        module.network = with_constant_padding(module.network)
     if request.qat:
         module = trained_for_eight_bits(module, request.qat)
     images = _calibrating(request, frames, size) if request.precision == "int8" else []
