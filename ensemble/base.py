@@ -23,12 +23,29 @@ from ensemble.predictions.plan import (
     without_empty_folds,
 )
 from ensemble.pretrained import PRETRAINED
+from ensemble.runs.claims import differing_keys
 from ensemble.runs.paths import Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
-from ensemble.settings.layers import Choice, experiment_name, learner_settings, moved, named_learners
+from ensemble.settings.layers import (
+    Choice,
+    data_settings,
+    experiment_name,
+    learner_settings,
+    moved,
+    named_learners,
+    told_of_data,
+)
 from ensemble.settings.names import NAME, known_learners, unless_named_only
-from ensemble.settings.schema import MOST, MOST_PROCESSES, SMALLEST_SIDE, ImportSettings, LearnerSettings, Rays
+from ensemble.settings.schema import (
+    MOST,
+    MOST_PROCESSES,
+    SMALLEST_SIDE,
+    DataSettings,
+    ImportSettings,
+    LearnerSettings,
+    Rays,
+)
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
 from ensemble.tables import plain_table
@@ -557,17 +574,18 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Score a learner on the test frames."""
-    learner, experiment = _of_experiment(learner, experiment)
+    where = outputs(cache_dir)
+    if config is None:
+        learner, experiment = _of_experiment(where, learner, experiment)
     protocols = options.parse_protocols(protocol)
     choice = options.choice(data, root, config, None, experiment)
     name = experiment_name(choice)
-    check_name(learner, learners_of(outputs(cache_dir), name, choice.words), "learner")
+    check_name(learner, learners_of(where, name, choice.words), "learner")
 
     from ensemble.evaluation.evaluate import evaluate_learner
     from ensemble.predictions.learners import trained_learner
     from ensemble.report.evaluated import draw_evaluation
 
-    where = outputs(cache_dir)
     trained = trained_learner(where, name, learner, root=root, options=choice.words)
     evaluate_learner(trained, where, protocols)
     run = where.learner_run(name, learner)
@@ -587,8 +605,9 @@ def save(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """A trained learner as one file, or as a folder for a model hub: it predicts without data and runs."""
-    learner, experiment = _of_experiment(learner, experiment)
-    where, name = outputs(cache_dir), experiment_name(options.choice(None, None, None, None, experiment))
+    where = outputs(cache_dir)
+    learner, experiment = _of_experiment(where, learner, experiment)
+    name = experiment_name(options.choice(None, None, None, None, experiment))
     check_name(learner, learners_of(where, name), "learner")
 
     from ensemble.deploy.fitted import fitted_learner
@@ -600,7 +619,8 @@ def save(
     kept.save(out)
     messages.print(f"{out}: {learner}")
     if half:
-        messages.print(halving_report(whole.network, kept.network, whole.network.settings, where))
+        both = whole.network.in_full_precision(), kept.network.in_full_precision()
+        messages.print(halving_report(*both, whole.network.settings, where))
     messages.print(f"next: {command_line('base', 'predict', str(out), 'IMAGE', '--out', 'DIR')}")
 
 
@@ -698,15 +718,44 @@ def _import_settings(
     beside = settings_beside(where, chosen)
     if beside is None:
         beside = learner_settings(known_learners()[0], choice)
+    else:
+        _check_data(beside.data, choice, chosen)
     tree = {"experiment": chosen, "learner": name, "fold": fold, **maps}
     settings = ImportSettings.model_validate({**tree, "data": beside.data, "evaluation": beside.evaluation})
     return moved(settings, choice.root)
 
 
-def _of_experiment(learner: str, experiment: str | None) -> tuple[str, str | None]:
-    """A learner and its experiment, which may stand before it as in the names of runs: ``demo/bts``."""
+def _check_data(there: DataSettings, choice: Choice, experiment: str) -> None:
+    """Refuse data that were told otherwise than the experiment has them."""
+    from ensemble.predictions.learners import frame_settings
+
+    named = told_of_data(choice)
+    if not named:
+        return
+    known, told = (
+        {key: value for key, value in frame_settings(data).items() if key in named}
+        for data in (there, data_settings(choice))
+    )
+    if differing := differing_keys(known, told, "data."):
+        raise SettingsError(
+            f"experiment {experiment} has other data settings than were told ({'; '.join(differing)}); expected the "
+            "same, or another --experiment"
+        )
+
+
+def _of_experiment(where: Outputs, learner: str, experiment: str | None) -> tuple[str, str | None]:
+    """A learner and its experiment, which may stand before it as in the names of runs (``demo/bts``); or the only one.
+
+    Args:
+        where: Runs are.
+        learner: As it was typed.
+        experiment: That an option names; ``None`` for none.
+    """
     before, slash, name = learner.partition("/")
-    return (name, before) if slash and experiment is None else (learner, experiment)
+    if slash or experiment is not None:
+        return (name, before) if experiment is None else (learner, experiment)
+    having = [full.partition("/")[0] for full in where.runs() if full.partition("/")[2] == learner]
+    return learner, having[0] if len(having) == 1 else None
 
 
 def _taught(teacher: str | None, unlabelled: list[Path] | None) -> list[str]:

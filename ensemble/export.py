@@ -48,7 +48,11 @@ Calibrate = Annotated[
 MaxLoss = Annotated[
     float,
     typer.Option(
-        "--max-loss", metavar="SHARE", help="Of d1, that int8 may cost; REL may grow by 2.5 times this part of itself."
+        "--max-loss",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Of d1, that int8 may cost; REL may grow by 2.5 times this part of itself.",
     ),
 ]
 

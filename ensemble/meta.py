@@ -401,7 +401,8 @@ def save(
     kept.save(out)
     messages.print(f"{out}: {kept.header.name}, {', '.join(kept.learners)}")
     if half:
-        messages.print(halving_report(stack.network, kept.network, stack.network.settings, where))
+        both = stack.network.in_full_precision(), kept.network.in_full_precision()
+        messages.print(halving_report(*both, stack.network.settings, where))
     words = [word for name in kept.network.imported for word in ("--maps", f"{name}=DIR")]
     words += ["--images", "DIR"] if words and kept.needs_images else []
     follows = ("fuse", str(out), *words) if words else ("predict", str(out), "IMAGE")

@@ -57,6 +57,11 @@ def places(values: list[Path]) -> list[Path]:
     return found
 
 
+def at_homes(values: list[Path]) -> list[Path]:
+    """The same of arguments that may be missing: those that are there are dealt with all the same."""
+    return [at_home(value) for value in values]
+
+
 def some_places(values: list[Path] | None) -> list[Path] | None:
     """The same of options that name several or none."""
     return places(values) if values else None
@@ -140,7 +145,7 @@ DEFAULT_FORMATS = "png,npy"
 
 Out = Annotated[Path, typer.Option(metavar="DIR", callback=new_folder, help="Folder to write to.")]
 Images = Annotated[
-    list[Path], typer.Argument(metavar="IMAGE|DIR", callback=places, help="Photographs of any size and make.")
+    list[Path], typer.Argument(metavar="IMAGE|DIR", callback=at_homes, help="Photographs of any size and make.")
 ]
 Only = Annotated[str, typer.Option(metavar="KIND,...", help=f"{', '.join(KINDS)}.")]
 Formats = Annotated[

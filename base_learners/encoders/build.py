@@ -20,7 +20,7 @@ from base_learners.encoders.weights import WAY_OUT, load_weights
 
 with unused_deferred():
     import timm
-    from timm.layers import Conv2dSame
+    from timm.layers.conv2d_same import Conv2dSame
     from timm.models import adapt_input_conv
     from timm.models.efficientnet import EfficientNet
     from timm.models.ghostnet import GhostNet
@@ -42,23 +42,24 @@ def with_constant_padding(network: Network) -> Network:
         network: That is changed; it says the same of such images.
     """
     for name, layer in list(network.named_modules()):
-        if isinstance(layer, Conv2dSame):
-            whole = [
-                max(dilation * (kernel - 1) + 1 - stride, 0)
-                for kernel, stride, dilation in zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
-            ]
-            (above, left), (below, right) = [side // 2 for side in whole], [side - side // 2 for side in whole]
-            plain = nn.Conv2d(
-                layer.in_channels,
-                layer.out_channels,
-                (layer.kernel_size[0], layer.kernel_size[1]),
-                (layer.stride[0], layer.stride[1]),
-                dilation=(layer.dilation[0], layer.dilation[1]),
-                groups=layer.groups,
-                bias=layer.bias is not None,
-            ).requires_grad_(requires_grad=False)
-            plain.weight, plain.bias = layer.weight, layer.bias
-            network.set_submodule(name, nn.Sequential(nn.ZeroPad2d((left, right, above, below)), plain))
+        if not isinstance(layer, nn.Conv2d) or type(layer) is not Conv2dSame:
+            continue
+        whole = [
+            max(dilation * (kernel - 1) + 1 - stride, 0)
+            for kernel, stride, dilation in zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
+        ]
+        (above, left), (below, right) = [side // 2 for side in whole], [side - side // 2 for side in whole]
+        plain = nn.Conv2d(
+            layer.in_channels,
+            layer.out_channels,
+            (layer.kernel_size[0], layer.kernel_size[1]),
+            (layer.stride[0], layer.stride[1]),
+            dilation=(layer.dilation[0], layer.dilation[1]),
+            groups=layer.groups,
+            bias=layer.bias is not None,
+        )
+        plain.weight, plain.bias = layer.weight, layer.bias
+        network.set_submodule(name, nn.Sequential(nn.ZeroPad2d((left, right, above, below)), plain))
     return network
 
 

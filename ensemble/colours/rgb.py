@@ -5,18 +5,22 @@ from PIL import Image
 
 WHOLE, NARROW = 65535, 4095
 """The largest number of 16 bits, and of 12: cameras and microscopes put these into files of 16 bits as they are."""
+EIGHT, NARROW_IN_EIGHT = 255, NARROW >> 8
+"""The same once 16 bits have become 8, as Pillow does by itself with those of three channels."""
 
 
 def too_dark(image: Image.Image) -> str:
-    """What is said of whole numbers that leave most of their 16 bits alone, as those of 12 bits do; else nothing."""
-    if not image.mode.startswith("I"):
+    """What is said of an image that leaves most of its range alone, as 12 bits in 16 do; else nothing."""
+    deep = image.mode.startswith("I")
+    if not deep and image.mode not in ("RGB", "RGBA"):
         return ""
-    largest = int(np.asarray(image).max(initial=0))
-    if largest > NARROW:
+    whole, narrow = (WHOLE, NARROW) if deep else (EIGHT, NARROW_IN_EIGHT)
+    largest = int(np.max(np.asarray(image.getextrema(), dtype=np.int64).reshape(-1, 2)[:3, 1]))  # without transparency
+    if not 0 < largest <= narrow:
         return ""
     return (
-        f"its numbers reach {largest} of {WHOLE}, as those of 12 bits or fewer do, and are read as they are, which is "
-        f"nearly black; spread them over 0 .. {WHOLE} first"
+        f"its numbers reach {largest} of {whole}, as those of 12 bits or fewer in 16 do, and are read as they are, "
+        f"which is nearly black; spread them over 0 .. {whole} first"
     )
 
 

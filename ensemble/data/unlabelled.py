@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ensemble.data.formats.photographs import check_photograph, find_photographs, read_photograph
+from ensemble.data.formats.photographs import (
+    check_photograph,
+    find_photographs,
+    read_photograph,
+    without_depth_maps,
+)
 from ensemble.data.source import Frame, FrameSource, RawFrame
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.schema import ImageSize
@@ -76,17 +81,19 @@ class WithPhotographs:
 
 
 def find_unlabelled(folders: Sequence[Path]) -> dict[str, Path]:
-    """All photographs of some folders by frame id, each looked at for what can be seen without decoding it.
+    """All photographs of some folders by frame id, without the depth maps beside them.
+
+    Each is looked at for what can be seen without decoding it.
 
     Raises:
         ValueError: A folder is missing or holds no photograph, two have one name, or a file is no photograph.
     """
     for folder in folders:
-        if not folder.is_dir() or not find_photographs([folder]):
+        if not folder.is_dir() or not without_depth_maps(find_photographs([folder])):
             raise ValueError(
                 f"--unlabelled {folder}: expected a folder with photographs such as .jpg or .png, found none"
             )
-    found = find_photographs(list(folders))
+    found = without_depth_maps(find_photographs(list(folders)))
     for path in found.values():
         check_photograph(path)
     return {f"{_MARK}{name}": path for name, path in found.items()}

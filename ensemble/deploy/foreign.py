@@ -87,5 +87,5 @@ def check_scale(learner: SavedLearner, maps: Sequence[Float32[np.ndarray, "_ _"]
     looks = f": it looks like the unit {' or '.join(units)}" if units else ""
     raise ValueError(
         f"maps of {learner.name} have a median of {now:.3g} where it was {then:.3g} in the import{looks}; expected the "
-        f"unit and scale of the import ({unit})"
+        f"unit and scale of the import{f' ({settings.unit})' if settings.unit else ''}"
     )

@@ -142,12 +142,18 @@ def _check_turned(stack: DepthStack, maps: Mapping[str, Sequence[np.ndarray]]) -
 
 def _check_against_others(samples: Mapping[str, Sequence[Sample]], usual: Mapping[str, float]) -> None:
     """Refuse, or say, that the depth of a learner is farther from that of the others than in training."""
+    if not samples:  # all are networks of ours, whose maps are metres
+        return
     times = {name: times_the_others(own, name, usual) for name, own in samples.items()}
     name = max(times, key=lambda each: abs(math.log(times[each])))
     off = abs(math.log(times[name]))
     if off <= math.log(APART):
         return
-    told = f"maps of {name} are {times[name]:.2f} times as far from those of the other learners as in training"
+    factor = f"{times[name]:.2f} times as far"
+    told = f"maps of {name} are {factor} from those of the other learners as in training"
+    if len(usual) == 2:  # then either may be wrong
+        other = next(each for each in usual if each != name)
+        told = f"maps of {name} are {factor} against those of {other} as in training, or the other way round"
     if off > math.log(FAR_APART):
         raise ValueError(f"{told}, as if one were in another unit; expected the unit and scale of the import in all")
     messages.print(f"{told}; they are fused as they are")

@@ -33,5 +33,6 @@ def named(source: Path | str, cache_dir: Path | str | None = None) -> Path | Run
     except SettingsError as error:
         files = [path.name for path in place.parent.glob("*") if path.suffix in SAVED_ENDINGS]
         near = [str(place.with_name(name)) for name in near_names(place.name, files)]
+        there = f"a folder without {CONFIG}" if place.is_dir() else "no such file"
         hint = f" (did you mean the file {' or '.join(near)}?)" if near else ""
-        raise SettingsError(f"{source}: there is no such file{hint}, and no such run either; {error}") from None
+        raise SettingsError(f"{source}: there is {there}{hint}, and no such run either; {error}") from None

@@ -60,10 +60,7 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         needed("OpenEXR", extra="exr", kind="EXR", where="--format exr")
     if wanted.fov is not None:
         stack.focal_ratio(stack.trained_size, wanted.fov)
-    images = find_photographs(places)
-    if not images:
-        where = ", ".join(map(str, places))
-        raise ValueError(f"{where}: found no photograph, expected files that end in {', '.join(SUFFIXES)}")
+    images = _found_at(places)
     pixels = None if wanted.size == "image" else DEFAULT_PIXELS
     done, converted, views = 0, set[str](), Views(stack, wanted.fov)
     for name, path in progress(_without_bad(images).items(), "predicting"):
@@ -87,6 +84,17 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
     if done < len(images):
         raise ValueError(told)
     messages.print(told)
+
+
+def _found_at(places: list[Path]) -> dict[str, Path]:
+    """The photographs at some places; of an empty folder among others it is said that it is one."""
+    images = find_photographs(places)
+    if empty := [place for place in places if place.is_dir() and not find_photographs([place])]:
+        told = f"{', '.join(map(str, empty))}: found no photograph, expected files that end in {', '.join(SUFFIXES)}"
+        if not images:
+            raise ValueError(told)
+        messages.print(told)
+    return images
 
 
 def _writable(stack: DepthStack | ExportedStack, wanted: Wanted) -> Wanted:

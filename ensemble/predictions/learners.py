@@ -107,7 +107,8 @@ def trained_learner(
         return _imported_learner(outputs, experiment, learner, model, root=root)
     if not run.settings.is_file():
         again = training_command(outputs, experiment, learner, model, root=root, options=options)
-        others = [name.partition("/")[0] for name in outputs.runs() if name.partition("/")[2] == learner]
+        had = {name.partition("/")[0] for name in outputs.runs() if name.partition("/")[2] == learner}
+        others = sorted(had - {experiment})
         there = f" (it was in {', '.join(others)}: --experiment {others[0]})" if others else ""
         raise ValueError(f"{run.folder}: {learner} was not trained{there}.\nRun: {again}")
     settings = stored_settings(LearnerSettings, run.settings)

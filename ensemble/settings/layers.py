@@ -217,6 +217,17 @@ def data_settings(choice: Choice = NOTHING) -> DataSettings:
     return validated(DataSettings, tree, where="data.")
 
 
+def told_of_data(choice: Choice) -> set[str]:
+    """Keys of ``data`` that the experiment file or an assignment names; the others are as they come.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    file = {} if choice.config is None else _experiment_file(choice.config)
+    assigned = parse_assignments(choice.assignments)
+    return {key for layer in (file, assigned) for key in _mapping(layer.get("data", {}), "data")}
+
+
 def moved(settings: RunSettings, root: Path | None) -> RunSettings:
     """The settings of a run whose data lie elsewhere now.
 

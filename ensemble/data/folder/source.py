@@ -72,7 +72,7 @@ class FolderSource(ListedFrames[Pair]):
         """The image alone, upright and as RGB; refused where it is no image of 8 bits, or not of the expected shape."""
         path = self.root / self._place(frame).image
         photograph = read_photograph(path)
-        _check_bits(path, photograph.converted)
+        _check_bits(path, photograph.mode)
         self._check_shape(path, photograph.pixels.shape[:2])
         return photograph.pixels
 

@@ -196,6 +196,11 @@ def decoded(
         refuse_unreadable(where, error)
         if isinstance(error, UnidentifiedImageError) and not (_kind_of(content[:8]) or _OTHERS.match(content)):
             raise _no_image(content, len(content), where) from error
+        if isinstance(error, UnidentifiedImageError) and _is_begun_tiff(content):
+            raise ValueError(
+                f"{where}: is a TIFF of a kind that Pillow does not read, such as numbers of 64 bits or three of 32 a "
+                "pixel, or a damaged one; expected 8 or 16 bits, or one number of 32 bits a pixel"
+            ) from error
         why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # it names a buffer by its address
         raise ValueError(
             f"{where}: damaged or cut short at {len(content)} bytes{why}; expected a whole image, fetch it again"
@@ -206,6 +211,17 @@ def decoded(
     if kind is not None and not has_end(content, kind):
         raise ValueError(f"{where}: cut short at {len(content)} bytes (its end mark is missing); fetch it again")
     return image
+
+
+def _is_begun_tiff(content: bytes) -> bool:
+    """Whether a TIFF holds at least the beginning of its list of fields.
+
+    Source: TIFF 6.0, section 2.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
+    if order is None or len(content) < 8:
+        return False
+    return struct.unpack_from(f"{order}I", content, 4)[0] + 2 <= len(content)
 
 
 def _check_chunks(content: bytes) -> None:

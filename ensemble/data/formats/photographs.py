@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,12 +45,14 @@ class Photograph(NamedTuple):
         converted: The kind of file that it was made of where that was no RGB with 8 bits; else empty.
         fov: Degrees across its width, by its EXIF data; ``None`` where they do not tell.
         dark: What is said where its numbers leave most of their range alone; else empty.
+        mode: Of the file, as Pillow calls it.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
     converted: str
     fov: float | None = None
     dark: str = ""
+    mode: str = "RGB"
 
 
 def find_photographs(places: list[Path]) -> dict[str, Path]:
@@ -77,6 +80,19 @@ def find_photographs(places: list[Path]) -> dict[str, Path]:
         raise ValueError(f"{same}: photographs of one name, {first.names[1]}; their results would collide")
     order = {each.path: index for index, each in enumerate(found.values())}
     return dict(sorted(named.items(), key=lambda each: order[each[1]]))
+
+
+def without_depth_maps(photographs: Mapping[str, Path]) -> dict[str, Path]:
+    """The same without images of one channel and 16 bits, as depth maps are; what cannot be read stays."""
+    return {name: path for name, path in photographs.items() if not _mode_of(path).startswith("I")}
+
+
+def _mode_of(path: Path) -> str:
+    try:
+        with Image.open(path) as image:
+            return image.mode
+    except (OSError, ValueError, SyntaxError):
+        return ""
 
 
 class _Named(NamedTuple):
@@ -112,8 +128,9 @@ def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int |
     """
     if path.suffix.lower() in HEIF_SUFFIXES:
         _with_heif(path)
-    image = decoded(file_content(path), str(path), most_pixels=most_pixels or MOST_PIXELS, wanted=pixels)
-    kind = "" if image.mode == "RGB" else image.mode
+    content = file_content(path)
+    image = decoded(content, str(path), most_pixels=most_pixels or MOST_PIXELS, wanted=pixels)
+    kind, mode = _kind_of(image, content), image.mode
     dark, exif = too_dark(image), image.getexif()
     turn = _TURNS.get(exif.get(_ORIENTATION, 1))
     fov = field_of_view(exif, image.size, lies=turn in _LYING)
@@ -122,7 +139,33 @@ def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int |
         size = max(1, int(factor * image.width)), max(1, int(factor * image.height))
         image = as_rgb(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3)
     upright = as_rgb(image) if turn is None else as_rgb(image).transpose(turn)  # once it is small
-    return Photograph(np.array(upright), kind, fov, dark)
+    return Photograph(np.array(upright), kind, fov, dark, mode)
+
+
+_KINDS = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey with transparency",
+    "P": "a palette",
+    "RGBA": "RGB with transparency",
+    "I;16": "grey with 16 bits",
+    "I": "grey with 32 bits",
+    "F": "real numbers",
+}
+"""Modes of Pillow in words, but for those that are words already."""
+_PNG, _PNG_DEPTH, _TIFF_DEPTH = b"\x89PNG\r\n\x1a\n", 24, 258
+"""How a PNG begins and where it tells its bits; the field of a TIFF that does.
+
+Source: PNG (third edition), section 11.2.1; TIFF 6.0, section 8.
+"""
+
+
+def _kind_of(image: Image.Image, content: bytes) -> str:
+    """What a file holds in words, where that is no RGB with 8 bits; Pillow makes 8 of 16 in three channels itself."""
+    told = [content[_PNG_DEPTH]] if content.startswith(_PNG) else getattr(image, "tag_v2", {}).get(_TIFF_DEPTH, (8,))
+    if image.mode in ("RGB", "RGBA") and 16 in told:
+        return f"{_KINDS.get(image.mode, image.mode)} with 16 bits"
+    return "" if image.mode == "RGB" else _KINDS.get(image.mode, image.mode)
 
 
 def check_photograph(path: Path) -> None:
@@ -131,6 +174,8 @@ def check_photograph(path: Path) -> None:
     Raises:
         ValueError: As ``read_photograph`` says.
     """
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such file or folder")
     if path.suffix.lower() in HEIF_SUFFIXES:
         _with_heif(path)
     decoded(file_content(path), str(path), most_pixels=MOST_PIXELS, pixels=False)

@@ -12,7 +12,6 @@ from ensemble.data.formats.packages import needed
 from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.runtime.header import KEY, ExportHeader
 
-
 _OF_MAPS = frozenset({"Add", "Subtract", "Multiply", "Divide", "Interpolate", "ReduceMean", "Sigmoid", "Clamp"})
 """Kinds of operators that make maps of depth out of others."""
 

@@ -14,13 +14,14 @@ import torch
 
 from base_learners.encoders.build import with_constant_padding
 from ensemble.console import messages
-from ensemble.data.formats.photographs import find_photographs, read_photograph
+from ensemble.console.pulse import pulse
+from ensemble.data.formats.photographs import read_photograph
 from ensemble.data.intrinsics import view_of_focal
 from ensemble.data.transforms import STRIDE, resize_image
 from ensemble.deploy.compression.tuning import trained_for_eight_bits
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.executorch_file import executorch_program, quantised_program, save_executorch
-from ensemble.deploy.export.frames import GateFrames, spread
+from ensemble.deploy.export.frames import GateFrames, photographs_in, spread
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
@@ -32,7 +33,6 @@ from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
 from ensemble.deploy.runtime.session import Session
 from ensemble.deploy.runtime.sessions import RUNTIMES
-from ensemble.settings.trees import SettingsError
 
 OPENED: dict[str, Callable[[Path], Session]] = {**RUNTIMES, "torch": open_torch}
 """How a file is read back, by its kind."""
@@ -70,8 +70,10 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
     header = header_of(stack, module, request)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         beside = Path(folder) / path.name
+        pulse.doing = "writing down what the network computes"
         save = _made(module, header, traced, request, frames, Path(folder))
         save(header, beside)
+        pulse.doing = "comparing the file with the network"
         parity = measured(network, beside, request, frames)
         if reason := refusal(parity, request.precision, request.max_loss, max_depth=network.settings.data.max_depth):
             raise ValueError(
@@ -147,9 +149,7 @@ def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequ
         known = frames.at(size)
         pixels = [known[index].pixels for index in spread(len(known), MOST_CALIBRATED)]
     else:
-        paths = list(find_photographs([request.calibrate]).values())
-        if not paths:
-            raise SettingsError(f"--calibrate {request.calibrate}: expected photographs, found none")
+        paths = photographs_in(request.calibrate, "--calibrate")
         chosen = [paths[index] for index in spread(len(paths), MOST_CALIBRATED)]
         units = [resize_image(read_photograph(path, pixels=1_000_000).pixels, size) for path in chosen]
         pixels = [unit.mul(255).round().byte()[None] for unit in units]

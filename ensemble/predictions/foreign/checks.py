@@ -31,6 +31,7 @@ from ensemble.predictions.foreign.guesses import (
     CLEARLY,
     DEPTH,
     INVERSE,
+    KNOWN_FACTORS,
     LOGARITHM,
     LOGARITHM_1,
     NEGATED,
@@ -48,10 +49,13 @@ from ensemble.predictions.foreign.guesses import (
 from ensemble.predictions.foreign.record import Role, import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.schema import DataSettings, ImportSettings
-from ensemble.settings.units import PER_METRE, per_metre
+from ensemble.settings.units import per_metre
 
 FOCAL = "PIXELS"
 """Stands in a command for a focal length that nobody has said yet."""
+
+LIKELY_RATIO = 2.0
+"""How far the median of truth over depth may be from 1, either way, before depth counts as without a scale."""
 
 MIXED = 100
 """How many times the median depth of a frame may be that of the frames before it, either way, in one unit."""
@@ -113,9 +117,9 @@ class ImportRequest:
         )
         if not len(truth) or not (depths > 0).all() or self.settings.inverse:
             return
-        units = likely_units(float(np.median(truth / depths)), per_metre(unit))
+        units = [name for name in likely_units(float(np.median(truth / depths)), per_metre(unit)) if name != unit]
         if units and (self.settings.unit is not None or not {"m", "mm"} & {*units}):
-            told = " or ".join(f"{PER_METRE[name]:g} per metre: --unit {name}" for name in units)
+            told = " or ".join(f"{KNOWN_FACTORS[name]:g} per metre: --unit {name}" for name in units)
             raise ValueError(f"{problem}: it looks like {told}.\nRun: {self.command(outputs, unit=units[0])}")
 
     def refuse_rays(self, outputs: Outputs, samples: Sequence[Sample]) -> None:
@@ -216,6 +220,7 @@ def check_maps(
     owner = {frame.id: model for model, part in models.items() for frame in part}
     rng, medians, profiles = np.random.default_rng(0), {}, {}
     samples, unit = list[Sample](), settings.unit or "m"
+    known = [each for each in every if each.id in compared]
     for frame in progress(every, "checking"):
         with mended_by(request.command(outputs)):
             numbers = read_numbers(files[frame.id])
@@ -231,8 +236,7 @@ def check_maps(
         if frame.id in compared and np.isfinite(metres).all():
             sample = _sampled(metres, source, frame, data, rng)
             samples.append(sample)
-        known = [each for each in every if each.id in compared]
-        others = partial(_sampled_frames, request, experiment, [each for each in known if each != frame], files)
+        others = partial(_sampled_frames, request, experiment, known, files, but=frame)
         if not request.align and _is_no_depth(metres, data):
             several = _sampled_frames(request, experiment, known, files)
             _refuse_by_several(request, outputs, several, negative=bool((metres < 0).any()))
@@ -263,9 +267,15 @@ def _refuse_by_several(request: ImportRequest, outputs: Outputs, samples: Sequen
 
 
 def _sampled_frames(
-    request: ImportRequest, experiment: Experiment, frames: Sequence[Frame], files: Mapping[str, DepthFile]
+    request: ImportRequest,
+    experiment: Experiment,
+    frames: Sequence[Frame],
+    files: Mapping[str, DepthFile],
+    *,
+    but: Frame | None = None,
 ) -> list[Sample]:
-    """Valid pixels of some of these frames, spread evenly."""
+    """Valid pixels of some of these frames, spread evenly, ``but`` one."""
+    frames = [frame for frame in frames if frame != but]
     spread = np.unique(np.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).astype(int))
     data, rng, samples = request.settings.data, np.random.default_rng(0), list[Sample]()
     for frame in (frames[index] for index in spread):
@@ -329,11 +339,18 @@ def _check_unit(
         )
         if sample is not None and not passed:
             request.refuse_better_guess(outputs, [sample])
-            request.refuse_unit(problem, outputs, [sample], unit)
-        times = float(np.median(sample.truth / sample.depths)) if sample is not None and len(sample.truth) else 1.0
-        scale = f", and the truth is {times:.2g} times the depth of this frame" if abs(math.log(times)) > 0.3 else ""
+        several = [] if sample is None else [sample, *others()]
+        request.refuse_unit(problem, outputs, several, unit)
+        ratios = [sample.truth / sample.depths for sample in several if len(sample.truth)]
+        times = float(np.median(np.concatenate(ratios))) if ratios else 1.0
+        if abs(math.log(times)) > math.log(LIKELY_RATIO):
+            request.refuse_one_by_one(several)
+            raise ValueError(
+                f"{problem}, and the truth is {times:.2g} times the depth of {len(several)} frames, so it is not in "
+                f"metres; fit one scale and shift on rows of training.\nRun: {request.command(outputs, align=True)}"
+            )
         again = request.command(outputs)
-        raise ValueError(f"{problem}{scale}; clip it yourself if that is meant. Mend the files, then\nRun: {again}")
+        raise ValueError(f"{problem}; clip it yourself if that is meant. Mend the files, then\nRun: {again}")
 
 
 def resized(metres: Float32[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "rows columns"]:

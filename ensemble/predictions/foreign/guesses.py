@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
-from ensemble.settings.units import PER_METRE
+from ensemble.settings.units import PER_METRE, ROTATED
 
 Pixels = Float64[np.ndarray, " n"]
 Profile = tuple[float, ...]
@@ -21,6 +21,9 @@ SAMPLED_PIXELS = 500
 
 SAME_FACTOR = 1.12
 """How far a factor may be from that of a known unit: the two nearest, 200 and 256, are 1.28 apart."""
+
+KNOWN_FACTORS = {**PER_METRE, ROTATED: 8 * PER_METRE["mm"]}
+"""Numbers a metre, by unit: millimetres that are turned by three bits are eight times as many below 8.192 m."""
 
 TURNED = ("mirrored left to right", "upside down", "turned by half a circle")
 CLEARLY, LARGE = 0.6, 0.05
@@ -39,6 +42,9 @@ SAME_FIGURE, FEWEST_ALIKE = 1e-3, 4
 
 PROFILE_BANDS, PROFILE_FRAMES, PROFILE_SPREAD = 16, 4, 0.1
 """Bands of rows in a map, the frames whose mean tells how maps lie, and how far bands must be apart in that mean."""
+
+FEWEST_FRAMES, BY_CHANCE = 20, 2.0
+"""Frames that tell whether maps go with them; the largest rank correlation of maps that do not, times their root."""
 
 RAY_SHARE, RAY_FRAMES, RAY_PIXELS = 0.5, 6, 50
 """How near to 1 the share of the excess of distance over depth must be that is in the error of maps, and how many
@@ -120,7 +126,7 @@ def against_others(
 
 def likely_units(ratio: float, per_metre: float) -> list[str]:
     """Known units that explain why the truth is ``ratio`` times the depth that was read with so many a metre."""
-    units = {name: abs(math.log(ratio * known / per_metre)) for name, known in PER_METRE.items()}
+    units = {name: abs(math.log(ratio * known / per_metre)) for name, known in KNOWN_FACTORS.items()}
     return sorted((name for name, off in units.items() if off < math.log(SAME_FACTOR)), key=units.__getitem__)
 
 
@@ -190,6 +196,20 @@ def _most_apart(samples: Sequence[Sample]) -> float:
         return ONE_BY_ONE
     same = np.ptp(figures, axis=0) <= SAME_FIGURE * np.abs(figures).mean(axis=0)
     return ONE_BY_ONE_ALIKE if same[1:].any() else ONE_BY_ONE_CLIPPED if same[0] else ONE_BY_ONE
+
+
+def unlike_their_frames(samples: Sequence[Sample]) -> float | None:
+    """Rank correlation of the medians of maps with those of the truth, where it is that of maps of other frames.
+
+    Learners that err by far still see which rooms are large, so theirs is well above what chance gives.
+    """
+    known = [sample for sample in samples if len(sample.truth)]
+    if len(known) < FEWEST_FRAMES:
+        return None
+    pairs = [[float(np.median(part)) for part in (sample.depths, sample.truth)] for sample in known]
+    ranks: np.ndarray = np.array(pairs).argsort(axis=0).argsort(axis=0)
+    found = float(np.corrcoef(ranks[:, 0], ranks[:, 1])[0, 1])
+    return found if abs(found) < BY_CHANCE / math.sqrt(len(known)) else None
 
 
 def row_profile(values: Float32[np.ndarray, "h w"]) -> Profile:

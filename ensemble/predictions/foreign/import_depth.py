@@ -18,7 +18,7 @@ from ensemble.data.formats.maps import DepthFile, aligned, as_read, find_depth_m
 from ensemble.data.source import Frame
 from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest, check_maps, model_of, resized
 from ensemble.predictions.foreign.record import ImportedRole, read_roles, write_roles
-from ensemble.predictions.foreign.scale import Stored, alignment_of
+from ensemble.predictions.foreign.scale import Stored, alignment_of, say_doubts
 from ensemble.predictions.learners import frame_settings, imported_model
 from ensemble.predictions.predict import writer_of
 from ensemble.runs.claims import differing_keys
@@ -104,6 +104,7 @@ def check_import(
     checked = check_maps(request, experiment, models, files)
     _refuse_others(request, outputs, stored, checked)
     alignment = alignment_of(request, outputs, stored, checked)
+    say_doubts(request, checked)
     settings = request.settings.model_copy(update={"alignment": alignment})
     return CheckedImport(replace(request, settings=settings), experiment, models, files, checked)
 

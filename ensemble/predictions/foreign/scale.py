@@ -9,14 +9,11 @@ import numpy as np
 
 from ensemble.console import messages
 from ensemble.data.formats.maps import LIKELY_CHANGE, of_one_scale
-from ensemble.predictions.foreign.checks import CheckedMaps, ImportRequest
-from ensemble.predictions.foreign.guesses import upside_down
+from ensemble.predictions.foreign.checks import LIKELY_RATIO, CheckedMaps, ImportRequest
+from ensemble.predictions.foreign.guesses import unlike_their_frames, upside_down
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import Alignment, ImportSettings
-
-LIKELY_RATIO = 2.0
-"""How far the median of truth over depth may be from 1, either way, before depth counts as without a scale."""
 
 LIKELY_ERROR, LIKELY_SHARE = 0.2, 0.5
 """Mean relative error from which on depth is suspect, and the share of its squared error that is left where a scale and
@@ -58,6 +55,23 @@ def alignment_of(request: ImportRequest, outputs: Outputs, stored: Stored, check
             f"First\nRun: {first.command(outputs)}"
         )
     return _fitted(request, outputs, request.role, checked)
+
+
+def say_doubts(request: ImportRequest, checked: CheckedMaps) -> None:
+    """Say what could not be looked at, and what is odd without being wrong for sure."""
+    if not checked.samples:
+        return
+    if request.settings.rays is None and not request.axis and all(sample.rays is None for sample in checked.samples):
+        messages.print(
+            f"{request.place}: the camera of the images is not known, so whether the maps hold distances to it in "
+            "place of depth is not looked at"
+        )
+    if (like := unlike_their_frames(checked.samples)) is not None:
+        messages.print(
+            f"warning: {request.place}: the maps do not go with their frames (rank correlation of their medians with "
+            f"those of the truth {like:.2f}, over {len(checked.samples)} frames); are they of these, in this order?",
+            style="yellow",
+        )
 
 
 def _fitted(request: ImportRequest, outputs: Outputs, role: Literal["fit", "oof"], checked: CheckedMaps) -> Alignment:

@@ -290,7 +290,7 @@ WRONG = {
     "logarithm": (lambda metres: np.log(metres) + 1.5, "maps of first or of second look like the logarithm of depth"),
     "of TUM": (
         lambda metres: np.rint(metres * 5000).astype(np.uint16),
-        "it looks like the unit tum; expected the unit and scale of the import (mm)",
+        "it looks like the unit tum; expected the unit and scale of the import (frame",
     ),
     "millimetres": (lambda metres: metres * 1000, "it looks like the unit mm; expected the unit and scale"),
     "holes": (holed, "1 of 3072 pixels are 0 or negative"),
