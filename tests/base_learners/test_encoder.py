@@ -1,6 +1,7 @@
 """The pyramid's taps, its weights from every kind of file, and files that must be refused."""
 
 import argparse
+import copy
 import errno
 import os
 import pickle
@@ -19,7 +20,7 @@ from narrow import noise
 from safetensors.torch import save_file
 
 from base_learners.encoders import build
-from base_learners.encoders.build import FITTING, build_encoder
+from base_learners.encoders.build import FITTING, build_encoder, with_constant_padding
 from base_learners.encoders.deferred import unused_deferred
 from base_learners.encoders.hub import asked_once, silence_of_hub
 from base_learners.encoders.pyramid import Pyramid
@@ -119,6 +120,18 @@ def test_a_part_of_a_pyramid_is_that_of_the_whole():
     image = noise(1, 3, 64, 64)
     with torch.no_grad():
         assert all(torch.equal(a, b) for a, b in zip(part(image), whole(image)[1::2], strict=False))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_050", "tf_efficientnet_lite0", "mobilenetv1_100"])
+def test_padding_is_constant_where_strides_divide_the_image(name: str):
+    same = build_encoder(name, arguments={"pad_type": "same"} if name.startswith("mobile") else {}).eval()
+    image = noise(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = same(image)
+        constant = with_constant_padding(copy.deepcopy(same))
+        assert not [each for each in constant.modules() if type(each).__name__ == "Conv2dSame"]
+        assert [each for each in same.modules() if type(each).__name__ == "Conv2dSame"]
+        assert all(torch.equal(a, b) for a, b in zip(constant(image), expected, strict=True))
 
 
 def test_learners_are_imported_without_timm():

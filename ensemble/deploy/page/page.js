@@ -81,5 +81,6 @@
     clearTimeout(again); // Gradio may lose what comes while it asks: where the mouse rests is told once more
     again = setTimeout(() => tell(`${place} `), 400);
   });
+  document.addEventListener("keydown", () => clearTimeout(again)); // who types has left the mouse
   dressed();
 }

@@ -129,7 +129,7 @@ def test_a_size_that_no_memory_holds_is_refused(stack: DepthStack):
 
 def test_an_image_of_twelve_bits_is_warned_of(stack: DepthStack):
     narrow = Image.fromarray(np.linspace(0, 4095, 48 * 64).reshape(48, 64).astype(np.uint16))
-    with pytest.warns(UserWarning, match="its numbers reach 4095 of 65535, as those of 12 bits or fewer do"):
+    with pytest.warns(UserWarning, match="its numbers reach 4095 of 65535, as those of 12 bits or fewer in 16 do"):
         stack(narrow)
 
 
@@ -265,6 +265,15 @@ def pair(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict
     return folder / "pair.stack", new
 
 
+def test_maps_of_networks_of_ours_are_fused_by_command(job: Job, tmp_path: Path):
+    stack = ensemble.load("meta-d", device="cpu", cache_dir=job.cache)
+    maps = {name: {"a": depth} for name, depth in stack(PIXELS).learners.items()}
+    words = [word for name, own in maps.items() for word in ("--maps", f"{name}={save_npy(tmp_path / name, own)}")]
+    done("meta", "fuse", "meta-d", *words, "--out", tmp_path / "out", "--cache-dir", job.cache)
+    expected = stack.fuse({name: own["a"] for name, own in maps.items()})
+    np.testing.assert_allclose(np.load(tmp_path / "out/a_depth.npy"), expected.depth, rtol=1e-5)
+
+
 def holed(metres: np.ndarray) -> np.ndarray:
     metres = metres.copy()
     metres[3, 4] = 0
@@ -290,7 +299,7 @@ WRONG = {
     "logarithm": (lambda metres: np.log(metres) + 1.5, "maps of first or of second look like the logarithm of depth"),
     "of TUM": (
         lambda metres: np.rint(metres * 5000).astype(np.uint16),
-        "it looks like the unit tum; expected the unit and scale of the import (frame",
+        "it looks like the unit tum; expected the unit and scale of the import\n",
     ),
     "millimetres": (lambda metres: metres * 1000, "it looks like the unit mm; expected the unit and scale"),
     "holes": (holed, "1 of 3072 pixels are 0 or negative"),
@@ -300,7 +309,7 @@ WRONG = {
         "maps of first or of second have a scale of their own each against the depth of the other",
     ),
     "divided by its mean": (divided, "maps of first or of second have a scale of their own each against the depth of"),
-    "twice as far": (lambda metres: 2 * metres, "times as far from those of the other learners as in training, as if"),
+    "twice as far": (lambda metres: 2 * metres, "as in training, or the other way round, as if one were in another"),
     "cropped": (lambda metres: metres[:, :48], "48x48 pixels have another shape than the frames (48x64)"),
 }
 

@@ -205,6 +205,13 @@ def test_values_under_the_pointer_and_by_keyboard_are_those_of_the_stack(visit: 
     last = round(0.01 * float(across.input_value()) * 159)
     assert last > column + 40
     expect(reading).to_have_attribute("aria-label", re.compile(f"column {last},"))
+    visit.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    across.focus()
+    visit.keyboard.press("ArrowRight")
+    last = round(0.01 * float(across.input_value()) * 159)
+    expect(reading).to_have_attribute("aria-label", re.compile(f"column {last},"))
+    visit.wait_for_timeout(1000)  # the place where the mouse rests would have been told again
+    expect(reading).to_have_attribute("aria-label", re.compile(f"column {last},"))
 
 
 def test_a_mouse_reads_values_without_a_click(visit: Page, tmp_path: Path):

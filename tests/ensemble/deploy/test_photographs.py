@@ -1,7 +1,9 @@
 """Photographs of every make become files; those that cannot be read are named, and the others are done."""
 
 import math
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -255,8 +257,45 @@ def test_twelve_bits_in_a_file_of_sixteen_are_said(job: Job, tmp_path: Path):
     Image.fromarray(narrow * 16).save(tmp_path / "wide.png")
     words = ("--out", tmp_path / "o", "--only", "depth", "--cache-dir", job.cache)
     told = done("meta", "predict", "meta-d", tmp_path / "narrow.png", tmp_path / "wide.png", *words).err
-    assert "narrow.png: its numbers reach 4095 of 65535, as those of 12 bits or fewer do" in told
+    assert "narrow.png: its numbers reach 4095 of 65535, as those of 12 bits or fewer in 16 do" in told
     assert "wide.png: its numbers" not in told
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def save_deep_png(path: Path, pixels: np.ndarray) -> None:
+    """RGB with 16 bits, which Pillow reads and does not write."""
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def test_three_channels_of_sixteen_bits_are_said_and_so_are_twelve_in_them(job: Job, tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 4096, (48, 64, 3))
+    save_deep_png(tmp_path / "narrow.png", pixels)
+    save_deep_png(tmp_path / "wide.png", pixels * 16)
+    words = ("--out", tmp_path / "o", "--only", "depth", "--cache-dir", job.cache)
+    told = done("meta", "predict", "meta-d", tmp_path / "narrow.png", tmp_path / "wide.png", *words).err
+    assert "narrow.png: its numbers reach 15 of 255, as those of 12 bits or fewer in 16 do" in told
+    assert "wide.png: its numbers" not in told
+    assert told.count("RGB with 16 bits became RGB with 8 bits") == 1
+
+
+def test_what_is_not_there_is_named_and_the_rest_is_done(job: Job, tmp_path: Path):
+    Image.fromarray(RGB).save(tmp_path / "p.png")
+    (tmp_path / "empty").mkdir()
+    words = ("--out", tmp_path / "o", "--only", "depth", "--cache-dir", job.cache)
+    answer = call("meta", "predict", "meta-d", tmp_path / "p.png", tmp_path / "no.png", tmp_path / "empty", *words)
+    assert answer.status == 1
+    lines = answer.err.splitlines()
+    assert f"error: {tmp_path}/no.png: there is no such file or folder" in lines
+    assert any(line.startswith(f"{tmp_path}/empty: found no photograph, expected") for line in lines)
+    assert lines[-1].startswith("error: 1 of 2 predicted")
+    assert (tmp_path / "o/p_depth.npy").exists()
 
 
 @pytest.mark.parametrize("ending", ["tiff", "bmp", "webp"])

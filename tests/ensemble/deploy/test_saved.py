@@ -98,6 +98,14 @@ def test_folders_are_those_of_huggingface_hub(saved: Path, tmp_path: Path):
         assert (tmp_path / "again" / name).read_bytes() == (saved / "own" / name).read_bytes()
 
 
+def test_a_learner_is_found_by_its_name_alone(job: Job, tmp_path: Path):
+    words = ("base", "save", "bts", tmp_path / "bts.stack", "--cache-dir", job.cache)
+    assert done(*words).err.startswith(f"{tmp_path}/bts.stack: bts\n"), "there is one experiment that has it"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty: there is a folder without config\.json"):
+        ensemble.load(tmp_path / "empty")
+
+
 def test_a_flipped_bit_is_never_believed(saved: Path, tmp_path: Path):
     expected, generator = ensemble.load(saved / "own.stack", device="cpu")(IMAGE).depth, random.Random(0)
     whole = (saved / "own.stack").read_bytes()

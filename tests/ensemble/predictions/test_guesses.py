@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from ensemble.predictions.foreign.guesses import Figures, Sample, scaled_one_by_one, upside_down
+from ensemble.predictions.foreign.guesses import (
+    Figures,
+    Sample,
+    scaled_one_by_one,
+    unlike_their_frames,
+    upside_down,
+)
 
 ROWS, COLUMNS = np.mgrid[0:1:24j, 0:1:32j]
 
@@ -29,6 +35,17 @@ def test_maps_of_a_network_that_clips_are_not_taken_for_normalised_ones():
     assert not scaled_one_by_one(clipped)
     assert not scaled_one_by_one(samples_of(lambda metres: metres, noise=0.2))
     assert not scaled_one_by_one(samples_of(np.ones_like, noise=0.2)), "one map for all images follows nothing"
+
+
+def test_maps_of_other_frames_are_told_from_those_that_err():
+    own = samples_of(lambda metres: 0.3 * metres + 1, noise=0.5, count=30)
+    assert unlike_their_frames(own) is None
+    order = np.random.default_rng(3).permutation(30)
+    others = [own[other]._replace(truth=sample.truth) for sample, other in zip(own, order, strict=True)]
+    found = unlike_their_frames(others)
+    assert found is not None
+    assert abs(found) < 0.37
+    assert unlike_their_frames(others[:10]) is None, "too few frames tell nothing"
 
 
 def test_a_few_profiles_tell_how_maps_lie():

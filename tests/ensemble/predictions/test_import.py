@@ -4,7 +4,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -20,7 +20,7 @@ import ensemble
 from ensemble.commands import completion
 from ensemble.data.division import open_experiment
 from ensemble.data.nyu.camera import COLOUR
-from ensemble.predictions.foreign import checks
+from ensemble.predictions.foreign import checks, guesses
 from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.settings.kinds import KindFacts
@@ -654,6 +654,44 @@ def test_a_wrong_guess_of_a_network_that_errs_is_named(foreign: Foreign, tmp_pat
     assert answer.status == 1
     assert expected in answer.err
     assert not [*(tmp_path / "cache").rglob("*.h5")]
+
+
+@pytest.fixture
+def farther(foreign: Foreign, tmp_path: Path) -> Foreign:
+    """The same with a largest depth of 20 m."""
+    tree = yaml.safe_load(foreign.config.read_text(encoding="utf-8"))
+    tree["data"]["max_depth"] = 20.0
+    (tmp_path / "farther.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return replace(foreign, config=tmp_path / "farther.yaml")
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(5000, "tum"), (4000, "matterport"), (8000, "sunrgbd")])
+def test_a_unit_is_told_by_frames_behind_the_first_one(farther: Foreign, tmp_path: Path, factor: int, unit: str):
+    """As millimetres some frames stay below the largest depth."""
+    smooth = noisy_maps(source_of(farther.config), "train", noise=0.01, seed=3)
+    rising = {name: metres * (1 if index else 0.2) for index, (name, metres) in enumerate(smooth.items())}
+    save = of_pixels(lambda metres: np.rint(metres * factor).astype(np.uint16))
+    answer = farther.take(tmp_path / "cache", save(tmp_path / "maps", rising), "oof")
+    assert answer.status == 1
+    assert f"{factor} per metre: --unit {unit}" in answer.err
+
+
+def test_data_settings_that_an_experiment_has_otherwise_are_named(foreign: Foreign, farther: Foreign, tmp_path: Path):
+    cache = tmp_path / "cache"
+    assert foreign.take(cache, foreign.train, "oof").status == 0
+    answer = farther.take(cache, foreign.train, "validation", name="more")
+    assert answer.status == 2
+    assert "experiment tiny has other data settings than were told (data.max_depth: 10.0 against 20.0)" in answer.err
+
+
+def test_maps_of_other_frames_are_doubted(foreign: Foreign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(guesses, "FEWEST_FRAMES", 4)
+    monkeypatch.setattr(guesses, "BY_CHANCE", 10.0)
+    answer = foreign.take(tmp_path / "cache", foreign.train, "oof")
+    assert answer.status == 0
+    assert (
+        "the maps do not go with their frames (rank correlation of their medians with those of the truth" in answer.err
+    )
 
 
 def test_maps_of_test_frames_that_lie_upside_down_are_named(foreign: Foreign, tmp_path: Path):
