@@ -14,7 +14,7 @@ import typer
 from benchmarks.tables import Table, Target, in_turn, milliseconds, write_section
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export import SUFFIXES
-from ensemble.deploy.export.parity import Parity
+from ensemble.deploy.export.parity import Parity, refusal
 from ensemble.deploy.export.request import ExportRequest
 from ensemble.deploy.export.write import export
 from ensemble.deploy.prepared import prepared
@@ -32,6 +32,8 @@ FILES = {
 WANTED = {"ONNX Runtime": 1.3, "OpenVINO": 1.45, "OpenVINO, int8": 2.1}
 """How many times as fast as the network in torch, of the same stack."""
 EAGER = "torch"
+USUAL_LOSS = 0.02
+"""Of d1, that 8 bits may cost where nothing is said."""
 
 
 def main(
@@ -59,27 +61,38 @@ def main(
         with torch.inference_mode():
             seconds = in_turn(ways, repeats=repeats, clock=time.process_time)
     ratios = {name: seconds[EAGER] / spent for name, spent in seconds.items()}
+    deepest = network.settings.data.max_depth
+    refused = {
+        name: parity if isinstance(parity, str) else refusal(parity, FILES[name][1], USUAL_LOSS, max_depth=deepest)
+        for name, (_, parity) in told.items()
+    }
     write_section(
         "exports",
         "Exported files",
         targets=[
-            Target(f"{name} against torch, {size[0]}x{size[1]}", f">= {wanted}x as fast", f"{ratios[name]:.2f}x", met)
+            Target(
+                f"{name} against torch, {size[0]}x{size[1]}",
+                f">= {wanted}x as fast",
+                f"{ratios[name]:.2f}x",
+                ratios[name] >= wanted and not refused[name],
+                "the gate refuses the file" if refused[name] else "",
+            )
             for name, wanted in WANTED.items()
             if name in ratios
-            for met in [ratios[name] >= wanted]
         ],
         parts=[
             f"A whole stack ({', '.join(loaded.learners)}) at {size[0]}x{size[1]} without the mirrored image, "
-            "one thread, processor time; differences of depth from torch on 16 validation frames:",
+            "one thread, processor time; differences of depth from torch on 16 validation frames, 64 of 8 bits. *Gate* "
+            "is what an export with the usual limits says to the file.",
             Table(
-                ("way", "ms", "of torch", "MB", "largest, m", "mean, m", "REL", "d1"),
+                ("way", "ms", "of torch", "MB", "largest, m", "mean, m", "REL, before and after", "d1", "gate"),
                 [
                     *(
-                        (name, milliseconds(seconds[name]), f"{ratios[name]:.2f}x", *["-"] * 5)
+                        (name, milliseconds(seconds[name]), f"{ratios[name]:.2f}x", *["-"] * 6)
                         for name in ways
                         if name not in told
                     ),
-                    *(_row(name, told[name], seconds, ratios) for name in FILES),
+                    *(_row(name, told[name], seconds, ratios, refused[name]) for name in FILES),
                 ],
             ),
         ],
@@ -87,15 +100,21 @@ def main(
 
 
 def _row(
-    name: str, told: tuple[float | None, Parity | str], seconds: dict[str, float], ratios: dict[str, float]
+    name: str,
+    told: tuple[float | None, Parity | str],
+    seconds: dict[str, float],
+    ratios: dict[str, float],
+    refused: str | None,
 ) -> tuple[str, ...]:
     megabytes, parity = told
     if megabytes is None or isinstance(parity, str):
-        return (name, "refused by the gate", *["-"] * 6)
-    scores = ("-", "-") if parity.rel is None or parity.d1 is None else (f"{parity.rel[1]:.4f}", f"{parity.d1[1]:.4f}")
+        return (name, *["-"] * 7, f"not written: {parity}")
+    known = parity.rel is not None and parity.d1 is not None
+    scores = [f"{before:.4f}, {after:.4f}" for before, after in (parity.rel, parity.d1)] if known else ["-", "-"]
     return (
         *(name, milliseconds(seconds[name]), f"{ratios[name]:.2f}x", f"{megabytes:.1f}"),
         *(f"{parity.largest:.1e}", f"{parity.mean:.1e}", *scores),
+        f"refused: {refused}" if refused else "passes",
     )
 
 
