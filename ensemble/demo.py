@@ -28,7 +28,7 @@ def demo(
     learners = [learner_settings(name, choice) for name in stacked_learners()]
     stacks = [stack_settings(inputs, choice, learners=stacked_learners()) for inputs in INPUTS]
 
-    messages.rule("1/4  three learners: their full fits, and models of folds that predict what they never saw")
+    messages.rule("1/4  three learners and the models of their folds")
     from ensemble.data.loaders import KeptFrames
     from ensemble.stacking.fit import fit_meta
     from ensemble.training.learners import train_learner
