@@ -30,11 +30,14 @@ class Stopped(BaseException):
     Args:
         number: Of the signal.
         step: Optimiser steps that are kept, where the process was training.
+
+    Attributes:
+        then: What becomes of it, in words.
     """
 
     def __init__(self, number: int, step: int | None = None) -> None:
         super().__init__(number, step)
-        self.number, self.step = number, step
+        self.number, self.step, self.then = number, step, "the same command goes on"
 
     @property
     def status(self) -> int:
@@ -44,7 +47,7 @@ class Stopped(BaseException):
     def __str__(self) -> str:
         """The one line that a person reads."""
         place = "" if self.step is None else f" at step {self.step}"
-        return f"stopped by {signal.Signals(self.number).name}{place}; the same command goes on"
+        return f"stopped by {signal.Signals(self.number).name}{place}; {self.then}"
 
 
 def end_plainly() -> None:

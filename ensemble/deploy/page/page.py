@@ -19,7 +19,7 @@ from PIL import Image
 from ensemble.data.formats.photographs import read_photograph
 from ensemble.deploy.page.sessions import Sessions
 from ensemble.deploy.page.sight import DEPTH, Choice, Sight, chosen_learners
-from ensemble.deploy.page.wording import MEGAPIXELS, legend, reading, refused
+from ensemble.deploy.page.wording import MEGAPIXELS, legend, png_label, reading, refused
 from ensemble.deploy.points.cloud import point_cloud
 from ensemble.deploy.points.files import save_points
 from ensemble.deploy.points.photograph import camera_of_view
@@ -35,13 +35,20 @@ PIXELS = 400_000
 
 MOST_POINTS = 200_000
 MEGA = 1_000_000
-VIEWS = 2, 170
+VIEWS, USUAL_VIEW = (2, 170), 60.0
 """Degrees that a camera may see across: from a telephoto lens of a metre to an action camera."""
 VIEW_DIGITS = 1
 """Of degrees: metres are right to a thousandth so."""
 _JPEG_QUALITY = 90
 
 STACK, STUDENT = "stack", "student"
+FILES_OF = {
+    "ply": "points, PLY",
+    "glb": "points, GLB",
+    "png": "depth, 16-bit PNG in mm",
+    "npy": "depth, .npy in metres",
+}
+"""What can be taken home, by its kind; ``png_label`` says it of depth that millimetres cannot hold."""
 SLIDER, VALUES, SPACE, FILES, ABOUT = "slider", "values", "space", "files", "about"
 _POINTED = re.compile(r"(\d+(?:\.\d+)?) (\d+(?:\.\d+)?)")
 MARK = np.array([255, 255, 255], np.uint8), np.array([0, 0, 0], np.uint8)
@@ -111,7 +118,7 @@ class Asked:
         learners: Titles of those that are switched on.
         preset: That is chosen; empty where the switches are none.
         layer: Name of the map that is wanted.
-        fov: Degrees across the width of the photograph.
+        fov: Degrees across the width of the photograph; ``None`` where the field was emptied.
         edges: Whether slopes at edges of depth are left out of points.
         across: Of the place whose values are told, per cent of the width.
         down: Likewise, per cent of the height.
@@ -122,7 +129,7 @@ class Asked:
     learners: list[str]
     preset: str
     layer: str
-    fov: float
+    fov: float | None
     edges: bool
     across: float
     down: float
@@ -192,11 +199,9 @@ class _Page:
                             label=f"At most {MOST_POINTS:,} points", interactive=False, height=520, elem_id="space"
                         )
                     with gr.Tab("Files", id=FILES) as files:
-                        names = {"ply": "points, PLY", "glb": "points, GLB", "png": "depth, 16-bit PNG in mm"}
-                        names["npy"] = "depth, .npy in metres"
                         self.files = {
                             kind: gr.DownloadButton(text, interactive=False, elem_id=f"file-{kind}")
-                            for kind, text in names.items()
+                            for kind, text in FILES_OF.items()
                         }
                     with gr.Tab("About", id=ABOUT):
                         if site.reports:
@@ -214,7 +219,7 @@ class _Page:
                 self.layer = gr.Radio([DEPTH], value=DEPTH, label="Layer", elem_id="layer")
                 self.fov = gr.Slider(
                     *VIEWS,
-                    value=60,
+                    value=USUAL_VIEW,
                     step=0.1,
                     label="Field of view across the width, degrees: metres follow it",
                     interactive=True,
@@ -223,8 +228,9 @@ class _Page:
                     elem_id="fov",
                 )
                 self.lens = gr.Markdown("", elem_classes="hint", elem_id="lens")
-        for typed in (self.across, self.down, self.fov):
-            _take_what_is_typed(typed)
+        for typed in (self.across, self.down):
+            _take_what_is_typed(typed, empty=typed.value)
+        _take_what_is_typed(self.fov, empty=None)
         blocks.unload(self.left)
         self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
 
@@ -254,6 +260,7 @@ class _Page:
         gr.on(moved, turn(self.show), asked, shown, **how)
         self.pointer.change(turn(self.pointed), [*asked, self.pointer], [self.reading], **how)
         self.picture.select(turn(self.touched), asked, [self.across, self.down, *shown], **how)
+        self.fov.release(turn(self.view_settled), asked, [self.fov, *shown], **how)
         self.fov.input(lambda: "", None, [self.lens], **how)  # it is neither the file's nor that of the training now
         for name, tab in tabs.items():
             tab.select(turn(self.opened), [self.sight, gr.State(name), *asked[2:]], [self.tab, *shown], **how)
@@ -271,7 +278,7 @@ class _Page:
     def take(self, request: gr.Request, path: str | None, *rest: Any) -> list[Any]:
         """A photograph came, or went."""
         if path is None:
-            return [None, gr.update(visible=False), Asked(None, *rest).fov, "", *self._empty()]
+            return [None, gr.update(visible=False), Asked(None, *rest).fov or USUAL_VIEW, "", *self._empty()]
         with self.site.sessions.working(str(request.session_hash)):
             return self._taken(request, Path(path), rest)
 
@@ -281,9 +288,9 @@ class _Page:
             sight = self.site.see(place)
         except (ValueError, OSError, FloatingPointError) as error:
             told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
-            return [None, told, Asked(None, *rest).fov, "", *self._empty()]
+            return [None, told, Asked(None, *rest).fov or USUAL_VIEW, "", *self._empty()]
         asked, own = Asked(sight, *rest), self.site.view_of_training(sight.image.shape[:2])
-        fov = round(min(max(sight.fov or own or asked.fov, VIEWS[0]), VIEWS[1]), VIEW_DIGITS)
+        fov = self._view_of(sight, replace(asked, fov=None))
         if own is None:
             lens = ""
         elif sight.fov is None:
@@ -291,6 +298,14 @@ class _Page:
         else:
             lens = f"By EXIF {sight.fov:.3g} degrees." + ("" if abs(sight.fov - fov) < 0.1 else f" Taken for {fov:g}.")
         return [sight, gr.update(visible=False), fov, lens, *self._shown(request, replace(asked, fov=fov))]
+
+    def view_settled(self, request: gr.Request, *asked: Any) -> list[Any]:
+        """The field of view was left: it shows what metres follow, whatever was typed."""
+        now = Asked(*asked)
+        return [
+            now.fov or USUAL_VIEW if now.sight is None else self._view_of(now.sight, now),
+            *self._shown(request, now),
+        ]
 
     def show(self, request: gr.Request, *asked: Any) -> list[Any]:
         """A control was moved that changes no other one."""
@@ -348,6 +363,7 @@ class _Page:
         sight = asked.sight
         if sight is None:
             return [gr.skip()] * (6 + len(self.files))
+        fov = self._view_of(sight, asked)
         choice = self._choice(sight, asked)
         layers = sight.layers(choice)
         name = asked.layer if asked.layer in layers else DEPTH
@@ -361,21 +377,30 @@ class _Page:
             picture = _jpeg(_marked(drawn.pixels, row, column), folder)
             text = reading(sight.value(row, column, choice), row, column)
         elif asked.tab == SPACE:
-            space = str(self._points(sight, choice, asked.fov, folder / "points.glb", edges=asked.edges))
+            space = str(self._points(sight, choice, fov, folder / "points.glb", edges=asked.edges))
         elif asked.tab == FILES:
-            made = self._files(sight, choice, asked.fov, folder)
-            files = [gr.update(value=str(path), interactive=True) for path in made]
+            made = self._files(sight, choice, fov, folder)
+            files = [
+                gr.update(value=str(path), interactive=True, label=png_label(path) if kind == "png" else text)
+                for (kind, text), path in zip(FILES_OF.items(), made, strict=True)
+            ]
         return [slider, picture, text, space, *files, legend(drawn), gr.update(choices=list(layers), value=name)]
 
     def _empty(self) -> list[Any]:
         files = [gr.update(value=None, interactive=False) for _ in self.files]
         return [None, None, "", None, *files, "", gr.skip()]
 
+    def _view_of(self, sight: Sight, asked: Asked) -> float:
+        """Degrees across a photograph: as told, else its own, or what the training would see, within the slider."""
+        own = sight.fov or self.site.view_of_training(sight.image.shape[:2]) or USUAL_VIEW
+        return round(min(max(own if asked.fov is None else asked.fov, VIEWS[0]), VIEWS[1]), VIEW_DIGITS)
+
     def _choice(self, sight: Sight, asked: Asked) -> Choice:
         chosen = chosen_learners(list(self.site.titles), asked.learners)
         own = self.site.view_of_training(sight.image.shape[:2])
-        same = own is None or round(own, VIEW_DIGITS) == asked.fov
-        ratio = 1.0 if same else self.site.stack.focal_ratio(sight.image.shape[:2], asked.fov)
+        fov = self._view_of(sight, asked)
+        same = own is None or round(own, VIEW_DIGITS) == fov
+        ratio = 1.0 if same else self.site.stack.focal_ratio(sight.image.shape[:2], fov)
         return Choice(chosen, asked.preset == STUDENT, ratio)
 
     def _points(self, sight: Sight, choice: Choice, fov: float, path: Path, *, edges: bool) -> Path:
@@ -398,14 +423,14 @@ class _Page:
         return [*points, picture, folder / "depth.npy"]
 
 
-def _take_what_is_typed(slider: gr.Slider) -> None:
-    """A number beyond the ends of a slider stands for the nearer end, none for its middle: Gradio would fail.
+def _take_what_is_typed(slider: gr.Slider, *, empty: Any) -> None:
+    """A number beyond the ends of a slider stands for the nearer end, none for ``empty``: Gradio would fail.
 
     It lasts as long as the slider is given values and no updates, ``gr.skip()`` included: for these Gradio makes a new
     one. (A class of our own would last, but Gradio writes a stub file beside the source of such a class.)
     """
-    least, most, usual = slider.minimum, slider.maximum, slider.value
-    slider.preprocess = lambda payload: usual if payload is None else min(max(payload, least), most)
+    least, most = slider.minimum, slider.maximum
+    slider.preprocess = lambda payload: empty if payload is None else min(max(payload, least), most)
 
 
 def _listed(titles: Sequence[str]) -> str:

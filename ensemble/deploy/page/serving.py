@@ -17,6 +17,7 @@ from ensemble.deploy.page.examples import write_examples
 from ensemble.deploy.page.guard import Guard
 from ensemble.deploy.page.sessions import Sessions
 from ensemble.deploy.page.wording import MEGABYTES, without_front_matter
+from ensemble.runs.stopping import Stopped
 
 if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack
@@ -71,7 +72,11 @@ def serve(
         with pulse.muted(), sessions.swept():
             shown = f"[{host}]" if ":" in host else host
             messages.print(f"page: http://{shown}:{port}   (Ctrl-C ends it)")
-            uvicorn.Server(settings).run(sockets=[listener])
+            try:
+                uvicorn.Server(settings).run(sockets=[listener])
+            except Stopped as stop:
+                stop.then = "the page is closed, and what visitors have sent is gone"
+                raise
 
 
 def _application(

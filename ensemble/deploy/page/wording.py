@@ -45,6 +45,11 @@ def reading(value: Value, row: int, column: int) -> str:
     return f'<dl class="reading" aria-label="Values at column {column}, row {row}">{cells}</dl>'
 
 
+def png_label(path: Path) -> str:
+    """What a file of depth holds, by the name that it has got."""
+    return f"depth, 16-bit PNG {'in mm' if path.stem.endswith('_mm') else 'in 1/256 m'}"
+
+
 def refused(error: Exception, path: Path) -> str:
     """Why a file was not taken, in a sentence that names it as the visitor knows it."""
     return str(error).replace(str(path), path.name).partition("\n")[0]

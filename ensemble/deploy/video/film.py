@@ -141,6 +141,21 @@ def film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmReq
     for out in filter(None, (request.out, request.depth)):
         if out.exists() and Path(source.place).exists() and out.samefile(source.place):
             raise ValueError(f"{out}: is the film itself, which would be lost; choose another name for what is written")
+    before = _identity(request.out)
+    try:
+        _film(stack, source, request)
+    except Stopped as stop:
+        kept = _identity(request.out) != before
+        stop.then = "the film until then is kept" if kept else "nothing of it is kept, the same command begins anew"
+        raise
+
+
+def _identity(path: Path) -> int | None:
+    """Which file it is; another one once it was written anew."""
+    return path.stat().st_ino if path.exists() else None
+
+
+def _film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmRequest) -> None:
     with held_back() if source.camera else nullcontext():
         report = film_depth(stack, source, request)
         near, far = report.limits

@@ -76,8 +76,8 @@ def millimetre_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iter
             millimetres = np.rint(depth * np.float32(1000))
             if not (millimetres.min() >= 0 and millimetres.max() <= LARGEST_STEPS):
                 raise ValueError(
-                    f"{path.name}: at {seconds:.2f} s found depth of {depth.max():.3f} m, expected at most 65.535 m, "
-                    "which 16 bits hold; name a file that ends in .npz"
+                    f"at {seconds:.2f} s found depth of {depth.max():.3f} m, expected at most 65.535 m, which 16 bits "
+                    "of millimetres hold; name a file for depth that ends in .npz"
                 )
             frame = av.VideoFrame.from_ndarray(millimetres.astype(np.uint16), format="gray16le")
             container.mux(stream.encode(_timed(frame, seconds)))

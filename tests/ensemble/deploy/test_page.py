@@ -388,6 +388,28 @@ def test_no_view_that_is_typed_fails(visit: Page, tmp_path: Path):
     assert statuses == [200] * 6
 
 
+def test_a_view_that_was_left_is_the_one_that_metres_follow(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    fov, legend = visit.locator("#fov input[type=number]"), visit.locator("#legend .ticks")
+    own, metres = fov.input_value(), legend.inner_text()
+    fov.fill("90")
+    fov.blur()
+    expect(legend).not_to_have_text(metres, use_inner_text=True)
+    fov.fill("")
+    fov.blur()
+    expect(fov).to_have_value(own)
+    expect(legend).to_have_text(metres, use_inner_text=True)
+    fov.fill("400")
+    fov.blur()
+    expect(fov).to_have_value("170")
+    with answered(visit):
+        tab(visit, "Files")
+    expect(visit.locator("#file-png")).to_contain_text("16-bit PNG in mm")
+    fov.fill("2")
+    fov.blur()
+    expect(visit.locator("#file-png")).to_contain_text("16-bit PNG in 1/256 m")
+
+
 def test_what_is_typed_beyond_a_slider_is_its_end(visit: Page, tmp_path: Path):
     dropped(visit, photograph(tmp_path))
     number = visit.locator("#across input[type=number]")

@@ -290,7 +290,8 @@ def test_a_silent_camera_is_stopped_by_a_signal(
     silent.set()
     interrupting.join()
     assert answer.status == 128 + number
-    assert answer.err.splitlines()[-1] == f"stopped by {signal.Signals(number).name}; the same command goes on"
+    then = "the film until then is kept" if begun else "nothing of it is kept, the same command begins anew"
+    assert answer.err.splitlines()[-1] == f"stopped by {signal.Signals(number).name}; {then}"
     assert out.exists() is begun
     if begun:
         thread.join()
@@ -356,7 +357,7 @@ def test_a_film_that_is_stopped_leaves_nothing_and_the_same_command_goes_on(numb
     words = ("video", "meta-d", film, "--out", out, "--depth", tmp_path / "d.mkv", "--cache-dir", job.cache)
     with signalled(DepthStack, "__call__", number, call=10):  # samples of the film, then its frames
         answer = call(*words)
-    said = f"stopped by {signal.Signals(number).name}; the same command goes on"
+    said = f"stopped by {signal.Signals(number).name}; nothing of it is kept, the same command begins anew"
     assert (answer.status, answer.out, answer.err.splitlines()[-1]) == (128 + number, "", said)
     assert "Traceback" not in answer.err
     assert contents(tmp_path) == before, "a film is there when it is whole"
@@ -375,7 +376,7 @@ def test_the_film_of_a_camera_that_is_stopped_is_whole_until_there(number: int, 
         answer = call("video", "meta-d", source.place, "--out", out, "--cache-dir", job.cache)
     thread.join()
     assert answer.status == 128 + number
-    said = f"stopped by {signal.Signals(number).name}; the same command goes on"
+    said = f"stopped by {signal.Signals(number).name}; the film until then is kept"
     assert answer.err.splitlines()[-1] == said
     assert f"{out}: 4 frames, " in answer.err
     with av.open(str(out)) as made:
