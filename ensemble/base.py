@@ -23,7 +23,6 @@ from ensemble.predictions.plan import (
     without_empty_folds,
 )
 from ensemble.pretrained import PRETRAINED
-from ensemble.runs.claims import differing_keys
 from ensemble.runs.paths import Outputs, command_line, outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
@@ -728,6 +727,7 @@ def _import_settings(
 def _check_data(there: DataSettings, choice: Choice, experiment: str) -> None:
     """Refuse data that were told otherwise than the experiment has them."""
     from ensemble.predictions.learners import frame_settings
+    from ensemble.runs.claims import differing_keys
 
     named = told_of_data(choice)
     if not named:

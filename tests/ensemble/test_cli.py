@@ -169,7 +169,9 @@ def test_photographs_keep_their_size(job: Job, tmp_path: Path):
 def test_predict_refuses_what_is_no_photograph(job: Job, tmp_path: Path):
     (tmp_path / "a.png").write_bytes(b"text")
     words = ("--out", tmp_path / "o", "--cache-dir", job.cache)
-    assert call("meta", "predict", "meta-d", tmp_path / "none.png", *words).status == 2
+    answer = call("meta", "predict", "meta-d", tmp_path / "none.png", *words)
+    assert answer.status == 1
+    assert "none.png: there is no such file or folder\nerror: 0 of 1 predicted" in answer.err
     answer = call("meta", "predict", "meta-d", tmp_path / "a.png", *words)
     assert answer.status == 1
     assert str(tmp_path / "a.png") in answer.err

@@ -144,10 +144,13 @@ def film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmReq
     before = _identity(request.out)
     try:
         _film(stack, source, request)
-    except Stopped as stop:
-        kept = _identity(request.out) != before
+    except (Stopped, ValueError) as error:
+        number = error.number if isinstance(error, Stopped) else stop_asked()
+        if number is None:
+            raise
+        stop, kept = Stopped(number), _identity(request.out) != before
         stop.then = "the film until then is kept" if kept else "nothing of it is kept, the same command begins anew"
-        raise
+        raise stop from error
 
 
 def _identity(path: Path) -> int | None:
