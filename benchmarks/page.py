@@ -63,7 +63,6 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Photographs that are timed.")] = 15,
 ) -> None:
     """Sends photographs to the page of a stack, in turn with its networks; writes the section."""
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         if stack is None:
             places = {
@@ -100,7 +99,7 @@ def main(
         ],
         parts=[
             f"Medians of {repeats} photographs of "
-            f"{PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} by the clock on the wall, one thread, the page and `stack(image).depth` "
+            f"{PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} by the clock on the wall, {torch.get_num_threads()} threads, the page and `stack(image).depth` "
             "in turn: a JPEG file is sent, the answer comes, and the pictures "
             "of photograph and depth are fetched. *Empty* is an answer of the page without a photograph.",
             Table(
@@ -162,7 +161,7 @@ class Visitor:
 def _served(place: Path) -> Iterator[tuple[str, int]]:
     """Address and process of a page, from the moment that it says it is there."""
     command = [sys.executable, "-m", "ensemble.view", str(place), "--port", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=place.parent)
     with process:
         try:
