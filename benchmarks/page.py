@@ -99,8 +99,8 @@ def main(
         ],
         parts=[
             f"Medians of {repeats} photographs of "
-            f"{PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} by the clock on the wall, {torch.get_num_threads()} threads, the page and `stack(image).depth` "
-            "in turn: a JPEG file is sent, the answer comes, and the pictures "
+            f"{PHOTOGRAPH[0]}x{PHOTOGRAPH[1]} by the clock on the wall, {torch.get_num_threads()} threads, the page "
+            "and `stack(image).depth` in turn: a JPEG file is sent, the answer comes, and the pictures "
             "of photograph and depth are fetched. *Empty* is an answer of the page without a photograph.",
             Table(
                 (

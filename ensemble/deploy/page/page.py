@@ -6,14 +6,17 @@ import asyncio
 import functools
 import io
 import re
-import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
+import torch
 from PIL import Image
 
 from ensemble.data.formats.photographs import read_photograph
@@ -29,12 +32,15 @@ from ensemble.settings.schema import StackSettings
 
 if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack
+    from ensemble.deploy.runtime.prediction import Prediction
 
 PIXELS = 400_000
 """Of a photograph on the page and in its files; networks see a few thousand."""
 
 MOST_POINTS = 200_000
 MEGA = 1_000_000
+PAYS = 1.3
+"""How many times as fast networks must be with helpers to have them."""
 VIEWS, USUAL_VIEW = (2, 170), 60.0
 """Degrees that a camera may see across: from a telephoto lens of a metre to an action camera."""
 VIEW_DIGITS = 1
@@ -65,7 +71,7 @@ class Site:
         sessions: Files of visitors.
         about: The model's card, in Markdown.
         reports: Titles of evaluation reports and the places where this server has them.
-        networks: Held while networks compute: one photograph at a time.
+        networks: The thread in which networks compute, one photograph at a time.
     """
 
     stack: DepthStack
@@ -74,7 +80,7 @@ class Site:
     sessions: Sessions
     about: str
     reports: Sequence[tuple[str, str]] = ()
-    networks: threading.Lock = field(default_factory=threading.Lock)
+    networks: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
 
     @property
     def titles(self) -> dict[str, str]:
@@ -88,15 +94,35 @@ class Site:
             ValueError: It cannot be read, or is too large.
         """
         photograph = read_photograph(path, pixels=PIXELS, most_pixels=MEGAPIXELS * MEGA)
-        with self.networks:
-            found = self.stack(photograph.pixels)
-            student = None if self.student is None else self.student(photograph.pixels).depth
+        found, student = self.networks.submit(self._said_of, photograph.pixels).result()
         settings = self.stack.network.settings
         meta = self.stack.network.meta
         logs = isinstance(settings, StackSettings) and meta is not None and meta.space == "log"
         known = None if self.stack.header.focal is None else photograph.fov
         found = replace(found, names=tuple(self.titles))
         return Sight(photograph.pixels, found, logs, known, student)
+
+    def warm(self, path: Path) -> None:
+        """Do what networks do once, and find out whether helpers of the thread in which they compute pay.
+
+        Helpers of any but the first thread sleep between two operators, and waking them takes longer than a small
+        network's operators do.
+        """
+        pixels, all_of_them = read_photograph(path, pixels=PIXELS).pixels, torch.get_num_threads()
+
+        def seconds(threads: int) -> float:
+            torch.set_num_threads(threads)
+            self._said_of(pixels)
+            began = time.perf_counter()
+            self._said_of(pixels)
+            return time.perf_counter() - began
+
+        alone, helped = (self.networks.submit(seconds, threads).result() for threads in (1, all_of_them))
+        self.networks.submit(torch.set_num_threads, all_of_them if helped * PAYS < alone else 1).result()
+
+    def _said_of(self, pixels: np.ndarray) -> tuple[Prediction[np.ndarray], np.ndarray | None]:
+        """By the stack and by the student."""
+        return self.stack(pixels), None if self.student is None else self.student(pixels).depth
 
     def view_of_training(self, size: tuple[int, int]) -> float | None:
         """Degrees that the camera of the training would see across such a photograph."""

@@ -103,7 +103,7 @@ def _application(
     about = without_front_matter(model_card(stack.header))
     examples = write_examples(sessions.root / "examples")
     site = Site(stack, student, examples, sessions, about, links)
-    site.see(site.examples[0])  # the first visitor does not wait for what networks do once
+    site.warm(site.examples[0])  # the first visitor does not wait for what networks do once
     fonts = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     mounted = gr.mount_gradio_app(
         app,
