@@ -32,8 +32,6 @@ FILES = {
 WANTED = {"ONNX Runtime": 1.3, "OpenVINO": 1.45, "OpenVINO, int8": 2.1}
 """How many times as fast as the network in torch, of the same stack."""
 EAGER = "torch"
-USUAL_LOSS = 0.02
-"""Of d1, that 8 bits may cost where nothing is said."""
 
 
 def main(
@@ -63,7 +61,9 @@ def main(
     ratios = {name: seconds[EAGER] / spent for name, spent in seconds.items()}
     deepest = network.settings.data.max_depth
     refused = {
-        name: parity if isinstance(parity, str) else refusal(parity, FILES[name][1], USUAL_LOSS, max_depth=deepest)
+        name: parity
+        if isinstance(parity, str)
+        else refusal(parity, FILES[name][1], ExportRequest.max_loss, max_depth=deepest)
         for name, (_, parity) in told.items()
     }
     write_section(

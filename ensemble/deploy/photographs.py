@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _PARTS = {"error": "expected error", "weights": "weights"}
 """Kinds that some networks do not say, in words."""
-_OF_ANY = "depth or pictures"
 
 FAR_VIEW = 1.2
 """How many times the focal length of training may be that of a photograph, either way, before it is said."""
@@ -109,7 +108,9 @@ def _writable(stack: DepthStack | ExportedStack, wanted: Wanted) -> Wanted:
     asked = f"--only {','.join(wanted.kinds)} --format {','.join(wanted.formats)}"
     alone = f"{stack.header.name} is a learner alone, which says no {' and no '.join(absent)}"
     if not any(arrays or kind in ("depth", "pictures") for kind in said):
-        why, expected = ("png holds depth alone", f"--format {','.join(WRITERS)}") if said else (alone, _OF_ANY)
+        why, expected = alone, "depth or pictures"
+        if said:
+            why, expected = "png holds depth alone", f"--format {','.join(WRITERS)}"
         raise SettingsError(f"{asked} would write nothing: {why}; expected {expected}")
     if absent and wanted.kinds != tuple(DEFAULT_KINDS.split(",")):
         messages.print(f"{alone}: none is written")

@@ -153,8 +153,8 @@ _KINDS = {
     "F": "real numbers",
 }
 """Modes of Pillow in words, but for those that are words already."""
-_PNG, _PNG_DEPTH, _TIFF_DEPTH = b"\x89PNG\r\n\x1a\n", 24, 258
-"""How a PNG begins and where it tells its bits; the field of a TIFF that does.
+_PNG_DEPTH, _TIFF_DEPTH = 24, 258
+"""The byte of a PNG that tells its bits, and the field of a TIFF that does.
 
 Source: PNG (third edition), section 11.2.1; TIFF 6.0, section 8.
 """
@@ -162,7 +162,7 @@ Source: PNG (third edition), section 11.2.1; TIFF 6.0, section 8.
 
 def _kind_of(image: Image.Image, content: bytes) -> str:
     """What a file holds in words, where that is no RGB with 8 bits; Pillow makes 8 of 16 in three channels itself."""
-    told = [content[_PNG_DEPTH]] if content.startswith(_PNG) else getattr(image, "tag_v2", {}).get(_TIFF_DEPTH, (8,))
+    told = [content[_PNG_DEPTH]] if image.format == "PNG" else getattr(image, "tag_v2", {}).get(_TIFF_DEPTH, (8,))
     if image.mode in ("RGB", "RGBA") and 16 in told:
         return f"{_KINDS.get(image.mode, image.mode)} with 16 bits"
     return "" if image.mode == "RGB" else _KINDS.get(image.mode, image.mode)

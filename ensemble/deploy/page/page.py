@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +79,7 @@ class Site:
     sessions: Sessions
     about: str
     reports: Sequence[tuple[str, str]] = ()
-    networks: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
+    networks: ThreadPoolExecutor = field(default_factory=functools.partial(ThreadPoolExecutor, 1))
 
     @property
     def titles(self) -> dict[str, str]:
