@@ -6,21 +6,19 @@ import asyncio
 import functools
 import io
 import re
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
-import torch
 from PIL import Image
 
 from ensemble.data.formats.photographs import read_photograph
 from ensemble.deploy.page.sessions import Sessions
 from ensemble.deploy.page.sight import DEPTH, Choice, Sight, chosen_learners
+from ensemble.deploy.page.turns import ClosedError, Turns
 from ensemble.deploy.page.wording import MEGAPIXELS, legend, png_label, reading, refused
 from ensemble.deploy.points.cloud import point_cloud
 from ensemble.deploy.points.files import save_points
@@ -38,8 +36,6 @@ PIXELS = 400_000
 
 MOST_POINTS = 200_000
 MEGA = 1_000_000
-PAYS = 1.3
-"""How many times as fast networks must be with helpers to have them."""
 VIEWS, USUAL_VIEW = (2, 170), 60.0
 """Degrees that a camera may see across: from a telephoto lens of a metre to an action camera."""
 VIEW_DIGITS = 1
@@ -70,7 +66,7 @@ class Site:
         sessions: Files of visitors.
         about: The model's card, in Markdown.
         reports: Titles of evaluation reports and the places where this server has them.
-        networks: The thread in which networks compute, one photograph at a time.
+        networks: Hands over to the thread in which networks compute, one photograph at a time.
     """
 
     stack: DepthStack
@@ -79,7 +75,7 @@ class Site:
     sessions: Sessions
     about: str
     reports: Sequence[tuple[str, str]] = ()
-    networks: ThreadPoolExecutor = field(default_factory=functools.partial(ThreadPoolExecutor, 1))
+    networks: Turns = field(default_factory=Turns)
 
     @property
     def titles(self) -> dict[str, str]:
@@ -93,31 +89,24 @@ class Site:
             ValueError: It cannot be read, or is too large.
         """
         photograph = read_photograph(path, pixels=PIXELS, most_pixels=MEGAPIXELS * MEGA)
-        found, student = self.networks.submit(self._said_of, photograph.pixels).result()
+        found, student = self._in_first_thread(self._said_of, photograph.pixels)
         settings = self.stack.network.settings
         meta = self.stack.network.meta
         logs = isinstance(settings, StackSettings) and meta is not None and meta.space == "log"
         known = None if self.stack.header.focal is None else photograph.fov
-        found = replace(found, names=tuple(self.titles))
+        enlarge = functools.partial(self._in_first_thread, found.enlarge)  # it is torch's work as well
+        found = replace(found, names=tuple(self.titles), enlarge=enlarge)
         return Sight(photograph.pixels, found, logs, known, student)
 
     def warm(self, path: Path) -> None:
-        """Do what networks do once, and find out whether helpers of the thread in which they compute pay.
+        """Do what networks do once, in this thread: the first visitor does not wait for it."""
+        self._said_of(read_photograph(path, pixels=PIXELS).pixels)
 
-        Helpers of any but the first thread sleep between two operators, and waking them takes longer than a small
-        network's operators do.
-        """
-        pixels, all_of_them = read_photograph(path, pixels=PIXELS).pixels, torch.get_num_threads()
-
-        def seconds(threads: int) -> float:
-            torch.set_num_threads(threads)
-            self._said_of(pixels)
-            began = time.perf_counter()
-            self._said_of(pixels)
-            return time.perf_counter() - began
-
-        alone, helped = (self.networks.submit(seconds, threads).result() for threads in (1, all_of_them))
-        self.networks.submit(torch.set_num_threads, all_of_them if helped * PAYS < alone else 1).result()
+    def _in_first_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return self.networks.call(work, *arguments)
+        except ClosedError as error:
+            raise gr.Error(f"{error}", print_exception=False) from error  # Gradio would print where it was
 
     def _said_of(self, pixels: np.ndarray) -> tuple[Prediction[np.ndarray], np.ndarray | None]:
         """By the stack and by the student."""
@@ -311,6 +300,8 @@ class _Page:
         self.site.sessions.sent(str(request.session_hash), place)
         try:
             sight = self.site.see(place)
+        except gr.Error:  # a ValueError too
+            raise
         except (ValueError, OSError, FloatingPointError) as error:
             told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
             return [None, told, Asked(None, *rest).fov or USUAL_VIEW, "", *self._empty()]

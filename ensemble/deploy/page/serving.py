@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,15 @@ from ensemble.deploy.card import model_card
 from ensemble.deploy.page.examples import write_examples
 from ensemble.deploy.page.guard import Guard
 from ensemble.deploy.page.sessions import Sessions
+from ensemble.deploy.page.turns import Turns
 from ensemble.deploy.page.wording import MEGABYTES, without_front_matter
 from ensemble.runs.stopping import Stopped
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from ensemble.deploy.door import DepthStack
+    from ensemble.deploy.page.page import Site
 
 PATIENCE = 2
 """Seconds that requests get to end when the page is stopped."""
@@ -63,9 +68,16 @@ def serve(
         os.environ.update(_AT_HOME, GRADIO_TEMP_DIR=str(root))
         pulse.doing = "making the page ready"
         sessions = Sessions(root, root / "examples")
-        app = _application(stack, student, sessions, reports, address.password)
 
         import uvicorn
+
+        from ensemble.deploy.page.page import Site
+
+        about = without_front_matter(model_card(stack.header))
+        links = [(title, _report_link(number)) for number, title in enumerate(reports)]
+        site = Site(stack, student, write_examples(sessions.root / "examples"), sessions, about, links)
+        site.warm(site.examples[0])
+        app = _application(site, list(reports.values()), address.password)
 
         host, port = listener.getsockname()[:2]
         settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE)
@@ -73,37 +85,29 @@ def serve(
             shown = f"[{host}]" if ":" in host else host
             messages.print(f"page: http://{shown}:{port}   (Ctrl-C ends it)")
             try:
-                uvicorn.Server(settings).run(sockets=[listener])
+                _beside(site.networks, uvicorn.Server(settings), listener)
             except Stopped as stop:
                 stop.then = "the page is closed, and what visitors have sent is gone"
                 raise
 
 
-def _application(
-    stack: DepthStack, student: DepthStack | None, sessions: Sessions, reports: Mapping[str, Path], password: str | None
-) -> Guard:
+def _application(site: Site, reports: Sequence[Path], password: str | None) -> Guard:
     import gradio as gr
     from fastapi import FastAPI, HTTPException
     from fastapi.responses import FileResponse
     from gradio.themes import Base
 
-    from ensemble.deploy.page.page import Site, page
+    from ensemble.deploy.page.page import page
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    places = list(reports.items())
-    links = [(title, f"/reports/{number}") for number, (title, _) in enumerate(places)]
 
-    @app.get("/reports/{number}")
+    @app.get(_report_link("{number}"))
     def report(number: int) -> FileResponse:
         """One of the pages that are listed; no name of a file comes from outside."""
-        if not 0 <= number < len(places):
-            raise HTTPException(404, f"there is no report {number}; the page lists {len(places)}")
-        return FileResponse(places[number][1], media_type="text/html")
+        if not 0 <= number < len(reports):
+            raise HTTPException(404, f"there is no report {number}; the page lists {len(reports)}")
+        return FileResponse(reports[number], media_type="text/html")
 
-    about = without_front_matter(model_card(stack.header))
-    examples = write_examples(sessions.root / "examples")
-    site = Site(stack, student, examples, sessions, about, links)
-    site.warm(site.examples[0])  # the first visitor does not wait for what networks do once
     fonts = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     mounted = gr.mount_gradio_app(
         app,
@@ -112,7 +116,7 @@ def _application(
         theme=Base(font=fonts[0], font_mono=fonts[1]),
         css_paths=Path(__file__).with_name("page.css"),
         js=Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
-        allowed_paths=[str(sessions.root)],
+        allowed_paths=[str(site.sessions.root)],
         max_file_size=f"{MEGABYTES}mb",
         footer_links=[],
         ssr_mode=False,
@@ -120,6 +124,22 @@ def _application(
         show_error=True,
     )
     return Guard(mounted, password)
+
+
+def _report_link(number: int | str) -> str:
+    return f"/reports/{number}"
+
+
+def _beside(networks: Turns, server: uvicorn.Server, listener: socket.socket) -> None:
+    """The server in a thread of its own, and what networks have to do for it in this one, until either ends."""
+    with ThreadPoolExecutor(1, thread_name_prefix="page") as threads:
+        served = threads.submit(server.run, sockets=[listener])
+        served.add_done_callback(lambda _: networks.end())
+        try:
+            networks.work()
+        finally:
+            server.should_exit = True
+    served.result()
 
 
 def _listening(address: Address) -> socket.socket:

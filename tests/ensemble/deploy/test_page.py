@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+import gradio as gr
 import numpy as np
 import pytest
 import trimesh
@@ -20,6 +22,10 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 import ensemble
+from ensemble.deploy.door import DepthStack
+from ensemble.deploy.page.page import Site
+from ensemble.deploy.page.sessions import Sessions
+from ensemble.deploy.page.turns import Turns
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).parents[3]
@@ -447,3 +453,13 @@ def test_the_page_is_for_this_machine_and_lists_its_reports(visit: Page, server:
     expect(visit.locator("#card")).to_contain_text("Limits")
     foreign = visit.request.get(server.url, headers={"host": "elsewhere.example"})
     assert (foreign.status, foreign.text()) == (403, "This page is for this machine alone.")
+
+
+def test_a_visitor_who_waits_when_the_page_is_closed_reads_so_and_the_terminal_has_no_traceback(tmp_path: Path):
+    networks = Turns()
+    site = Site(cast(DepthStack, None), None, [], Sessions(tmp_path, tmp_path), "", networks=networks)
+    networks.end()
+    networks.work()
+    with pytest.raises(gr.Error) as told:
+        site.see(photograph(tmp_path))
+    assert (told.value.message, told.value.print_exception) == ("the page is closed", False)

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from ensemble.deploy.page.guard import Guard, knows
 from ensemble.deploy.page.sessions import Sessions
 from ensemble.deploy.page.sight import Choice, Sight, chosen_learners, fused, shared
+from ensemble.deploy.page.turns import ClosedError, Turns
 from ensemble.deploy.page.wording import legend, reading, refused, without_front_matter
 from ensemble.deploy.runtime.prediction import Prediction
 
@@ -204,3 +207,69 @@ def test_sweeping_goes_on_until_the_end(tmp_path: Path):
     with sessions.swept(every=0.01):
         assert all(sweeps.acquire(timeout=10) for _ in range(3))
     assert not [thread for thread in threading.enumerate() if thread.name == "sweeper"]
+
+
+class Ended(BaseException):
+    """As a signal ends the work of the first thread."""
+
+
+def test_work_of_many_threads_is_done_by_the_one_that_works_alone():
+    turns, done, said = Turns(), [], {}
+
+    def networks(name: str) -> tuple[str, threading.Thread]:
+        done.append(name)
+        return name, threading.current_thread()
+
+    def visitor(name: str) -> None:
+        said[name] = turns.call(networks, name)
+
+    threads = [threading.Thread(target=visitor, args=(name,)) for name in "abcdef"]
+    for thread in threads:
+        thread.start()
+    ending = threading.Thread(target=lambda: ([thread.join() for thread in threads], turns.end()))
+    ending.start()
+    turns.work()
+    ending.join()
+    assert sorted(done) == [*"abcdef"]
+    assert said == {name: (name, threading.current_thread()) for name in "abcdef"}
+
+
+def test_an_error_goes_to_whoever_has_asked_and_work_goes_on():
+    turns, said = Turns(), []
+
+    def visitor() -> None:
+        with pytest.raises(ValueError, match="no photograph"):
+            turns.call(_fail, ValueError("no photograph"))
+        said.append(turns.call(int, "7"))
+        turns.end()
+
+    thread = threading.Thread(target=visitor)
+    thread.start()
+    turns.work()
+    thread.join()
+    assert said == [7]
+
+
+def test_with_the_end_of_the_work_nobody_waits_for_an_answer():
+    turns, told = Turns(), []
+
+    def visitor(work: Callable[[], None]) -> None:
+        try:
+            turns.call(work)
+        except ClosedError as error:
+            told.append(str(error))
+
+    threads = [threading.Thread(target=visitor, args=(partial(_fail, Ended()),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    with pytest.raises(Ended):
+        turns.work()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    visitor(lambda: None)  # one who comes later
+    assert told == ["the page is closed"] * 4
+
+
+def _fail(error: BaseException) -> None:
+    raise error
