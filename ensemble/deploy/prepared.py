@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
@@ -30,6 +31,28 @@ def prepared(network: Network, image: Tensor) -> Network:
         _fold(convolution, norm)
         ready.set_submodule(names[norm], _after(norm))
     return ready
+
+
+class Affine(nn.Module):
+    """A BN that learns no more: one product and one sum for every channel."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        scale, shift = _scale_and_shift(norm)
+        self.scale = nn.Parameter(scale[None, :, None, None].to(norm.running_var), requires_grad=False)
+        self.shift = nn.Parameter(shift[None, :, None, None].to(norm.running_var), requires_grad=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Each channel times its factor, plus its shift."""
+        return x * self.scale + self.shift
+
+
+def without_norms(network: Network) -> Network:
+    """A prepared network with a product and a sum in the place of every BN that is left."""
+    for name, norm in list(network.named_modules()):
+        if isinstance(norm, nn.BatchNorm2d):
+            network.set_submodule(name, nn.Sequential(Affine(norm), _after(norm)).eval())
+    return network
 
 
 def _bake(network: nn.Module) -> None:
@@ -109,16 +132,20 @@ def _pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchN
 
 def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """Scale and shift the filters as the BN would what they say; computed in double precision."""
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise ValueError("a BN without statistics cannot be folded: expected a network that was trained")
-    scale = (variance.double() + norm.eps).rsqrt() * (1.0 if norm.weight is None else norm.weight.double())
-    shift = -mean.double() * scale + (0.0 if norm.bias is None else norm.bias.double())
+    scale, shift = _scale_and_shift(norm)
     if convolution.bias is not None:
         shift = shift + convolution.bias.double() * scale
     weight = convolution.weight.double() * scale[:, None, None, None]
     convolution.weight = nn.Parameter(weight.to(convolution.weight), requires_grad=False)
     convolution.bias = nn.Parameter(shift.to(convolution.weight), requires_grad=False)
+
+
+def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Float64[Tensor, " c"], Float64[Tensor, " c"]]:
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("a BN without statistics cannot be folded: expected a network that was trained")
+    scale = (variance.double() + norm.eps).rsqrt() * (1.0 if norm.weight is None else norm.weight.double())
+    return scale, -mean.double() * scale + (0.0 if norm.bias is None else norm.bias.double())
 
 
 def _after(norm: nn.BatchNorm2d) -> nn.Module:

@@ -30,6 +30,7 @@ from ensemble.deploy.export.quantise import CONVOLUTIONS_ALONE, quantised_onnx
 from ensemble.deploy.export.request import ExportRequest, Size
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
+from ensemble.deploy.prepared import without_norms
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
 from ensemble.deploy.runtime.session import Session
 from ensemble.deploy.runtime.sessions import RUNTIMES
@@ -118,6 +119,8 @@ def _made(
     if request.kind == "torch":
         return partial(save_torch, torch_program(module, size, **how))
     if request.kind == "executorch":
+        if images:  # else BN would be folded into convolutions that others read as well
+            module.network = without_norms(module.network)
         program = torch_program(module, size, **how)
         return partial(save_executorch, executorch_program(quantised_program(program, images) if images else program))
     model = onnx_model(module, size, **how)

@@ -311,6 +311,14 @@ def test_executorch_gives_the_same_in_32_bits_and_is_smaller_in_8(job: Job, tmp_
         ExportedStack.open(whole)
 
 
+@pytest.mark.slow
+def test_eight_bits_of_executorch_leave_norms_of_convolutions_that_others_read_as_they_are(job: Job, tmp_path: Path):
+    stack = ensemble.load("tiny/ldrn", device="cpu", cache_dir=job.cache)
+    parity = export(stack, tmp_path / "small.pte", ExportRequest("executorch", (48, 64), "int8", count=4, max_loss=1.0))
+    assert parity.rel is not None
+    assert parity.rel[1] == pytest.approx(parity.rel[0], rel=0.02)  # a fifth away where such norms were folded
+
+
 class _Calibrated(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from torch import nn
 
 from base_learners.ldrn import WSConv2d
 from ensemble.deploy.fitted import fitted_stack
-from ensemble.deploy.prepared import prepared
+from ensemble.deploy.prepared import prepared, without_norms
 from ensemble.runs.paths import Outputs
 from ensemble.stacking.stack import load_stack
 
@@ -53,3 +53,6 @@ def test_what_others_read_as_well_is_not_folded():
     ready = prepared(network.eval(), image)
     assert [type(norm) for norm in ready.norms] == [nn.BatchNorm2d, nn.BatchNorm2d, nn.BatchNorm2d, nn.Identity]
     torch.testing.assert_close(ready(image), network(image))
+    plain = without_norms(ready)
+    assert count(plain, nn.BatchNorm2d) == 0
+    torch.testing.assert_close(plain(image), network(image))
