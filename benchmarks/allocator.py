@@ -1,4 +1,4 @@
-"""What it costs that glibc gives freed memory back to the kernel, and what ``ensemble.options`` saves by keeping it."""
+"""What it costs that glibc gives freed memory back to the kernel, and what keeping it saves."""
 
 import json
 import os
@@ -15,13 +15,13 @@ import typer
 from base_learners import LEARNERS
 from base_learners.losses import scale_invariant_log_loss
 from benchmarks.tables import Table, Target, milliseconds, write_section
-from ensemble.options import KEEP_BYTES
+from ensemble.runs.allocator import KEEP_BYTES
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.training.networks import build_learner
 
 KEEP = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(KEEP_BYTES))
 DEFAULT = {"MALLOC_TOP_PAD_": str(128 << 10)}
-"""glibc's own value: a setting of a person's own, beside which ``ensemble.options`` leaves everything as it is."""
+"""glibc's own value: a setting of a person's own, beside which the package leaves everything as it is."""
 
 MEASURE = "--measure"
 

@@ -1,6 +1,5 @@
 """Options that several command lines share, how they show tables, and how their errors end."""
 
-import ctypes
 import errno
 import os
 import re
@@ -16,6 +15,7 @@ from ensemble.commands import completion
 from ensemble.commands.application import application as application
 from ensemble.console import messages, print_json, results
 from ensemble.metrics.published import ALL, PROTOCOLS
+from ensemble.runs.allocator import keep_large_blocks, keep_large_blocks_of_children
 from ensemble.runs.launched import check_numbers
 from ensemble.runs.refusals import refusal
 from ensemble.runs.stopping import Stopped, ends_with, stop_within, stoppable
@@ -376,35 +376,9 @@ SPINS = "10000"
 """Torch's waiting threads spin for long, which slows a busy machine down many times; without spinning an idle machine
 takes twice as long. In between both are well."""
 
-KEEP_BYTES = 1 << 30
-"""glibc gives larger blocks back to the kernel when they are freed, and a training step gets all of them anew, page by
-page: docs/benchmarks.md says what that costs."""
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-
 
 def settle() -> None:
     """Set up this process, before torch is imported, and those that it will start; a person's own settings win."""
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    if sys.platform != "linux" or any(key.startswith("MALLOC_") for key in os.environ):
-        return
-    for key in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
-        os.environ[key] = str(KEEP_BYTES)  # read when a process starts
-    _adjust_malloc(_M_MMAP_THRESHOLD, KEEP_BYTES)
-    _adjust_malloc(_M_TRIM_THRESHOLD, KEEP_BYTES)
-
-
-def keep_one_arena() -> None:
-    """Let networks compute in threads as fast as in the first one; to be called while there is no other thread.
-
-    Otherwise glibc gives every thread an arena of its own, from which large blocks go back to the kernel at once,
-    whatever ``settle`` says.
-    """
-    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
-        _adjust_malloc(_M_ARENA_MAX, 1)
-
-
-def _adjust_malloc(what: int, value: int) -> None:
-    adjust = getattr(ctypes.CDLL(None), "mallopt", None)
-    if adjust is not None:  # musl has none
-        adjust(what, value)
+    keep_large_blocks()
+    keep_large_blocks_of_children()  # whose settings would be those of a person here

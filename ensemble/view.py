@@ -8,6 +8,7 @@ import typer
 from ensemble import options
 from ensemble.commands import completion
 from ensemble.pretrained import DEFAULT
+from ensemble.runs.allocator import keep_one_arena
 from ensemble.runs.paths import outputs
 from ensemble.settings.trees import SettingsError
 
@@ -43,7 +44,7 @@ def view(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """A page of this machine: drop a photograph, see depth, weights and points, switch learners on and off."""
-    options.keep_one_arena()  # photographs are looked at in threads
+    keep_one_arena()  # photographs are read and drawn in threads
     options.Wanted.of("depth", "npy", None, device, no_flip=no_flip)
     password = None if share_on is None else _password()
 

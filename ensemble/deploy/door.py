@@ -27,6 +27,7 @@ from ensemble.metrics.protocols import enlarged
 from ensemble.predictions.foreign.guesses import against_others, better_guess
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
+from ensemble.training.layout import ready_for
 from meta.fusion import check_depths
 from meta.inputs import INPUTS
 
@@ -61,7 +62,7 @@ class DepthStack(ModelHubMixin):
     """
 
     def __init__(self, network: StackNetwork, header: Header) -> None:
-        self.network, self.header = network, header
+        self.network, self.header = ready_for(network, _device_of(network)), header
 
     @classmethod
     def open(cls, place: Path | str) -> Self:
@@ -91,7 +92,7 @@ class DepthStack(ModelHubMixin):
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return next(self.network.parameters()).device
+        return _device_of(self.network)
 
     def to(self, device: str | torch.device) -> Self:
         """Compute there.
@@ -102,7 +103,7 @@ class DepthStack(ModelHubMixin):
         Raises:
             SettingsError: Torch finds no such device.
         """
-        self.network.to(_device(device))
+        ready_for(self.network, _device(device))
         return self
 
     def __repr__(self) -> str:
@@ -391,6 +392,10 @@ class DepthStack(ModelHubMixin):
         if not all(maps.isfinite().all() for maps in working.values()):
             raise FloatingPointError(f"{self.header.name}: depth is NaN or infinite; nothing is repaired here")
         return Prediction(working, self.learners, size, _enlarged)
+
+
+def _device_of(network: StackNetwork) -> torch.device:
+    return next(network.parameters()).device
 
 
 def _device(asked: str | torch.device) -> torch.device:

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from base_learners.ldrn import WSConv2d
+from ensemble.training.layout import as_built
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -24,7 +25,7 @@ def prepared(network: Network, image: Tensor) -> Network:
         network: Of a learner, or a stack; in evaluation mode.
         image: Any that it takes, to see what follows what; numbers in it do not matter.
     """
-    ready = copy.deepcopy(network).eval().requires_grad_(False)
+    ready = as_built(copy.deepcopy(network)).eval().requires_grad_(False)
     _bake(ready)
     names = {module: name for name, module in ready.named_modules()}
     for convolution, norm in _pairs(ready, image):

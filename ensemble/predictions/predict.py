@@ -20,6 +20,7 @@ from ensemble.runs.claims import differing_sources
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs, model_options
 from ensemble.settings.schema import DataSettings, ImageSize, ImportSettings, LearnerSettings, TrainingSettings
+from ensemble.training.layout import ready_for
 from ensemble.training.networks import predict_depth
 
 PREPROCESSING_VERSION = 1
@@ -251,7 +252,7 @@ class _Predictor:
         """
         settings = self._settings[name]
         device = device_of(settings.training)
-        network = self._networks[name].to(device)
+        network = ready_for(self._networks[name], device)
         for batch in batches:
             depth = predict_depth(network, batch[view_at(settings.seen.size)].to(device), settings)[:, 0].cpu()
             finite = depth.isfinite().flatten(1).all(dim=1).tolist()

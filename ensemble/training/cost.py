@@ -18,6 +18,7 @@ from ensemble.metrics.study import STUDIED, Published
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import Choice, learner_settings, named_learners, stack_settings
 from ensemble.settings.schema import ImageSize
+from ensemble.training.layout import with_fast_points
 from ensemble.training.networks import build_learner, build_stack, title_of
 from meta.inputs import channel_count
 from meta.unet import MetaUNet
@@ -148,6 +149,7 @@ def profile_network(
         raise ValueError(f"profile: found repeats {repeats} and channels {channels}; both must be at least 1")
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = copy.deepcopy(module).to(device).to(memory_format=layout).eval()
+    with_fast_points(network, processor=torch.device(device).type == "cpu")
     image = torch.rand(1, channels, *size, device=device).contiguous(memory_format=layout)
     milliseconds = 1e3 * statistics.median(_seconds(network, image, repeats=repeats))
     parameters = count_parameters(network)

@@ -25,6 +25,7 @@ from ensemble.runs.stopping import held_back
 from ensemble.settings.schema import TrainingSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, read_checkpoint
+from ensemble.training.layout import with_fast_points
 from ensemble.training.networks import sealed_weights
 from ensemble.training.optimisation.budget import Budget, Now
 from ensemble.training.optimisation.precision import keep_slow_depthwise_in_float32
@@ -171,6 +172,7 @@ def _prepared(task: DepthTask, settings: TrainingSettings) -> DepthTask:
     """The task with its weights laid out in memory as asked for; what checkpoints hold does not depend on it."""
     if settings.memory_format == "channels_last":
         task.network.to(memory_format=torch.channels_last)
+    with_fast_points(task.network, processor=not _on_gpu(settings))
     if settings.precision == "bf16-mixed" and not _on_gpu(settings):
         keep_slow_depthwise_in_float32(task.network)
     return task

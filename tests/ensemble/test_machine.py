@@ -52,9 +52,33 @@ def test_freed_blocks_are_used_again(tmp_path) -> None:
     assert all(count > 10_000 for count in own), "a person's own settings win"
 
 
+LOADING = """
+import resource, ensemble
+import numpy as np
+stack, image = ensemble.load("nyu-small", device="cpu"), np.zeros((480, 640, 3), np.uint8)
+counts = []
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    stack(image).depth
+    counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(counts[-1])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
+@pytest.mark.parametrize(("own", "few"), [({}, True), ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=65536"}, False)])
+def test_a_program_of_ones_own_uses_freed_blocks_of_a_loaded_network_again(own: dict[str, str], few: bool) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), **own}
+    command = [sys.executable, "-W", "ignore", "-c", LOADING]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert (int(ended.stdout) < 300) == few
+
+
 THREAD = """
 import resource, sys, threading
-from ensemble.options import keep_one_arena, settle
+from ensemble.options import settle
+from ensemble.runs.allocator import keep_one_arena
 settle()
 if {one}:
     keep_one_arena()

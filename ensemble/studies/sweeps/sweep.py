@@ -20,6 +20,7 @@ from ensemble.settings.trees import SettingsError
 from ensemble.studies.design.arms import Arm
 from ensemble.studies.sweeps.sweep_file import SweepSettings, arms_of_sweep, settings_of_arm
 from ensemble.training.cost import Profile, profile_network
+from ensemble.training.layout import ready_for
 from ensemble.training.learners import train_learner
 from ensemble.training.networks import build_learner, load_network, predict_depth, unloaded
 
@@ -119,7 +120,7 @@ def _scores(settings: LearnerSettings, run: Run, outputs: Outputs) -> tuple[dict
     experiment = open_experiment(outputs, settings)
     frames = experiment.division.frames.validation
     device = device_of(settings.training)
-    network = load_network(build_learner(unloaded(settings)), run).to(device)
+    network = ready_for(load_network(build_learner(unloaded(settings)), run), device)
     dataset = FrameDataset(experiment.source, frames, settings.seen)
     protocol = protocol_of(settings, "validation", flip_averaging=False, size=settings.seen.size)
     rows, scenes = [], []

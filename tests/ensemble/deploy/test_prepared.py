@@ -22,6 +22,8 @@ def test_a_stack_says_the_same(job: Job):
     ready = prepared(network, image[:1])
     assert count(network, WSConv2d) > 20
     assert count(ready, WSConv2d) == 0
+    points = [layer for layer in ready.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
+    assert {layer.dilation for layer in points} == {(1, 1)}, "other runtimes take dilated convolutions for slow ones"
     assert 0 < count(ready, nn.BatchNorm2d) < count(network, nn.BatchNorm2d) / 3
     assert not any(weight.requires_grad for weight in ready.parameters())
     with torch.inference_mode():
