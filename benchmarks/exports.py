@@ -19,6 +19,7 @@ from ensemble.deploy.export.request import ExportRequest
 from ensemble.deploy.export.write import export
 from ensemble.deploy.prepared import prepared
 from ensemble.deploy.runtime.sessions import RUNTIMES
+from ensemble.training.layout import as_built, ready_for
 
 FILES = {
     "ONNX Runtime": ("onnx", "fp32"),
@@ -119,14 +120,12 @@ def _row(
 
 
 def _in_torch(network: torch.nn.Module, image: torch.Tensor) -> dict[str, Callable[[], object]]:
-    """As it is, prepared, and prepared in the memory format that convolutions like."""
-    ready = prepared(network, image)
-    last = copy.deepcopy(ready).to(memory_format=torch.channels_last)
-    strided = image.contiguous(memory_format=torch.channels_last)
+    """As torch computes it by itself, as it is loaded, and with BN inside convolutions besides."""
+    plain, ready = as_built(copy.deepcopy(network)), ready_for(prepared(network, image), image.device)
     return {
-        EAGER: lambda: network(image),
+        EAGER: lambda: plain(image),
+        "torch, as loaded": lambda: network(image),
         "torch, prepared": lambda: ready(image),
-        "torch, prepared, channels_last": lambda: last(strided),
     }
 
 

@@ -28,6 +28,7 @@ from ensemble.predictions.store import CacheIdentity, PredictionReader, Predicti
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.layers import Choice, learner_settings, stack_settings
 from ensemble.settings.names import stacked_learners
+from ensemble.training.layout import ready_for
 from ensemble.training.networks import build_learner, build_stack
 from meta.inputs import assemble
 
@@ -35,7 +36,7 @@ B5, WHOLE, FAST = "AdaBins, EfficientNet-B5", "the whole stack", "the whole stac
 STUDENT = "FastDepth"
 FAST_VARIANTS = {"bts": "bts_fast", "ldrn": "ldrn_fast"}
 """Learners with cheaper operators in the places of those that are published."""
-PREPARED, BF16 = "prepared, channels_last", "bf16 autocast"
+EAGER, LOADED, PREPARED, BF16 = "eager", "as loaded", "prepared", "bf16 autocast"
 ONNX, OPENVINO, OPENVINO_BF16, OPENVINO_INT8 = "ONNX Runtime", "OpenVINO", "OpenVINO, bf16", "OpenVINO, int8"
 FEWER_BITS = (BF16, OPENVINO_BF16, OPENVINO_INT8)
 """Ways that give another depth than in 32 bits; what that costs, docs/benchmarks.md says below `Exported files`."""
@@ -146,7 +147,7 @@ def main(
                 ">= 5x steps/s",
                 f"{faster:.2f}x ({1e3 * steps['cached']:.0f} and {1e3 * steps['live']:.0f} ms a step)",
                 faster >= 5,
-                f"channels_last; of a step from rows {1e3 * steps['reading']:.0f} ms are reading, the rest is the "
+                f"of a step from rows {1e3 * steps['reading']:.0f} ms are reading, the rest is the "
                 "meta-learner's own forward and backward pass, which live learners need as well",
             ),
         ],
@@ -154,7 +155,9 @@ def main(
             f"Inference, batch 1, without flip averaging, weights as they begin ({device.type}). {B5} has the dense "
             f"decoder of its paper and {millions(networks[B5])} M parameters, the whole stack {millions(stack)} M, "
             f"{STUDENT} {millions(networks[STUDENT])} M; *_fast* has {' and '.join(FAST_VARIANTS.values())} in the "
-            "stack. *prepared* folds BN and standardised filters into convolutions, and every export starts from it. "
+            "stack. *eager* is what torch does by itself, *as loaded* how this package predicts (and *bf16 autocast* "
+            "starts from it): the channels of a pixel together, convolutions of one pixel by oneDNN with one thread "
+            "too. *prepared* folds BN and standardised filters into convolutions besides; every export starts from it. "
             "Ways of 16 and 8 bits give another depth, see below *Exported files*.",
             *(part for where, times in runs.items() for part in (f"{where}, ms:", _table(times))),
             f"Where the time of an eager pass of {shapes[0][0]}x{shapes[0][1]} goes (torch.profiler, the operators' "
@@ -209,7 +212,7 @@ def _targets(where: str, times: Times) -> list[Target]:
             what = f"{stack} ({way}) against {B5} ({their_way}), each in its fastest way of {bits}, {where}"
             targets.append(Target(what, f">= {wanted}x", f"{theirs / ours:.2f}x", theirs / ours >= wanted))
     for way, wanted in ((ONNX, 1.3), (OPENVINO, 1.45), (OPENVINO_INT8, 2.1)):
-        ratio = times["eager", WHOLE] / times[way, WHOLE]
+        ratio = times[EAGER, WHOLE] / times[way, WHOLE]
         what = f"{WHOLE}: {way} against eager, {where}"
         targets.append(Target(what, f">= {wanted}x", f"{ratio:.2f}x", ratio >= wanted))
     (whole, its_way), (student, way), (left, export_way) = (
@@ -330,12 +333,12 @@ def _stack(variants: Mapping[str, str]) -> Stack:
 def _ways(networks: dict[str, nn.Module], image: Tensor, *, compiled: bool) -> Ways:
     """Every network in every way that torch has of running it."""
     ways: dict[tuple[str, str], Callable[[], object]] = {}
-    last = image.contiguous(memory_format=torch.channels_last)
     for name, network in networks.items():
-        ways["eager", name] = _calling(network, image)
-        ways["channels_last", name] = _calling(network, last, channels_last=True)
-        ways[PREPARED, name] = _calling(prepared(network, image), last, channels_last=True)
-        ways[BF16, name] = _calling(network, image, autocast=True)
+        loaded = ready_for(copy.deepcopy(network), image.device)
+        ways[EAGER, name] = _calling(network, image)
+        ways[LOADED, name] = _calling(loaded, image)
+        ways[PREPARED, name] = _calling(ready_for(prepared(network, image), image.device), image)
+        ways[BF16, name] = _calling(loaded, image, autocast=True)
         if compiled:
             ways["torch.compile", name] = _calling(torch.compile(network), image)
     return ways
@@ -363,12 +366,7 @@ def _kind_of(operator: str, shapes: Sequence[Sequence[int]]) -> str:
     return next((kind for part, kind in OPERATORS.items() if part in operator), OTHER)
 
 
-def _calling(
-    network: nn.Module, image: Tensor, *, channels_last: bool = False, autocast: bool = False
-) -> Callable[[], object]:
-    if channels_last:  # a copy: the weights of the others stay as they are
-        network = copy.deepcopy(network).to(memory_format=torch.channels_last)
-
+def _calling(network: nn.Module, image: Tensor, *, autocast: bool = False) -> Callable[[], object]:
     def call() -> object:
         with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=autocast), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -382,7 +380,7 @@ def _calling(
 
 def _fitting(stack: Stack, height: int, repeats: int) -> dict[str, float]:
     """Seconds of reading rows, of a step of the meta-learner on them, and of one on depths that learners make first."""
-    stack = copy.deepcopy(stack).to(memory_format=torch.channels_last)  # as configs/experiments fit
+    stack = ready_for(copy.deepcopy(stack), next(stack.parameters()).device)  # as configs/experiments fit
     with tempfile.TemporaryDirectory() as folder:
         return _fitting_from(Path(folder), stack, height, repeats)
 
