@@ -44,6 +44,9 @@ def video(
         typer.Option(metavar="SECONDS", min=0.001, help="Average depth over time, anew at cuts and where it jumps."),
     ] = None,
     seconds: Annotated[float | None, typer.Option(metavar="SECONDS", min=0.001, help="Stop after so many.")] = None,
+    width: Annotated[
+        int, typer.Option(metavar="N", min=64, help="Columns of the film at most; wider ones are written smaller.")
+    ] = 1920,
     fov: options.FieldOfView = None,
     device: options.Device = "auto",
     no_flip: options.NoFlip = False,
@@ -65,7 +68,7 @@ def video(
     check_endings(out, depth)
     found = FilmSource.named(source)
     loaded = open_any(stack, device=device, flip=False if no_flip else None, cache_dir=cache_dir)
-    film(loaded, found, FilmRequest(out, depth, alone, ends, smooth, fov, seconds))
+    film(loaded, found, FilmRequest(out, depth, alone, ends, smooth, fov, seconds, width))
 
 
 def _limits(text: str) -> tuple[float, float]:

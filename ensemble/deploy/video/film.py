@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from PIL import Image
 
 from ensemble.console import messages, progress
 from ensemble.deploy.video.queues import ahead, behind
@@ -37,6 +38,9 @@ SAMPLES = 5
 BAR = 28
 """Rows of the scale below a film."""
 
+WIDEST = 1920
+"""Columns of a film that phones still play, and that take no longer to write than small networks to compute."""
+
 
 @dataclass(frozen=True)
 class FilmRequest:
@@ -50,6 +54,7 @@ class FilmRequest:
         smooth: Seconds of the average over time; ``None`` leaves every frame as it is.
         fov: Degrees across the width; ``None``: as the camera of the training.
         seconds: Of the film, at most.
+        width: Of the film that is written, columns at most; depth beside it keeps the size of the film that is read.
     """
 
     out: Path
@@ -59,6 +64,7 @@ class FilmRequest:
     smooth: float | None = None
     fov: float | None = None
     seconds: float | None = None
+    width: int = WIDEST
 
 
 @dataclass
@@ -98,7 +104,7 @@ def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: F
         images = [film.first] if source.camera else source.samples(SAMPLES)
         limits = request.limits or depth_limits(np.stack([stack(each, fov=request.fov).depth for each in images]))
         report = FilmReport(limits)
-        picture = Picture(Palette.of(depth_scale(*limits)), film.size, alone=request.alone)
+        picture = Picture.of(Palette.of(depth_scale(*limits)), film.size, alone=request.alone, width=request.width)
         shown = files.enter_context(_written(request.out, film_writer, picture.size, film.rate))
         depths: Write | None = None
         if request.depth is not None:
@@ -117,7 +123,8 @@ def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: F
         with ahead(film.frames) as frames, behind(encode) as write:
             for frame in progress(_wanted(frames, source, request, report), "filming"):
                 start = time.perf_counter()
-                depth = stack(frame.image, fov=request.fov).depth
+                found = stack(frame.image, fov=request.fov)
+                depth = (replace(found, size=picture.pane) if depths is None else found).depth
                 report.network_seconds += time.perf_counter() - start
                 write((frame, depth))
                 report.frames, lasted = report.frames + 1, frame.seconds + float(1 / film.rate)
@@ -184,23 +191,29 @@ class Picture:
 
     Attributes:
         palette: Of depth.
-        photograph: Height and width.
+        pane: Height and width of the photograph, and of its depth, in it.
         alone: Depth without the photograph.
     """
 
     palette: Palette
-    photograph: tuple[int, int]
+    pane: tuple[int, int]
     alone: bool
+
+    @classmethod
+    def of(cls, palette: Palette, photograph: tuple[int, int], *, alone: bool, width: int) -> Self:
+        """For photographs of a height and width, made smaller where the whole would have more columns than told."""
+        most = min(photograph[1], max(1, width if alone else width // 2))
+        return cls(palette, (max(1, round(photograph[0] * most / photograph[1])), most), alone)
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the whole."""
-        height, width = self.photograph
+        height, width = self.pane
         return height + BAR, width if self.alone else 2 * width
 
     @cached_property
     def _bar(self) -> UInt8[np.ndarray, "bar w 3"]:
-        width = self.photograph[1]
+        width = self.pane[1]
         bar = self.palette.bar(width, BAR, "m")
         return bar if self.alone else np.hstack([np.full((BAR, width, 3), 20, np.uint8), bar])
 
@@ -208,8 +221,21 @@ class Picture:
         self, image: UInt8[np.ndarray, "h w 3"], depth: Float32[np.ndarray, "h w"]
     ) -> UInt8[np.ndarray, "high wide 3"]:
         """The pixels."""
-        coloured = self.palette(depth)
-        return np.vstack([coloured if self.alone else np.hstack([image, coloured]), self._bar])
+        coloured = self.palette(self._places(depth))
+        return np.vstack([coloured if self.alone else np.hstack([self._smaller(image), coloured]), self._bar])
+
+    def _places(self, depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "_h _w"]:
+        """Depth at the centres of the pixels of the film: a mean over an edge would be depth of nothing."""
+        if depth.shape == self.pane:
+            return depth
+        rows, columns = ((np.arange(few) + 0.5) * many // few for few, many in zip(self.pane, depth.shape, strict=True))
+        return depth[rows.astype(int)[:, None], columns.astype(int)]
+
+    def _smaller(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_h _w 3"]:
+        if image.shape[:2] == self.pane:
+            return image
+        height, width = self.pane
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
 
 
 def _wanted(

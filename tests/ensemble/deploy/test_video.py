@@ -22,6 +22,7 @@ from PIL import Image
 
 from ensemble.data.rooms.camera import render_frame
 from ensemble.deploy.door import DepthStack
+from ensemble.deploy.video.film import Picture
 from ensemble.deploy.video.queues import ahead, behind
 from ensemble.deploy.video.reading import CameraStoppedError, FilmSource, _Pipe
 from ensemble.deploy.video.smoothing import LARGEST_STEP, Smoothing, change, following, is_cut, thumbnail
@@ -147,6 +148,27 @@ def test_colours_by_table_are_those_of_the_report():
     depth = np.geomspace(0.1, 20, 3000, dtype=np.float32).reshape(50, 60)
     found = Palette.of(depth_scale(0.5, 8.0))(depth).astype(int)
     assert np.abs(found - depth_colours(depth, 0.5, 8.0)).max() <= 3
+
+
+def test_a_picture_that_is_made_smaller_shows_depth_of_places_and_invents_none():
+    palette, size = Palette.of(depth_scale(0.5, 8.0)), (108, 192)
+    generator = np.random.default_rng(0)
+    image, depth = generator.integers(0, 256, (*size, 3), np.uint8), np.full(size, 1.0, np.float32)
+    depth[:, 101:] = 6.0
+    whole, smaller = (Picture.of(palette, size, alone=False, width=width) for width in (1920, 192))
+    assert (whole.pane, whole.size) == (size, (108 + 28, 384))
+    assert (smaller.pane, smaller.size) == ((54, 96), (54 + 28, 192))
+    np.testing.assert_array_equal(whole(image, depth)[:108, :192], image)
+    pixels = smaller(image, depth)
+    shown, near = pixels[:54, 96:], round(101 / 2)
+    np.testing.assert_array_equal(shown[:, :near], np.broadcast_to(palette(np.float32([[1.0]])), (54, near, 3)))
+    np.testing.assert_array_equal(shown[:, near:], np.broadcast_to(palette(np.float32([[6.0]])), (54, 96 - near, 3)))
+    means = image.reshape(54, 2, 96, 2, 3).mean(axis=(1, 3))
+    assert np.abs(pixels[:54, :96] - means).max() <= 1
+    same = smaller(image, smaller._places(depth))
+    np.testing.assert_array_equal(same, pixels)
+    assert Picture.of(palette, size, alone=True, width=192).pane == size
+    assert Picture.of(palette, (3, 4), alone=False, width=1).pane == (1, 1)
 
 
 def test_what_threads_cannot_do_is_raised_where_it_was_asked_for():
@@ -335,6 +357,11 @@ def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path):
         )
     alone = done("video", "meta-d", film, "--out", out, "--alone", "--range", "1,5", "--seconds", 0.35, *where)
     assert "4 frames" in alone.err
+    small = ("--width", 100, "--depth", tmp_path / "d.mkv")
+    done("video", "meta-d", film, "--out", out, "--range", "1,5", "--seconds", 0.35, *small, *where)
+    with av.open(str(out)) as made, av.open(str(tmp_path / "d.mkv")) as whole:
+        assert (made.streams.video[0].width, made.streams.video[0].height) == (100, 38 + 28)
+        assert (whole.streams.video[0].width, whole.streams.video[0].height) == (80, 60)
     assert "colours from 1.00 to 5.00 m in every frame" in alone.err
     source, thread, _ = piped_film(tmp_path, closing=True)
     stopped = call("video", "meta-d", source.place, "--out", tmp_path / "camera.mp4", *where)
