@@ -77,28 +77,18 @@ class FastDepth(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> DepthPrediction:
         """Depth at the image's size."""
-        return self._depth(self._decode(image)[0], image)
+        return self.with_maps(image)[0]
 
     def with_maps(self, image: Float[Tensor, "b 3 h w"]) -> tuple[DepthPrediction, MapsByStride]:
         """Depth at the image's size, and the decoder's maps after their skips were added."""
-        finest, maps = self._decode(image)
-        return self._depth(finest, image), {**maps, 1: upsample_to(finest, image, mode="nearest")}
-
-    def _decode(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c _h _w"], MapsByStride]:
-        """The finest map before it is enlarged, and the enlarged ones of strides 16 to 2."""
         skip2, skip4, skip8, skip16, x = self.encoder(image)
-        added = (None, *(bring(skip) for bring, skip in zip(self.skips, (skip8, skip4, skip2), strict=True)))
-        *coarse, finest = self.decoder
-        likes, maps = {16: skip16, 8: skip8, 4: skip4, 2: skip2}, {}
-        for halve, (stride, like), skip in zip(coarse, likes.items(), added, strict=True):
+        added = (None, *(bring(skip) for bring, skip in zip(self.skips, (skip8, skip4, skip2), strict=True)), None)
+        likes, maps = {16: skip16, 8: skip8, 4: skip4, 2: skip2, 1: image}, {}
+        for halve, (stride, like), skip in zip(self.decoder, likes.items(), added, strict=True):
             x = upsample_to(halve(x), like, mode="nearest")
             x = maps[stride] = x if skip is None else x + skip
-        return finest(x), maps
-
-    def _depth(self, finest: Float[Tensor, "b c _h _w"], image: Tensor) -> DepthPrediction:
-        """What 1x1 says of a pixel it says of its copies too, so depth is enlarged in the place of its 32 channels."""
-        depth = self.max_depth * torch.sigmoid(self.last(finest).float())
-        return DepthPrediction(upsample_to(depth.clamp(min=self.min_depth), image, mode="nearest"))
+        depth = self.max_depth * torch.sigmoid(self.last(x).float())
+        return DepthPrediction(depth.clamp(min=self.min_depth)), maps
 
 
 def fastdepth_loss(

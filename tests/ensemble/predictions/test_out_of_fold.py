@@ -37,6 +37,7 @@ from ensemble.runs.paths import FULL, Outputs, fold_model
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.stacking import fit as stacking_fit
 from ensemble.stacking.stack import load_stack
+from ensemble.training.layout import ready_for
 from ensemble.training.networks import predict_depth
 
 QUANTUM = 10 / 65535
@@ -77,7 +78,8 @@ def depth_by_hand(model: TrainedLearner, source: FrameSource, frames: Sequence[F
     """Depth [n h w] of a batch of frames by one model, beside everything that caches."""
     images = torch.stack([torch.from_numpy(source.read_image(frame)).permute(2, 0, 1) / 255 for frame in frames])
     with torch.inference_mode():
-        return predict_depth(load_learner(model), images, model.network_settings)[:, 0].numpy()
+        network = ready_for(load_learner(model), "cpu")
+        return predict_depth(network, images, model.network_settings)[:, 0].numpy()
 
 
 def swap_folds(path: Path) -> None:
