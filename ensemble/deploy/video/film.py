@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,7 +18,8 @@ from PIL import Image
 
 from ensemble.console import messages, progress
 from ensemble.deploy.video.queues import ahead, behind
-from ensemble.deploy.video.reading import CameraStoppedError, FilmFrame, FilmSource
+from ensemble.deploy.video.reading import CameraStoppedError, FilmFrame, FilmSource, OpenFilm
+from ensemble.deploy.video.sharing import sharing
 from ensemble.deploy.video.smoothing import Smoothing
 from ensemble.deploy.video.writing import DEPTH_WRITERS, Write, Writer, film_writer
 from ensemble.report.drawing.colours import depth_limits, depth_scale
@@ -105,6 +107,46 @@ def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: F
         limits = request.limits or depth_limits(np.stack([stack(each, fov=request.fov).depth for each in images]))
         report = FilmReport(limits)
         picture = Picture.of(Palette.of(depth_scale(*limits)), film.size, alone=request.alone, width=request.width)
+
+        def seen(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "_h _w"]:
+            found = stack(image, fov=request.fov)
+            return (found if request.depth is not None else replace(found, size=picture.pane)).depth
+
+        def thrown_away(depth: np.ndarray) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                beside = replace(request, out=Path(folder) / request.out.name)
+                if request.depth is not None:
+                    beside = replace(beside, depth=Path(folder) / request.depth.name)
+                with _encoding(beside, picture, film, None) as write:
+                    write((FilmFrame(film.first, 0.0), depth))
+
+        device = getattr(stack, "device", None)  # an exported file has threads of its own runtime
+        if device is not None and device.type == "cpu":
+            files.enter_context(sharing(lambda: seen(film.first), thrown_away))
+        encode = files.enter_context(_encoding(request, picture, film, smoothing))
+        began, lasted = time.perf_counter(), 0.0
+        with ahead(film.frames) as frames, behind(encode) as write:
+            for frame in progress(_wanted(frames, source, request, report), "filming"):
+                start = time.perf_counter()
+                depth = seen(frame.image)
+                report.network_seconds += time.perf_counter() - start
+                write((frame, depth))
+                report.frames, lasted = report.frames + 1, frame.seconds + float(1 / film.rate)
+        report.seconds = time.perf_counter() - began
+        if film.seconds is not None and request.seconds is None and lasted < WHOLE * film.seconds:
+            report.short = lasted, film.seconds
+        report.cuts = 0 if smoothing is None else smoothing.cuts
+        if not report.frames:
+            raise Stopped(signal) if (signal := stop_asked()) else ValueError(f"{source.place}: no frame was filmed")
+    return report
+
+
+@contextmanager
+def _encoding(
+    request: FilmRequest, picture: Picture, film: OpenFilm, smoothing: Smoothing | None
+) -> Iterator[Callable[[tuple[FilmFrame, np.ndarray]], None]]:
+    """The files that are wanted, for frames with their depth."""
+    with ExitStack() as files:
         shown = files.enter_context(_written(request.out, film_writer, picture.size, film.rate))
         depths: Write | None = None
         if request.depth is not None:
@@ -119,22 +161,7 @@ def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: F
             if depths is not None:
                 depths(depth, frame.seconds)
 
-        began, lasted = time.perf_counter(), 0.0
-        with ahead(film.frames) as frames, behind(encode) as write:
-            for frame in progress(_wanted(frames, source, request, report), "filming"):
-                start = time.perf_counter()
-                found = stack(frame.image, fov=request.fov)
-                depth = (replace(found, size=picture.pane) if depths is None else found).depth
-                report.network_seconds += time.perf_counter() - start
-                write((frame, depth))
-                report.frames, lasted = report.frames + 1, frame.seconds + float(1 / film.rate)
-        report.seconds = time.perf_counter() - began
-        if film.seconds is not None and request.seconds is None and lasted < WHOLE * film.seconds:
-            report.short = lasted, film.seconds
-        report.cuts = 0 if smoothing is None else smoothing.cuts
-        if not report.frames:
-            raise Stopped(signal) if (signal := stop_asked()) else ValueError(f"{source.place}: no frame was filmed")
-    return report
+        yield encode
 
 
 def film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmRequest) -> None:

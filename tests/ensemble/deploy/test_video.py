@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from command_lines import Job, call, contents, done, signalled
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from ensemble.deploy.door import DepthStack
 from ensemble.deploy.video.film import Picture
 from ensemble.deploy.video.queues import ahead, behind
 from ensemble.deploy.video.reading import CameraStoppedError, FilmSource, _Pipe
+from ensemble.deploy.video.sharing import leaves_one, sharing
 from ensemble.deploy.video.smoothing import LARGEST_STEP, Smoothing, change, following, is_cut, thumbnail
 from ensemble.deploy.video.writing import film_writer, metre_writer, millimetre_writer
 from ensemble.report.drawing.colours import depth_colours, depth_scale
@@ -169,6 +171,26 @@ def test_a_picture_that_is_made_smaller_shows_depth_of_places_and_invents_none()
     np.testing.assert_array_equal(same, pixels)
     assert Picture.of(palette, size, alone=True, width=192).pane == size
     assert Picture.of(palette, (3, 4), alone=False, width=1).pane == (1, 1)
+
+
+@pytest.mark.parametrize(("beside", "left"), [(0.25, 1), (0.0, 2)])
+def test_networks_leave_a_core_to_what_takes_as_long_as_they_do(beside: float, left: int):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+
+    def busy(_: None) -> None:
+        until = time.process_time() + beside
+        while time.process_time() < until:
+            pass
+
+    try:
+        with sharing(lambda: time.sleep(0.2 / torch.get_num_threads()), busy):
+            found = torch.get_num_threads()
+        assert (found, torch.get_num_threads()) == (left, 2)
+    finally:
+        torch.set_num_threads(threads)
+    assert not leaves_one(alone=1.3, fewer=2.1, beside=0.03)  # a large stack; nyu-small on films of 1080 rows:
+    assert leaves_one(alone=0.014, fewer=0.025, beside=0.031)
 
 
 def test_what_threads_cannot_do_is_raised_where_it_was_asked_for():
