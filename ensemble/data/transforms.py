@@ -91,9 +91,9 @@ def valid_depth(depth: Float[Tensor, "*any"], min_depth: float, max_depth: float
 
 
 def _resized(image: UInt8[np.ndarray, "old_h old_w 3"], size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+    """As ``torchvision.transforms.v2`` resizes, bit for bit; importing that takes as long as torch itself."""
     if image.shape[:2] == tuple(size):
         return torch.from_numpy(np.require(image, requirements=("W",))).permute(2, 0, 1)
-    """As ``torchvision.transforms.v2`` resizes, bit for bit; importing that takes as long as torch itself."""
     pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)[None]
     if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in ("aarch64", "arm64"):
         return F.interpolate(pixels, size, mode="bilinear", antialias=True)[0]

@@ -34,6 +34,7 @@ from ensemble.stacking.candidates import candidates, costs_of
 from ensemble.stacking.cost import Costs
 from ensemble.stacking.stack import load_stack, stacked
 from ensemble.training.cost import profile_rows
+from ensemble.training.layout import ready_for
 from ensemble.training.networks import build_learner, predict_depth
 
 pytestmark = pytest.mark.slow
@@ -105,7 +106,7 @@ def test_each_learner_sees_frames_at_its_own_size_and_stacks_see_all_at_one(trai
         for frame in frames:
             image = resize_image(experiment.source.read_image(frame), size)[None]
             with torch.inference_mode():
-                depth = predict_depth(load_learner(model), image, model.network_settings)
+                depth = predict_depth(ready_for(load_learner(model), "cpu"), image, model.network_settings)
             assert rows.read(frame.id).shape == size
             np.testing.assert_allclose(rows.read(frame.id), depth[0, 0], atol=QUANTUM, rtol=1e-4)
             np.testing.assert_allclose(shared.read(frame.id), enlarged(depth, (48, 64))[0, 0], atol=QUANTUM, rtol=1e-4)
@@ -164,7 +165,7 @@ def test_photographs_of_other_shapes_and_a_learner_alone(trained, tmp_path: Path
     padding = (0, -seen.shape[-1] % 32, 0, -seen.shape[-2] % 32)
     with torch.inference_mode():
         whole = torch.nn.functional.pad(seen, padding, mode="replicate")
-        depth = predict_depth(load_learner(model), whole, model.network_settings)
+        depth = predict_depth(ready_for(load_learner(model), "cpu"), whole, model.network_settings)
     depth = enlarged(depth[..., : seen.shape[-2], : seen.shape[-1]], (height, width))
     np.testing.assert_allclose(found.learners["ldrn_large"], enlarged(depth, (70, 150))[0, 0], rtol=1e-4)
 

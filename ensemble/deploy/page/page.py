@@ -122,13 +122,30 @@ class Site:
         return Views(self.stack, None).of_training(size)
 
 
+@dataclass
+class Open:
+    """What a visitor has open.
+
+    Gradio reads what it hands over when somebody touches a control, not when that has its turn, so this is changed in
+    its place: an answer that was waited for meanwhile counts.
+
+    Attributes:
+        sight: What is looked at; ``None`` before there is a photograph.
+        tab: That is open.
+        turn: Whose it is.
+    """
+
+    sight: Sight | None = None
+    tab: str = SLIDER
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the controls say at the moment that somebody touches one, in the order in which Gradio hands them over.
 
     Attributes:
-        sight: What is looked at; ``None`` before there is a photograph.
-        tab: That is open.
+        open: What the visitor has open when this has its turn.
         learners: Titles of those that are switched on.
         preset: That is chosen; empty where the switches are none.
         layer: Name of the map that is wanted.
@@ -138,8 +155,7 @@ class Asked:
         down: Likewise, per cent of the height.
     """
 
-    sight: Sight | None
-    tab: str
+    open: Open
     learners: list[str]
     preset: str
     layer: str
@@ -147,6 +163,11 @@ class Asked:
     edges: bool
     across: float
     down: float
+
+    @property
+    def sight(self) -> Sight | None:
+        """What is looked at."""
+        return self.open.sight
 
 
 def page(site: Site) -> gr.Blocks:
@@ -161,10 +182,10 @@ class _Page:
     """Components, and the functions behind them."""
 
     def __init__(self, site: Site, blocks: gr.Blocks) -> None:
-        self.site, self.turn = site, asyncio.Lock()
+        self.site = site
         titles = list(site.titles)
         gr.Markdown(f"# {site.stack.header.name}\nMetres from one photograph, by {_listed(titles)}.", elem_id="title")
-        self.sight, self.tab = gr.State(None, time_to_live=3600), gr.State(SLIDER)
+        self.open = gr.State(Open(), time_to_live=3600)
         with gr.Row(elem_id="main"):
             with gr.Column(elem_id="given", min_width=0):
                 self.photograph = gr.Image(
@@ -252,16 +273,15 @@ class _Page:
         shown = [
             *(self.slider, self.picture, self.reading, self.space, *self.files.values(), self.legend, self.layer),
         ]
-        asked = [self.sight, self.tab, self.learners, self.preset, self.layer, self.fov, self.edges]
-        asked += [self.across, self.down]
+        asked = [self.open, self.learners, self.preset, self.layer, self.fov, self.edges, self.across, self.down]
         # Without Gradio's queue: its stream of answers is looked at every 50 ms, and what is touched in the moment in
         # which that stream ends is lost.
         how: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last", "queue": False}
         gr.on(
             [self.photograph.change],
             self.take,
-            [self.photograph, *asked[1:]],
-            [self.sight, self.complaint, self.fov, self.lens, *shown],
+            [self.photograph, *asked],
+            [self.open, self.complaint, self.fov, self.lens, *shown],
             show_progress="minimal",
             show_progress_on=[self.slider],
             **how,
@@ -277,35 +297,45 @@ class _Page:
         self.fov.release(turn(self.view_settled), asked, [self.fov, *shown], **how)
         self.fov.input(lambda: "", None, [self.lens], **how)  # it is neither the file's nor that of the training now
         for name, tab in tabs.items():
-            tab.select(turn(self.opened), [self.sight, gr.State(name), *asked[2:]], [self.tab, *shown], **how)
+            tab.select(turn(self.opened), [gr.State(name), *asked], shown, **how)
 
     def _in_turn(self, answer: Callable[..., list[Any]]) -> Callable[..., Awaitable[list[Any]]]:
-        """One after the other, in the order in which they were touched: what comes last is what is shown."""
+        """One after the other for a visitor, as they were touched: what comes last is what is shown."""
 
         @functools.wraps(answer)
         async def in_turn(*asked: Any) -> list[Any]:
-            async with self.turn:
+            async with next(each for each in asked if isinstance(each, Open)).turn:
                 return await asyncio.to_thread(answer, *asked)
 
         return in_turn
 
-    def take(self, request: gr.Request, path: str | None, *rest: Any) -> list[Any]:
-        """A photograph came, or went."""
-        if path is None:
-            return [None, gr.update(visible=False), Asked(None, *rest).fov or USUAL_VIEW, "", *self._empty()]
+    async def take(self, request: gr.Request, path: str | None, *asked: Any) -> list[Any]:
+        """A photograph came, or went; while networks look at it, others may have their turn."""
+        now, found = Asked(*asked), None
         with self.site.sessions.working(str(request.session_hash)):
-            return self._taken(request, Path(path), rest)
+            if path is not None:
+                found = await asyncio.to_thread(self._seen, request, Path(path))
+            async with now.open.turn:
+                return await asyncio.to_thread(self._taken, request, found, now)
 
-    def _taken(self, request: gr.Request, place: Path, rest: Sequence[Any]) -> list[Any]:
+    def _seen(self, request: gr.Request, place: Path) -> Sight | str:
+        """What networks say of a photograph, or why there is nothing to say."""
         self.site.sessions.sent(str(request.session_hash), place)
         try:
-            sight = self.site.see(place)
+            return self.site.see(place)
         except gr.Error:  # a ValueError too
             raise
         except (ValueError, OSError, FloatingPointError) as error:
-            told = gr.update(value=f"**Not taken.** {refused(error, place)}.", visible=True)
-            return [None, told, Asked(None, *rest).fov or USUAL_VIEW, "", *self._empty()]
-        asked, own = Asked(sight, *rest), self.site.view_of_training(sight.image.shape[:2])
+            return refused(error, place)
+
+    def _taken(self, request: gr.Request, sight: Sight | str | None, asked: Asked) -> list[Any]:
+        if not isinstance(sight, Sight):
+            asked.open.sight = None
+            told: dict[str, Any] = (
+                {"visible": False} if sight is None else {"value": f"**Not taken.** {sight}.", "visible": True}
+            )
+            return [asked.open, gr.update(**told), asked.fov or USUAL_VIEW, "", *self._empty()]
+        asked.open.sight, own = sight, self.site.view_of_training(sight.image.shape[:2])
         fov = self._view_of(sight, replace(asked, fov=None))
         if own is None:
             lens = ""
@@ -313,7 +343,7 @@ class _Page:
             lens = f"The file does not tell its lens: taken for that of the training, {own:.0f} degrees."
         else:
             lens = f"By EXIF {sight.fov:.3g} degrees." + ("" if abs(sight.fov - fov) < 0.1 else f" Taken for {fov:g}.")
-        return [sight, gr.update(visible=False), fov, lens, *self._shown(request, replace(asked, fov=fov))]
+        return [asked.open, gr.update(visible=False), fov, lens, *self._shown(request, replace(asked, fov=fov))]
 
     def view_settled(self, request: gr.Request, *asked: Any) -> list[Any]:
         """The field of view was left: it shows what metres follow, whatever was typed."""
@@ -361,10 +391,11 @@ class _Page:
         row, column = _place(now.sight, min(across, 100), min(down, 100))
         return reading(now.sight.value(row, column, self._choice(now.sight, now)), row, column)
 
-    def opened(self, request: gr.Request, *asked: Any) -> list[Any]:
+    def opened(self, request: gr.Request, tab: str, *asked: Any) -> list[Any]:
         """Another tab was opened."""
         now = Asked(*asked)
-        return [now.tab, *self._shown(request, now)]
+        now.open.tab = tab
+        return self._shown(request, now)
 
     def left(self, request: gr.Request) -> None:
         """A visitor has gone."""
@@ -386,15 +417,15 @@ class _Page:
         drawn, folder = sight.layer(name, choice), self.site.sessions.folder(str(request.session_hash))
         slider = picture = text = space = gr.skip()
         files: list[Any] = [gr.skip()] * len(self.files)
-        if asked.tab == SLIDER:
+        if asked.open.tab == SLIDER:
             slider = (_jpeg(sight.image, folder), _jpeg(drawn.pixels, folder))
-        elif asked.tab == VALUES:
+        elif asked.open.tab == VALUES:
             row, column = _place(sight, asked.across, asked.down)
             picture = _jpeg(_marked(drawn.pixels, row, column), folder)
             text = reading(sight.value(row, column, choice), row, column)
-        elif asked.tab == SPACE:
+        elif asked.open.tab == SPACE:
             space = str(self._points(sight, choice, fov, folder / "points.glb", edges=asked.edges))
-        elif asked.tab == FILES:
+        elif asked.open.tab == FILES:
             made = self._files(sight, choice, fov, folder)
             files = [
                 gr.update(value=str(path), interactive=True, label=png_label(path) if kind == "png" else text)

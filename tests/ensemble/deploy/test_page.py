@@ -413,6 +413,15 @@ def test_a_view_that_was_left_is_the_one_that_metres_follow(visit: Page, tmp_pat
     expect(visit.locator("#file-png")).to_contain_text("16-bit PNG in 1/256 m")
 
 
+def test_files_have_the_metres_of_a_view_that_is_typed_while_their_tab_opens(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    visit.get_by_role("tab", name="Files", exact=True).click()  # files are made for a while
+    fov = visit.locator("#fov input[type=number]")
+    fov.fill("2")
+    fov.blur()
+    expect(visit.locator("#file-png")).to_contain_text("16-bit PNG in 1/256 m")
+
+
 def test_what_is_typed_beyond_a_slider_is_its_end(visit: Page, tmp_path: Path):
     dropped(visit, photograph(tmp_path))
     number = visit.locator("#across input[type=number]")
