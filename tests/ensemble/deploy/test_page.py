@@ -415,7 +415,7 @@ def test_a_view_that_was_left_is_the_one_that_metres_follow(visit: Page, tmp_pat
 
 def test_files_have_the_metres_of_a_view_that_is_typed_while_their_tab_opens(visit: Page, tmp_path: Path):
     dropped(visit, photograph(tmp_path))
-    visit.get_by_role("tab", name="Files", exact=True).click()  # files are made for a while
+    tab(visit, "Files")  # files are made for a while
     fov = visit.locator("#fov input[type=number]")
     fov.fill("2")
     fov.blur()
