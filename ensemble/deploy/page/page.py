@@ -132,11 +132,13 @@ class Open:
     Attributes:
         sight: What is looked at; ``None`` before there is a photograph.
         tab: That is open.
+        emptied: Whether the field of view was left without a number.
         turn: Whose it is.
     """
 
     sight: Sight | None = None
     tab: str = SLIDER
+    emptied: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -348,6 +350,7 @@ class _Page:
     def view_settled(self, request: gr.Request, *asked: Any) -> list[Any]:
         """The field of view was left: it shows what metres follow, whatever was typed."""
         now = Asked(*asked)
+        now.open.emptied = now.fov is None
         return [
             now.fov or USUAL_VIEW if now.sight is None else self._view_of(now.sight, now),
             *self._shown(request, now),
@@ -355,7 +358,10 @@ class _Page:
 
     def show(self, request: gr.Request, *asked: Any) -> list[Any]:
         """A control was moved that changes no other one."""
-        return self._shown(request, Asked(*asked))
+        now = Asked(*asked)
+        if now.open.emptied and now.fov == VIEWS[0]:  # Gradio's end for a field that was left empty, before or after
+            now = replace(now, fov=None)
+        return self._shown(request, now)
 
     def preset_chosen(self, request: gr.Request, *asked: Any) -> list[Any]:
         """One of the presets sets the switches."""

@@ -226,6 +226,7 @@ def test_a_mouse_reads_values_without_a_click(visit: Page, tmp_path: Path):
         tab(visit, "Values")
     picture, reading = visit.locator("#picture img"), visit.locator("#reading dl")
     expect(reading).to_have_attribute("aria-label", re.compile("column 80, row 60"))
+    picture.evaluate("image => image.decode()")  # before, it has no size
     box = picture.bounding_box()
     assert box is not None
     source = picture.get_attribute("src")
