@@ -7,6 +7,7 @@ import typer
 
 from ensemble import options
 from ensemble.commands import completion
+from ensemble.deploy.video import WIDEST
 from ensemble.settings.trees import SettingsError
 
 app = options.application("A film, or a camera, with its depth beside it.")
@@ -46,7 +47,7 @@ def video(
     seconds: Annotated[float | None, typer.Option(metavar="SECONDS", min=0.001, help="Stop after so many.")] = None,
     width: Annotated[
         int, typer.Option(metavar="N", min=64, help="Columns of the film at most; wider ones are written smaller.")
-    ] = 1920,
+    ] = WIDEST,
     fov: options.FieldOfView = None,
     device: options.Device = "auto",
     no_flip: options.NoFlip = False,

@@ -3,7 +3,7 @@
 # as matrix products of its BLAS instead of with oneDNN; with two threads, with 16 images, or for any larger filter it
 # is oneDNN. Depth networks are mostly such convolutions over large maps. So a network measured with one thread is not
 # the one that is measured with two: kernels change, and with them rounding and, on processors that MKL does not like,
-# two to four times the time of these layers. Setting `dilation = 2`, which moves nothing in a filter of one pixel,
+# two to three times the time of these layers. Setting `dilation = 2`, which moves nothing in a filter of one pixel,
 # brings oneDNN back; channels_last, bfloat16 and evaluation mode play no part in it.
 #
 # torch 2.15.0 (CPU, float32), seen: "1 thread: products; 2 threads: oneDNN; 1 thread, 16 images: oneDNN; 1 thread,

@@ -22,7 +22,8 @@ def with_fast_points(network: Network, *, processor: bool) -> Network:
     """The network whose convolutions of one pixel are computed by oneDNN on a processor, by any number of threads.
 
     With one thread, and fewer than 16 images, torch (2.15) computes those that are neither strided nor dilated as
-    products of MKL, which takes up to four times as long (docs/benchmarks.md, *Networks*).
+    products of MKL, which took two to three times as long where it was measured; what that makes of whole networks,
+    docs/benchmarks.md says (*Networks*).
     """
     _dilate_points(network, _ONEDNN if processor else 1)
     return network

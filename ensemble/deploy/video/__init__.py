@@ -1,4 +1,7 @@
 """Depth of films and cameras: frames in (``reading``), films and 16-bit depth out (``writing``), nothing kept between.
 
-In this order: ``smoothing`` and ``queues`` know no film; ``reading``, ``writing``, ``film``, which joins them.
+In this order: ``smoothing``, ``queues`` and ``sharing`` know no film; ``reading``, ``writing``, ``film``, which joins them.
 """
+
+WIDEST = 1920
+"""Columns of a film that phones still play, and that take no longer to write than small networks to compute."""

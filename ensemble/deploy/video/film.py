@@ -17,6 +17,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from ensemble.console import messages, progress
+from ensemble.deploy.video import WIDEST
 from ensemble.deploy.video.queues import ahead, behind
 from ensemble.deploy.video.reading import CameraStoppedError, FilmFrame, FilmSource, OpenFilm
 from ensemble.deploy.video.sharing import sharing
@@ -39,9 +40,6 @@ SAMPLES = 5
 
 BAR = 28
 """Rows of the scale below a film."""
-
-WIDEST = 1920
-"""Columns of a film that phones still play, and that take no longer to write than small networks to compute."""
 
 
 @dataclass(frozen=True)
