@@ -1,6 +1,6 @@
 """Depth of films and cameras: frames in (``reading``), films and 16-bit depth out (``writing``), nothing kept between.
 
-In this order: ``smoothing``, ``queues`` and ``sharing`` know no film; ``reading``, ``writing``, and ``film``, which joins all.
+In this order: ``smoothing``, ``queues`` and ``sharing`` know no film; ``reading``, ``writing``; ``film`` joins them.
 """
 
 WIDEST = 1920
