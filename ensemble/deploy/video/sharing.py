@@ -34,9 +34,7 @@ def sharing(compute: Callable[[], Seen], beside: Callable[[Seen], object]) -> It
 
     threads = torch.get_num_threads()
 
-    def seconds(count: int) -> float:
-        torch.set_num_threads(count)
-        compute()
+    def seconds() -> float:
         start = time.perf_counter()
         compute()
         return time.perf_counter() - start
@@ -47,7 +45,10 @@ def sharing(compute: Callable[[], Seen], beside: Callable[[Seen], object]) -> It
             start = time.process_time()  # of all threads: an encoder has its own
             beside(seen)
             spent = time.process_time() - start
-            alone, fewer = seconds(threads), seconds(threads - 1)
+            alone = seconds()
+            torch.set_num_threads(threads - 1)
+            compute()  # kernels are made anew for a number of threads
+            fewer = seconds()
             if not leaves_one(alone, fewer, spent):
                 torch.set_num_threads(threads)
         yield
