@@ -44,8 +44,11 @@ def differing_sources(run: Run, sources: Mapping[str, str]) -> list[str]:
     return differing_keys(before, now)
 
 
-WITHOUT_INFLUENCE = (("data", "workers"), ("data", "preload"), ("data", "root"), ("training", "checkpoint_every"))
-"""Settings that change no result, and so may change when a run goes on."""
+WITHOUT_INFLUENCE = (
+    *(("data", "workers"), ("data", "preload"), ("data", "root")),
+    *(("training", "checkpoint_every"), ("training", "memory_format")),
+)
+"""Settings that change no result, or by rounding alone, and so may change when a run goes on."""
 
 PROCESSES = processes()
 """How many of us torchrun has started."""

@@ -330,8 +330,9 @@ class TrainingSettings(Settings):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Of the network; losses are always computed in float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"  # ``auto`` takes a GPU where there is one
-    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
-    """``channels_last`` stores the channels of a pixel side by side, which many devices compute faster."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """``channels_last`` stores the channels of a pixel side by side, which many devices compute faster; ``auto`` does
+    so on a processor. What is learned differs by rounding."""
     validate_every: Positive = 1  # epochs between two looks at the validation scenes
     checkpoint_every: Positive | None = None
     """Optimiser steps between two checkpoints; one is written after every epoch in any case."""

@@ -170,10 +170,11 @@ def lr_range(
 
 def _prepared(task: DepthTask, settings: TrainingSettings) -> DepthTask:
     """The task with its weights laid out in memory as asked for; what checkpoints hold does not depend on it."""
-    if settings.memory_format == "channels_last":
+    on_gpu = _on_gpu(settings)
+    if settings.memory_format == "channels_last" or (settings.memory_format == "auto" and not on_gpu):
         task.network.to(memory_format=torch.channels_last)
-    with_fast_points(task.network, processor=not _on_gpu(settings))
-    if settings.precision == "bf16-mixed" and not _on_gpu(settings):
+    with_fast_points(task.network, processor=not on_gpu)
+    if settings.precision == "bf16-mixed" and not on_gpu:
         keep_slow_depthwise_in_float32(task.network)
     return task
 

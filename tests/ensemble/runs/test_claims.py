@@ -154,7 +154,8 @@ def test_flip_averaging_is_the_mean_of_both_views():
 
 def test_settings_without_influence_may_change(job: Job):
     given = ("--config", job.config, "--cache-dir", job.cache, "--set", "data.preload=false")
-    assert "complete already" in done("base", "train", "bts", *given, "--set", "training.checkpoint_every=1").err
+    for other in ("training.checkpoint_every=1", "training.memory_format=contiguous"):
+        assert "complete already" in done("base", "train", "bts", *given, "--set", other).err
 
 
 def test_fresh_is_refused_where_processes_would_remove_each_others_files(job: Job, tmp_path: Path):

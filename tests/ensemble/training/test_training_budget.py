@@ -133,7 +133,9 @@ def laid_out(folder: Path, layout: str, **arguments: Any) -> tuple[Run, nn.Modul
     network = runs.Toy()
     run = Run(folder)
     try:
-        runs.toy_fit(folder, task={"network": network, **arguments}, memory_format=layout, checkpoint_every=1)
+        runs.toy_fit(
+            folder, task={"network": network, **arguments}, memory_format=layout, checkpoint_every=1, device="cpu"
+        )
     except runs.PowerCutError:
         assert "losses" in arguments
     return run, network
@@ -146,6 +148,12 @@ def test_channels_last_changes_the_layout_and_not_what_is_learned(tmp_path: Path
     assert not network.encoder.weight.is_contiguous()
     for name, values in runs.weights(plain).items():
         torch.testing.assert_close(runs.weights(other)[name], values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_processor_lays_channels_together_by_itself(tmp_path: Path) -> None:
+    by_itself, network = laid_out(tmp_path / "auto", "auto")
+    assert network.encoder.weight.is_contiguous(memory_format=torch.channels_last)
+    runs.assert_same_end(by_itself, laid_out(tmp_path / "other", "channels_last")[0])
 
 
 @pytest.mark.parametrize(("first", "second"), [("contiguous", "channels_last"), ("channels_last", "contiguous")])
