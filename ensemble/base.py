@@ -1,18 +1,17 @@
 """``python -m ensemble.base``: train, import, cache, verify, score and measure the base learners."""
 
 import json
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 import typer
 
 from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
-from ensemble.predictions.available import check_unused, learners_of, networks_of, settings_beside
-from ensemble.predictions.foreign.record import EVERY_ROLE
+from ensemble.predictions.available import check_unused, learners_of
+from ensemble.predictions.foreign.asked import import_settings, places_by_role, rays_of
+from ensemble.predictions.foreign.record import EVERY_ROLE, ROLES
 from ensemble.predictions.next_steps import after_caching, after_import, after_training
 from ensemble.predictions.plan import (
     job_lines,
@@ -28,31 +27,23 @@ from ensemble.runs.records import stored_settings
 from ensemble.settings.kinds import COPY, facts_of
 from ensemble.settings.layers import (
     Choice,
-    data_settings,
     experiment_name,
     learner_settings,
     moved,
     named_learners,
-    told_of_data,
 )
-from ensemble.settings.names import NAME, known_learners, unless_named_only
+from ensemble.settings.names import known_learners, unless_named_only
 from ensemble.settings.schema import (
     MOST,
     MOST_PROCESSES,
     SMALLEST_SIDE,
-    DataSettings,
-    ImportSettings,
     LearnerSettings,
-    Rays,
 )
 from ensemble.settings.trees import SettingsError, check_name
 from ensemble.settings.units import PER_METRE, ROTATED, known_unit
 from ensemble.tables import plain_table
 
 app = options.application(f"Base learners: {', '.join(known_learners())}, and imported ones.")
-
-Role = Literal["fit", "validation", "test", "oof"]
-ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 Folds = Annotated[
     int | None,
@@ -404,7 +395,7 @@ def import_(
     cache_dir: options.CacheDir = None,
 ) -> None:
     """Take depth maps from elsewhere into the cache as a learner: PNG, .npy, HDF5, EXR and others, of any size."""
-    places = _places_by_role(folder, role, {"oof": oof, "validation": validation, "test": test}, fold)
+    places = places_by_role(folder, role, {"oof": oof, "validation": validation, "test": test}, fold)
     if align_on not in (None, "fit"):
         raise SettingsError(f"--align-on {align_on}: expected fit; scale and shift come from rows of training alone")
     if unit is not None and divisor is not None:
@@ -414,10 +405,10 @@ def import_(
     unit = unit if divisor is None else f"{divisor:g}"
     if unit is not None:
         known_unit(unit)
-    rays = _rays(focal, centre, ray=ray, inverse=inverse)
+    rays = rays_of(focal, centre, ray=ray, inverse=inverse)
     where = outputs(cache_dir)
     choice = options.choice(data, root, config, None, experiment)
-    settings = _import_settings(where, name, fold, choice, {"unit": unit, "inverse": inverse, "rays": rays})
+    settings = import_settings(where, name, fold, choice, {"unit": unit, "inverse": inverse, "rays": rays})
     for place in places.values():
         if not place.exists():
             raise SettingsError(f"{place}: there is no such folder or file")
@@ -455,56 +446,6 @@ def list_runs(cache_dir: options.CacheDir = None, as_json: options.Json = False)
     options.show(plain_table(["run", "state"], rows), plain=plain, as_json=as_json)
     if not rows:
         messages.print(f"there is no run below {where.root}")
-
-
-def _places_by_role(
-    folder: Path | None, role: str | None, named: Mapping[str, Path | None], fold: int | None
-) -> dict[Role, Path]:
-    """Where the maps of each role are, the role first that scale and shift are fitted to."""
-    given: dict[Role, Path] = {ROLES[name]: place for name, place in named.items() if place is not None}
-    if role is not None:
-        check_name(role, (*ROLES, EVERY_ROLE), "role")
-    if given:
-        if folder is not None or role is not None or len(given) < len(named):
-            found = [*(f"--{name}" for name in given), *(["DIR"] if folder else []), *(["--role"] if role else [])]
-            raise SettingsError(
-                f"found {', '.join(found)}, expected --oof DIR --validation DIR --test DIR, or DIR --role ROLE for one "
-                "role, or DIR --role all"
-            )
-        places: dict[Role, Path] = given
-    elif folder is None or role is None:
-        missing = "the folder of its depth maps" if folder is None else "--role"
-        raise SettingsError(f"expected {missing}: DIR --role ROLE, or --oof DIR --validation DIR --test DIR")
-    elif role == EVERY_ROLE:
-        places = dict.fromkeys((ROLES[name] for name in named), folder)
-    else:
-        places = {ROLES[role]: folder}
-    if fold is not None and len(places) > 1:
-        raise SettingsError(f"--fold {fold}: the model of a fold has maps of one role; name it with --role")
-    return places
-
-
-def _rays(focal: float | None, centre: str | None, *, ray: bool | None, inverse: bool) -> Rays | None:
-    """The camera of maps that hold distances to it."""
-    if not ray:
-        if focal is not None or centre is not None:
-            raise SettingsError("--focal and --centre tell the camera of distances; add --ray")
-        return None
-    if inverse:
-        raise SettingsError(
-            "--inverse and --ray: distances follow from 1 / depth once it has a scale; write one of them"
-        )
-    if focal is None:
-        raise SettingsError(
-            "--ray: expected --focal PIXELS as well, the focal length in pixels of a map (Hypersim: 886.81 of 1024x768)"
-        )
-    if not 0 < focal < MOST:
-        raise SettingsError(f"--focal {focal:g}: expected a focal length in pixels of a map, such as 886.81")
-    try:
-        across, down = (float(word) for word in options.listed(centre)) if centre is not None else (None, None)
-    except ValueError:
-        raise SettingsError(f"--centre {centre!r}: expected column and row, such as 511.5,383.5") from None
-    return Rays(focal=focal, centre=None if across is None or down is None else (across, down))
 
 
 @app.command()
@@ -699,48 +640,6 @@ def profile(
         return
     rows = profile_rows(learner, pixels, device=device, repeats=repeats, config=config)
     options.show(profile_table(rows), plain=profile_json(rows), as_json=as_json)
-
-
-def _import_settings(
-    where: Outputs, name: str, fold: int | None, choice: Choice, maps: Mapping[str, object]
-) -> ImportSettings:
-    """Settings of an import, with the frames of the learners beside it; refused where its name is taken."""
-    chosen = experiment_name(choice)
-    networks = networks_of(where, chosen, choice.words)
-    if not re.fullmatch(NAME, name) or name in networks:
-        raise SettingsError(
-            f"{name!r}: expected letters, digits and . _ + -, and not the name of a learner of ours "
-            f"({', '.join(networks)})"
-        )
-    if where.meta_run(chosen, name).settings.is_file():
-        raise SettingsError(f"{name!r}: a fit of the meta-learner goes by this name in {chosen}; choose another one")
-    beside = settings_beside(where, chosen)
-    if beside is None:
-        beside = learner_settings(known_learners()[0], choice)
-    else:
-        _check_data(beside.data, choice, chosen)
-    tree = {"experiment": chosen, "learner": name, "fold": fold, **maps}
-    settings = ImportSettings.model_validate({**tree, "data": beside.data, "evaluation": beside.evaluation})
-    return moved(settings, choice.root)
-
-
-def _check_data(there: DataSettings, choice: Choice, experiment: str) -> None:
-    """Refuse data that were told otherwise than the experiment has them."""
-    from ensemble.predictions.learners import frame_settings
-    from ensemble.runs.claims import differing_keys
-
-    named = told_of_data(choice)
-    if not named:
-        return
-    known, told = (
-        {key: value for key, value in frame_settings(data).items() if key in named}
-        for data in (there, data_settings(choice))
-    )
-    if differing := differing_keys(known, told, "data."):
-        raise SettingsError(
-            f"experiment {experiment} has other data settings than were told ({'; '.join(differing)}); expected the "
-            "same, or another --experiment"
-        )
 
 
 def _of_experiment(where: Outputs, learner: str, experiment: str | None) -> tuple[str, str | None]:

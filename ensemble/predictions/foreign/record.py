@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 
@@ -11,6 +11,7 @@ from ensemble.runs.seals import read_bytes, write_checked
 from ensemble.settings.schema import ImportSettings, Settings
 
 Role = Literal["fit", "validation", "test", "oof"]
+ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 PLACEHOLDER = "DIR"
 """Stands in a command for a folder that nobody has named yet."""
