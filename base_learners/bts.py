@@ -40,7 +40,10 @@ class Upscale(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], like: Tensor) -> Tensor:
         """The map at the size of ``like``."""
-        return self.norm(upsample_to(self.conv(x), like, mode="nearest"))
+        x = self.conv(x)
+        if self.training:  # its statistics count every pixel of the larger map
+            return self.norm(upsample_to(x, like, mode="nearest"))
+        return upsample_to(self.norm(x), like, mode="nearest")  # the same numbers of fewer pixels
 
 
 class DilatedBranch(nn.Sequential):
@@ -193,8 +196,9 @@ def plane_depth(
     """
     height, width = normal.shape[-2:]
     offset = (torch.arange(cell, device=normal.device, dtype=normal.dtype) - (cell - 1) / 2) / cell
-    planes = F.interpolate(torch.cat([normal, distance], dim=1), scale_factor=cell, mode="nearest")
-    n1, n2, n3, distance = planes.split(1, dim=1)
+    # one by one: runtimes take maps of many channels apart slowly once they are large
+    planes = (F.interpolate(each, scale_factor=cell, mode="nearest") for each in (*normal.split(1, dim=1), distance))
+    n1, n2, n3, distance = planes
     cosine = n1 * offset.repeat(width) + n2 * offset.repeat(height)[:, None] + n3
     return distance / cosine.clamp(min=SMALLEST_COSINE)
 

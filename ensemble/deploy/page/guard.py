@@ -36,12 +36,12 @@ class Guard:
             if host in LOCAL:
                 await self._app(scope, receive, send)
             else:
-                await _refuse(scope, send, 403, "This page is for this machine alone.", {})
+                await refuse(scope, send, 403, "This page is for this machine alone.", {})
         elif knows(headers.get(b"authorization", ""), self._password):
             await self._app(scope, receive, send)
         else:
             ask = {"www-authenticate": 'Basic realm="stackdepth", charset="UTF-8"'}
-            await _refuse(scope, send, 401, "This page wants its password, with any name.", ask)
+            await refuse(scope, send, 401, "This page wants its password, with any name.", ask)
 
 
 def knows(authorization: str, password: str) -> bool:
@@ -54,7 +54,8 @@ def knows(authorization: str, password: str) -> bool:
     return kind.lower() == "basic" and hmac.compare_digest(told, password.encode())
 
 
-async def _refuse(scope: Scope, send: Any, status: int, words: str, headers: Mapping[str, str]) -> None:
+async def refuse(scope: Scope, send: Any, status: int, words: str, headers: Mapping[str, str]) -> None:
+    """Answer a connection with a sentence, and with these headers."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return

@@ -322,8 +322,8 @@ class _Page:
 
     def _seen(self, request: gr.Request, place: Path) -> Sight | str:
         """What networks say of a photograph, or why there is nothing to say."""
-        self.site.sessions.sent(str(request.session_hash), place)
         try:
+            self.site.sessions.sent(str(request.session_hash), place)
             return self.site.see(place)
         except gr.Error:  # a ValueError too
             raise

@@ -16,6 +16,7 @@ from ensemble.console.pulse import pulse
 from ensemble.deploy.card import model_card
 from ensemble.deploy.page.examples import write_examples
 from ensemble.deploy.page.guard import Guard
+from ensemble.deploy.page.intake import Intake
 from ensemble.deploy.page.sessions import Sessions
 from ensemble.deploy.page.turns import Turns
 from ensemble.deploy.page.wording import MEGABYTES, without_front_matter
@@ -123,7 +124,7 @@ def _application(site: Site, reports: Sequence[Path], password: str | None) -> G
         enable_monitoring=False,
         show_error=True,
     )
-    return Guard(mounted, password)
+    return Guard(Intake(mounted, site.sessions), password)
 
 
 def _report_link(number: int | str) -> str:

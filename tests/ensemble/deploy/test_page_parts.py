@@ -2,15 +2,19 @@
 
 import asyncio
 import base64
+import json
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from starlette.requests import ClientDisconnect
 
 from ensemble.deploy.page.guard import Guard, knows
+from ensemble.deploy.page.intake import MOST_BYTES, Intake
 from ensemble.deploy.page.sessions import Sessions
 from ensemble.deploy.page.sight import Choice, Sight, chosen_learners, fused, shared
 from ensemble.deploy.page.turns import ClosedError, Turns
@@ -133,7 +137,8 @@ def test_a_photograph_of_two_visitors_stays_until_both_are_gone(tmp_path: Path):
     outside.write_bytes(b"")
     for name in ("one", "two"):
         sessions.sent(name, shared)
-        sessions.sent(name, outside)
+        with pytest.raises(ValueError, match="outside.png: expected a photograph that was sent to this page"):
+            sessions.sent(name, outside)
         (sessions.folder(name) / "depth.npy").write_bytes(b"")
     sessions.end("one")
     assert shared.is_file()
@@ -168,9 +173,103 @@ def test_what_is_made_while_a_visitor_goes_goes_when_it_is_made(tmp_path: Path):
     assert len(list(tmp_path.rglob("*.npy"))) == 1
     sessions.sweep(silent=0)
     assert list(tmp_path.rglob("*.npy")) == []
-    with sessions.working("two"):
+    with sessions.here("two"), sessions.working("two"):
         (sessions.folder("two") / "depth.npy").write_bytes(b"")
+        sessions.sweep(silent=0)
     assert len(list(tmp_path.rglob("*.npy"))) == 1
+    sessions.sweep(silent=0)
+    assert list(tmp_path.rglob("*.npy")) == []
+
+
+def test_a_visitor_who_looks_on_in_silence_keeps_their_files_and_one_without_a_line_does_not(tmp_path: Path):
+    sessions = Sessions(tmp_path)
+    with sessions.here("browser"):
+        for name in ("browser", "program"):
+            with sessions.working(name):
+                (sessions.folder(name) / "depth.npy").write_text(name)
+        sessions.sweep(silent=0)
+        assert [path.read_text() for path in tmp_path.rglob("*.npy")] == ["browser"]
+
+
+@pytest.mark.parametrize("name", ["../../beside", "a/../../beside", "/beside", "\ud800", ""])
+def test_no_session_has_a_folder_elsewhere(tmp_path: Path, name: str):
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    sessions = Sessions(tmp_path / "root" / "page")
+    folder = sessions.folder(name)
+    assert folder.parent == sessions.root
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["beside", "root"]
+    sessions.end(name)
+    assert (beside.is_dir(), folder.exists()) == (True, False)
+
+
+def test_a_page_holds_what_was_sent_to_it_and_nothing_else(tmp_path: Path):
+    root = tmp_path / "page"
+    sessions = Sessions(root, root / "examples")
+    for path in (root / "abc" / "photo.png", root / "examples" / "room.jpg", tmp_path / "own.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    made = sessions.folder("one") / "depth.png"
+    made.write_bytes(b"")
+    (root / "abc" / "link.png").symlink_to(tmp_path / "own.png")
+    held = {"abc/photo.png", "examples/room.jpg"}
+    for path in (*(root / each for each in held), made, root / "abc" / "link.png", tmp_path / "own.png", root):
+        assert sessions.holds(path) == (str(path.relative_to(tmp_path)).removeprefix("page/") in held), path
+    assert not any(map(sessions.holds, ("own.png", str(root / "abc" / ".." / ".." / "own.png"), "a\0b", "")))
+
+
+def called(app: Intake, body: bytes, path: str = "/gradio_api/run/predict") -> list[dict]:
+    sent: list[dict] = []
+    parts = [body[: len(body) // 2], body[len(body) // 2 :]]
+    told = [{"type": "http.request", "body": part, "more_body": not last} for last, part in enumerate(parts)]
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    async def receive() -> dict:
+        return told.pop(0) if told else {"type": "http.disconnect"}
+
+    asyncio.run(app({"type": "http", "method": "POST", "path": path}, receive, send))
+    return sent
+
+
+async def echo(_: object, receive: Any, send: Any) -> None:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body, more = body + message["body"], message["more_body"]
+    await send({"type": "http.response.body", "body": body})
+
+
+def test_calls_name_files_of_the_page_alone(tmp_path: Path):
+    own, other = tmp_path / "page" / "abc" / "photo.png", tmp_path / "own.png"
+    for path in (own, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    intake = Intake(echo, Sessions(tmp_path / "page"))
+    for taken in ({"data": [{"path": str(own)}, 60, None]}, {"data": [None, ["A"], {"path": None}]}, None):
+        body = json.dumps(taken).encode()
+        assert called(intake, body) == [{"type": "http.response.body", "body": body}]
+    for named in (str(other), "http://localhost/room.jpg", str(own.parent / ".." / ".." / "own.png"), 3):
+        for data in ({"data": [{"path": named}]}, [{"a": [[{"b": {"path": named}}]]}]):
+            start, told = called(intake, json.dumps(data).encode())
+            assert start["status"] == 403
+            assert told["body"] == b"This page looks at photographs that were sent to it, and at no other file."
+    assert called(intake, b"path")[1]["body"] == b"A call of this page is JSON."
+    assert b"at most 1048576 bytes" in called(intake, b" " * (MOST_BYTES + 1))[1]["body"]
+    assert called(intake, b"--form\r\n", "/gradio_api/upload")[0]["body"] == b"--form\r\n"
+    assert called(intake, b"--form\r\n", "/gradio_api/run/upload")[0]["status"] == 403
+
+
+def test_who_breaks_a_call_off_leaves_no_traceback(tmp_path: Path):
+    async def gone() -> dict:
+        return {"type": "http.disconnect"}
+
+    for path in ("/gradio_api/upload", "/gradio_api/run/predict"):
+        scope = {"type": "http", "method": "POST", "path": path}
+        assert asyncio.run(Intake(echo, Sessions(tmp_path))(scope, gone, None)) is None
 
 
 def test_what_was_sent_and_never_looked_at_is_swept(tmp_path: Path):
