@@ -51,6 +51,10 @@
       Object.entries(says).forEach(([name, value]) => handle.setAttribute(name, value));
       told(handle);
     }
+    document.querySelectorAll("#space canvas").forEach(canvas => {
+      if (canvas.tabIndex !== 0) canvas.tabIndex = 0; // in the order of the page
+      if (!canvas.ariaLabel) canvas.ariaLabel = "The scene in space: arrow keys turn it";
+    });
     for (const [place, says] of Object.entries(PICTURES)) {
       document.querySelectorAll(`${place} img`).forEach((image, number) => (image.alt ||= says(number)));
     }
@@ -63,7 +67,8 @@
     event.preventDefault();
     moved(handle, way);
   });
-  for (const end of ["mouseup", "touchend"]) document.addEventListener(end, () => line() && told(line()));
+  const settled = () => line() && told(line());
+  for (const end of ["mouseup", "touchend"]) document.addEventListener(end, () => setTimeout(settled, 50)); // drawn by then
 
   // Values under a mouse: Gradio tells of clicks alone. The place goes into a field that nobody sees.
   let sent = "", again = 0;

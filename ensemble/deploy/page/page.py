@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
+import json
 import re
+import shutil
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +22,7 @@ from ensemble.data.formats.photographs import read_photograph
 from ensemble.deploy.page.sessions import Sessions
 from ensemble.deploy.page.sight import DEPTH, Choice, Sight, chosen_learners
 from ensemble.deploy.page.turns import ClosedError, Turns
-from ensemble.deploy.page.wording import MEGAPIXELS, legend, png_label, reading, refused
+from ensemble.deploy.page.wording import MEGAPIXELS, file_label, legend, reading, refused
 from ensemble.deploy.points.cloud import point_cloud
 from ensemble.deploy.points.files import save_points
 from ensemble.deploy.points.photograph import camera_of_view
@@ -49,7 +52,8 @@ FILES_OF = {
     "png": "depth, 16-bit PNG in mm",
     "npy": "depth, .npy in metres",
 }
-"""What can be taken home, by its kind; ``png_label`` says it of depth that millimetres cannot hold."""
+"""What can be taken home, by its kind; ``file_label`` says it of depth that millimetres cannot hold."""
+_NO_FILE = {"__type__": "update", "value": None, "interactive": False}
 SLIDER, VALUES, SPACE, FILES, ABOUT = "slider", "values", "space", "files", "about"
 _POINTED = re.compile(r"(\d+(?:\.\d+)?) (\d+(?:\.\d+)?)")
 MARK = np.array([255, 255, 255], np.uint8), np.array([0, 0, 0], np.uint8)
@@ -131,14 +135,24 @@ class Open:
 
     Attributes:
         sight: What is looked at; ``None`` before there is a photograph.
+        name: Of the photograph, without its ending.
         tab: That is open.
         emptied: Whether the field of view was left without a number.
+        chosen: Titles of the learners that are on, and the preset, as one of them was touched last; ``None`` before.
+        by_preset: Whether that was the preset.
+        layers: Maps that there are to choose from, as the browser was told.
+        looking: What networks say, or are about to say, of the photograph, by its place.
         turn: Whose it is.
     """
 
     sight: Sight | None = None
+    name: str = ""
     tab: str = SLIDER
     emptied: bool = False
+    chosen: tuple[list[str], str] | None = None
+    by_preset: bool = False
+    layers: tuple[str, ...] = ()
+    looking: dict[str, asyncio.Future[Sight | str]] = field(default_factory=dict)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -148,8 +162,8 @@ class Asked:
 
     Attributes:
         open: What the visitor has open when this has its turn.
-        learners: Titles of those that are switched on.
-        preset: That is chosen; empty where the switches are none.
+        learners: Titles of those that are switched on, in the browser.
+        preset: That is chosen there; empty where the switches are none.
         layer: Name of the map that is wanted.
         fov: Degrees across the width of the photograph; ``None`` where the field was emptied.
         edges: Whether slopes at edges of depth are left out of points.
@@ -209,16 +223,20 @@ class _Page:
                 self.complaint = gr.Markdown(visible=False, elem_classes="complaint", elem_id="complaint")
                 with gr.Tabs():
                     with gr.Tab("Layer", id=SLIDER) as slider:
+                        gr.Markdown("Left the photograph, right the layer", elem_classes="hint")
                         self.slider = gr.ImageSlider(
-                            label="Left the photograph, right the layer",
+                            label="Photograph and layer",
+                            show_label=False,
                             interactive=False,
                             buttons=["fullscreen"],
                             max_height=640,
                             elem_id="slider",
                         )
                     with gr.Tab("Values", id=VALUES) as values:
+                        gr.Markdown("Point at a place; touch or click keeps it", elem_classes="hint")
                         self.picture = gr.Image(
-                            label="Point at a place; touch or click keeps it",
+                            label="Layer",
+                            show_label=False,
                             interactive=False,
                             buttons=["fullscreen"],
                             elem_id="picture",
@@ -240,7 +258,7 @@ class _Page:
                             kind: gr.DownloadButton(text, interactive=False, elem_id=f"file-{kind}")
                             for kind, text in FILES_OF.items()
                         }
-                    with gr.Tab("About", id=ABOUT):
+                    with gr.Tab("About", id=ABOUT) as about:
                         if site.reports:
                             gr.HTML(_report_links(site.reports), elem_id="reports")
                         gr.Markdown(site.about, elem_id="card")
@@ -269,7 +287,7 @@ class _Page:
             _take_what_is_typed(typed, empty=typed.value)
         _take_what_is_typed(self.fov, empty=None)
         blocks.unload(self.left)
-        self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files})
+        self._connect({SLIDER: slider, VALUES: values, SPACE: space, FILES: files, ABOUT: about})
 
     def _connect(self, tabs: dict[str, gr.Tab]) -> None:
         shown = [
@@ -289,8 +307,10 @@ class _Page:
             **how,
         )
         how["show_progress"] = "hidden"
-        turn = self._in_turn
-        self.preset.input(turn(self.preset_chosen), asked, [self.learners, *shown], **how)
+        turn, files = self._in_turn, list(self.files.values())
+        nothing = f"() => {json.dumps([_NO_FILE] * len(files))}"  # at once, for what is there is not of this photograph
+        self.photograph.input(None, None, files, js=nothing, **how)
+        self.preset.input(turn(self.preset_chosen), asked, [self.learners, self.preset, *shown], **how)
         self.learners.input(turn(self.learners_chosen), asked, [self.learners, self.preset, *shown], **how)
         moved = [self.layer.input, self.fov.input, self.edges.input, self.across.input, self.down.input]
         gr.on(moved, turn(self.show), asked, shown, **how)
@@ -315,10 +335,14 @@ class _Page:
         """A photograph came, or went; while networks look at it, others may have their turn."""
         now, found = Asked(*asked), None
         with self.site.sessions.working(str(request.session_hash)):
-            if path is not None:
-                found = await asyncio.to_thread(self._seen, request, Path(path))
+            now.open.looking = {key: looking for key, looking in now.open.looking.items() if key == path}
+            if path is not None:  # Gradio tells twice of one that takes the place of another
+                looking = now.open.looking
+                if path not in looking:
+                    looking[path] = asyncio.ensure_future(asyncio.to_thread(self._seen, request, Path(path)))
+                found = await asyncio.shield(looking[path])
             async with now.open.turn:
-                return await asyncio.to_thread(self._taken, request, found, now)
+                return await asyncio.to_thread(self._taken, request, found, path, now)
 
     def _seen(self, request: gr.Request, place: Path) -> Sight | str:
         """What networks say of a photograph, or why there is nothing to say."""
@@ -330,7 +354,9 @@ class _Page:
         except (ValueError, OSError, FloatingPointError) as error:
             return refused(error, place)
 
-    def _taken(self, request: gr.Request, sight: Sight | str | None, asked: Asked) -> list[Any]:
+    def _taken(self, request: gr.Request, sight: Sight | str | None, path: str | None, asked: Asked) -> list[Any]:
+        asked.open.name = Path(path or "").stem
+        shutil.rmtree(self._files_folder(request), ignore_errors=True)
         if not isinstance(sight, Sight):
             asked.open.sight = None
             told: dict[str, Any] = (
@@ -339,12 +365,11 @@ class _Page:
             return [asked.open, gr.update(**told), asked.fov or USUAL_VIEW, "", *self._empty()]
         asked.open.sight, own = sight, self.site.view_of_training(sight.image.shape[:2])
         fov = self._view_of(sight, replace(asked, fov=None))
-        if own is None:
-            lens = ""
-        elif sight.fov is None:
-            lens = f"The file does not tell its lens: taken for that of the training, {own:.0f} degrees."
-        else:
-            lens = f"By EXIF {sight.fov:.3g} degrees." + ("" if abs(sight.fov - fov) < 0.1 else f" Taken for {fov:g}.")
+        told_view, lens = sight.fov or own, ""
+        if own is not None and told_view is not None:
+            by = "The file does not tell its lens: taken for that of the training," if sight.fov is None else "By EXIF"
+            taken = "" if abs(told_view - fov) < 0.1 else f" Taken for {fov:g}, an end of what this page knows."
+            lens = f"{by} {told_view:.3g} degrees.{taken}"
         return [asked.open, gr.update(visible=False), fov, lens, *self._shown(request, replace(asked, fov=fov))]
 
     def view_settled(self, request: gr.Request, *asked: Any) -> list[Any]:
@@ -367,15 +392,21 @@ class _Page:
         """One of the presets sets the switches."""
         now, titles = Asked(*asked), list(self.site.titles)
         learners = [] if now.preset == STUDENT else titles if now.preset == STACK else [now.preset]
-        return [learners, *self._shown(request, replace(now, learners=learners))]
+        # what is told again takes back what was clicked meanwhile, so only what an earlier answer may have changed is
+        preset = gr.skip() if now.open.by_preset or now.open.chosen is None else now.preset
+        now.open.chosen, now.open.by_preset = (learners, now.preset), True
+        return [learners, preset, *self._shown(request, now)]
 
     def learners_chosen(self, request: gr.Request, *asked: Any) -> list[Any]:
         """The switches are no preset any more, but for all and for one; with the last one off, all are on again."""
         now, titles = Asked(*asked), list(self.site.titles)
-        chosen = chosen_learners(titles, now.learners)
-        now = replace(now, learners=list(chosen))
+        chosen = list(chosen_learners(titles, now.learners))
         preset = STACK if len(chosen) == len(titles) else chosen[0] if len(chosen) == 1 else None
-        return [now.learners, preset, *self._shown(request, replace(now, preset=preset or ""))]
+        before = titles if now.open.chosen is None else now.open.chosen[0]
+        crossed = now.open.by_preset and len({*before} ^ {*chosen}) > 1  # clicked before a preset had set the switches
+        told = chosen if crossed or chosen != [each for each in titles if each in now.learners] else gr.skip()
+        now.open.chosen, now.open.by_preset = (chosen, preset or ""), False
+        return [told, preset, *self._shown(request, now)]
 
     def touched(self, event: gr.SelectData, request: gr.Request, *asked: Any) -> list[Any]:
         """A place of the picture was touched."""
@@ -423,6 +454,7 @@ class _Page:
         drawn, folder = sight.layer(name, choice), self.site.sessions.folder(str(request.session_hash))
         slider = picture = text = space = gr.skip()
         files: list[Any] = [gr.skip()] * len(self.files)
+        scaled = asked.open.tab in (SLIDER, VALUES)
         if asked.open.tab == SLIDER:
             slider = (_jpeg(sight.image, folder), _jpeg(drawn.pixels, folder))
         elif asked.open.tab == VALUES:
@@ -430,14 +462,22 @@ class _Page:
             picture = _jpeg(_marked(drawn.pixels, row, column), folder)
             text = reading(sight.value(row, column, choice), row, column)
         elif asked.open.tab == SPACE:
-            space = str(self._points(sight, choice, fov, folder / "points.glb", edges=asked.edges))
+            place = folder / f"space-{time.monotonic_ns()}.glb"  # Gradio shows what has another name
+            for earlier in sorted(folder.glob("space-*.glb"))[:-1]:
+                earlier.unlink(missing_ok=True)
+            space = str(self._points(sight, choice, fov, place, edges=asked.edges))
         elif asked.open.tab == FILES:
-            made = self._files(sight, choice, fov, folder)
+            made = self._files(sight, choice, fov, self._files_folder(request) / asked.open.name)
             files = [
-                gr.update(value=str(path), interactive=True, label=png_label(path) if kind == "png" else text)
-                for (kind, text), path in zip(FILES_OF.items(), made, strict=True)
+                gr.update(value=str(path), interactive=True, label=file_label(text, path, sight.image.shape[:2]))
+                for text, path in zip(FILES_OF.values(), made, strict=True)
             ]
-        return [slider, picture, text, space, *files, legend(drawn), gr.update(choices=list(layers), value=name)]
+        shown = layers if scaled else ()
+        layer = gr.update(choices=list(layers), value=name, visible=scaled)
+        same = shown == asked.open.layers and name == asked.layer  # told again it would take back a later click
+        asked.open.layers = shown
+        scale = legend(drawn) if scaled else ""
+        return [slider, picture, text, space, *files, scale, gr.skip() if same else layer]
 
     def _empty(self) -> list[Any]:
         files = [gr.update(value=None, interactive=False) for _ in self.files]
@@ -449,12 +489,13 @@ class _Page:
         return round(min(max(own if asked.fov is None else asked.fov, VIEWS[0]), VIEWS[1]), VIEW_DIGITS)
 
     def _choice(self, sight: Sight, asked: Asked) -> Choice:
-        chosen = chosen_learners(list(self.site.titles), asked.learners)
+        learners, preset = asked.open.chosen or (asked.learners, asked.preset)
+        chosen = chosen_learners(list(self.site.titles), learners)
         own = self.site.view_of_training(sight.image.shape[:2])
         fov = self._view_of(sight, asked)
         same = own is None or round(own, VIEW_DIGITS) == fov
         ratio = 1.0 if same else self.site.stack.focal_ratio(sight.image.shape[:2], fov)
-        return Choice(chosen, asked.preset == STUDENT, ratio)
+        return Choice(chosen, preset == STUDENT, ratio)
 
     def _points(self, sight: Sight, choice: Choice, fov: float, path: Path, *, edges: bool) -> Path:
         camera, depth = camera_of_view(fov, sight.image.shape[:2]), sight.depth(choice)
@@ -466,14 +507,20 @@ class _Page:
         save_points(path, cloud)
         return path
 
-    def _files(self, sight: Sight, choice: Choice, fov: float, folder: Path) -> list[Path]:
-        depth = sight.depth(choice)
-        picture = save_depth_png(folder / "page", depth)
+    def _files_folder(self, request: gr.Request) -> Path:
+        return self.site.sessions.folder(str(request.session_hash)) / "files"
+
+    def _files(self, sight: Sight, choice: Choice, fov: float, beginning: Path) -> list[Path]:
+        folder, name = beginning.parent, beginning.name
+        folder.mkdir(exist_ok=True)
+        depth, place = sight.depth(choice), folder / f"{name}_depth.npy"
+        picture = save_depth_png(beginning, depth)
         beside = io.BytesIO()  # a browser may be reading what was there before
         np.save(beside, depth.astype(np.float32))
-        write_bytes(folder / "depth.npy", beside.getvalue())
-        points = [self._points(sight, choice, fov, folder / f"points.{kind}", edges=False) for kind in ("ply", "glb")]
-        return [*points, picture, folder / "depth.npy"]
+        write_bytes(place, beside.getvalue())
+        kinds = ("ply", "glb")
+        points = [self._points(sight, choice, fov, folder / f"{name}_points.{kind}", edges=False) for kind in kinds]
+        return [*points, picture, place]
 
 
 def _take_what_is_typed(slider: gr.Slider, *, empty: Any) -> None:

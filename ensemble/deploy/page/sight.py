@@ -64,12 +64,14 @@ class Value:
         error: Expected, metres; ``None`` where it is not known.
         leading: The learner with the largest share, and this share; ``None`` of one learner alone.
         learners: Each learner's own depth in metres.
+        off: Those of them that have no part in the depth.
     """
 
     depth: float
     error: float | None
     leading: tuple[str, float] | None
     learners: Mapping[str, float]
+    off: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,8 @@ class Sight:
             shares = here.shares(choice)[:, 0, 0]
             leading = choice.learners[int(shares.argmax())], float(shares.max())
         error = here.error(choice)
-        return Value(float(here.depth(choice)[0, 0]), None if error is None else float(error[0, 0]), leading, own)
+        off = frozenset(own) - frozenset(() if choice.student else choice.learners)
+        return Value(float(here.depth(choice)[0, 0]), None if error is None else float(error[0, 0]), leading, own, off)
 
     def cut(self, at: tuple[slice, slice]) -> Sight:
         """The same of a part of the photograph."""

@@ -40,14 +40,17 @@ def reading(value: Value, row: int, column: int) -> str:
     if value.leading is not None:
         name, share = value.leading
         rows.append(("leads here", f"{html.escape(name)} with {100 * share:.0f} %"))
-    rows += [(html.escape(name), f"{depth:.2f} m") for name, depth in value.learners.items() if len(value.learners) > 1]
+    for name, depth in value.learners.items() if len(value.learners) > 1 else ():
+        rows.append((html.escape(name), f"{depth:.2f} m" + (" (off)" if name in value.off else "")))
     cells = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in rows)
     return f'<dl class="reading" aria-label="Values at column {column}, row {row}">{cells}</dl>'
 
 
-def png_label(path: Path) -> str:
-    """What a file of depth holds, by the name that it has got."""
-    return f"depth, 16-bit PNG {'in mm' if path.stem.endswith('_mm') else 'in 1/256 m'}"
+def file_label(text: str, path: Path, size: tuple[int, int]) -> str:
+    """What a file holds, with the pixels of maps; a PNG has its unit from the name that it has got."""
+    if path.suffix == ".png":
+        text = f"depth, 16-bit PNG {'in mm' if path.stem.endswith('_mm') else 'in 1/256 m'}"
+    return f"{text}, {size[0]}x{size[1]}" if path.suffix in (".png", ".npy") else text
 
 
 def refused(error: Exception, path: Path) -> str:

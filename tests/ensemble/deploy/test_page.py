@@ -1,5 +1,6 @@
 """The page in a real browser: what people do with it, what it refuses, and that it asks nobody else for anything."""
 
+import asyncio
 import io
 import os
 import re
@@ -8,10 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import gradio as gr
 import numpy as np
@@ -19,11 +22,11 @@ import pytest
 import trimesh
 from command_lines import Job, done
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, expect, sync_playwright
 
 import ensemble
 from ensemble.deploy.door import DepthStack
-from ensemble.deploy.page.page import Site
+from ensemble.deploy.page.page import Open, Site, _Page
 from ensemble.deploy.page.sessions import Sessions
 from ensemble.deploy.page.turns import Turns
 
@@ -239,7 +242,11 @@ def test_a_mouse_reads_values_without_a_click(visit: Page, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("millimetres", "degrees", "said"),
-    [(240, "8.2", "8.25 degrees."), (3, "160.3", "160 degrees."), (1200, "2", "1.65 degrees. Taken for 2.")],
+    [
+        (240, "8.2", "8.25 degrees."),
+        (3, "160.3", "160 degrees."),
+        (1200, "2", "1.65 degrees. Taken for 2, an end"),
+    ],
 )
 def test_lenses_out_of_the_ordinary_keep_their_metres(
     visit: Page, tmp_path: Path, millimetres: int, degrees: str, said: str
@@ -315,11 +322,97 @@ def test_files_hold_what_is_shown(visit: Page, server: Server, tmp_path: Path):
 
 def test_points_are_shown_in_space(visit: Page, tmp_path: Path):
     dropped(visit, photograph(tmp_path))
-    with visit.expect_response(re.compile(r"points\.glb")) as asked:
+    with points_shown(visit) as asked:
         tab(visit, "3-D")
-    (points,) = trimesh.load(io.BytesIO(asked.value.body()), file_type="glb").geometry.values()
-    assert 0 < len(points.vertices) <= 200_000
-    expect(visit.locator("#space canvas")).to_be_visible()
+    before = vertices(asked.value)
+    assert 0 < len(before) <= 200_000
+    canvas = visit.locator("#space canvas")
+    expect(canvas).to_be_visible()
+    expect(canvas).to_have_attribute("tabindex", "0")
+    expect(canvas).to_have_attribute("aria-label", re.compile("arrow keys"))
+    expect(visit.locator("#layer")).to_be_hidden()  # the scene has the colours of the photograph
+    with points_shown(visit) as asked:
+        option(visit, "preset", "BTS").check()
+    of_one = vertices(asked.value)
+    assert not np.array_equal(of_one, before)
+    with points_shown(visit) as asked:
+        drop(visit, photograph(tmp_path, seed=1, size=(100, 160)))
+    assert len(vertices(asked.value)) != len(of_one)
+
+
+def points_shown(page: Page) -> AbstractContextManager[Any]:
+    return page.expect_response(re.compile(r"space-\d+\.glb"))
+
+
+def vertices(answer: Response) -> np.ndarray:
+    (points,) = trimesh.load(io.BytesIO(answer.body()), file_type="glb").geometry.values()
+    return points.vertices
+
+
+def slow(page: Page, milliseconds: int) -> None:
+    """Let every answer take so long on its way."""
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    conditions = {"offline": False, "latency": milliseconds, "downloadThroughput": -1, "uploadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", conditions)
+
+
+def taken_home(page: Page, kind: str) -> np.ndarray:
+    with page.expect_download() as started:
+        page.locator(f"#file-{kind}").click()
+    return np.load(started.value.path())
+
+
+def test_files_are_of_the_preset_that_was_chosen_before_they_were_asked_for(
+    visit: Page, server: Server, tmp_path: Path
+):
+    path = photograph(tmp_path)
+    dropped(visit, path)
+    with Image.open(path) as image:
+        own = ensemble.load(server.stack, device="cpu")(image).learners["bts"]
+    slow(visit, 150)
+    option(visit, "preset", "BTS").check()
+    tab(visit, "Files")  # before the preset is answered
+    for _ in range(3):  # and after
+        expect(visit.locator("#file-npy")).to_be_enabled()
+        np.testing.assert_allclose(taken_home(visit, "npy"), own, rtol=1e-5)
+        visit.wait_for_timeout(250)
+
+
+def test_no_click_on_a_learner_is_lost_on_a_slow_line(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    slow(visit, 300)
+    option(visit, "learners", "AdaBins").uncheck()
+    visit.wait_for_timeout(100)
+    option(visit, "learners", "BTS").uncheck()
+    expect(option(visit, "preset", "LDRN")).to_be_checked()
+    assert [option(visit, "learners", name).is_checked() for name in ("AdaBins", "BTS", "LDRN")] == [False, False, True]
+    tab(visit, "Values")
+    expect(visit.locator("#reading")).to_contain_text(re.compile(r"\(off\).*\(off\)", re.S))
+
+
+def test_no_click_on_a_layer_is_lost_on_a_slow_line(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    slow(visit, 300)
+    option(visit, "layer", "expected error").check()
+    visit.wait_for_timeout(100)
+    option(visit, "layer", "disagreement").check()
+    expect(visit.locator("#legend")).to_contain_text("disagreement")
+    expect(option(visit, "layer", "disagreement")).to_be_checked()
+
+
+def test_files_of_the_photograph_before_go_at_once(visit: Page, tmp_path: Path):
+    dropped(visit, photograph(tmp_path))
+    tab(visit, "Files")
+    expect(visit.locator("#file-npy")).to_be_enabled()
+    slow(visit, 500)
+    with answered(visit):
+        drop(visit, photograph(tmp_path, seed=1))
+        expect(visit.locator("#file-npy")).to_be_disabled()
+    expect(visit.locator("#file-npy")).to_be_enabled()
+    with visit.expect_download() as started:
+        visit.locator("#file-npy").click()
+    assert started.value.suggested_filename == "photo_1_depth.npy"
 
 
 def test_bad_files_are_a_sentence(visit: Page, tmp_path: Path):
@@ -463,6 +556,32 @@ def test_the_page_is_for_this_machine_and_lists_its_reports(visit: Page, server:
     expect(visit.locator("#card")).to_contain_text("Limits")
     foreign = visit.request.get(server.url, headers={"host": "elsewhere.example"})
     assert (foreign.status, foreign.text()) == (403, "This page is for this machine alone.")
+
+
+def test_networks_look_once_at_a_photograph_that_is_told_twice(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    networks, seen = Turns(), []
+    site = Site(ensemble.load(server.stack, device="cpu"), None, [], Sessions(tmp_path), "", networks=networks)
+    see = Site.see
+    monkeypatch.setattr(Site, "see", lambda site, path: seen.append(path) or see(site, path))
+    with gr.Blocks() as blocks:
+        whole = _Page(site, blocks)
+    sent = photograph(tmp_path)
+    controls = (Open(), list(site.titles), "stack", "depth", 60.0, True, 50, 50)
+    request = cast(gr.Request, SimpleNamespace(session_hash="visitor"))
+
+    async def twice() -> list[Any]:
+        return await asyncio.gather(*(whole.take(request, str(sent), *controls) for _ in range(2)))
+
+    with ThreadPoolExecutor(1) as threads:
+        answers = threads.submit(asyncio.run, twice())
+        answers.add_done_callback(lambda _: networks.end())
+        networks.work()
+    assert seen == [sent]
+    one, other = answers.result()
+    assert one[:6] == other[:6]
+    assert all(Path(picture).is_file() for picture in one[4])
 
 
 def test_a_visitor_who_waits_when_the_page_is_closed_reads_so_and_the_terminal_has_no_traceback(tmp_path: Path):

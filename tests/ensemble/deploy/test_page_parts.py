@@ -137,7 +137,7 @@ def test_a_photograph_of_two_visitors_stays_until_both_are_gone(tmp_path: Path):
     outside.write_bytes(b"")
     for name in ("one", "two"):
         sessions.sent(name, shared)
-        with pytest.raises(ValueError, match="outside.png: expected a photograph that was sent to this page"):
+        with pytest.raises(ValueError, match=r"outside\.png: expected a photograph that was sent to this page"):
             sessions.sent(name, outside)
         (sessions.folder(name) / "depth.npy").write_bytes(b"")
     sessions.end("one")
