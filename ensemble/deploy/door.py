@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, overload
@@ -14,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from ensemble.data.formats.depth_files import check_map
-from ensemble.data.formats.maps import aligned, as_metres, as_read, check_shape, check_values, likely_unit
+from ensemble.data.formats.maps import aligned, check_shape, check_values
 from ensemble.data.intrinsics import Intrinsics, focal_of_view
 from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
-from ensemble.deploy.foreign import FAR_APART, check_scale, times_the_others, times_training
+from ensemble.deploy.foreign import FAR_APART, check_scale, numbers_read, times_the_others, times_training
 from ensemble.deploy.network import StackNetwork, StackOutput
 from ensemble.deploy.runtime.prediction import Prediction as Prediction
 from ensemble.deploy.runtime.resizing import checked_size, pixels_of, shape_kept
@@ -44,11 +45,13 @@ class Unfused(NamedTuple):
         seen: The image as networks see it; black where there is none, [1 3 h w].
         depths: Of the learners, metres, [1 k h w].
         whole: Height and width of the frame.
+        given: Learners whose maps came from elsewhere; the others were asked.
     """
 
     seen: Tensor
     depths: Tensor
     whole: Size
+    given: tuple[str, ...]
 
 
 class DepthStack(ModelHubMixin):
@@ -236,12 +239,13 @@ class DepthStack(ModelHubMixin):
 
         Args:
             maps: By learner, each of any size: of an imported one as its files hold them, to which unit, scale and
-                shift of the import are applied; of a network of ours in metres, and not needed where there is an image.
+                shift of the import are applied; of a network of ours in metres, or in millimetres where they are whole
+                numbers, and not needed where there is an image.
             image: That they were predicted of; a stack that sees depth alone needs none.
 
         Raises:
-            ValueError: A learner has no map, a map belongs to no learner, has another shape, holes or numbers that are
-                not finite, or the image is missing.
+            ValueError: A learner has no map, a map belongs to no learner, has another shape, unit or scale, holes or
+                numbers that are not finite, or the image is missing.
         """
         frame = self.unfused(maps, image)
         self._warn_of_others(frame)
@@ -257,7 +261,7 @@ class DepthStack(ModelHubMixin):
         """The first half of ``fuse``, with its arguments and errors."""
         self._check_maps(maps, image)
         shapes = {name: check_map(np.shape(values), np.asarray(values).dtype) for name, values in maps.items()}
-        frame = next(iter(shapes.values())) if image is None else np.asarray(image).shape[:2]
+        frame = Counter(shapes.values()).most_common(1)[0][0] if image is None else np.asarray(image).shape[:2]
         for name, shape in shapes.items():
             check_shape(shape, f"{self.header.name}: map of {name}", [frame])
         if image is None:
@@ -272,7 +276,7 @@ class DepthStack(ModelHubMixin):
         ]
         together = torch.cat(depths, dim=1)
         check_depths(together, self.learners)
-        return Unfused(seen, together, whole)
+        return Unfused(seen, together, whole, tuple(name for name in self.learners if name in maps))
 
     def focal_ratio(self, whole: Size, fov: float, size: Size | None = None) -> float:
         """How many times the focal length of training an image has, in pixels of what the networks see.
@@ -352,7 +356,7 @@ class DepthStack(ModelHubMixin):
         One frame proves nothing, so it is fused.
         """
         depths = dict(zip(self.learners, frame.depths[0].cpu().numpy(), strict=True))
-        names = self.network.imported if len(depths) > 1 else ()
+        names = frame.given if len(depths) > 1 else ()
         samples = {name: against_others(depths, name) for name in names}
         guesses = {
             name: guess for name in names if (guess := better_guess([samples[name]])) is not None and guess.turned
@@ -377,11 +381,10 @@ class DepthStack(ModelHubMixin):
     def _metres(self, learner: SavedLearner, numbers: np.ndarray) -> Tensor:
         own, array = learner.imported, np.asarray(numbers)
         array = array.reshape(check_map(array.shape, array.dtype))
-        metres = values = as_metres(array, "m") if own is None else as_read(array, own)
-        if own is not None:
-            check_values(array, values, f"{self.header.name}: map of {learner.name}", positive=own.alignment is None)
-            check_scale(learner, [values], own.unit or likely_unit(array))
-            metres, _ = aligned(values, own)
+        values, known = numbers_read(learner, array), own is None or own.alignment is None
+        check_values(array, values, f"{self.header.name}: map of {learner.name}", positive=known)
+        check_scale(learner, [values], array, self.header.medians)
+        metres = values if own is None else aligned(values, own)[0]
         return enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)
 
     def _answer(self, said: StackOutput, size: Size, inside: Size | None = None) -> Prediction[Tensor]:

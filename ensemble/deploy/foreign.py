@@ -1,12 +1,12 @@
-"""Whether new depth maps of an imported learner are as those of its import were: of their unit and scale."""
+"""Whether new depth maps of a learner are as those were that its stack was fitted to: of their unit and scale."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 
-from ensemble.data.formats.maps import LIKELY_CHANGE, of_one_scale
+from ensemble.data.formats.maps import LIKELY_CHANGE, as_metres, as_read, likely_unit, of_one_scale
 from ensemble.deploy.saved import SavedLearner
 from ensemble.predictions.foreign.guesses import Sample, likely_units, row_profile, upside_down
 from ensemble.settings.units import per_metre
@@ -21,6 +21,11 @@ LIKELY_CHANGE_OF_FRAME = 4.0
 APART, FAR_APART = 1.3, 1.75
 """How many times the depth of the others that of a learner may be, either way, in the median of frames, beyond what it
 was in the import: more is said, still more is refused."""
+
+
+def numbers_read(learner: SavedLearner, numbers: Shaped[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """What the numbers of a map count: as its import tells; of a network of ours metres, millimetres if whole."""
+    return as_metres(numbers, None) if learner.imported is None else as_read(numbers, learner.imported)
 
 
 def check_turned(learner: SavedLearner, maps: Sequence[Float32[np.ndarray, "_ _"]]) -> None:
@@ -65,27 +70,37 @@ def times_training(depths: Mapping[str, Float32[np.ndarray, "h w"]], usual: Mapp
     return nearest if same and abs(math.log(nearest)) > math.log(LIKELY_CHANGE_OF_FRAME) else None
 
 
-def check_scale(learner: SavedLearner, maps: Sequence[Float32[np.ndarray, "_ _"]], unit: str) -> None:
-    """Refuse maps of another unit or scale than those that were imported.
+def check_scale(
+    learner: SavedLearner,
+    maps: Sequence[Float32[np.ndarray, "_ _"]],
+    numbers: Shaped[np.ndarray, "_ _"],
+    usual: Mapping[str, float],
+) -> None:
+    """Refuse maps of another unit or scale than those that the stack was fitted to.
 
     Args:
-        learner: Imported; of one of ours nothing is known.
+        learner: Whose they are.
         maps: As read; of several frames, or of one, which may be of nearer or farther things.
-        unit: That they were read in.
+        numbers: The first as it stands in its file.
+        usual: Median depth of every learner on frames of training, metres.
 
     Raises:
         ValueError: They are; the message says of which unit they may be.
     """
-    settings, then = learner.imported, learner.median
-    if settings is None or then is None:
+    settings, own = learner.imported, learner.imported is None
+    then = usual.get(learner.name) if own else learner.median
+    if then is None:
         return
     now = float(np.median([np.median(values[::4, ::4]) for values in maps]))
     change = LIKELY_CHANGE if len(maps) > 1 else LIKELY_CHANGE_OF_ONE
-    if of_one_scale(now, then, settings.alignment, change):
+    if of_one_scale(now, then, None if settings is None else settings.alignment, change):
         return
+    unit = (settings.unit if settings else None) or likely_unit(numbers)
     units = likely_units(then / now, per_metre(unit)) if now > 0 else []
     looks = f": it looks like the unit {' or '.join(units)}" if units else ""
+    told = "" if settings is None or not settings.unit else f" ({settings.unit})"
+    expected = "metres, or millimetres as whole numbers" if own else f"the unit and scale of the import{told}"
     raise ValueError(
-        f"maps of {learner.name} have a median of {now:.3g} where it was {then:.3g} in the import{looks}; expected the "
-        f"unit and scale of the import{f' ({settings.unit})' if settings.unit else ''}"
+        f"maps of {learner.name} have a median of {now:.3g} where it was {then:.3g} in "
+        f"{'training' if own else 'the import'}{looks}; expected {expected}"
     )

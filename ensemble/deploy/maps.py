@@ -10,10 +10,10 @@ from jaxtyping import Float32
 
 from ensemble.console import messages, progress
 from ensemble.data.formats.images import read_rgb
-from ensemble.data.formats.maps import SUFFIXES, DepthFile, as_read, depth_files, likely_unit, read_numbers
+from ensemble.data.formats.maps import SUFFIXES, DepthFile, depth_files, read_numbers
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.deploy.door import DepthStack, Unfused
-from ensemble.deploy.foreign import APART, FAR_APART, check_scale, check_turned, times_the_others
+from ensemble.deploy.foreign import APART, FAR_APART, check_scale, check_turned, numbers_read, times_the_others
 from ensemble.deploy.map_files import write_maps
 from ensemble.predictions.foreign.guesses import (
     Figures,
@@ -54,7 +54,9 @@ def fuse_maps(stack: DepthStack, maps: Mapping[str, Path], images: Path | None, 
             raise ValueError(f"--maps {learner}={place}: found no depth map, expected files that end in {_ENDINGS}")
     if images is not None and not pictures:
         raise ValueError(f"--images {images}: found no image, expected files that end in {', '.join(_IMAGES)}")
-    names = _shared_names({**files, **({} if images is None else {"--images": pictures})})
+    names = _shared_names(files)
+    if images is not None:
+        pictures = _of_frames(pictures, names, images)
     frames = _Frames(stack, files, pictures)
     looked_at = [names[index] for index in np.unique(np.linspace(0, len(names) - 1, COMPARED_FRAMES).astype(int))]
     known = {name: frames.unfused(name) for name in looked_at}
@@ -87,16 +89,15 @@ class _Frames:
 
 
 def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
-    """Hold the maps of foreign learners against those of their import, and against the depth of the other learners."""
+    """Hold maps against those that the stack was fitted to, and against the depth of the other learners."""
     stack = frames.stack
     found = [dict(zip(stack.learners, said.depths[0].cpu().numpy(), strict=True)) for said in known.values()]
     maps = dict[str, list[np.ndarray]]()
     for learner in stack.header.learners:
-        settings = learner.imported
-        if settings is not None:
+        if learner.name in frames.files:
             numbers = [read_numbers(frames.files[learner.name][frame]) for frame in known]
-            maps[learner.name] = own = [as_read(each, settings) for each in numbers]
-            check_scale(learner, own, settings.unit or likely_unit(numbers[0]))
+            maps[learner.name] = own = [numbers_read(learner, each) for each in numbers]
+            check_scale(learner, own, numbers[0], stack.header.medians)
     if len(stack.learners) < 2:
         _check_turned(stack, maps)
         return
@@ -127,7 +128,7 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     if guesses:
         raise ValueError(
             f"{stack.header.name}: maps of {whose} {guesses[suspect].described(against)}; expected maps such as those "
-            "that were imported, which lie as the images do"
+            "that it was fitted to, which lie as the images do"
         )
     raise ValueError(
         f"{stack.header.name}: maps of {whose} have a scale of their own each against {against}, as if every map were "
@@ -142,8 +143,6 @@ def _check_turned(stack: DepthStack, maps: Mapping[str, Sequence[np.ndarray]]) -
 
 def _check_against_others(samples: Mapping[str, Sequence[Sample]], usual: Mapping[str, float]) -> None:
     """Refuse, or say, that the depth of a learner is farther from that of the others than in training."""
-    if not samples:  # all are networks of ours, whose maps are metres
-        return
     times = {name: times_the_others(own, name, usual) for name, own in samples.items()}
     name = max(times, key=lambda each: abs(math.log(times[each])))
     off = abs(math.log(times[name]))
@@ -155,7 +154,7 @@ def _check_against_others(samples: Mapping[str, Sequence[Sample]], usual: Mappin
         other = next(each for each in usual if each != name)
         told = f"maps of {name} are {factor} against those of {other} as in training, or the other way round"
     if off > math.log(FAR_APART):
-        raise ValueError(f"{told}, as if one were in another unit; expected the unit and scale of the import in all")
+        raise ValueError(f"{told}, as if one were in another unit; expected the unit and scale of training in all")
     messages.print(f"{told}; they are fused as they are")
 
 
@@ -169,15 +168,37 @@ def _rays(stack: DepthStack) -> Float32[np.ndarray, "h w"] | None:
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+    found = dict[str, Path]()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise ValueError(
+                f"--images {folder}: found {found[name].name} and {path.name}, which are one frame by their names; "
+                "take one of them away"
+            )
+        found[name] = path
+    return found
 
 
-def _shared_names(files: Mapping[str, Mapping[str, DepthFile | Path]]) -> list[str]:
+def _of_frames(pictures: Mapping[str, Path], names: Sequence[str], folder: Path) -> dict[str, Path]:
+    """The images of the frames that have maps; those without maps are left out, and that is said."""
+    if missing := [name for name in names if name not in pictures]:
+        raise ValueError(
+            f"--images {folder}: {len(missing)} of {len(names)} frames with maps have no image (first: {missing[0]}); "
+            "expected one of the same name for each"
+        )
+    if spare := sorted(set(pictures) - set(names)):
+        messages.print(f"--images {folder}: {len(spare)} of {len(pictures)} have no maps (first: {spare[0]}): left out")
+    return {name: pictures[name] for name in names}
+
+
+def _shared_names(files: Mapping[str, Mapping[str, DepthFile]]) -> list[str]:
     (first, own), *others = files.items()
     for other, theirs in others:
         if differing := sorted(set(own) ^ set(theirs)):
+            without = other if differing[0] in own else first
             raise ValueError(
-                f"{first} and {other} have other frames: {len(differing)} are of one alone (first: {differing[0]})"
+                f"{first} and {other} have other frames: {len(differing)} are of one alone (first: {differing[0]}, "
+                f"which {without} lacks); expected a map of every learner for each, by the same name"
             )
     return sorted(own)

@@ -1,6 +1,8 @@
 """Images of every kind and shape, depth maps of foreign learners, and what is refused."""
 
 import math
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -222,7 +224,7 @@ def test_what_cannot_be_fused_is_refused(mixed: tuple[Path, Path]):
         ({"adabins": ones}, PIXELS, r"expected those of adabins, other \(adabins may be left out\)"),
         ({"adabins": ones, "othr": ones}, PIXELS, "found maps of adabins, othr"),
         ({"adabins": ones, "other": ones}, None, r"sees the image as well \(rgb\+d\)"),
-        ({"adabins": ones * np.nan, "other": ones}, PIXELS, "depths of learner adabins: 3072 of 3072"),
+        ({"adabins": ones * np.nan, "other": ones}, PIXELS, "map of adabins: 3072 of 3072 pixels are NaN"),
     ):
         with pytest.raises(ValueError, match=message):
             stack.fuse(maps, image)
@@ -246,6 +248,21 @@ def test_folders_of_maps_are_fused(mixed: tuple[Path, Path], tmp_path: Path, job
         assert expected.error is not None
         for kind, values in (("depth", expected.depth), ("error", expected.error), ("weights", expected.weights)):
             np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{frame.id}_{kind}.npy"), values)
+
+    shutil.copy(path, tmp_path / "rgb" / "spare.png")
+    told = done(*words, "--out", tmp_path / "again", "--cache-dir", cache).err
+    assert f"1 of {len(frames) + 1} have no maps (first: spare): left out" in told
+    assert sorted(each.name for each in (tmp_path / "again").rglob("*depth.npy")) == sorted(
+        each.name for each in (tmp_path / "out").rglob("*depth.npy")
+    )
+    shutil.copy(path, path.with_suffix(".jpg"))
+    answer = call(*words, "--out", tmp_path / "none", "--cache-dir", cache)
+    assert f"found {path.stem}.jpg and {path.name}, which are one frame by their names" in answer.err
+    path.with_suffix(".jpg").unlink()
+    path.unlink()
+    answer = call(*words, "--out", tmp_path / "none", "--cache-dir", cache)
+    assert f"1 of {len(frames)} frames with maps have no image (first: {frames[-1].id})" in answer.err
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +289,29 @@ def test_maps_of_networks_of_ours_are_fused_by_command(job: Job, tmp_path: Path)
     done("meta", "fuse", "meta-d", *words, "--out", tmp_path / "out", "--cache-dir", job.cache)
     expected = stack.fuse({name: own["a"] for name, own in maps.items()})
     np.testing.assert_allclose(np.load(tmp_path / "out/a_depth.npy"), expected.depth, rtol=1e-5)
+
+
+def test_maps_of_networks_of_ours_are_read_and_held_against_training_as_those_of_others(job: Job, tmp_path: Path):
+    stack = ensemble.load("meta-d", device="cpu", cache_dir=job.cache)
+    said = dict(stack(PIXELS).learners)
+    expected = stack.fuse(said).depth
+    in_mm = {name: np.round(1000 * depth).astype(np.uint16) for name, depth in said.items()}
+    np.testing.assert_allclose(stack.fuse(in_mm).depth, expected, atol=1e-3)
+    name = next(iter(said))
+    wrong = {
+        f"maps of {name} have a median of .* in training.*millimetres as whole numbers": 1000 * said[name],
+        f"map of {name}: 1 of .* pixels are 0 or negative": holed(said[name]),
+        f"map of {name}: .* pixels are 0 or negative": -said[name],
+        f"map of {name}: .* pixels are NaN": np.full_like(said[name], np.nan),
+    }
+    for message, depth in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            stack.fuse({**said, name: depth})
+        maps = {each: {"a": depth if each == name else own} for each, own in said.items()}
+        words = [word for each, own in maps.items() for word in ("--maps", f"{each}={save_npy(tmp_path / each, own)}")]
+        answer = call("meta", "fuse", "meta-d", *words, "--out", tmp_path / "out", "--cache-dir", job.cache)
+        assert answer.status == 1
+        assert re.search(message, answer.err)
 
 
 def holed(metres: np.ndarray) -> np.ndarray:
