@@ -1,4 +1,4 @@
-"""Films and cameras as frames with their times, upright, one at a time."""
+"""Films and cameras as frames with their times, upright and in square pixels, one at a time."""
 
 import os
 import select
@@ -19,6 +19,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from jaxtyping import UInt8
 
+from ensemble.deploy.video.shapes import Place, brought_to, check_aspect, place_of, seen_by_people
 from ensemble.runs.refusals import refuse_unreadable
 from ensemble.runs.stopping import stop_asked
 
@@ -30,6 +31,9 @@ _CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"),
 
 _USUAL_RATE = Fraction(30)
 """Frames a second of what tells none."""
+
+_AGAIN = 0.5
+"""Seconds by which times go back where another film was joined to the one before: they go on from there."""
 
 _LOOK = 0.1
 """Seconds after which a silent pipe is left to see whether a signal has come."""
@@ -43,12 +47,31 @@ class FilmFrame(NamedTuple):
     """One frame.
 
     Attributes:
-        image: RGB, upright.
+        image: RGB, upright, in square pixels, as large as the first of its film.
         seconds: Since the first one.
+        found: Height and width that it had before; ``None``: the same.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
     seconds: float
+    found: tuple[int, int] | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where in the image its picture lies."""
+        size = self.image.shape[0], self.image.shape[1]
+        return place_of(self.found or size, size)
+
+    @property
+    def whole(self) -> bool:
+        """Whether there are no bars beside its picture."""
+        size = self.image.shape[0], self.image.shape[1]
+        return self.place == place_of(size, size)
+
+    @property
+    def picture(self) -> UInt8[np.ndarray, "_h _w 3"]:
+        """What networks are to look at: the image without the bars beside a picture of another shape."""
+        return np.ascontiguousarray(self.image[self.place])
 
 
 @dataclass(frozen=True)
@@ -56,7 +79,7 @@ class OpenFilm:
     """A film that is being read.
 
     Attributes:
-        size: Height and width of a frame, upright.
+        size: Height and width of a frame, upright, in square pixels.
         rate: Frames a second, on average.
         first: Its first image.
         frames: All of them, the first one included, once.
@@ -124,14 +147,14 @@ class FilmSource:
                 stream = _video(container, self.place)
                 rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
                 seconds = None if self.camera else _seconds(container, stream)
-                frames = self._frames(container.decode(stream), rate)
+                frames = self._frames(container.decode(stream), rate, _Pictures(stream, self.place))
                 first = next(frames, None)
             if first is None:
                 raise ValueError(f"{self.place}: no frame of it can be read; expected a film")
             height, width = first.image.shape[:2]
             yield OpenFilm((height, width), rate, first.image, chain([first], frames), seconds)
 
-    def _frames(self, decoded: Iterator["av.VideoFrame"], rate: Fraction) -> Iterator[FilmFrame]:
+    def _frames(self, decoded: Iterator["av.VideoFrame"], rate: Fraction, pictures: "_Pictures") -> Iterator[FilmFrame]:
         count, start, last = 0, 0.0, -1.0
         while True:
             with self._complaining(count):
@@ -140,28 +163,31 @@ class FilmSource:
                 break
             moment = float(count / rate) if frame.time is None else frame.time
             start = start if count else moment
+            if last - (moment - start) > _AGAIN:
+                start = moment - last - float(1 / rate)
             count += 1
             if moment - start > last:  # a time that is told twice is shown once
                 last = moment - start
-                yield FilmFrame(_upright(frame), last)
+                yield pictures(frame, last)
         if self.camera:
             raise self._complaint(count, None)
 
-    def samples(self, count: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Frames spread over a film, as far as it can be sought in; at least the first one.
+    def samples(self, count: int) -> Iterator[UInt8[np.ndarray, "_h _w 3"]]:
+        """Pictures spread over a film, as far as it can be sought in; at least the first one.
 
         Raises:
             ValueError: As ``opened`` says.
         """
         with self._complaining(0), self._container() as container:
             stream = _video(container, self.place)
+            pictures = _Pictures(stream, self.place)
             whole = container.duration or 0
             for number in range(count if whole else 1):
                 if number:
                     container.seek(whole * number // count)
                 frame = next(container.decode(stream), None)
                 if frame is not None:
-                    yield _upright(frame)
+                    yield pictures(frame, 0.0).picture
 
     @contextmanager
     def _container(self) -> Iterator[InputContainer]:
@@ -196,6 +222,32 @@ class FilmSource:
         if count:
             return CameraStoppedError(f"{self.place}: the camera stopped after {count} frames ({why})")
         return ValueError(f"{self.place}: the camera sends nothing ({why}); is it there, and free?")
+
+
+class _Pictures:
+    """Frames as people see them, all as large as the first.
+
+    Args:
+        stream: That they are decoded from.
+        place: Of the film.
+    """
+
+    def __init__(self, stream: "av.VideoStream", place: str) -> None:
+        self._stream, self._place = stream, place
+        self._size: tuple[int, int] | None = None
+        self._told: tuple[Fraction | None, Fraction] = None, Fraction(1)
+
+    def __call__(self, frame: "av.VideoFrame", seconds: float) -> FilmFrame:
+        """A frame that was decoded from the stream just now."""
+        decoded = self._stream.codec_context.sample_aspect_ratio
+        if self._size is None:  # the container may know better than the codec, until the codec tells of a change
+            self._told = decoded, self._stream.sample_aspect_ratio or Fraction(1)
+        aspect = self._told[1] if decoded == self._told[0] else decoded or Fraction(1)
+        check_aspect(aspect, self._place)
+        image = seen_by_people(frame, aspect)
+        found = image.shape[0], image.shape[1]
+        self._size = self._size or found
+        return FilmFrame(brought_to(image, self._size), seconds, found)
 
 
 class _Pipe:
@@ -237,11 +289,6 @@ def _seconds(container: InputContainer, stream: "av.VideoStream") -> float | Non
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return None if container.duration is None else container.duration / av.time_base
-
-
-def _upright(frame: "av.VideoFrame") -> UInt8[np.ndarray, "h w 3"]:
-    """The pixels, turned as phones say that they hold the film."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4))
 
 
 def _cause(error: BaseException) -> str:

@@ -23,9 +23,10 @@ from PIL import Image
 
 from ensemble.data.rooms.camera import render_frame
 from ensemble.deploy.door import DepthStack
-from ensemble.deploy.video.film import Picture
+from ensemble.deploy.video.film import BAR, Picture
 from ensemble.deploy.video.queues import ahead, behind
 from ensemble.deploy.video.reading import CameraStoppedError, FilmSource, _Pipe
+from ensemble.deploy.video.shapes import place_of, seen_by_people
 from ensemble.deploy.video.sharing import leaves_one, sharing
 from ensemble.deploy.video.smoothing import LARGEST_STEP, Smoothing, change, following, is_cut, thumbnail
 from ensemble.deploy.video.writing import film_writer, metre_writer, millimetre_writer
@@ -167,7 +168,7 @@ def test_a_picture_that_is_made_smaller_shows_depth_of_places_and_invents_none()
     np.testing.assert_array_equal(shown[:, near:], np.broadcast_to(palette(np.float32([[6.0]])), (54, 96 - near, 3)))
     means = image.reshape(54, 2, 96, 2, 3).mean(axis=(1, 3))
     assert np.abs(pixels[:54, :96] - means).max() <= 1
-    same = smaller(image, smaller._places(depth))
+    same = smaller(image, smaller.places(depth))
     np.testing.assert_array_equal(same, pixels)
     assert Picture.of(palette, size, alone=True, width=192).pane == size
     assert Picture.of(palette, (3, 4), alone=False, width=1).pane == (1, 1)
@@ -243,6 +244,112 @@ def save_matroska(path: Path, frames: int) -> None:
         for image, _ in moving(1, frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         container.mux(stream.encode())
+
+
+def save_part(path: Path, frames: list[np.ndarray], *, aspect: Fraction | None = None, rate: int = 10) -> bytes:
+    """A film that others may be joined to, as broadcasts are, with pixels of an aspect ratio."""
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "10"})
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_a_film_is_seen_in_square_pixels(job: Job, tmp_path: Path):
+    image = room(1)[0][:, :120]  # 120 x 120, squeezed to half its width
+    save_part(tmp_path / "narrow.ts", [image[:, ::2]] * 4, aspect=Fraction(2))
+    with FilmSource.named(str(tmp_path / "narrow.ts")).opened() as film:
+        assert film.size == (120, 120)
+        frames = list(film.frames)
+    assert np.abs(frames[2].image.astype(int) - image).mean() < 8
+    assert next(FilmSource.named(str(tmp_path / "narrow.ts")).samples(1)).shape == (120, 120, 3)
+    words = ("--out", tmp_path / "out.mp4", "--depth", tmp_path / "d.mkv", "--cache-dir", job.cache)
+    done("video", "meta-d", tmp_path / "narrow.ts", *words)
+    with av.open(str(tmp_path / "out.mp4")) as made, av.open(str(tmp_path / "d.mkv")) as depth:
+        assert (made.streams.video[0].width, made.streams.video[0].height) == (240, 120 + BAR)
+        assert (depth.streams.video[0].width, depth.streams.video[0].height) == (120, 120)
+
+
+def test_square_pixels_come_before_the_turn_of_a_phone_and_mistakes_are_refused(tmp_path: Path):
+    frame = av.VideoFrame.from_ndarray(np.zeros((30, 20, 3), np.uint8), format="rgb24")
+    assert seen_by_people(frame, Fraction(64, 45)).shape == (30, 28, 3)
+    assert seen_by_people(frame, Fraction(1, 2)).shape == (30, 10, 3)
+    save_part(tmp_path / "odd.ts", [room(1)[0]] * 2, aspect=Fraction(100))
+    with (
+        pytest.raises(ValueError, match=r"odd\.ts: says that its pixels are 100 times as wide as high, expected 1/8"),
+        FilmSource.named(str(tmp_path / "odd.ts")).opened(),
+    ):
+        pass
+
+
+def joined_film(tmp_path: Path, *, cropped: bool = False, aspect: Fraction | None = None) -> Path:
+    """A second of a room at 120 x 160, and then half as large, or a square of it, or with pixels of an aspect ratio."""
+    image = room(1)[0]
+    other = image if aspect is not None else image[:, 20:140] if cropped else image[::2, ::2]
+    parts = save_part(tmp_path / "a.ts", [image] * 10) + save_part(tmp_path / "b.ts", [other] * 10, aspect=aspect)
+    (tmp_path / "joined.ts").write_bytes(parts)
+    return tmp_path / "joined.ts"
+
+
+def test_frames_that_change_their_size_are_brought_to_that_of_the_first_and_none_is_lost(tmp_path: Path):
+    with FilmSource.named(str(joined_film(tmp_path))).opened() as film:
+        frames = list(film.frames)
+    assert [round(frame.seconds, 3) for frame in frames] == [round(at / 10, 3) for at in range(20)], "times begin anew"
+    assert {frame.image.shape for frame in frames} == {(120, 160, 3)}
+    assert [frame.found for frame in frames] == [(120, 160)] * 10 + [(60, 80)] * 10
+    assert all(frame.whole for frame in frames)
+    assert np.abs(frames[-1].image.astype(int) - frames[0].image).mean() < 8
+
+
+@pytest.mark.parametrize("aspect", [None, Fraction(4, 3)])
+def test_a_picture_of_another_shape_has_bars_and_is_not_squeezed(aspect: Fraction | None, tmp_path: Path):
+    with FilmSource.named(str(joined_film(tmp_path, cropped=aspect is None, aspect=aspect))).opened() as film:
+        last = list(film.frames)[-1]
+    assert last.image.shape == (120, 160, 3)
+    assert not last.whole
+    assert last.found == ((120, 120) if aspect is None else (120, 213))
+    assert last.picture.shape == ((120, 120, 3) if aspect is None else (90, 160, 3))
+    assert (last.image[:, :20] if aspect is None else last.image[:15]).max() == 0
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 400), st.integers(1, 400))
+def test_a_place_lies_in_the_frame_and_keeps_the_shape(height: int, width: int, rows: int, columns: int):
+    place = place_of((height, width), (rows, columns))
+    high, wide = (each.stop - each.start for each in place)
+    assert 0 <= place.rows.start < place.rows.stop <= rows
+    assert 0 <= place.columns.start < place.columns.stop <= columns
+    assert high == rows or wide == columns
+    assert abs(high / height - wide / width) <= max(2.1, 0.021 * max(rows, columns)) / min(height, width)
+
+
+@pytest.mark.parametrize("depth", [None, "d.mkv", "d.npz"])
+@pytest.mark.parametrize("cropped", [False, True])
+def test_a_film_that_changes_its_size_is_written_whole_and_said(
+    cropped: bool, depth: str | None, job: Job, tmp_path: Path
+):
+    film, out = joined_film(tmp_path, cropped=cropped), tmp_path / "out.mp4"
+    beside = () if depth is None else ("--depth", tmp_path / depth)
+    told = done("video", "meta-d", film, "--out", out, "--smooth", 1, *beside, "--cache-dir", job.cache).err
+    new, bars = ("120x120", ", with bars beside them, where there is no depth") if cropped else ("80x60", "")
+    said = f"at 1.00 s its frames become {new} after 160x120: from there they are brought to 160x120{bars}, and metres"
+    assert f"{film}: {said} follow the changed picture" in told
+    with av.open(str(out)) as made:
+        frames = [frame.to_ndarray(format="rgb24") for frame in made.decode(video=0)]
+    assert (len(frames), frames[0].shape) == (20, (120 + BAR, 320, 3))
+    if cropped:
+        assert frames[-1][5:115, 165:175].max() < 40, "no colour of depth where there is none"
+    if depth == "d.npz":
+        with np.load(tmp_path / depth) as arrays:
+            assert np.isnan(arrays["frame_000019"]).sum() == (120 * 40 if cropped else 0)
+            assert np.isfinite(arrays["frame_000009"]).all()
+    elif depth is not None:
+        with av.open(str(tmp_path / depth)) as made:
+            last = [frame.to_ndarray() for frame in made.decode(video=0)][-1]
+        assert (last == 0).sum() == (120 * 40 if cropped else 0)
 
 
 def sent_of(film: Path) -> bytes:
