@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from ensemble.console import messages, progress
+from ensemble.console import counted, messages, progress
 from ensemble.deploy.video import WIDEST
 from ensemble.deploy.video.queues import ahead, behind
 from ensemble.deploy.video.reading import CameraStoppedError, FilmFrame, FilmSource, OpenFilm
@@ -206,9 +206,9 @@ def _film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmRe
         report = film_depth(stack, source, request)
         near, far = report.limits
         speed, own = report.frames / report.seconds, report.frames / report.network_seconds
-        cuts = "" if request.smooth is None else f", {report.cuts} cuts"
+        cuts = "" if request.smooth is None else f", {counted(report.cuts, 'cut')}"
         messages.print(
-            f"{request.out}: {report.frames} frames{cuts}, {speed:.1f} a second (networks alone {own:.1f}); "
+            f"{request.out}: {counted(report.frames, 'frame')}{cuts}, {speed:.1f} a second (networks alone {own:.1f}); "
             f"colours from {near:.2f} to {far:.2f} m in every frame"
         )
         if request.depth is not None:

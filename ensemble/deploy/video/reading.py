@@ -20,6 +20,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from jaxtyping import UInt8
 
+from ensemble.console import counted
 from ensemble.deploy.video.shapes import Place, brought_to, check_aspect, place_of, seen_by_people
 from ensemble.runs.refusals import refuse_unreadable
 from ensemble.runs.stopping import stop_asked
@@ -232,7 +233,7 @@ class FilmSource:
     def _complaint(self, count: int, error: BaseException | None, pipe: "_Pipe | None") -> ValueError:
         why = "it sends nothing more" if error is None else _cause(error)
         if not self.camera:
-            where = f"damaged after {count} frames" if count else "cannot be read as a film"
+            where = f"damaged after {counted(count, 'frame')}" if count else "cannot be read as a film"
             return ValueError(f"{self.place}: {where} ({why}); expected a whole film, such as MP4 or MKV")
         if pipe is not None and pipe.closed and pipe.received and not count:
             return ValueError(
@@ -240,7 +241,7 @@ class FilmSource:
                 "read from its beginning to its end, such as MKV or MPEG-TS"
             )
         if count:
-            return CameraStoppedError(f"{self.place}: the camera stopped after {count} frames ({why})")
+            return CameraStoppedError(f"{self.place}: the camera stopped after {counted(count, 'frame')} ({why})")
         return ValueError(f"{self.place}: the camera sends nothing ({why}); is it there, and free?")
 
 
@@ -315,7 +316,8 @@ def _descriptor(path: Path) -> int | None:
 
 def _video(container: InputContainer, place: str) -> "av.VideoStream":
     if not container.streams.video:
-        raise ValueError(f"{place}: holds no pictures (found {len(container.streams)} other streams); expected a film")
+        others = counted(len(container.streams), "other stream")
+        raise ValueError(f"{place}: holds no pictures (found {others}); expected a film")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     return stream

@@ -524,13 +524,15 @@ def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path, monk
     film, where = save_film(tmp_path / "in.mp4", frames), ("--cache-dir", job.cache)
     out = tmp_path / "out.mp4"
     answer = done("video", "meta-d", film, "--out", out, "--depth", tmp_path / "d.mkv", "--smooth", 1, *where)
-    assert f"{out}: 12 frames, 1 cuts, " in answer.err
+    assert f"{out}: 12 frames, 1 cut, " in answer.err
     with av.open(str(out)) as made:
         assert (made.streams.video[0].width, made.streams.video[0].height, made.streams.video[0].frames) == (
             160,
             88,
             12,
         )
+    short = done("video", "meta-d", film, "--out", out, "--seconds", 0.05, "--smooth", 1, *where)
+    assert f"{out}: 1 frame, 0 cuts, " in short.err
     alone = done("video", "meta-d", film, "--out", out, "--alone", "--range", "1,5", "--seconds", 0.35, *where)
     assert "4 frames" in alone.err
     small = ("--width", 100, "--depth", tmp_path / "d.mkv")
