@@ -39,8 +39,8 @@ WHOLE = 0.9
 SAMPLES = 5
 """Frames of a film that its scale of colours is chosen by."""
 
-BAR = 28
-"""Rows of the scale below a film."""
+BAR_SHARE, LEAST_BAR, LARGEST_BAR = 1 / 15, 20, 64
+"""Rows of the scale below a film, as a share of its own, and their ends: labels are half as high."""
 
 
 @dataclass(frozen=True)
@@ -258,13 +258,19 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """Height and width of the whole."""
         height, width = self.pane
-        return height + BAR, width if self.alone else 2 * width
+        return height + self.bar, width if self.alone else 2 * width
+
+    @property
+    def bar(self) -> int:
+        """Rows of the scale; an even number, as films are encoded."""
+        wanted = round(BAR_SHARE * self.pane[0])
+        return min(LARGEST_BAR, max(LEAST_BAR, wanted + wanted % 2))
 
     @cached_property
     def _bar(self) -> UInt8[np.ndarray, "bar w 3"]:
         width = self.pane[1]
-        bar = self.palette.bar(width, BAR, "m")
-        return bar if self.alone else np.hstack([np.full((BAR, width, 3), 20, np.uint8), bar])
+        bar = self.palette.bar(width, self.bar, "m")
+        return bar if self.alone else np.hstack([np.full((self.bar, width, 3), 20, np.uint8), bar])
 
     def __call__(
         self, image: UInt8[np.ndarray, "h w 3"], depth: Float32[np.ndarray, "h w"]

@@ -1,6 +1,7 @@
 """Films and cameras: depth is smoothed and never invented, files are those that browsers and programs read."""
 
 import io
+import itertools
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ from PIL import Image
 
 from ensemble.data.rooms.camera import render_frame
 from ensemble.deploy.door import DepthStack
-from ensemble.deploy.video.film import BAR, Picture
+from ensemble.deploy.video.film import LEAST_BAR, Picture
 from ensemble.deploy.video.queues import ahead, behind
 from ensemble.deploy.video.reading import CameraStoppedError, FilmSource, _Pipe
 from ensemble.deploy.video.shapes import place_of, seen_by_people
@@ -161,8 +162,8 @@ def test_a_picture_that_is_made_smaller_shows_depth_of_places_and_invents_none()
     image, depth = generator.integers(0, 256, (*size, 3), np.uint8), np.full(size, 1.0, np.float32)
     depth[:, 101:] = 6.0
     whole, smaller = (Picture.of(palette, size, alone=False, width=width) for width in (1920, 192))
-    assert (whole.pane, whole.size) == (size, (108 + 28, 384))
-    assert (smaller.pane, smaller.size) == ((54, 96), (54 + 28, 192))
+    assert (whole.pane, whole.size) == (size, (108 + LEAST_BAR, 384))
+    assert (smaller.pane, smaller.size) == ((54, 96), (54 + LEAST_BAR, 192))
     np.testing.assert_array_equal(whole(image, depth)[:108, :192], image)
     pixels = smaller(image, depth)
     shown, near = pixels[:54, 96:], round(101 / 2)
@@ -174,6 +175,28 @@ def test_a_picture_that_is_made_smaller_shows_depth_of_places_and_invents_none()
     np.testing.assert_array_equal(same, pixels)
     assert Picture.of(palette, size, alone=True, width=192).pane == size
     assert Picture.of(palette, (3, 4), alone=False, width=1).pane == (1, 1)
+
+
+@pytest.mark.parametrize("ends", [(1.67, 3.01), (0.4, 9.87), (0.5, 80.0), (2.0, 2.1), (0.01, 0.11), (3.0, 655.0)])
+@pytest.mark.parametrize(("high", "wide"), [(16, 16), (60, 80), (120, 160), (240, 320), (480, 640), (1080, 1920)])
+def test_labels_of_a_scale_have_room_and_the_same_decimals(high: int, wide: int, ends: tuple[float, float]):
+    picture = Picture.of(Palette.of(depth_scale(*ends)), (high, wide), alone=True, width=1920)
+    labels = picture.palette.labels(wide, picture.bar, "m")
+    assert len(labels) in ((0,) if wide == 16 else (0, 2) if wide == 80 else (2, 3) if wide == 160 else (3, 5))
+    assert len({len(label.text.removesuffix(" m").partition(".")[2]) for label in labels}) <= 1
+    assert len({label.text for label in labels}) == len(labels)
+    for before, now in itertools.pairwise(labels):
+        assert now.left - before.right >= 4, "they can be told apart"
+    assert all(4 <= label.left < label.right <= wide - 4 for label in labels)
+    assert picture.palette.bar(wide, picture.bar, "m").shape == (picture.bar, wide, 3)
+
+
+def test_labels_of_a_scale_are_as_large_as_the_film_wants():
+    rows = [
+        Picture.of(Palette.of(depth_scale(1, 5)), (high, high), alone=True, width=1920).bar
+        for high in (16, 300, 480, 720, 1080, 4000)
+    ]
+    assert rows == [20, 20, 32, 48, 64, 64]
 
 
 @pytest.mark.parametrize(("beside", "left"), [(0.25, 1), (0.0, 2)])
@@ -272,7 +295,7 @@ def test_a_film_is_seen_in_square_pixels(job: Job, tmp_path: Path):
     words = ("--out", tmp_path / "out.mp4", "--depth", tmp_path / "d.mkv", "--cache-dir", job.cache)
     done("video", "meta-d", tmp_path / "narrow.ts", *words)
     with av.open(str(tmp_path / "out.mp4")) as made, av.open(str(tmp_path / "d.mkv")) as depth:
-        assert (made.streams.video[0].width, made.streams.video[0].height) == (240, 120 + BAR)
+        assert (made.streams.video[0].width, made.streams.video[0].height) == (240, 120 + LEAST_BAR)
         assert (depth.streams.video[0].width, depth.streams.video[0].height) == (120, 120)
 
 
@@ -341,7 +364,7 @@ def test_a_film_that_changes_its_size_is_written_whole_and_said(
     assert f"{film}: {said} follow the changed picture" in told
     with av.open(str(out)) as made:
         frames = [frame.to_ndarray(format="rgb24") for frame in made.decode(video=0)]
-    assert (len(frames), frames[0].shape) == (20, (120 + BAR, 320, 3))
+    assert (len(frames), frames[0].shape) == (20, (120 + LEAST_BAR, 320, 3))
     if cropped:
         assert frames[-1][5:115, 165:175].max() < 40, "no colour of depth where there is none"
     if depth == "d.npz":
@@ -528,7 +551,7 @@ def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path, monk
     with av.open(str(out)) as made:
         assert (made.streams.video[0].width, made.streams.video[0].height, made.streams.video[0].frames) == (
             160,
-            88,
+            60 + LEAST_BAR,
             12,
         )
     short = done("video", "meta-d", film, "--out", out, "--seconds", 0.05, "--smooth", 1, *where)
@@ -538,7 +561,7 @@ def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path, monk
     small = ("--width", 100, "--depth", tmp_path / "d.mkv")
     done("video", "meta-d", film, "--out", out, "--range", "1,5", "--seconds", 0.35, *small, *where)
     with av.open(str(out)) as made, av.open(str(tmp_path / "d.mkv")) as whole:
-        assert (made.streams.video[0].width, made.streams.video[0].height) == (100, 38 + 28)
+        assert (made.streams.video[0].width, made.streams.video[0].height) == (100, 38 + LEAST_BAR)
         assert (whole.streams.video[0].width, whole.streams.video[0].height) == (80, 60)
     assert "colours from 1.00 to 5.00 m in every frame" in alone.err
     source, thread, silent = piped_film(tmp_path, closing=False)
@@ -619,7 +642,7 @@ def test_a_browser_plays_the_film_in_its_colours(job: Job, tmp_path: Path):
         )
         shown = opened.locator("video").screenshot()
         browser.close()
-    assert told == [160, 88, 2, None]
+    assert told == [160, 60 + LEAST_BAR, 2, None]
     with Image.open(io.BytesIO(shown)) as picture:
         pixels = np.asarray(picture.convert("RGB"))[:60, :80].astype(int)
     assert np.abs(pixels - frames[15]).mean() < 8
