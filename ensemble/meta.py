@@ -9,7 +9,7 @@ import typer
 
 from ensemble import options
 from ensemble.commands import completion
-from ensemble.console import messages, results
+from ensemble.console import counted, messages, results
 from ensemble.predictions.available import (
     learner_settings_of,
     learners_beside,
@@ -433,7 +433,7 @@ def fuse(
     from ensemble.deploy.maps import fuse_maps
 
     count = fuse_maps(load(stack, cache_dir=cache_dir), named, images, out)
-    messages.print(f"{count} frames fused in {out}")
+    messages.print(f"{counted(count, 'frame')} fused in {out}")
 
 
 def _named_folder(text: str) -> tuple[str, Path]:

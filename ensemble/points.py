@@ -10,7 +10,7 @@ import typer
 
 from ensemble import options
 from ensemble.commands import completion
-from ensemble.console import messages
+from ensemble.console import counted, messages
 from ensemble.settings.trees import SettingsError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def points(
     near, far = cloud.positions[:, 2].min(), cloud.positions[:, 2].max()
     kept = len(cloud.positions)
     left = "" if max_error is None and not drop_edges else f" ({cloud.left_out} of {kept + cloud.left_out} left out)"
-    messages.print(f"{out}: {kept} points{left}, {near:.2f} to {far:.2f} m away")
+    messages.print(f"{out}: {counted(kept, 'point')}{left}, {near:.2f} to {far:.2f} m away")
 
 
 def _camera(text: str) -> Intrinsics:

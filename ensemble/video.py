@@ -22,7 +22,11 @@ def video(
         ),
     ],
     source: Annotated[
-        str, typer.Argument(metavar="FILE|CAMERA", help="A film, or the number of a camera, such as 0; Ctrl-C ends it.")
+        str,
+        typer.Argument(
+            metavar="FILE|CAMERA|-",
+            help="A film, a pipe (-: standard input), or the number of a camera, such as 0; Ctrl-C ends it.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.mp4", callback=options.place, help="Film to write (H.264).")],
     depth: Annotated[

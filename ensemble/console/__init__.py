@@ -3,6 +3,6 @@
 Nothing here knows what is said.
 """
 
-from ensemble.console.streams import duration, messages, name_commands, print_json, progress, results
+from ensemble.console.streams import counted, duration, messages, name_commands, print_json, progress, results
 
-__all__ = ["messages", "results", "print_json", "progress", "duration", "name_commands"]
+__all__ = ["messages", "results", "print_json", "progress", "duration", "counted", "name_commands"]

@@ -67,6 +67,11 @@ def progress(items: Iterable[Item], title: str) -> Iterator[Item]:
     pulse.doing = "working"
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things: ``1 frame``, ``2 frames``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def duration(seconds: float) -> str:
     """Hours, minutes or seconds, as a person says them."""
     if seconds < 60:

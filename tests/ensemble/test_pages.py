@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from PIL import Image
 from test_cli import typed
 
 from base_learners.encoders.build import build_encoder
+from ensemble.deploy.video.writing import film_writer
 
 PAGES = sorted([*DOCS.glob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))])
-SINGLE = ("demo", "report")
+SINGLE = ("demo", "report", "points", "video", "view")
 
 
 def options_of(tool: str, verb: str) -> set[str] | None:
@@ -43,6 +45,19 @@ def test_every_command_that_a_page_names_is_there_with_its_options(page: Path):
             assert {word for word in words if word.startswith("--")} <= known, command
         else:
             assert not verb, f"{page.name} names {tool} {verb}"
+
+
+def test_words_of_answers_stand_in_the_glossary():
+    words = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    known = {each.strip() for line in re.findall(r"^- \*\*(.*?)\*\*", words, re.M) for each in line.split(",")}
+    assert {"disagreement", "student", "teacher", "SILog"} <= known
+
+
+def test_answers_come_before_what_was_not_met():
+    questions = (DOCS / "results.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    for question in questions:
+        _, _, answer = question.partition("\n\n")
+        assert not answer.startswith(("**Not met", "Not met")), question.splitlines()[0]
 
 
 def test_figures_of_answers_stand_in_the_appendix():
@@ -73,6 +88,22 @@ def test_the_first_hour_does_the_whole_job(tiny: Path, tmp_path: Path, monkeypat
     names: dict[str, Any] = {}
     exec(blocks("first_hour.md", "python")[0], names)
     assert names["prediction"].depth.shape == (240, 320)
+
+
+def test_points_and_films_are_made_as_the_page_says(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (4, 90, 120, 3), np.uint8)
+    Image.fromarray(noise[0]).save("photo.jpg")
+    with film_writer(Path("film.mp4"), (90, 120), Fraction(2)) as write:
+        for number, image in enumerate(noise):
+            write(image, number / 2)
+    for tool, *words in commands("seeing.md"):
+        done(tool, *words, STACKDEPTH_CACHE=str(job.cache))
+    made = {path.name for path in tmp_path.iterdir()}
+    assert {"photo.ply", "photo.glb", "depth.mp4", "depth.mkv", "alone.mp4", "depth.npz"} <= made
+    with np.load("depth.npz") as arrays:
+        assert arrays["seconds"].tolist() == [0, 0.5]
+        assert arrays["frame_000001"].shape == (90, 120)
 
 
 @pytest.mark.slow

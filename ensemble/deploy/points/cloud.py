@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 
+from ensemble.console import counted
 from ensemble.data.intrinsics import Intrinsics
 
 LEAST_ANGLE = 5.0
@@ -100,7 +101,7 @@ def point_cloud(
     chosen = kept[grid]
     if not chosen.any():
         least = "" if error is None else f" (smallest expected error: {float(error.min()):.3g} m)"
-        raise ValueError(f"none of {chosen.size} points is left{least}; allow a larger error, or keep edges")
+        raise ValueError(f"none of {counted(chosen.size, 'point')} is left{least}; allow a larger error, or keep edges")
     return PointCloud(
         _picked(points, grid, chosen).astype(np.float32),
         _picked(image, grid, chosen),

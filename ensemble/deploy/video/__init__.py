@@ -1,6 +1,7 @@
 """Depth of films and cameras: frames in (``reading``), films and 16-bit depth out (``writing``), nothing kept between.
 
-In this order: ``smoothing``, ``queues`` and ``sharing`` know no film; ``reading``, ``writing``; ``film`` joins them.
+In this order: ``smoothing``, ``queues`` and ``sharing`` know no film; ``shapes`` of frames; ``reading``, ``writing``;
+``film`` joins them.
 """
 
 WIDEST = 1920

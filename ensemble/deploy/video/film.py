@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from ensemble.console import messages, progress
+from ensemble.console import counted, messages, progress
 from ensemble.deploy.video import WIDEST
 from ensemble.deploy.video.queues import ahead, behind
 from ensemble.deploy.video.reading import CameraStoppedError, FilmFrame, FilmSource, OpenFilm
+from ensemble.deploy.video.shapes import framed, place_of
 from ensemble.deploy.video.sharing import sharing
 from ensemble.deploy.video.smoothing import Smoothing
 from ensemble.deploy.video.writing import DEPTH_WRITERS, Write, Writer, film_writer
@@ -38,8 +39,8 @@ WHOLE = 0.9
 SAMPLES = 5
 """Frames of a film that its scale of colours is chosen by."""
 
-BAR = 28
-"""Rows of the scale below a film."""
+BAR_SHARE, LEAST_BAR, LARGEST_BAR = 1 / 15, 20, 64
+"""Rows of the scale below a film, as a share of its own, and their ends: labels are half as high."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class FilmReport:
         cuts: Found, where it was smoothed.
         stopped: Why a camera ended before it was told to; empty where it did not.
         short: Seconds that a film lasted, and that it says to last, where these are far more; else ``None``.
+        changed: Seconds at which frames first had another size, that, and the one of the film; else ``None``.
     """
 
     limits: tuple[float, float]
@@ -88,6 +90,7 @@ class FilmReport:
     cuts: int = 0
     stopped: str = ""
     short: tuple[float, float] | None = None
+    changed: tuple[float, tuple[int, int], tuple[int, int]] | None = None
 
 
 def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmRequest) -> FilmReport:
@@ -102,13 +105,18 @@ def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: F
     smoothing = None if request.smooth is None else Smoothing(request.smooth)
     with source.opened() as film, ExitStack() as files:
         images = [film.first] if source.camera else source.samples(SAMPLES)
-        limits = request.limits or depth_limits(np.stack([stack(each, fov=request.fov).depth for each in images]))
+        limits = request.limits or depth_limits(
+            np.concatenate([stack(each, fov=request.fov).depth.ravel() for each in images])
+        )
         report = FilmReport(limits)
         picture = Picture.of(Palette.of(depth_scale(*limits)), film.size, alone=request.alone, width=request.width)
 
-        def seen(image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "_h _w"]:
-            found = stack(image, fov=request.fov)
-            return (found if request.depth is not None else replace(found, size=picture.pane)).depth
+        def seen(frame: FilmFrame) -> Float32[np.ndarray, "_h _w"]:
+            found, small = stack(frame.picture, fov=request.fov), request.depth is None
+            if not frame.whole:
+                depth = framed(found.depth, frame.place, film.size, np.nan)
+                return picture.places(depth) if small else depth
+            return (replace(found, size=picture.pane) if small else found).depth
 
         def thrown_away(depth: np.ndarray) -> None:
             with tempfile.TemporaryDirectory() as folder:
@@ -116,19 +124,22 @@ def film_depth(stack: DepthStack | ExportedStack, source: FilmSource, request: F
                 if request.depth is not None:
                     beside = replace(beside, depth=Path(folder) / request.depth.name)
                 with _encoding(beside, picture, film, None) as write:
-                    write((FilmFrame(film.first, 0.0), depth))
+                    write((first, depth))
 
+        first = FilmFrame(film.first, 0.0)
         device = getattr(stack, "device", None)  # an exported file has threads of its own runtime
         if device is not None and device.type == "cpu":
-            files.enter_context(sharing(lambda: seen(film.first), thrown_away))
+            files.enter_context(sharing(lambda: seen(first), thrown_away))
         encode = files.enter_context(_encoding(request, picture, film, smoothing))
         began, lasted = time.perf_counter(), 0.0
         with ahead(film.frames) as frames, behind(encode) as write:
             for frame in progress(_wanted(frames, source, request, report), "filming"):
                 start = time.perf_counter()
-                depth = seen(frame.image)
+                depth = seen(frame)
                 report.network_seconds += time.perf_counter() - start
                 write((frame, depth))
+                if report.changed is None and frame.found not in (None, film.size):
+                    report.changed = frame.seconds, frame.found, film.size
                 report.frames, lasted = report.frames + 1, frame.seconds + float(1 / film.rate)
         report.seconds = time.perf_counter() - began
         if film.seconds is not None and request.seconds is None and lasted < WHOLE * film.seconds:
@@ -195,19 +206,32 @@ def _film(stack: DepthStack | ExportedStack, source: FilmSource, request: FilmRe
         report = film_depth(stack, source, request)
         near, far = report.limits
         speed, own = report.frames / report.seconds, report.frames / report.network_seconds
-        cuts = "" if request.smooth is None else f", {report.cuts} cuts"
+        cuts = "" if request.smooth is None else f", {counted(report.cuts, 'cut')}"
         messages.print(
-            f"{request.out}: {report.frames} frames{cuts}, {speed:.1f} a second (networks alone {own:.1f}); "
+            f"{request.out}: {counted(report.frames, 'frame')}{cuts}, {speed:.1f} a second (networks alone {own:.1f}); "
             f"colours from {near:.2f} to {far:.2f} m in every frame"
         )
         if request.depth is not None:
             what = "whole millimetres" if request.depth.suffix.lower() == ".mkv" else "metres"
             messages.print(f"{request.depth}: depth in {what}")
+        if report.changed is not None:
+            messages.print(f"{source.place}: {_change(*report.changed)}")
         if report.short is not None:
             lasted, said = report.short
             messages.print(f"{source.place}: its frames end after {lasted:.1f} of {said:.1f} s: was it cut off?")
         if report.stopped:
             raise CameraStoppedError(f"{report.stopped}; what it has sent is in {request.out}")
+
+
+def _change(moment: float, found: tuple[int, int], size: tuple[int, int]) -> str:
+    """That frames changed their size, and what became of them."""
+    new, old = (f"{width}x{height}" for height, width in (found, size))
+    place = place_of(found, size)
+    bars = "" if place == place_of(size, size) else ", with bars beside them, where there is no depth"
+    return (
+        f"at {moment:.2f} s its frames become {new} after {old}: from there they are brought to {old}{bars}, and "
+        "metres follow the changed picture"
+    )
 
 
 @dataclass(frozen=True)
@@ -234,22 +258,31 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """Height and width of the whole."""
         height, width = self.pane
-        return height + BAR, width if self.alone else 2 * width
+        return height + self.bar, width if self.alone else 2 * width
+
+    @property
+    def bar(self) -> int:
+        """Rows of the scale; an even number, as films are encoded."""
+        wanted = round(BAR_SHARE * self.pane[0])
+        return min(LARGEST_BAR, max(LEAST_BAR, wanted + wanted % 2))
 
     @cached_property
     def _bar(self) -> UInt8[np.ndarray, "bar w 3"]:
         width = self.pane[1]
-        bar = self.palette.bar(width, BAR, "m")
-        return bar if self.alone else np.hstack([np.full((BAR, width, 3), 20, np.uint8), bar])
+        bar = self.palette.bar(width, self.bar, "m")
+        return bar if self.alone else np.hstack([np.full((self.bar, width, 3), 20, np.uint8), bar])
 
     def __call__(
         self, image: UInt8[np.ndarray, "h w 3"], depth: Float32[np.ndarray, "h w"]
     ) -> UInt8[np.ndarray, "high wide 3"]:
         """The pixels."""
-        coloured = self.palette(self._places(depth))
+        shown = self.places(depth)
+        coloured = self.palette(shown)
+        if (none := np.isnan(shown)).any():
+            coloured[none] = 0
         return np.vstack([coloured if self.alone else np.hstack([self._smaller(image), coloured]), self._bar])
 
-    def _places(self, depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "_h _w"]:
+    def places(self, depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "_h _w"]:
         """Depth at the centres of the pixels of the film: a mean over an edge would be depth of nothing."""
         if depth.shape == self.pane:
             return depth

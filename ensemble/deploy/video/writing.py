@@ -62,7 +62,7 @@ def film_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iterator[W
 
 @contextmanager
 def millimetre_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iterator[Write]:
-    """Writes depth in metres as a film of 16-bit grey in whole millimetres, without loss (FFV1 in MKV).
+    """Writes depth in metres as a film of 16-bit grey in whole millimetres, without loss (FFV1 in MKV); 0 is none.
 
     Raises:
         ValueError: From what it yields: a depth that 16 bits of millimetres cannot hold.
@@ -73,11 +73,11 @@ def millimetre_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iter
         stream.codec_context.time_base = Fraction(1, TICKS)
 
         def write(depth: Float32[np.ndarray, "h w"], seconds: float) -> None:
-            millimetres = np.rint(depth * np.float32(1000))
+            millimetres = np.rint(np.where(np.isnan(depth), 0, depth) * np.float32(1000))
             if not (millimetres.min() >= 0 and millimetres.max() <= LARGEST_STEPS):
                 raise ValueError(
-                    f"at {seconds:.2f} s found depth of {depth.max():.3f} m, expected at most 65.535 m, which 16 bits "
-                    "of millimetres hold; name a file for depth that ends in .npz"
+                    f"at {seconds:.2f} s found depth of {np.nanmax(depth):.3f} m, expected at most 65.535 m, which 16 "
+                    "bits of millimetres hold; name a file for depth that ends in .npz"
                 )
             frame = av.VideoFrame.from_ndarray(millimetres.astype(np.uint16), format="gray16le")
             container.mux(stream.encode(_timed(frame, seconds)))
@@ -88,7 +88,7 @@ def millimetre_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iter
 
 @contextmanager
 def metre_writer(path: Path, size: tuple[int, int], rate: Fraction) -> Iterator[Write]:
-    """Writes depth as NumPy's ``.npz``: ``frame_000000`` and so on in metres (float32), and ``seconds`` of all."""
+    """Writes depth as NumPy's ``.npz``: ``frame_000000`` and so on in metres (float32, NaN: none), and ``seconds``."""
     del size, rate  # every array tells its own
     times: list[float] = []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

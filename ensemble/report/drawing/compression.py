@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from ensemble.report.drawing.figures import write_figure
+from ensemble.report.drawing.names import Name, write_names
 
 SIZE = (8.0, 4.8)
 """Inches."""
@@ -15,7 +16,6 @@ STYLES: dict[str, dict[str, Any]] = {
     "onnx": {"color": "tab:blue", "marker": "o", "label": "ONNX Runtime"},
     "openvino": {"color": "tab:orange", "marker": "D", "label": "OpenVINO"},
 }
-NAME: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
 
 
 class CompressionPoint(NamedTuple):
@@ -46,8 +46,6 @@ def draw_compression(path: Path, points: Sequence[CompressionPoint], title: str)
             bars = [[-(p.interval or (0, 0))[0] for p in own], [(p.interval or (0, 0))[1] for p in own]]
             across, up = [p.milliseconds for p in own], [p.d1 for p in own]
             axes.errorbar(across, up, yerr=bars, linestyle="none", elinewidth=1, capsize=3, markersize=6, **style)
-    for index, point in enumerate(sorted(points, key=lambda each: (each.milliseconds, each.d1))):
-        axes.annotate(point.name, (point.milliseconds, point.d1), xytext=(7, 6 if index % 2 else -11), **NAME)
     axes.axhline(points[0].d1, color="0.8", lw=0.8, zorder=0)
     axes.margins(x=0.14)
     axes.set_xlim(left=0)
@@ -57,4 +55,12 @@ def draw_compression(path: Path, points: Sequence[CompressionPoint], title: str)
     axes.set_xlabel("milliseconds an image, one CPU thread")
     axes.set_ylabel("d1 on validation frames (higher is better)")
     axes.legend(frameon=False, fontsize=8)
+    places = [(point.milliseconds, point.d1) for point in points]
+    bars = [
+        ((x, y + low), (x, y + high))
+        for (x, y), p in zip(places, points, strict=True)
+        for low, high in [p.interval or (0.0, 0.0)]
+    ]
+    names = [Name(point.name, place) for point, place in zip(points, places, strict=True)]
+    write_names(axes, names, points=places, lines=bars)
     write_figure(figure, path)

@@ -1,5 +1,6 @@
 """Error over cost: what a set of learners buys, and the front of sets that no other set beats in both."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from ensemble.report.drawing.figures import write_figure
+from ensemble.report.drawing.names import Name, write_names
 from ensemble.settings.members import member_of
 from ensemble.stacking.composition import ComposedSet, Composition, Kind
 
@@ -28,33 +30,21 @@ LABELS: dict[Kind, str] = {
 }
 NAMED_ALONE = 3
 """Candidates alone that are named: the best seeds of the best learners."""
-NAME: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
 
 
 def draw_composition(path: Path, found: Composition) -> None:
     """Error as a share of that of the mean of all, over milliseconds, with 95 % intervals of sets (PNG)."""
+    write_figure(figure_of(found), path)
+
+
+def figure_of(found: Composition) -> Figure:
+    """The same before it is a file."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.add_subplot()
     for kind in LABELS:
         _draw(axes, found.of_kind(kind), kind)
     front = front_of(found.sets)
     axes.step(*zip(*map(_point, front), strict=True), where="post", color="0.25", lw=1, zorder=1, label="front")
-    for index, each in enumerate(_best_alone(found)):  # left and right in turn: the best are close to each other
-        side, apart = (("left", 6), ("right", -6))[index % 2]
-        axes.annotate(each.text, _point(each), xytext=(apart, 3), ha=side, **NAME)
-    for each in found.of_kind("rival"):  # beyond the ends of their bars, which names would lie across
-        _, most = _ends(each)
-        axes.annotate(each.name, (_point(each)[0], most), xytext=(-3, 8), color=STYLES["rival"]["color"], **NAME)
-    for each in found.of_kind("chosen"):
-        least, _ = _ends(each)
-        axes.annotate(
-            each.name,
-            (_point(each)[0], least),
-            xytext=(0, -12),
-            ha="center",
-            color=STYLES["chosen"]["color"],
-            **NAME,
-        )
     axes.margins(x=0.14, y=0.08)
     axes.axhline(100, color="0.8", lw=0.8, zorder=0)
     axes.grid(alpha=0.25)
@@ -64,7 +54,8 @@ def draw_composition(path: Path, found: Composition) -> None:
     axes.set_xlabel("milliseconds an image, one CPU thread")
     axes.set_ylabel("error, mean of all candidates = 100 %")
     axes.legend(frameon=False, fontsize=8)
-    write_figure(figure, path)
+    write_names(axes, _names(found), points=[*map(_point, found.sets)], lines=[*_steps(front), *_bars(found)])
+    return figure
 
 
 def front_of(sets: Sequence[ComposedSet]) -> list[ComposedSet]:
@@ -74,6 +65,33 @@ def front_of(sets: Sequence[ComposedSet]) -> list[ComposedSet]:
         if not found or _point(each)[1] < _point(found[-1])[1]:
             found.append(each)
     return found
+
+
+def _names(found: Composition) -> list[Name]:
+    """What is named: sets that were chosen, rivals, and the best candidates alone."""
+    named = [(each, each.name) for kind in ("chosen", "rival") for each in found.of_kind(kind)]
+    named += [(each, each.text) for each in _best_alone(found)]
+    return [
+        Name(text, _point(each), "black" if each.kind == "alone" else STYLES[each.kind]["color"])
+        for each, text in named
+    ]
+
+
+Line = tuple[tuple[float, float], tuple[float, float]]
+
+
+def _steps(front: Sequence[ComposedSet]) -> list[Line]:
+    """The front as lines along the axes: over to the next set, then down to it."""
+    found: list[Line] = []
+    for (x, y), (next_x, next_y) in itertools.pairwise(map(_point, front)):
+        found += [((x, y), (next_x, y)), ((next_x, y), (next_x, next_y))]
+    return found
+
+
+def _bars(found: Composition) -> list[Line]:
+    """The intervals that are drawn."""
+    sets = [*found.of_kind("rival"), *found.of_kind("chosen")]
+    return [((_point(each)[0], _ends(each)[0]), (_point(each)[0], _ends(each)[1])) for each in sets]
 
 
 def _best_alone(found: Composition) -> list[ComposedSet]:

@@ -1,6 +1,11 @@
 """Scales of colour as tables, for films and pages: a thousand steps look the same, and take no time."""
 
+from __future__ import annotations
+
+import itertools
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -9,6 +14,20 @@ from matplotlib.colors import LogNorm
 from PIL import Image, ImageDraw, ImageFont
 
 STEPS = 1024
+
+_MARGIN = 4
+"""Columns that stay free beside the first and the last label of a scale."""
+
+_DECIMALS = 3
+"""Most of a label: metres to the millimetre."""
+
+
+class Label(NamedTuple):
+    """What is written below a scale, from a column to another."""
+
+    text: str
+    left: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,7 @@ class Palette:
     logs: bool
 
     @classmethod
-    def of(cls, scale: ScalarMappable) -> "Palette":
+    def of(cls, scale: ScalarMappable) -> Palette:
         """Of a scale with two ends."""
         low, high = float(scale.norm.vmin), float(scale.norm.vmax)  # pyright: ignore[reportArgumentType]
         logs = isinstance(scale.norm, LogNorm)
@@ -43,14 +62,46 @@ class Palette:
         return self.table.take(np.fmin(np.fmax(steps, 0), STEPS - 1).astype(np.int16), axis=0, mode="clip")
 
     def bar(self, width: int, height: int, unit: str) -> UInt8[np.ndarray, "height width 3"]:
-        """The scale lying, with both ends and three values between them written below it."""
-        values = np.geomspace(self.low, self.high, width) if self.logs else np.linspace(self.low, self.high, width)
+        """The scale lying, with its ends and up to three values between them written below, as many as there is room.
+
+        Without room for two it is colours alone.
+        """
+        values = self._values(width)
+        labels = self.labels(width, height, unit)
         pixels = np.full((height, width, 3), 20, dtype=np.uint8)
-        pixels[: height // 3] = self(values[None])
+        pixels[: height // 3 if labels else height] = self(values[None])
         picture = Image.fromarray(pixels)
-        draw, font = ImageDraw.Draw(picture), ImageFont.load_default(max(8, round(height * 0.5)))
-        for number, anchor in enumerate(("ls", "ms", "ms", "ms", "rs")):
-            place = number * (width - 1) // 4
-            text = f"{values[place]:.3g}" + (f" {unit}" if number == 4 else "")
-            draw.text((place + (4, 0, 0, 0, -4)[number], height - 4), text, "white", font, anchor)
+        draw, font = ImageDraw.Draw(picture), _font(height)
+        for label in labels:
+            draw.text((label.left, height - max(2, height // 7)), label.text, "white", font, "ls")
         return np.asarray(picture)
+
+    def labels(self, width: int, height: int, unit: str) -> list[Label]:
+        """What stands below a lying scale, from left to right: five, three, two or none, with the same decimals."""
+        values, font = self._values(width), _font(height)
+        for count in (5, 3, 2):
+            places = [number * (width - 1) // (count - 1) for number in range(count)]
+            shown = values[places]
+            # Three digits of the largest value, more where neighbours would read the same.
+            decimals = max(0, 2 - math.floor(math.log10(max(abs(shown[-1]), 1e-9))))
+            while decimals < _DECIMALS and len({f"{value:.{decimals}f}" for value in shown}) < count:
+                decimals += 1
+            found = []
+            for place, value in zip(places, shown, strict=True):
+                text = f"{value:.{decimals}f}" + (f" {unit}" if place == places[-1] else "")
+                long = math.ceil(font.getlength(text))
+                left = min(max(place - long // 2, _MARGIN), width - _MARGIN - long)
+                found.append(Label(text, left, left + long))
+            apart = font.getlength("0")
+            if found[0].left >= _MARGIN and all(
+                now.left - before.right >= apart for before, now in itertools.pairwise(found)
+            ):
+                return found
+        return []
+
+    def _values(self, width: int) -> Float[np.ndarray, " w"]:
+        return np.geomspace(self.low, self.high, width) if self.logs else np.linspace(self.low, self.high, width)
+
+
+def _font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(max(8, round(height * 0.5)))

@@ -144,6 +144,7 @@ def test_a_photograph_becomes_points_by_view_and_by_intrinsics(job: Job, tmp_pat
     assert f"{tmp_path / 'a.ply'}: 4800 points, " in answer.err
     done("points", "meta-d", image, "--out", tmp_path / "b.PLY", "--intrinsics", f"{focal},{focal},39.5,29.5", *where)
     assert (tmp_path / "a.ply").read_bytes() == (tmp_path / "b.PLY").read_bytes()
+    assert "b.ply: 1 point, " in done("points", "meta-d", image, "--out", tmp_path / "b.ply", "--points", 1, *where).err
     answer = done("points", "meta-d", image, "--out", tmp_path / "c.glb", "--points", 1000, "--drop-edges", *where)
     (few,) = trimesh.load(tmp_path / "c.glb").geometry.values()
     kept, left, looked_at = map(int, re.findall(r"(\d+) points \((\d+) of (\d+) left out\)", answer.err)[0])

@@ -1,10 +1,13 @@
 """Films and cameras: depth is smoothed and never invented, files are those that browsers and programs read."""
 
 import io
+import itertools
 import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,9 +26,10 @@ from PIL import Image
 
 from ensemble.data.rooms.camera import render_frame
 from ensemble.deploy.door import DepthStack
-from ensemble.deploy.video.film import Picture
+from ensemble.deploy.video.film import LEAST_BAR, Picture
 from ensemble.deploy.video.queues import ahead, behind
 from ensemble.deploy.video.reading import CameraStoppedError, FilmSource, _Pipe
+from ensemble.deploy.video.shapes import place_of, seen_by_people
 from ensemble.deploy.video.sharing import leaves_one, sharing
 from ensemble.deploy.video.smoothing import LARGEST_STEP, Smoothing, change, following, is_cut, thumbnail
 from ensemble.deploy.video.writing import film_writer, metre_writer, millimetre_writer
@@ -158,8 +162,8 @@ def test_a_picture_that_is_made_smaller_shows_depth_of_places_and_invents_none()
     image, depth = generator.integers(0, 256, (*size, 3), np.uint8), np.full(size, 1.0, np.float32)
     depth[:, 101:] = 6.0
     whole, smaller = (Picture.of(palette, size, alone=False, width=width) for width in (1920, 192))
-    assert (whole.pane, whole.size) == (size, (108 + 28, 384))
-    assert (smaller.pane, smaller.size) == ((54, 96), (54 + 28, 192))
+    assert (whole.pane, whole.size) == (size, (108 + LEAST_BAR, 384))
+    assert (smaller.pane, smaller.size) == ((54, 96), (54 + LEAST_BAR, 192))
     np.testing.assert_array_equal(whole(image, depth)[:108, :192], image)
     pixels = smaller(image, depth)
     shown, near = pixels[:54, 96:], round(101 / 2)
@@ -167,10 +171,32 @@ def test_a_picture_that_is_made_smaller_shows_depth_of_places_and_invents_none()
     np.testing.assert_array_equal(shown[:, near:], np.broadcast_to(palette(np.float32([[6.0]])), (54, 96 - near, 3)))
     means = image.reshape(54, 2, 96, 2, 3).mean(axis=(1, 3))
     assert np.abs(pixels[:54, :96] - means).max() <= 1
-    same = smaller(image, smaller._places(depth))
+    same = smaller(image, smaller.places(depth))
     np.testing.assert_array_equal(same, pixels)
     assert Picture.of(palette, size, alone=True, width=192).pane == size
     assert Picture.of(palette, (3, 4), alone=False, width=1).pane == (1, 1)
+
+
+@pytest.mark.parametrize("ends", [(1.67, 3.01), (0.4, 9.87), (0.5, 80.0), (2.0, 2.1), (0.01, 0.11), (3.0, 655.0)])
+@pytest.mark.parametrize(("high", "wide"), [(16, 16), (60, 80), (120, 160), (240, 320), (480, 640), (1080, 1920)])
+def test_labels_of_a_scale_have_room_and_the_same_decimals(high: int, wide: int, ends: tuple[float, float]):
+    picture = Picture.of(Palette.of(depth_scale(*ends)), (high, wide), alone=True, width=1920)
+    labels = picture.palette.labels(wide, picture.bar, "m")
+    assert len(labels) in ((0,) if wide == 16 else (0, 2) if wide == 80 else (2, 3) if wide == 160 else (3, 5))
+    assert len({len(label.text.removesuffix(" m").partition(".")[2]) for label in labels}) <= 1
+    assert len({label.text for label in labels}) == len(labels)
+    for before, now in itertools.pairwise(labels):
+        assert now.left - before.right >= 4, "they can be told apart"
+    assert all(4 <= label.left < label.right <= wide - 4 for label in labels)
+    assert picture.palette.bar(wide, picture.bar, "m").shape == (picture.bar, wide, 3)
+
+
+def test_labels_of_a_scale_are_as_large_as_the_film_wants():
+    rows = [
+        Picture.of(Palette.of(depth_scale(1, 5)), (high, high), alone=True, width=1920).bar
+        for high in (16, 300, 480, 720, 1080, 4000)
+    ]
+    assert rows == [20, 20, 32, 48, 64, 64]
 
 
 @pytest.mark.parametrize(("beside", "left"), [(0.25, 1), (0.0, 2)])
@@ -245,6 +271,112 @@ def save_matroska(path: Path, frames: int) -> None:
         container.mux(stream.encode())
 
 
+def save_part(path: Path, frames: list[np.ndarray], *, aspect: Fraction | None = None, rate: int = 10) -> bytes:
+    """A film that others may be joined to, as broadcasts are, with pixels of an aspect ratio."""
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "10"})
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_a_film_is_seen_in_square_pixels(job: Job, tmp_path: Path):
+    image = room(1)[0][:, :120]  # 120 x 120, squeezed to half its width
+    save_part(tmp_path / "narrow.ts", [image[:, ::2]] * 4, aspect=Fraction(2))
+    with FilmSource.named(str(tmp_path / "narrow.ts")).opened() as film:
+        assert film.size == (120, 120)
+        frames = list(film.frames)
+    assert np.abs(frames[2].image.astype(int) - image).mean() < 8
+    assert next(FilmSource.named(str(tmp_path / "narrow.ts")).samples(1)).shape == (120, 120, 3)
+    words = ("--out", tmp_path / "out.mp4", "--depth", tmp_path / "d.mkv", "--cache-dir", job.cache)
+    done("video", "meta-d", tmp_path / "narrow.ts", *words)
+    with av.open(str(tmp_path / "out.mp4")) as made, av.open(str(tmp_path / "d.mkv")) as depth:
+        assert (made.streams.video[0].width, made.streams.video[0].height) == (240, 120 + LEAST_BAR)
+        assert (depth.streams.video[0].width, depth.streams.video[0].height) == (120, 120)
+
+
+def test_square_pixels_come_before_the_turn_of_a_phone_and_mistakes_are_refused(tmp_path: Path):
+    frame = av.VideoFrame.from_ndarray(np.zeros((30, 20, 3), np.uint8), format="rgb24")
+    assert seen_by_people(frame, Fraction(64, 45)).shape == (30, 28, 3)
+    assert seen_by_people(frame, Fraction(1, 2)).shape == (30, 10, 3)
+    save_part(tmp_path / "odd.ts", [room(1)[0]] * 2, aspect=Fraction(100))
+    with (
+        pytest.raises(ValueError, match=r"odd\.ts: says that its pixels are 100 times as wide as high, expected 1/8"),
+        FilmSource.named(str(tmp_path / "odd.ts")).opened(),
+    ):
+        pass
+
+
+def joined_film(tmp_path: Path, *, cropped: bool = False, aspect: Fraction | None = None) -> Path:
+    """A second of a room at 120 x 160, and then half as large, or a square of it, or with pixels of an aspect ratio."""
+    image = room(1)[0]
+    other = image if aspect is not None else image[:, 20:140] if cropped else image[::2, ::2]
+    parts = save_part(tmp_path / "a.ts", [image] * 10) + save_part(tmp_path / "b.ts", [other] * 10, aspect=aspect)
+    (tmp_path / "joined.ts").write_bytes(parts)
+    return tmp_path / "joined.ts"
+
+
+def test_frames_that_change_their_size_are_brought_to_that_of_the_first_and_none_is_lost(tmp_path: Path):
+    with FilmSource.named(str(joined_film(tmp_path))).opened() as film:
+        frames = list(film.frames)
+    assert [round(frame.seconds, 3) for frame in frames] == [round(at / 10, 3) for at in range(20)], "times begin anew"
+    assert {frame.image.shape for frame in frames} == {(120, 160, 3)}
+    assert [frame.found for frame in frames] == [(120, 160)] * 10 + [(60, 80)] * 10
+    assert all(frame.whole for frame in frames)
+    assert np.abs(frames[-1].image.astype(int) - frames[0].image).mean() < 8
+
+
+@pytest.mark.parametrize("aspect", [None, Fraction(4, 3)])
+def test_a_picture_of_another_shape_has_bars_and_is_not_squeezed(aspect: Fraction | None, tmp_path: Path):
+    with FilmSource.named(str(joined_film(tmp_path, cropped=aspect is None, aspect=aspect))).opened() as film:
+        last = list(film.frames)[-1]
+    assert last.image.shape == (120, 160, 3)
+    assert not last.whole
+    assert last.found == ((120, 120) if aspect is None else (120, 213))
+    assert last.picture.shape == ((120, 120, 3) if aspect is None else (90, 160, 3))
+    assert (last.image[:, :20] if aspect is None else last.image[:15]).max() == 0
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 400), st.integers(1, 400))
+def test_a_place_lies_in_the_frame_and_keeps_the_shape(height: int, width: int, rows: int, columns: int):
+    place = place_of((height, width), (rows, columns))
+    high, wide = (each.stop - each.start for each in place)
+    assert 0 <= place.rows.start < place.rows.stop <= rows
+    assert 0 <= place.columns.start < place.columns.stop <= columns
+    assert high == rows or wide == columns
+    assert abs(high / height - wide / width) <= max(2.1, 0.021 * max(rows, columns)) / min(height, width)
+
+
+@pytest.mark.parametrize("depth", [None, "d.mkv", "d.npz"])
+@pytest.mark.parametrize("cropped", [False, True])
+def test_a_film_that_changes_its_size_is_written_whole_and_said(
+    cropped: bool, depth: str | None, job: Job, tmp_path: Path
+):
+    film, out = joined_film(tmp_path, cropped=cropped), tmp_path / "out.mp4"
+    beside = () if depth is None else ("--depth", tmp_path / depth)
+    told = done("video", "meta-d", film, "--out", out, "--smooth", 1, *beside, "--cache-dir", job.cache).err
+    new, bars = ("120x120", ", with bars beside them, where there is no depth") if cropped else ("80x60", "")
+    said = f"at 1.00 s its frames become {new} after 160x120: from there they are brought to 160x120{bars}, and metres"
+    assert f"{film}: {said} follow the changed picture" in told
+    with av.open(str(out)) as made:
+        frames = [frame.to_ndarray(format="rgb24") for frame in made.decode(video=0)]
+    assert (len(frames), frames[0].shape) == (20, (120 + LEAST_BAR, 320, 3))
+    if cropped:
+        assert frames[-1][5:115, 165:175].max() < 40, "no colour of depth where there is none"
+    if depth == "d.npz":
+        with np.load(tmp_path / depth) as arrays:
+            assert np.isnan(arrays["frame_000019"]).sum() == (120 * 40 if cropped else 0)
+            assert np.isfinite(arrays["frame_000009"]).all()
+    elif depth is not None:
+        with av.open(str(tmp_path / depth)) as made:
+            last = [frame.to_ndarray() for frame in made.decode(video=0)][-1]
+        assert (last == 0).sum() == (120 * 40 if cropped else 0)
+
+
 def sent_of(film: Path) -> bytes:
     """What a camera sends of a film before it falls silent."""
     return film.read_bytes()[: -film.stat().st_size // 10]
@@ -269,17 +401,62 @@ def piped_film(tmp_path: Path, *, closing: bool) -> tuple[FilmSource, threading.
     return FilmSource.named(str(pipe)), thread, silent
 
 
-def test_a_camera_that_ends_is_a_message_and_its_frames_are_kept(tmp_path: Path):
+def test_a_pipe_that_is_closed_ends_as_a_film_does(tmp_path: Path):
     source, thread, _ = piped_film(tmp_path, closing=True)
     assert source.camera
-    seen = []
-    with (
-        source.opened() as film,
-        pytest.raises(CameraStoppedError, match=r"camera: the camera stopped after 8 frames \(it sends nothing more\)"),
-    ):
-        seen.extend(film.frames)
+    with source.opened() as film:
+        seen = list(film.frames)
     thread.join()
     assert len(seen) == 8
+
+
+@pytest.mark.parametrize(("name", "number"), [("-", 0), ("/dev/stdin", 0), ("/dev/fd/{}", None)])
+def test_a_pipe_that_was_closed_before_it_is_read_is_read_whole(name: str, number: int | None, tmp_path: Path):
+    content = save_part(tmp_path / "a.ts", [image for image, _ in moving(1, 5)])
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    before = None if number is None else os.dup(number)
+    try:
+        if number is not None:
+            os.dup2(reading, number)
+        with replace(FilmSource.named(name.format(reading)), patience=5.0).opened() as film:
+            assert sum(1 for _ in film.frames) == 5
+    finally:
+        os.close(reading)
+        if number is not None and before is not None:
+            os.dup2(before, number)
+            os.close(before)
+
+
+def test_a_pipe_of_something_else_and_a_standard_input_of_nothing_are_told_so(tmp_path: Path):
+    reading, writing = os.pipe()
+    os.write(writing, b"no film" * 1000)
+    os.close(writing)
+    with (
+        pytest.raises(ValueError, match=r"what came through the pipe cannot be read as a film \(.*MKV or MPEG-TS"),
+        FilmSource.named(f"/dev/fd/{reading}").opened(),
+    ):
+        pass
+    os.close(reading)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(ValueError, match=r"nothing is sent there .* cat FILM \| stackdepth video STACK - --out x\.mp4"):
+        FilmSource.named(f"/dev/fd/{nothing}")
+    os.close(nothing)
+
+
+def test_a_film_through_a_pipe_is_written_and_no_error(job: Job, tmp_path: Path):
+    save_part(tmp_path / "plain.ts", [image for image, _ in moving(1, 5)])
+    out = tmp_path / "x.mp4"
+    words = ("video", "meta-d", "-", "--out", str(out), "--cache-dir", str(job.cache))
+    with subprocess.Popen(["cat", tmp_path / "plain.ts"], stdout=subprocess.PIPE) as cat:
+        answer = subprocess.run(
+            [sys.executable, "-m", "ensemble", *words], stdin=cat.stdout, capture_output=True, text=True, check=False
+        )
+    assert answer.returncode == 0, answer.stderr
+    assert f"{out}: 5 frames, " in answer.stderr
+    with av.open(str(out)) as made:
+        assert made.streams.video[0].frames == 5
 
 
 def test_a_camera_that_falls_silent_has_stopped(tmp_path: Path):
@@ -365,33 +542,39 @@ def test_a_film_never_takes_the_place_of_the_one_that_is_read(option: str, job: 
     assert not (tmp_path / "new.mp4").exists()
 
 
-def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path):
+def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     frames = [image for number in (1, 2) for image, _ in moving(number, 6)]
     film, where = save_film(tmp_path / "in.mp4", frames), ("--cache-dir", job.cache)
     out = tmp_path / "out.mp4"
     answer = done("video", "meta-d", film, "--out", out, "--depth", tmp_path / "d.mkv", "--smooth", 1, *where)
-    assert f"{out}: 12 frames, 1 cuts, " in answer.err
+    assert f"{out}: 12 frames, 1 cut, " in answer.err
     with av.open(str(out)) as made:
         assert (made.streams.video[0].width, made.streams.video[0].height, made.streams.video[0].frames) == (
             160,
-            88,
+            60 + LEAST_BAR,
             12,
         )
+    short = done("video", "meta-d", film, "--out", out, "--seconds", 0.05, "--smooth", 1, *where)
+    assert f"{out}: 1 frame, 0 cuts, " in short.err
     alone = done("video", "meta-d", film, "--out", out, "--alone", "--range", "1,5", "--seconds", 0.35, *where)
     assert "4 frames" in alone.err
     small = ("--width", 100, "--depth", tmp_path / "d.mkv")
     done("video", "meta-d", film, "--out", out, "--range", "1,5", "--seconds", 0.35, *small, *where)
     with av.open(str(out)) as made, av.open(str(tmp_path / "d.mkv")) as whole:
-        assert (made.streams.video[0].width, made.streams.video[0].height) == (100, 38 + 28)
+        assert (made.streams.video[0].width, made.streams.video[0].height) == (100, 38 + LEAST_BAR)
         assert (whole.streams.video[0].width, whole.streams.video[0].height) == (80, 60)
     assert "colours from 1.00 to 5.00 m in every frame" in alone.err
-    source, thread, _ = piped_film(tmp_path, closing=True)
+    source, thread, silent = piped_film(tmp_path, closing=False)
+    monkeypatch.setattr(FilmSource, "named", lambda text: replace(source, patience=2.0))
     stopped = call("video", "meta-d", source.place, "--out", tmp_path / "camera.mp4", *where)
+    silent.set()
     thread.join()
     assert stopped.status == 1
-    assert f"stopped after 8 frames (it sends nothing more); what it has sent is in {tmp_path}" in stopped.err
+    said = re.search(r"stopped after (\d) frames \(it sends nothing more\); what it has sent is in (\S+)", stopped.err)
+    assert said is not None
+    assert said[2] == str(tmp_path / "camera.mp4")
     with av.open(str(tmp_path / "camera.mp4")) as made:
-        assert made.streams.video[0].frames == 8
+        assert made.streams.video[0].frames == int(said[1]) >= 4
 
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -459,7 +642,7 @@ def test_a_browser_plays_the_film_in_its_colours(job: Job, tmp_path: Path):
         )
         shown = opened.locator("video").screenshot()
         browser.close()
-    assert told == [160, 88, 2, None]
+    assert told == [160, 60 + LEAST_BAR, 2, None]
     with Image.open(io.BytesIO(shown)) as picture:
         pixels = np.asarray(picture.convert("RGB"))[:60, :80].astype(int)
     assert np.abs(pixels - frames[15]).mean() < 8

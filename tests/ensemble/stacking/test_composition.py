@@ -1,5 +1,6 @@
 """Compositions: planted rows, trained seeds, and a chosen set on its way through fit, evaluate, save and load."""
 
+import itertools
 import json
 import shlex
 from collections.abc import Sequence
@@ -12,11 +13,14 @@ import torch
 import yaml
 from command_lines import TINY, Job, call, done
 from foreign_maps import save_npy, source_of
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
 
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.deploy.loading import load
 from ensemble.predictions.level_zero import level_zero_of
-from ensemble.report.drawing.fronts import front_of
+from ensemble.report.drawing.fronts import figure_of, front_of
 from ensemble.runs.paths import Outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.budgets import cost_budget
@@ -25,7 +29,7 @@ from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.stacking import composition
 from ensemble.stacking.candidates import Cost, candidates, costs_of
-from ensemble.stacking.composition import EVERYTHING, RIVAL, Library, compose
+from ensemble.stacking.composition import EVERYTHING, RIVAL, ComposedSet, Composition, Gain, Kind, Library, compose
 from ensemble.training.networks import build_stack
 
 BIAS = {"left": 0.15, "right": -0.15}
@@ -180,6 +184,49 @@ def test_the_front_holds_what_nothing_beats_in_both(planted: Path):
     members = candidates(outputs, "tiny")
     found = compose(members, [Cost(1.0), Cost(3.0), Cost(3.0)], [cost_budget("10ms")], outputs)
     assert [each.text for each in front_of(found.sets)] == ["best", "left + right"]
+
+
+def crowded() -> Composition:
+    """Sets as close to each other as those of docs/results.md."""
+
+    def at(name: str, kind: Kind, milliseconds: float, percent: float, half: float) -> ComposedSet:
+        gain = 1 - percent / 100
+        spread = Gain(gain, gain - half / 100, gain + half / 100, None, None)
+        return ComposedSet(name, kind, {name: 1}, Cost(milliseconds), {}, spread)
+
+    chosen = [("0.55G", 40, 99.9, 1.8), ("0.8G", 59, 98.8, 1.9), ("1.05G", 76, 98.4, 1.3), ("1.6G", 117, 98, 1.3)]
+    rivals = [("2 seeds of a", 38, 100.4, 3), ("3 seeds of a", 57, 99.3, 2.3), ("mean of all 13", 253, 100, 0.1)]
+    alone = [("a", 17, 105.3), ("b#1", 19, 103.6), ("c#1", 19, 103.1), ("c", 21, 104.9), ("a#1", 21, 107.2)]
+    sets = [at(name, "chosen", *rest) for name, *rest in chosen] + [at(name, "rival", *rest) for name, *rest in rivals]
+    return Composition("tiny", 10, 5, 2, (*sets, *(at(name, "alone", *rest, 0.0) for name, *rest in alone)))
+
+
+def test_names_in_the_picture_lie_on_no_point_line_or_other_name():
+    figure = figure_of(crowded())
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (axes,) = figure.axes
+    names = [each for each in axes.texts if isinstance(each, Annotation)]
+    assert {"0.8G", "2 seeds of a", "mean of all 13", "c#1"} <= {each.get_text() for each in names}
+    boxes = {each.get_text(): Text.get_window_extent(each, canvas.get_renderer()) for each in names}
+    drawn = [axes.transData.transform(line.get_xydata()) for line in axes.lines if line.get_zorder() > 0]
+    drawn += [axes.transData.transform(bar) for each in axes.collections for bar in each.get_segments()]
+    for text, box in boxes.items():
+        assert not [other for other in boxes if other != text and box.overlaps(boxes[other])], text
+        assert not box.overlaps(axes.get_legend().get_window_extent()), text
+        assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1, text
+        for line in drawn:
+            assert not any(box.contains(*place) for place in line), f"{text} lies on a point"
+    for step in [line for line in axes.lines if line.get_label() == "front"]:
+        corners = axes.transData.transform(np.column_stack(step.get_data()))
+        for (x, y), (next_x, next_y) in itertools.pairwise(corners):
+            for box in boxes.values():
+                assert not box.overlaps(Bbox([[x, y], [next_x, y + 0.1]]))
+                assert not box.overlaps(Bbox([[next_x, next_y], [next_x + 0.1, y]]))
+    for bar in (bar for each in axes.collections for bar in each.get_segments()):
+        (x, low), (_, high) = axes.transData.transform(bar)
+        for text, box in boxes.items():
+            assert not box.overlaps(Bbox([[x, low], [x + 0.1, high]])), f"{text} lies on an error bar"
 
 
 @pytest.mark.parametrize("name", ["bts#", "bts#x", "bts#01", "#1", "bts#1#2", "nobody#1"])
