@@ -260,6 +260,19 @@ def test_the_fingerprint_knows_files_and_units(own: Path):
     assert source.describe(source.frames) != before
 
 
+def test_a_near_frame_of_a_coarse_unit_is_read(own: Path):
+    for path in sorted((own / "depth").rglob("*.npy")):
+        centimetres = np.nan_to_num(np.load(path) * 100)
+        near = centimetres.clip(0, 204) if path == depth_of(own) else centimetres
+        Image.fromarray(near.astype(np.uint16)).save(path.with_suffix(".png"))
+        path.unlink()
+    source = from_settings(settings_of(own, unit="vkitti"))
+    frame = next(frame for frame in source.frames if frame.id == FIRST)
+    assert source.read(frame).depth.max() == np.float32(2.04)
+    with pytest.raises(ValueError, match="found values of at most 204: 8-bit values in a 16-bit file, or metres"):
+        from_settings(settings_of(own))
+
+
 def scaled(root: Path, factor: float) -> None:
     for path in (root / "depth").rglob("*.npy"):
         np.save(path, np.load(path) * np.float32(factor))
