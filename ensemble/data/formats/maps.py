@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
+from ensemble.data.formats.folders import files_below
 from ensemble.data.formats.images import no_millimetres
 from ensemble.data.formats.record3d import SUFFIX as RECORD3D
 from ensemble.data.formats.record3d import frames_of, read_frame
@@ -243,7 +244,7 @@ def check_values(
 def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
     """Every depth map with the name that it goes by; refuses what is no folder and no HDF5 file."""
     if place.is_dir():
-        files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        files = [path for path in files_below(place) if path.suffix.lower() in SUFFIXES and path.is_file()]
         for path in files:
             yield _frame_name(path.relative_to(place)), DepthFile(path)
     elif place.is_file() and place.suffix.lower() in HDF5_SUFFIXES:

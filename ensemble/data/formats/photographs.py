@@ -12,6 +12,7 @@ from PIL import Image
 
 from ensemble.colours.rgb import as_rgb, too_dark
 from ensemble.data.formats.exif import field_of_view
+from ensemble.data.formats.folders import files_below
 from ensemble.data.formats.images import decoded, file_content
 from ensemble.data.formats.packages import needed
 
@@ -110,7 +111,7 @@ class _Named(NamedTuple):
 
 
 def _photographs_at(place: Path) -> list[Path]:
-    return sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES) if place.is_dir() else [place]
+    return [path for path in files_below(place) if path.suffix.lower() in SUFFIXES] if place.is_dir() else [place]
 
 
 def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int | None = None) -> Photograph:

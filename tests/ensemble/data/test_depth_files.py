@@ -154,6 +154,13 @@ def test_a_near_frame_is_read_where_its_unit_is_told(tmp_path: Path, unit: str, 
         read_numbers(DepthFile(tmp_path / "steps.png"), told=True)
 
 
+def test_hidden_files_of_a_folder_are_no_maps(tmp_path: Path):
+    for name in ("rgb_00002.npy", "._rgb_00002.npy", ".Trashes/rgb_00003.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert dict(depth_files(tmp_path)) == {"rgb_00002": DepthFile(tmp_path / "rgb_00002.npy")}
+
+
 def test_units_are_names_or_numbers():
     assert [per_metre(unit) for unit in ("mm", "sunrgbd", "5000", "6553.5")] == [1000, 1000, 5000, 6553.5]
     for unit, message in (

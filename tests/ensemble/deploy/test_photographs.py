@@ -116,6 +116,17 @@ def test_folders_keep_their_places_and_names_must_differ(tmp_path: Path):
         find_photographs([tmp_path / "b" / "x.png", tmp_path / "d" / "b" / "x.png"])
 
 
+def test_hidden_files_of_a_folder_are_no_photographs(tmp_path: Path):
+    for name in ("plain.jpg", "._plain.jpg", ".thumbnails/plain.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert find_photographs([tmp_path]) == {"plain": tmp_path / "plain.jpg"}
+    assert [*find_photographs([tmp_path / "._plain.jpg"]).values()] == [tmp_path / "._plain.jpg"]
+    (tmp_path / ".kept").mkdir()
+    (tmp_path / ".kept" / "x.png").write_bytes(b"")
+    assert [*find_photographs([tmp_path / ".kept"])] == ["x"]
+
+
 def test_bad_files_are_named_and_the_others_done(job: Job, tmp_path: Path):
     photos = tmp_path / "photos"
     photos.mkdir()
