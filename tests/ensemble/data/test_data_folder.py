@@ -252,6 +252,21 @@ def test_the_section_of_own_files_names_the_kind(own: Path, tmp_path: Path):
     assert "folder" not in data_settings(Choice(kind="rooms")).model_dump()
 
 
+@pytest.mark.parametrize(("unit", "kept"), [(5000, "5000"), ("5000", "5000"), (5000.0, "5000"), (6553.5, "6553.5")])
+def test_a_unit_is_a_name_or_a_number_in_quotes_or_without(own: Path, unit: object, kept: str):
+    assert settings_of(own, unit=unit).folder.unit == kept
+    for wrong, message in ((True, "valid string"), (-5, "more than 0"), (0, "more than 0"), ([5000], "valid string")):
+        with pytest.raises(ValueError, match=message):
+            FolderSettings.model_validate({"unit": wrong})
+
+
+def test_a_unit_as_a_number_is_obeyed_from_the_command_line(own: Path):
+    for path in (own / "depth").rglob("*.npy"):
+        np.save(path, np.load(path) * np.float32(5000))
+    answer, found = ask(own, "--set", "data.folder.unit=5000")
+    assert answer.status == 0, found["findings"]
+
+
 def test_the_fingerprint_knows_files_and_units(own: Path):
     source = open_source(settings_of(own))
     before = source.describe(source.frames)
