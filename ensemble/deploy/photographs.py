@@ -17,9 +17,9 @@ from ensemble.data.formats.photographs import (
     SUFFIXES,
     Photograph,
     check_photograph,
-    find_photographs,
     read_photograph,
 )
+from ensemble.data.formats.search import search
 from ensemble.data.intrinsics import focal_of_view, view_of_focal
 from ensemble.deploy.map_files import WRITERS, thinned, write_maps
 from ensemble.deploy.runtime import ExportedStack, Prediction
@@ -59,7 +59,7 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         needed("OpenEXR", extra="exr", kind="EXR", where="--format exr")
     if wanted.fov is not None:
         stack.focal_ratio(stack.trained_size, wanted.fov)
-    images = _found_at(places)
+    images, missing = _found_at(places, out)
     pixels = None if wanted.size == "image" else DEFAULT_PIXELS
     done, converted, views = 0, set[str](), Views(stack, wanted.fov)
     for name, path in progress(_without_bad(images).items(), "predicting"):
@@ -79,21 +79,26 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
         _write(stack, out / name, image, stack(image, fov=views.of(path, photograph)), wanted)
         done += 1
-    told = f"{done} of {len(images)} predicted, files in {out}"
-    if done < len(images):
+    asked = len(images) + missing
+    told = f"{done} of {asked} predicted, files in {out}"
+    if done < asked:
         raise ValueError(told)
     messages.print(told)
 
 
-def _found_at(places: list[Path]) -> dict[str, Path]:
-    """The photographs at some places; of an empty folder among others it is said that it is one."""
-    images = find_photographs(places)
-    if empty := [place for place in places if place.is_dir() and not find_photographs([place])]:
+def _found_at(places: list[Path], out: Path) -> tuple[dict[str, Path], int]:
+    """The photographs at some places, and how many files are not there; what is not read of folders is said."""
+    found = search(places, out)
+    for path in found.missing:
+        messages.print(f"error: {path}: there is no such file or folder", style="red")
+    for line in found.left_out():
+        messages.print(line)
+    if empty := [place for place in places if place.is_dir() and not search([place], out).photographs]:
         told = f"{', '.join(map(str, empty))}: found no photograph, expected files that end in {', '.join(SUFFIXES)}"
-        if not images:
+        if not found.photographs:
             raise ValueError(told)
         messages.print(told)
-    return images
+    return found.photographs, len(found.missing)
 
 
 def _writable(stack: DepthStack | ExportedStack, wanted: Wanted) -> Wanted:
