@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _PARTS = {"error": "expected error", "weights": "weights"}
 """Kinds that some networks do not say, in words."""
 
+FAR_PNG = "_depth_kitti.png"
+"""Ends the name of a PNG whose depth millimetres do not reach."""
+
 FAR_VIEW = 1.2
 """How many times the focal length of training may be that of a photograph, either way, before it is said."""
 
@@ -77,7 +80,7 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         if wanted.size == "working":
             height, width = stack.keeping_shape(*image.shape[:2])
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        _write(stack, out / name, image, stack(image, fov=views.of(path, photograph)), wanted)
+        _write(stack, out / name, image, stack(image, fov=views.of(path, photograph)), wanted, views.said)
         done += 1
     asked = len(images) + missing
     told = f"{done} of {asked} predicted, files in {out}"
@@ -194,6 +197,7 @@ def _write(
     image: np.ndarray,
     found: Prediction[np.ndarray],
     wanted: Wanted,
+    said: set[str],
 ) -> None:
     for kind in ("depth", "error", "weights"):
         if kind in wanted.kinds and kind in found.working:
@@ -201,9 +205,16 @@ def _write(
                 write_maps(place.with_name(f"{place.name}_{kind}.{ending}"), found, kind, ending)
     if "depth" in wanted.kinds and "png" in wanted.formats:
         try:
-            save_depth_png(place, next(found.pages("depth")))
+            path = save_depth_png(place, next(found.pages("depth")))
         except ValueError as error:
             messages.print(f"left out: {error}")
+        else:
+            if path.name.endswith(FAR_PNG) and FAR_PNG not in said:
+                messages.print(
+                    f"{path}: depth beyond 65.5 m, so it is in 1/256 m in place of millimetres, and so is every PNG "
+                    "that is called so"
+                )
+                said.add(FAR_PNG)
     if "pictures" in wanted.kinds:
         titles = [learner.title for learner in stack.header.learners]
         step = max(1, round(math.sqrt(image.size / 3 / DEFAULT_PIXELS)))  # a picture shows no more of them

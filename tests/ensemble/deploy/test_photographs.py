@@ -170,6 +170,19 @@ def test_predicting_a_folder_into_itself_twice_is_predicting_it_once(job: Job, t
         assert not [*folder.rglob("*_depth_mm_depth*")]
 
 
+def test_a_png_of_another_unit_is_said_once(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch):
+    from ensemble.report.drawing import pictures
+
+    for name in ("a", "b"):
+        Image.fromarray(RGB).save(tmp_path / f"{name}.png")
+    monkeypatch.setitem(pictures.PER_METRE, "mm", 1e6)  # so that any depth is beyond the reach of the first unit
+    words = ("--out", tmp_path / "o", "--only", "depth", "--format", "png", "--cache-dir", job.cache)
+    told = done("meta", "predict", "meta-rgb", tmp_path, *words).err
+    assert told.count("a_depth_kitti.png: depth beyond 65.5 m, so it is in 1/256 m in place of millimetres") == 1
+    assert told.count("1/256 m") == 1
+    assert "1/256 m" in " ".join(call("meta", "predict", "--help", COLUMNS="200").out.split())
+
+
 def test_hidden_files_of_a_folder_are_no_photographs(tmp_path: Path):
     for name in ("plain.jpg", "._plain.jpg", ".thumbnails/plain.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
