@@ -150,7 +150,11 @@ Images = Annotated[
 Only = Annotated[str, typer.Option(metavar="KIND,...", help=f"{', '.join(KINDS)}.")]
 Formats = Annotated[
     str,
-    typer.Option("--format", metavar="NAME,...", help=f"{', '.join(FORMATS)} (extra exr); png is depth alone, in mm."),
+    typer.Option(
+        "--format",
+        metavar="NAME,...",
+        help=f"{', '.join(FORMATS)} (extra exr); png is depth alone, in mm, or in 1/256 m beyond 65.5 m.",
+    ),
 ]
 OutputSize = Annotated[
     str | None, typer.Option(metavar="image|working", help="Of what is written. Default: the image's, to 1 Mpixel.")

@@ -141,7 +141,8 @@ def first_of(items: Sequence[object]) -> str:
 def dead_links(*folders: Path) -> list[Problem]:
     """Links to nothing among these paths and what lies in them: a scene that is gone must not pass for none."""
     paths = [path for folder in folders for path in (folder, *(folder.iterdir() if folder.is_dir() else ()))]
-    gone = sorted(path for path in paths if path.is_symlink() and not path.exists())
+    shown = (path for path in paths if path in folders or not path.name.startswith("."))  # editors lock by such links
+    gone = sorted(path for path in shown if path.is_symlink() and not path.exists())
     return [Problem("missing", f"{path}, a link to {path.readlink()}, which is not there") for path in gone]
 
 

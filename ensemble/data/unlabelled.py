@@ -9,10 +9,10 @@ from jaxtyping import UInt8
 
 from ensemble.data.formats.photographs import (
     check_photograph,
-    find_photographs,
     read_photograph,
     without_depth_maps,
 )
+from ensemble.data.formats.search import find_photographs
 from ensemble.data.source import Frame, FrameSource, RawFrame
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.schema import ImageSize

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from ensemble.console import messages, progress
+from ensemble.data.formats.folders import files_below
 from ensemble.data.formats.images import read_rgb
 from ensemble.data.formats.maps import SUFFIXES, DepthFile, depth_files, read_numbers
 from ensemble.data.intrinsics import Intrinsics
@@ -169,7 +170,7 @@ def _rays(stack: DepthStack) -> Float32[np.ndarray, "h w"] | None:
 
 def _pictures(folder: Path) -> dict[str, Path]:
     found = dict[str, Path]()
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES):
+    for path in sorted(path for path in files_below(folder) if path.suffix.lower() in _IMAGES):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise ValueError(

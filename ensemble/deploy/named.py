@@ -31,7 +31,7 @@ def named(source: Path | str, cache_dir: Path | str | None = None) -> Path | Run
     try:
         return outputs(None if cache_dir is None else Path(cache_dir)).find_run(str(source), beside=PRETRAINED)
     except SettingsError as error:
-        files = [path.name for path in place.parent.glob("*") if path.suffix in SAVED_ENDINGS]
+        files = [path.name for path in place.parent.glob("*") if path.suffix in SAVED_ENDINGS and path.name[0] != "."]
         near = [str(place.with_name(name)) for name in near_names(place.name, files)]
         there = f"a folder without {CONFIG}" if place.is_dir() else "no such file"
         hint = f" (did you mean the file {' or '.join(near)}?)" if near else ""

@@ -17,9 +17,9 @@ from ensemble.data.formats.photographs import (
     SUFFIXES,
     Photograph,
     check_photograph,
-    find_photographs,
     read_photograph,
 )
+from ensemble.data.formats.search import search
 from ensemble.data.intrinsics import focal_of_view, view_of_focal
 from ensemble.deploy.map_files import WRITERS, thinned, write_maps
 from ensemble.deploy.runtime import ExportedStack, Prediction
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _PARTS = {"error": "expected error", "weights": "weights"}
 """Kinds that some networks do not say, in words."""
+
+FAR_PNG = "_depth_kitti.png"
+"""Ends the name of a PNG whose depth millimetres do not reach."""
 
 FAR_VIEW = 1.2
 """How many times the focal length of training may be that of a photograph, either way, before it is said."""
@@ -59,7 +62,7 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         needed("OpenEXR", extra="exr", kind="EXR", where="--format exr")
     if wanted.fov is not None:
         stack.focal_ratio(stack.trained_size, wanted.fov)
-    images = _found_at(places)
+    images, missing = _found_at(places, out)
     pixels = None if wanted.size == "image" else DEFAULT_PIXELS
     done, converted, views = 0, set[str](), Views(stack, wanted.fov)
     for name, path in progress(_without_bad(images).items(), "predicting"):
@@ -77,23 +80,28 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         if wanted.size == "working":
             height, width = stack.keeping_shape(*image.shape[:2])
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        _write(stack, out / name, image, stack(image, fov=views.of(path, photograph)), wanted)
+        _write(stack, out / name, image, stack(image, fov=views.of(path, photograph)), wanted, views.said)
         done += 1
-    told = f"{done} of {len(images)} predicted, files in {out}"
-    if done < len(images):
+    asked = len(images) + missing
+    told = f"{done} of {asked} predicted, files in {out}"
+    if done < asked:
         raise ValueError(told)
     messages.print(told)
 
 
-def _found_at(places: list[Path]) -> dict[str, Path]:
-    """The photographs at some places; of an empty folder among others it is said that it is one."""
-    images = find_photographs(places)
-    if empty := [place for place in places if place.is_dir() and not find_photographs([place])]:
+def _found_at(places: list[Path], out: Path) -> tuple[dict[str, Path], int]:
+    """The photographs at some places, and how many files are not there; what is not read of folders is said."""
+    found = search(places, out)
+    for path in found.missing:
+        messages.print(f"error: {path}: there is no such file or folder", style="red")
+    for line in found.left_out():
+        messages.print(line)
+    if empty := [place for place in places if place.is_dir() and not search([place], out).photographs]:
         told = f"{', '.join(map(str, empty))}: found no photograph, expected files that end in {', '.join(SUFFIXES)}"
-        if not images:
+        if not found.photographs:
             raise ValueError(told)
         messages.print(told)
-    return images
+    return found.photographs, len(found.missing)
 
 
 def _writable(stack: DepthStack | ExportedStack, wanted: Wanted) -> Wanted:
@@ -189,6 +197,7 @@ def _write(
     image: np.ndarray,
     found: Prediction[np.ndarray],
     wanted: Wanted,
+    said: set[str],
 ) -> None:
     for kind in ("depth", "error", "weights"):
         if kind in wanted.kinds and kind in found.working:
@@ -196,9 +205,16 @@ def _write(
                 write_maps(place.with_name(f"{place.name}_{kind}.{ending}"), found, kind, ending)
     if "depth" in wanted.kinds and "png" in wanted.formats:
         try:
-            save_depth_png(place, next(found.pages("depth")))
+            path = save_depth_png(place, next(found.pages("depth")))
         except ValueError as error:
             messages.print(f"left out: {error}")
+        else:
+            if path.name.endswith(FAR_PNG) and FAR_PNG not in said:
+                messages.print(
+                    f"{path}: depth beyond 65.5 m, so it is in 1/256 m in place of millimetres, and so is every PNG "
+                    "that is called so"
+                )
+                said.add(FAR_PNG)
     if "pictures" in wanted.kinds:
         titles = [learner.title for learner in stack.header.learners]
         step = max(1, round(math.sqrt(image.size / 3 / DEFAULT_PIXELS)))  # a picture shows no more of them

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -24,7 +25,7 @@ from ensemble.settings.kinds import KITTI, OWN, KindFacts, facts_of, reader_of
 from ensemble.settings.names import NAME, check_own_learner, stacked_learners
 from ensemble.settings.patterns import known_pattern, path_within
 from ensemble.settings.places import at_home
-from ensemble.settings.units import known_unit
+from ensemble.settings.units import as_text, known_unit
 
 
 class Settings(BaseModel):
@@ -82,6 +83,7 @@ class RoomsSettings(Settings):
 
 FIRST_FOLDER = "first folder"
 Pattern = Annotated[str, AfterValidator(known_pattern)]
+Unit = Annotated[str, BeforeValidator(as_text), AfterValidator(known_unit)]
 ListFile = Annotated[str, AfterValidator(path_within)]
 
 
@@ -111,7 +113,7 @@ class FolderSettings(Settings):
     images: Pattern = "rgb/**.{png,jpg,jpeg}"
     """``*`` is a part of a name, ``**`` also of several folders, ``{png,jpg}`` one of these."""
     depth: Pattern = "depth/**.{png,npy,npz,h5,hdf5,pfm,tif,tiff,exr,dpt,bin}"  # one map in a file
-    unit: Annotated[str, AfterValidator(known_unit)] | None = None
+    unit: Unit | None = None
     """Of the depth, a name or a number per metre; where absent whole numbers are millimetres and real ones metres."""
     scene: Annotated[str, Field(max_length=1000)] = FIRST_FOLDER
     """What of a frame's id names the place it was taken in: its first folder, or a regular expression, of which the
@@ -470,7 +472,7 @@ class ImportSettings(Settings):
     fold: NonNegativeInt | None = None  # the fold whose frames these rows predict; ``None`` for everything else
     data: DataSettings  # frames and splits; its ``size`` is what maps are resized to
     evaluation: EvaluationSettings = EvaluationSettings()  # how the learner is scored; those of the networks beside it
-    unit: Annotated[str, AfterValidator(known_unit)] | None = None
+    unit: Unit | None = None
     """Of the files, a name or a number per metre; where absent whole numbers are millimetres and real ones metres."""
     inverse: bool = False  # the files hold inverse depth, and ``alignment`` makes 1 / metres of it
     rays: Rays | None = None  # the files hold distances to the centre of this camera; ``None`` for depth along the axis

@@ -38,6 +38,13 @@ def per_metre(unit: str) -> float:
     return number
 
 
+def as_text(unit: object) -> object:
+    """The same unit, a number as the text that it would be in quotes; whatever is no unit stays as it is."""
+    if isinstance(unit, float) and unit.is_integer():
+        unit = int(unit)
+    return str(unit) if isinstance(unit, int | float) and not isinstance(unit, bool) else unit
+
+
 def known_unit(unit: str) -> str:
     """The same name, once it is sure that it is one."""
     per_metre(unit)

@@ -61,7 +61,8 @@ class FolderSource(ListedFrames[Pair]):
             ValueError: A file is damaged or not what it should be, or the shapes differ.
         """
         image = self.read_image(frame)
-        depth = as_metres(read_numbers(DepthFile(self.depth_file(frame))), self.settings.folder.unit)
+        unit = self.settings.folder.unit
+        depth = as_metres(read_numbers(DepthFile(self.depth_file(frame)), told=unit is not None), unit)
         size = image.shape[0], image.shape[1]
         self._check_depth_shape(frame, depth.shape, size)
         depth = _nearest(depth, size)
@@ -107,7 +108,7 @@ class FolderSource(ListedFrames[Pair]):
 
     def depth_size(self, frame: Frame) -> tuple[int, ...]:
         """Height and width of a frame's depth as it stands in its file."""
-        return read_numbers(DepthFile(self.depth_file(frame))).shape
+        return read_numbers(DepthFile(self.depth_file(frame)), told=True).shape
 
     def _check_depth_shape(self, frame: Frame, size: tuple[int, ...], image: tuple[int, int]) -> None:
         if not _same_shape(size, image, ROUNDING):
@@ -197,7 +198,7 @@ def unlikely(median: float, source: FolderSource, example: Frame) -> str:
     if low <= median <= high:
         return ""
     given = source.settings.folder.unit
-    unit = given or likely_unit(read_numbers(DepthFile(source.depth_file(example))))
+    unit = given or likely_unit(read_numbers(DepthFile(source.depth_file(example)), told=True))
     fits = [name for name, per in PER_METRE.items() if low <= median * per_metre(unit) / per <= high]
     named = [name for name in fits if name in ("m", "mm")] or fits
     other, most = f"data.folder.unit={' or '.join(named)} would fit", "set data.max_depth"

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats import LARGEST_MEMBER_BYTES
 from ensemble.data.formats.exr import read_exr
-from ensemble.data.formats.images import decode_depth_mm, decoded, file_content
+from ensemble.data.formats.images import decode_depth, decoded, file_content
 
 DATASET = "depth"
 """Name of the depth map among several arrays of a file."""
@@ -39,7 +39,7 @@ def read_png(path: Path) -> Numbers:
     """
     content = file_content(path)
     if content[24:26] != _FOUR_CHANNELS:
-        return decode_depth_mm(content, str(path))
+        return decode_depth(content, str(path))
     pixels = np.asarray(decoded(content, str(path)))
     values = np.ascontiguousarray(pixels[..., [2, 1, 0, 3]]).view("<f4")[..., 0]
     least, most = _LIKELY_FLOATS

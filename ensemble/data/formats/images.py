@@ -78,20 +78,36 @@ def decode_depth_mm(content: bytes, where: str) -> UInt16[np.ndarray, "h w"]:
     Raises:
         ValueError: It is cut short, not a 16-bit image with one channel, or holds values that cannot be millimetres.
     """
+    depth_mm = decode_depth(content, where)
+    if problem := no_millimetres(depth_mm):
+        raise ValueError(f"{where}: {problem}")
+    return depth_mm
+
+
+def no_millimetres(numbers: UInt16[np.ndarray, "h w"]) -> str:
+    """What is said of a map whose numbers are too small for millimetres of any frame; empty where they are not."""
+    largest = int(numbers.max())
+    if not 0 < largest <= 255:
+        return ""
+    return (
+        f"expected depth in millimetres, found values of at most {largest}: "
+        "8-bit values in a 16-bit file, or metres in place of millimetres; write it again as millimetres"
+    )
+
+
+def decode_depth(content: bytes, where: str) -> UInt16[np.ndarray, "h w"]:
+    """The depth map in a file's content, in whatever its whole numbers count.
+
+    Raises:
+        ValueError: It is cut short, or not a 16-bit image with one channel.
+    """
     image = decoded(content, where)
     if image.mode != "I;16":
         raise ValueError(
             f"{where}: expected a 16-bit PNG with one channel (depth in millimetres), found mode {image.mode!r}; "
             "an 8-bit or coloured depth map has lost its scale, take the original depth files"
         )
-    depth_mm = np.asarray(image)
-    largest = int(depth_mm.max())
-    if 0 < largest <= 255:
-        raise ValueError(
-            f"{where}: expected depth in millimetres, found values of at most {largest}: "
-            "8-bit values in a 16-bit file, or metres in place of millimetres; write it again as millimetres"
-        )
-    return depth_mm
+    return np.asarray(image)
 
 
 def check_end(path: Path) -> None:

@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
+from ensemble.data.formats.folders import files_below
+from ensemble.data.formats.images import no_millimetres
 from ensemble.data.formats.record3d import SUFFIX as RECORD3D
 from ensemble.data.formats.record3d import frames_of, read_frame
 from ensemble.data.intrinsics import Intrinsics
@@ -107,8 +109,12 @@ def find_depth_maps(
     return {frame_id: maps[frame_id][0] for frame_id in frame_ids}
 
 
-def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
+def read_numbers(file: DepthFile, *, told: bool = False) -> Shaped[np.ndarray, "h w"]:
     """The numbers of a depth map as they stand in its file.
+
+    Args:
+        file: Of the map.
+        told: Somebody says what they count: near frames of some units have such small ones as 8 bits hold.
 
     Raises:
         ValueError: It cannot be read, is damaged, points outside of itself, or is no map of real or whole numbers of
@@ -127,7 +133,17 @@ def read_numbers(file: DepthFile) -> Shaped[np.ndarray, "h w"]:
         sides = check_map(array.shape, array.dtype)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+    if not told and (problem := too_small(file, array)):
+        raise ValueError(problem)
     return np.array(array).reshape(sides)
+
+
+def too_small(file: DepthFile, numbers: Shaped[np.ndarray, "h w"]) -> str:
+    """What is said of a PNG whose whole numbers are no millimetres, as which they are read; empty of all others."""
+    if file.path.suffix.lower() != ".png" or numbers.dtype.kind != "u":
+        return ""
+    problem = no_millimetres(numbers)
+    return f"{file}: {problem}" if problem else ""
 
 
 def as_metres(numbers: Shaped[np.ndarray, "h w"], unit: str | None) -> Float32[np.ndarray, "h w"]:
@@ -228,7 +244,7 @@ def check_values(
 def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
     """Every depth map with the name that it goes by; refuses what is no folder and no HDF5 file."""
     if place.is_dir():
-        files = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        files = [path for path in files_below(place) if path.suffix.lower() in SUFFIXES and path.is_file()]
         for path in files:
             yield _frame_name(path.relative_to(place)), DepthFile(path)
     elif place.is_file() and place.suffix.lower() in HDF5_SUFFIXES:

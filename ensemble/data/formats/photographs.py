@@ -1,21 +1,25 @@
 """Photographs of any make: upright, as RGB with 8 bits, and no larger than they are wanted."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, features
 
 from ensemble.colours.rgb import as_rgb, too_dark
 from ensemble.data.formats.exif import field_of_view
 from ensemble.data.formats.images import decoded, file_content
 from ensemble.data.formats.packages import needed
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif"),
+    *(".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".tga"),
+    *((".avif",) if features.check("avif") else ()),
+)
+"""Of what is a photograph in a folder that is searched; Pillow reads AVIF since 11.3."""
 HEIF_SUFFIXES = (".heic", ".heif")
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -55,33 +59,6 @@ class Photograph(NamedTuple):
     mode: str = "RGB"
 
 
-def find_photographs(places: list[Path]) -> dict[str, Path]:
-    """Every photograph, each once, by the name of its results: of files their stems, of folders the paths within them.
-
-    Those that share one keep the ending of their files, and where that is not enough the name of their folder.
-
-    Raises:
-        ValueError: Two have one name all the same, so that their results would collide.
-    """
-    found = dict[Path, _Named]()
-    for place in places:
-        for path in _photographs_at(place):
-            inside = path.relative_to(place) if place.is_dir() else Path(path.name)
-            found.setdefault(path.resolve(), _Named.of(path, inside))
-    named, left = dict[str, Path](), list(found.values())
-    for way in range(3):
-        often = Counter(each.names[way] for each in left)
-        alone = [each for each in left if often[each.names[way]] == 1 and each.names[way] not in named]
-        named |= {each.names[way]: each.path for each in alone}
-        left = [each for each in left if each not in alone]
-    if left:
-        first, *_ = left
-        same = ", ".join(str(each.path) for each in left if each.names == first.names)
-        raise ValueError(f"{same}: photographs of one name, {first.names[1]}; their results would collide")
-    order = {each.path: index for index, each in enumerate(found.values())}
-    return dict(sorted(named.items(), key=lambda each: order[each[1]]))
-
-
 def without_depth_maps(photographs: Mapping[str, Path]) -> dict[str, Path]:
     """The same without images of one channel and 16 bits, as depth maps are; what cannot be read stays."""
     return {name: path for name, path in photographs.items() if not _mode_of(path).startswith("I")}
@@ -93,24 +70,6 @@ def _mode_of(path: Path) -> str:
             return image.mode
     except (OSError, ValueError, SyntaxError):
         return ""
-
-
-class _Named(NamedTuple):
-    """A photograph, and what its results may be called, from short to long."""
-
-    names: tuple[str, str, str]
-    path: Path
-
-    @classmethod
-    def of(cls, path: Path, inside: Path) -> "_Named":
-        """The names of a file by its path within the folder that was asked for."""
-        whole = inside.as_posix()
-        above = path.resolve().parents[len(inside.parts) - 1].name
-        return cls((inside.with_suffix("").as_posix(), whole, f"{above}/{whole}"), path)
-
-
-def _photographs_at(place: Path) -> list[Path]:
-    return sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES) if place.is_dir() else [place]
 
 
 def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int | None = None) -> Photograph:

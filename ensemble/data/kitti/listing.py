@@ -270,7 +270,7 @@ class _Lister:
     def _in(self, folder: Path) -> frozenset[str]:
         if folder not in self._names:
             names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-            self._names[folder] = frozenset(names)
+            self._names[folder] = frozenset(name for name in names if not name.startswith("."))
         return self._names[folder]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ensemble.data.copies import Contents, NyuSource, dead_links, without_doubles
+from ensemble.data.formats.folders import is_hidden
 from ensemble.data.formats.hdf5 import check_end, member, opened, read_all
 from ensemble.data.nyu.scenes import with_runs_for_scenes
 from ensemble.data.source import Entry, Frame, Split
@@ -71,7 +72,8 @@ def contents(root: Path) -> Contents:
     entries: list[Entry] = []
     problems = dead_links(*(base / folder for folder in _SPLIT_FOLDERS.values()))
     for split, folder in _SPLIT_FOLDERS.items():
-        paths = sorted((base / folder).glob("*/*.h5"))
+        found = (base / folder).glob("*/*.h5")
+        paths = sorted(path for path in found if not is_hidden(path.relative_to(base)))
         entries.extend(Entry(frame_of(path.parent.name, path.stem, split), path) for path in paths)
     named = official_scenes(without_doubles(entries, problems))
     return Contents(NyuSource(root, tuple(named), H5Reader()), tuple(problems))

@@ -76,7 +76,7 @@ def _in_folders(folder: Path, split: Split, problems: list[Problem]) -> list[Ent
     """The pairs of ``<scene>/rgb_N.jpg`` and ``<scene>/sync_depth_N.png`` in a split folder, sorted by id."""
     entries: list[Entry] = []
     problems += dead_links(folder)
-    for scene_folder in sorted(path for path in folder.glob("*") if path.is_dir()):
+    for scene_folder in sorted(path for path in folder.glob("[!.]*") if path.is_dir()):
         files: dict[str, dict[str, Path]] = {"rgb": {}, "depth": {}}
         for path in sorted(scene_folder.iterdir()):
             for kind, pattern in (("rgb", _RGB_NAME), ("depth", _DEPTH_NAME)):

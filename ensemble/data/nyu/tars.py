@@ -90,7 +90,7 @@ def list_members(archive: Path, problems: list[Problem]) -> list[Place]:
                     continue
                 if reason := _refusal(entry):
                     problems.append(Problem("foreign", f"{archive}, {entry.name!r} {reason}"))
-                elif entry.name.endswith(".h5"):
+                elif entry.name.endswith(".h5") and not PurePosixPath(entry.name).name.startswith("."):
                     places.append(Place(archive, entry.name, entry.offset_data, entry.size))
         _require_end(archive, end)
     except (tarfile.TarError, OSError, ValueError, MemoryError) as error:

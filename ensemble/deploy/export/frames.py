@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ensemble.console import messages
 from ensemble.data import open_source
-from ensemble.data.formats.photographs import find_photographs, read_photograph, without_depth_maps
+from ensemble.data.formats.photographs import read_photograph, without_depth_maps
+from ensemble.data.formats.search import search
 from ensemble.data.source import RawFrame
 from ensemble.data.splits import training_frames
 from ensemble.data.transforms import pixels_at_size, resize_image, valid_depth
@@ -89,7 +90,10 @@ def photographs_in(folder: Path, option: str) -> list[Path]:
     Raises:
         SettingsError: There is none.
     """
-    found = find_photographs([folder])
+    searched = search([folder])
+    found = searched.photographs
+    for line in searched.left_out():
+        messages.print(f"{option}: {line}")
     photographs = without_depth_maps(found)
     maps = len(found) - len(photographs)
     if not photographs:

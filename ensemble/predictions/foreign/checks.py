@@ -23,6 +23,7 @@ from ensemble.data.formats.maps import (
     likely_unit,
     mended_by,
     read_numbers,
+    too_small,
 )
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
@@ -223,7 +224,12 @@ def check_maps(
     known = [each for each in every if each.id in compared]
     for frame in progress(every, "checking"):
         with mended_by(request.command(outputs)):
-            numbers = read_numbers(files[frame.id])
+            numbers = read_numbers(files[frame.id], told=True)
+        if settings.unit is None and (problem := too_small(files[frame.id], numbers)):
+            request.refuse_unit(problem, outputs, _sampled_frames(request, experiment, known, files), "mm")
+            with mended_by(request.command(outputs)):
+                raise ValueError(problem)
+        with mended_by(request.command(outputs)):
             metres = as_read(numbers, settings)
             where = f"{files[frame.id]} (frame {frame.id})"
             if not has_shape_of(sizes, metres.shape):
@@ -279,7 +285,7 @@ def _sampled_frames(
     spread = np.unique(np.linspace(0, len(frames) - 1, min(LOOKED_AT, len(frames))).astype(int))
     data, rng, samples = request.settings.data, np.random.default_rng(0), list[Sample]()
     for frame in (frames[index] for index in spread):
-        values = as_read(read_numbers(files[frame.id]), request.settings)
+        values = as_read(read_numbers(files[frame.id], told=True), request.settings)
         if np.isfinite(values).all():
             samples.append(_sampled(values, experiment.source, frame, data, rng))
     return samples

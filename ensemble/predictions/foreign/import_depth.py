@@ -137,7 +137,7 @@ def _with_size(request: ImportRequest, file: DepthFile, stored: Stored) -> Impor
     if rays is None:
         return request
     known = next((old.rays.size for old, _ in stored.values() if old.rays is not None), None)
-    height, width = known or read_numbers(file).shape
+    height, width = known or read_numbers(file, told=True).shape
     rays = rays.model_copy(update={"size": (height, width)})
     return replace(request, settings=request.settings.model_copy(update={"rays": rays}))
 
@@ -230,7 +230,7 @@ def _store(found: CheckedImport, model: str) -> None:
         missing = set(writer.missing())
         for frame in progress([frame for frame in frames if frame.id in missing], "importing"):
             with mended_by(mend):
-                values = as_read(read_numbers(found.files[frame.id]), settings)
+                values = as_read(read_numbers(found.files[frame.id], told=True), settings)
             metres, held = aligned(values, settings)
             clipped += held
             writer.append(frame.id, resized(metres, data.size))

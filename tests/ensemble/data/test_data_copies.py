@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import tarfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path, PurePosixPath
 from unittest import mock
@@ -206,6 +207,23 @@ def test_no_list_leads_out_of_its_folder(lines: list[str], separator: str | None
     for path in (path for pair in pairs for path in pair):
         assert PurePosixPath(os.path.normpath(root / path)).is_relative_to(root)
         assert not set("\\:\0") & set(str(path))
+
+
+@pytest.mark.parametrize("name", ["fastdepth", "tars", "sync"])
+def test_hidden_files_of_a_copy_are_no_frames(tmp_path: Path, name: str):
+    MINIATURES[name].build(tmp_path)
+    for path in [*tmp_path.rglob("*.h5"), *tmp_path.rglob("*.png"), *tmp_path.rglob("*.jpg")]:
+        (path.parent / f"._{path.name}").write_bytes(b"")
+    for path in tmp_path.rglob("*.tar"):
+        with tarfile.open(path, "a") as tar:
+            miniatures.add_member(tar, "train/kitchen_0028a/._00001.h5", b"of macOS")
+    (tmp_path / ".#notes").symlink_to("nobody@nowhere")
+    diagnosis = diagnose(tmp_path)
+    assert diagnosis.trainable, diagnosis.findings
+    assert {split: report.frames for split, report in diagnosis.splits.items()} == {
+        "train": len(TRAIN),
+        "test": len(TEST),
+    }
 
 
 def test_copies_that_were_put_together_are_told(built: dict[str, Path], tmp_path: Path):

@@ -252,12 +252,40 @@ def test_the_section_of_own_files_names_the_kind(own: Path, tmp_path: Path):
     assert "folder" not in data_settings(Choice(kind="rooms")).model_dump()
 
 
+@pytest.mark.parametrize(("unit", "kept"), [(5000, "5000"), ("5000", "5000"), (5000.0, "5000"), (6553.5, "6553.5")])
+def test_a_unit_is_a_name_or_a_number_in_quotes_or_without(own: Path, unit: object, kept: str):
+    assert settings_of(own, unit=unit).folder.unit == kept
+    for wrong, message in ((True, "valid string"), (-5, "more than 0"), (0, "more than 0"), ([5000], "valid string")):
+        with pytest.raises(ValueError, match=message):
+            FolderSettings.model_validate({"unit": wrong})
+
+
+def test_a_unit_as_a_number_is_obeyed_from_the_command_line(own: Path):
+    for path in (own / "depth").rglob("*.npy"):
+        np.save(path, np.load(path) * np.float32(5000))
+    answer, found = ask(own, "--set", "data.folder.unit=5000")
+    assert answer.status == 0, found["findings"]
+
+
 def test_the_fingerprint_knows_files_and_units(own: Path):
     source = open_source(settings_of(own))
     before = source.describe(source.frames)
     assert open_source(settings_of(own, unit="1.25")).describe(source.frames) != before
     np.save(depth_of(own), np.load(depth_of(own)).astype(np.float64))
     assert source.describe(source.frames) != before
+
+
+def test_a_near_frame_of_a_coarse_unit_is_read(own: Path):
+    for path in sorted((own / "depth").rglob("*.npy")):
+        centimetres = np.nan_to_num(np.load(path) * 100)
+        near = centimetres.clip(0, 204) if path == depth_of(own) else centimetres
+        Image.fromarray(near.astype(np.uint16)).save(path.with_suffix(".png"))
+        path.unlink()
+    source = from_settings(settings_of(own, unit="vkitti"))
+    frame = next(frame for frame in source.frames if frame.id == FIRST)
+    assert source.read(frame).depth.max() == np.float32(2.04)
+    with pytest.raises(ValueError, match="found values of at most 204: 8-bit values in a 16-bit file, or metres"):
+        from_settings(settings_of(own))
 
 
 def scaled(root: Path, factor: float) -> None:

@@ -195,6 +195,15 @@ def test_a_validation_list_of_the_same_drives_is_left_out_where_nobody_named_it(
     assert "1 of its 1 drives are trained on" in listing.notes[0]
 
 
+def test_hidden_files_are_no_frames(copy: Path):
+    for path in copy.glob("*.txt"):
+        path.unlink()
+    before = [frame.id for frame in open_source(settings(copy)).frames]
+    for path in [*copy.rglob("*.png"), *copy.rglob("*.jpg"), *copy.rglob("*.bin")]:
+        (path.parent / f"._{path.name}").write_bytes(b"")
+    assert [frame.id for frame in open_source(settings(copy)).frames] == before
+
+
 def test_without_lists_all_annotated_frames_are_used(copy: Path):
     for name in ("train", "test"):
         (copy / f"eigen_{name}_files_with_gt.txt").unlink()

@@ -141,6 +141,26 @@ def test_what_is_no_such_file_is_refused_by_name(tmp_path: Path, name: str, cont
     assert str(caught.value).startswith(str(tmp_path / name))
 
 
+@pytest.mark.parametrize(("unit", "metres"), [("vkitti", 2.04), ("kitti", 0.796875), ("100", 2.04)])
+def test_a_near_frame_is_read_where_its_unit_is_told(tmp_path: Path, unit: str, metres: float):
+    near = np.full((6, 8), 204, np.uint16)
+    Image.fromarray(near).save(tmp_path / "near.png")
+    numbers = read_numbers(DepthFile(tmp_path / "near.png"), told=True)
+    np.testing.assert_allclose(as_metres(numbers, unit), np.full((6, 8), metres))
+    with pytest.raises(ValueError, match=r"near\.png: expected depth in millimetres, found values of at most 204"):
+        read_numbers(DepthFile(tmp_path / "near.png"))
+    Image.fromarray(near.astype(np.uint8)).save(tmp_path / "steps.png")
+    with pytest.raises(ValueError, match=r"steps\.png: expected a 16-bit PNG with one channel"):
+        read_numbers(DepthFile(tmp_path / "steps.png"), told=True)
+
+
+def test_hidden_files_of_a_folder_are_no_maps(tmp_path: Path):
+    for name in ("rgb_00002.npy", "._rgb_00002.npy", ".Trashes/rgb_00003.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert dict(depth_files(tmp_path)) == {"rgb_00002": DepthFile(tmp_path / "rgb_00002.npy")}
+
+
 def test_units_are_names_or_numbers():
     assert [per_metre(unit) for unit in ("mm", "sunrgbd", "5000", "6553.5")] == [1000, 1000, 5000, 6553.5]
     for unit, message in (

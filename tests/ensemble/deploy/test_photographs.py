@@ -16,7 +16,8 @@ from PIL import Image, ImageOps
 import ensemble
 from ensemble.data.formats import photographs
 from ensemble.data.formats.maps import DepthFile, read_numbers
-from ensemble.data.formats.photographs import find_photographs, read_photograph
+from ensemble.data.formats.photographs import SUFFIXES, read_photograph
+from ensemble.data.formats.search import find_photographs, search
 from ensemble.report.drawing.pictures import save_depth_png
 
 GREY = np.linspace(0, 255, 60 * 80).reshape(60, 80).round().astype(np.uint8)
@@ -105,15 +106,92 @@ def test_folders_keep_their_places_and_names_must_differ(tmp_path: Path):
     assert [*find_photographs([tmp_path])] == ["a/x", "b/c/y", "b/x"]
     assert [*find_photographs([tmp_path / "a", tmp_path / "b" / "c" / "y.png"])] == ["x", "y"]
     both = find_photographs([tmp_path / "a", tmp_path / "b"])
-    assert both == {"x.png": tmp_path / "a/x.png", "c/y": tmp_path / "b/c/y.png", "x.jpg": tmp_path / "b/x.jpg"}
+    assert both == {"a/x": tmp_path / "a/x.png", "c/y": tmp_path / "b/c/y.png", "b/x": tmp_path / "b/x.jpg"}
     assert [*find_photographs([tmp_path / "a", tmp_path / "a" / "x.png"])] == ["x"]
     for name in ("b/x.png", "d/b/x.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     alike = find_photographs([tmp_path / "a" / "x.png", tmp_path / "b" / "x.png", tmp_path / "b" / "c"])
-    assert [*alike] == ["a/x.png", "b/x.png", "y"]
+    assert [*alike] == ["a/x", "b/x", "y"]
     with pytest.raises(ValueError, match=r"x\.png.*: photographs of one name, x\.png; their results would collide"):
         find_photographs([tmp_path / "b" / "x.png", tmp_path / "d" / "b" / "x.png"])
+
+
+def put(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+def test_names_do_not_follow_from_other_folders_and_from_files_that_are_not_there(tmp_path: Path):
+    put(tmp_path, "0/a.jpg", "1/a.jpg", "2/b.jpg", "2/b.png", "2/b.png.jpg")
+    assert [*find_photographs([tmp_path / "0", tmp_path / "1"])] == ["0/a", "1/a"]
+    assert [*find_photographs([tmp_path / "0" / "a.jpg", tmp_path / "1" / "a.jpg"])] == ["0/a", "1/a"]
+    assert [*find_photographs([tmp_path / "2" / "b.jpg", tmp_path / "2" / "b.png"])] == ["b.jpg", "b.png"]
+    assert len(find_photographs([tmp_path / "2"])) == 3
+    found = search([tmp_path / "0" / "a.jpg", tmp_path / "gone" / "a.png"])
+    assert found.photographs == {"a": tmp_path / "0" / "a.jpg"}
+    assert found.missing == [tmp_path / "gone" / "a.png"]
+
+
+def test_what_is_left_out_of_a_folder_is_counted(tmp_path: Path):
+    put(tmp_path, "a.jpg", "a_depth.npy", "notes.txt", "photo", "film.mp4", "list.csv", ".DS_Store", "b/a_weights.png")
+    put(tmp_path, "a_depth_mm.png", "a.jpg_depth_colour.png", "a_error.tiff", "out/a_weights.png", "out/x.png")
+    found = search([tmp_path], tmp_path / "out")
+    assert [*found.photographs] == ["a", "b/a_weights"]
+    written = "a.jpg_depth_colour.png, a_depth_mm.png, a_error.tiff, ..."
+    assert found.left_out() == [
+        f"5 results of a prediction in {tmp_path} were left out: {written}",
+        f"4 other files in {tmp_path} were left out: film.mp4, list.csv, notes.txt, ...",
+    ]
+    assert "out/x" in search([tmp_path], tmp_path).photographs
+    put(tmp_path / "one", "a.jpg", "notes.txt")
+    assert search([tmp_path / "one"]).left_out() == [f"1 other file in {tmp_path}/one was left out: notes.txt"]
+
+
+@pytest.mark.parametrize("ending", sorted({*SUFFIXES} - {".heic", ".heif", ".j2k", ".jfif", ".jpe"}))
+def test_every_ending_of_a_folder_is_read(tmp_path: Path, ending: str):
+    image = Image.fromarray(RGB)
+    (image.convert("L") if ending == ".pgm" else image).save(tmp_path / f"p{ending}")
+    (path,) = find_photographs([tmp_path]).values()
+    assert read_photograph(path).pixels.shape == RGB.shape
+
+
+def test_predicting_a_folder_into_itself_twice_is_predicting_it_once(job: Job, tmp_path: Path):
+    for out in (tmp_path / "p", tmp_path / "p" / "out"):
+        folder = tmp_path / "p"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(RGB).save(folder / "plain.png")
+        words = ("--out", out, "--format", "npy,png,tiff", "--cache-dir", job.cache)
+        for _ in range(2):
+            told = done("meta", "predict", "meta-rgb", folder, *words).err
+            assert "1 of 1 predicted" in told
+        assert "results of a prediction in" in told
+        assert not [*folder.rglob("*_depth_mm_depth*")]
+
+
+def test_a_png_of_another_unit_is_said_once(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch):
+    from ensemble.report.drawing import pictures
+
+    for name in ("a", "b"):
+        Image.fromarray(RGB).save(tmp_path / f"{name}.png")
+    monkeypatch.setitem(pictures.PER_METRE, "mm", 1e6)  # so that any depth is beyond the reach of the first unit
+    words = ("--out", tmp_path / "o", "--only", "depth", "--format", "png", "--cache-dir", job.cache)
+    told = done("meta", "predict", "meta-rgb", tmp_path, *words).err
+    assert told.count("a_depth_kitti.png: depth beyond 65.5 m, so it is in 1/256 m in place of millimetres") == 1
+    assert told.count("1/256 m") == 1
+    assert "1/256 m" in " ".join(call("meta", "predict", "--help", COLUMNS="200").out.split())
+
+
+def test_hidden_files_of_a_folder_are_no_photographs(tmp_path: Path):
+    for name in ("plain.jpg", "._plain.jpg", ".thumbnails/plain.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert find_photographs([tmp_path]) == {"plain": tmp_path / "plain.jpg"}
+    assert [*find_photographs([tmp_path / "._plain.jpg"]).values()] == [tmp_path / "._plain.jpg"]
+    (tmp_path / ".kept").mkdir()
+    (tmp_path / ".kept" / "x.png").write_bytes(b"")
+    assert [*find_photographs([tmp_path / ".kept"])] == ["x"]
 
 
 def test_bad_files_are_named_and_the_others_done(job: Job, tmp_path: Path):

@@ -676,6 +676,34 @@ def test_a_unit_is_told_by_frames_behind_the_first_one(farther: Foreign, tmp_pat
     assert f"{factor} per metre: --unit {unit}" in answer.err
 
 
+def test_a_near_frame_of_a_coarse_unit_is_read(foreign: Foreign, tmp_path: Path):
+    """At 25 per metre no number is above 255, and no unit that is known by a name has as few."""
+    rooms = noisy_maps(source_of(foreign.config), "train", noise=0.01, seed=3)
+    maps = tmp_path / "maps"
+    for name, metres in rooms.items():
+        (maps / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.rint(metres * 25).astype(np.uint16)).save(maps / f"{name}.png")
+    cache = tmp_path / "cache"
+    answer = foreign.take(cache, maps, "oof")
+    assert answer.status == 1
+    assert "expected depth in millimetres, found values of at most" in answer.err
+    assert "it looks like" not in answer.err
+    assert foreign.take(cache, maps, "oof", "--divisor", 25).status == 0
+    for name, depth in rows_of(cache, "oof").items():
+        np.testing.assert_allclose(depth, rooms[name], atol=0.021)
+
+
+def test_small_numbers_are_named_by_the_truth_of_training(foreign: Foreign, tmp_path: Path):
+    cache, maps = tmp_path / "cache", tmp_path / "maps"
+    for name, metres in foreign.maps["train"].items():
+        (maps / name).parent.mkdir(parents=True, exist_ok=True)
+        most = 204 if name.endswith("/0000") else 65535
+        Image.fromarray(np.rint(metres * 100).clip(0, most).astype(np.uint16)).save(maps / f"{name}.png")
+    answer = foreign.take(cache, maps, "oof")
+    assert "write it again as millimetres: it looks like 100 per metre: --unit vkitti" in answer.err
+    done(*answer.advised)
+
+
 def test_data_settings_that_an_experiment_has_otherwise_are_named(foreign: Foreign, farther: Foreign, tmp_path: Path):
     cache = tmp_path / "cache"
     assert foreign.take(cache, foreign.train, "oof").status == 0
