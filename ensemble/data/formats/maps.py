@@ -225,20 +225,32 @@ def check_values(
             f"{where}: {bad} of {values.size} pixels are NaN or infinite; expected depth everywhere, nothing is "
             "repaired here"
         )
+    check_marks(numbers, where)
     expected = "expected the predicted depth of every pixel, holes are for measurements"
     if holes := int(np.count_nonzero(values <= 0)):
         marked = int(np.count_nonzero(values == 0))
         if positive or marked > HOLES * values.size:
             raise ValueError(f"{where}: {holes} of {values.size} pixels are 0 or negative; {expected}")
-    for mark in HOLE_MARKS:
-        if (marked := int(np.count_nonzero(numbers == mark))) > HOLES * values.size:
-            raise ValueError(f"{where}: {marked} of {values.size} pixels are {mark}, as holes are marked; {expected}")
     far = FAR * float(np.median(np.abs(values)))
     if far > 0 and (marked := int(np.count_nonzero(values > far))) > HOLES * values.size:
         raise ValueError(
             f"{where}: {marked} of {values.size} pixels are more than {FAR} times the median, as the sky or holes are "
             f"marked (such as {float(values.max()):g}); {expected}"
         )
+
+
+def check_marks(numbers: Shaped[np.ndarray, "h w"], where: str) -> None:
+    """Refuse a map in which one of the numbers that mark holes stands so often that it does.
+
+    Raises:
+        ValueError: It does; ``where`` names the map.
+    """
+    for mark in HOLE_MARKS:
+        if (marked := int(np.count_nonzero(numbers == mark))) > HOLES * numbers.size:
+            raise ValueError(
+                f"{where}: {marked} of {numbers.size} pixels are {mark}, as holes are marked, by others with 0 or NaN; "
+                "expected the predicted depth of every pixel, holes are for measurements"
+            )
 
 
 def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:

@@ -17,6 +17,7 @@ from ensemble.data.division import Experiment
 from ensemble.data.formats.maps import (
     DepthFile,
     as_read,
+    check_marks,
     check_shape,
     check_values,
     has_shape_of,
@@ -235,6 +236,8 @@ def check_maps(
             if not has_shape_of(sizes, metres.shape):
                 sizes.add(source.read_image(frame).shape[:2])
             check_shape(metres.shape, where, sizes)
+            _check_varies(metres, where)
+            check_marks(numbers, where)
         head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
         medians[frame.id] = float(np.median(metres[::4, ::4]))
@@ -246,6 +249,8 @@ def check_maps(
         if not request.align and _is_no_depth(metres, data):
             several = _sampled_frames(request, experiment, known, files)
             _refuse_by_several(request, outputs, several, negative=bool((metres < 0).any()))
+        if not request.align and settings.unit is None and (metres == 0).any():  # as the nearest are from 0 to 1
+            request.refuse_one_by_one(_sampled_frames(request, experiment, known, files))
         with mended_by(request.command(outputs)):
             check_values(numbers, metres, where, positive=not request.align)
         profiles[frame.id] = row_profile(metres)
@@ -254,6 +259,15 @@ def check_maps(
             _check_unit(metres, medians, frame, request, outputs, sample, unit, others)
     content = {model: digest.hexdigest() for model, digest in digests.items()}
     return CheckedMaps(content, medians, tuple(samples), unit, profiles)
+
+
+def _check_varies(metres: Float32[np.ndarray, "h w"], where: str) -> None:
+    """Refuse a map that says the same of every pixel, which any guess fits."""
+    if metres.size > 1 and np.isfinite(metres).all() and metres.min() == metres.max():
+        raise ValueError(
+            f"{where}: depth is the same everywhere ({float(metres.flat[0]):g}) and does not vary; expected the "
+            "predicted depth of every pixel"
+        )
 
 
 def _is_no_depth(metres: Float32[np.ndarray, "h w"], data: DataSettings) -> bool:
@@ -349,6 +363,8 @@ def _check_unit(
         request.refuse_unit(problem, outputs, several, unit)
         ratios = [sample.truth / sample.depths for sample in several if len(sample.truth)]
         times = float(np.median(np.concatenate(ratios))) if ratios else 1.0
+        if not told:
+            request.refuse_one_by_one(several, "; if they are metres, say so with --unit")
         if abs(math.log(times)) > math.log(LIKELY_RATIO):
             request.refuse_one_by_one(several)
             raise ValueError(

@@ -646,6 +646,46 @@ AT_TWELVE_PERCENT = {
 }
 
 
+def min_max(metres: np.ndarray) -> np.ndarray:
+    return ((metres - metres.min()) / np.ptp(metres)).astype(np.float32)
+
+
+def by_a_factor_of_its_own(metres: np.ndarray) -> np.ndarray:
+    """Some maps reach beyond the largest depth by it."""
+    return (metres * (0.6, 0.9, 1.3, 1.9)[int(1e4 * float(metres[0, 0])) % 4]).astype(np.float32)
+
+
+def with_a_third_of_marks(metres: np.ndarray) -> np.ndarray:
+    marked = metres.copy()
+    marked[:16] = -1
+    return marked
+
+
+WRONG_DIAGNOSES = {
+    "from 0 to 1 one by one": (min_max, (), "every map has a scale of its own"),
+    "inverse from 0 to 1 one by one": (lambda metres: min_max(1 / metres), ("--inverse", *ALIGN), "a scale of its own"),
+    "factors of their own": (by_a_factor_of_its_own, (), "every map has a scale of its own"),
+    "holes of -1": (
+        with_a_third_of_marks,
+        (),
+        "1024 of 3072 pixels are -1, as holes are marked, by others with 0 or NaN",
+    ),
+    "holes of -1, with a unit": (with_a_third_of_marks, ("--unit", "m"), "1024 of 3072 pixels are -1, as holes are"),
+    "constant": (lambda metres: np.full_like(metres, 3), (), "(3) and does not vary"),
+    "constant, aligned": (lambda metres: np.full_like(metres, 3), ALIGN, "(3) and does not vary"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_DIAGNOSES)
+def test_the_diagnosis_that_fits_best_is_told(foreign: Foreign, tmp_path: Path, case: str):
+    change, words, expected = WRONG_DIAGNOSES[case]
+    smooth = noisy_maps(source_of(foreign.config), "train", noise=0.02, seed=3)
+    answer = foreign.take(tmp_path / "cache", of_pixels(change)(tmp_path / "maps", smooth), "oof", *words)
+    assert answer.status == 1
+    assert expected in answer.err
+    assert not [*(tmp_path / "cache").rglob("*.h5")]
+
+
 @pytest.mark.parametrize("case", AT_TWELVE_PERCENT)
 def test_a_wrong_guess_of_a_network_that_errs_is_named(foreign: Foreign, tmp_path: Path, case: str):
     change, words, expected = AT_TWELVE_PERCENT[case]
