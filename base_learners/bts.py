@@ -196,9 +196,8 @@ def plane_depth(
     """
     height, width = normal.shape[-2:]
     offset = (torch.arange(cell, device=normal.device, dtype=normal.dtype) - (cell - 1) / 2) / cell
-    # one by one: runtimes take maps of many channels apart slowly once they are large
-    planes = (F.interpolate(each, scale_factor=cell, mode="nearest") for each in (*normal.split(1, dim=1), distance))
-    n1, n2, n3, distance = planes
+    planes = F.interpolate(torch.cat([normal, distance], dim=1), scale_factor=cell, mode="nearest")
+    n1, n2, n3, distance = planes.split(1, dim=1)
     cosine = n1 * offset.repeat(width) + n2 * offset.repeat(height)[:, None] + n3
     return distance / cosine.clamp(min=SMALLEST_COSINE)
 
