@@ -236,7 +236,6 @@ def check_maps(
             if not has_shape_of(sizes, metres.shape):
                 sizes.add(source.read_image(frame).shape[:2])
             check_shape(metres.shape, where, sizes)
-            _check_varies(metres, where)
             check_marks(numbers, where)
         head = f"{frame.id} {numbers.dtype.str} {numbers.shape}\n"
         digests[owner[frame.id]].update(head.encode() + np.ascontiguousarray(numbers).tobytes())
@@ -259,15 +258,6 @@ def check_maps(
             _check_unit(metres, medians, frame, request, outputs, sample, unit, others)
     content = {model: digest.hexdigest() for model, digest in digests.items()}
     return CheckedMaps(content, medians, tuple(samples), unit, profiles)
-
-
-def _check_varies(metres: Float32[np.ndarray, "h w"], where: str) -> None:
-    """Refuse a map that says the same of every pixel, which any guess fits."""
-    if metres.size > 1 and np.isfinite(metres).all() and metres.min() == metres.max():
-        raise ValueError(
-            f"{where}: depth is the same everywhere ({float(metres.flat[0]):g}) and does not vary; expected the "
-            "predicted depth of every pixel"
-        )
 
 
 def _is_no_depth(metres: Float32[np.ndarray, "h w"], data: DataSettings) -> bool:

@@ -671,8 +671,6 @@ WRONG_DIAGNOSES = {
         "1024 of 3072 pixels are -1, as holes are marked, by others with 0 or NaN",
     ),
     "holes of -1, with a unit": (with_a_third_of_marks, ("--unit", "m"), "1024 of 3072 pixels are -1, as holes are"),
-    "constant": (lambda metres: np.full_like(metres, 3), (), "(3) and does not vary"),
-    "constant, aligned": (lambda metres: np.full_like(metres, 3), ALIGN, "(3) and does not vary"),
 }
 
 
