@@ -40,10 +40,7 @@ class Upscale(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], like: Tensor) -> Tensor:
         """The map at the size of ``like``."""
-        x = self.conv(x)
-        if self.training:  # its statistics count every pixel of the larger map
-            return self.norm(upsample_to(x, like, mode="nearest"))
-        return upsample_to(self.norm(x), like, mode="nearest")  # the same numbers of fewer pixels
+        return self.norm(upsample_to(self.conv(x), like, mode="nearest"))
 
 
 class DilatedBranch(nn.Sequential):

@@ -7,16 +7,7 @@ import torch
 import torch.nn.functional as F
 from narrow import noise
 
-from base_learners.blocks import upsample_to
-from base_learners.bts import (
-    ACTIVATIONS,
-    SMALLEST_COSINE,
-    Upscale,
-    local_planar_guidance,
-    plane_depth,
-    reduction,
-    thinned,
-)
+from base_learners.bts import SMALLEST_COSINE, local_planar_guidance, plane_depth, reduction, thinned
 
 
 @pytest.mark.parametrize("cell", [2, 4, 8])
@@ -79,17 +70,3 @@ def test_the_chain_halves_down_to_eight():
     sizes = [layer.out_channels for layer in reduction(128, 128, 3) if hasattr(layer, "out_channels")]
     assert sizes == [128, 64, 32, 16, 8, 3]
     assert [layer.out_channels for layer in reduction(12, 6, 1)] == [1]
-
-
-@pytest.mark.parametrize("size", [(10, 14), (9, 15), (5, 7)])
-def test_the_norm_of_a_larger_map_says_the_same_before_and_after_it_is_enlarged(size):
-    generator = torch.Generator().manual_seed(3)
-    upscale, like = Upscale(4, 6, ACTIVATIONS["elu"]), torch.zeros(2, 1, *size)
-    x = torch.randn(2, 4, 5, 7, generator=generator)
-    for _ in range(3):  # its statistics are those of the larger map
-        trained = upscale(x, like)
-    expected = upsample_to(upscale.conv(x), like, mode="nearest")
-    torch.testing.assert_close(trained, upscale.norm(expected))
-    upscale.eval()
-    whole = upscale.norm(upsample_to(upscale.conv(x), like, mode="nearest"))
-    assert torch.equal(upscale(x, like), whole)
