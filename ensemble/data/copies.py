@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from ensemble.data.formats.folders import is_hidden
 from ensemble.data.nyu.camera import intrinsics_of
 from ensemble.data.source import Entry, Frame, ListedFrames, RawFrame
 from ensemble.runs.fingerprints import lines_fingerprint
@@ -141,7 +142,7 @@ def first_of(items: Sequence[object]) -> str:
 def dead_links(*folders: Path) -> list[Problem]:
     """Links to nothing among these paths and what lies in them: a scene that is gone must not pass for none."""
     paths = [path for folder in folders for path in (folder, *(folder.iterdir() if folder.is_dir() else ()))]
-    shown = (path for path in paths if path in folders or not path.name.startswith("."))  # editors lock by such links
+    shown = (path for path in paths if path in folders or not is_hidden(Path(path.name)))  # editors lock by such links
     gone = sorted(path for path in shown if path.is_symlink() and not path.exists())
     return [Problem("missing", f"{path}, a link to {path.readlink()}, which is not there") for path in gone]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ensemble.data.formats.depth_files import check_map
-from ensemble.data.formats.maps import aligned, check_shape, check_values
+from ensemble.data.formats.maps import aligned, check_marks, check_shape, check_values
 from ensemble.data.intrinsics import Intrinsics, focal_of_view
 from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
@@ -382,7 +382,9 @@ class DepthStack(ModelHubMixin):
         own, array = learner.imported, np.asarray(numbers)
         array = array.reshape(check_map(array.shape, array.dtype))
         values, known = numbers_read(learner, array), own is None or own.alignment is None
-        check_values(array, values, f"{self.header.name}: map of {learner.name}", positive=known)
+        where = f"{self.header.name}: map of {learner.name}"
+        check_marks(array, where)
+        check_values(values, where, positive=known)
         check_scale(learner, [values], array, self.header.medians)
         metres = values if own is None else aligned(values, own)[0]
         return enlarged(torch.from_numpy(metres)[None, None], self.trained_size).to(self.device)

@@ -96,8 +96,10 @@ def _found_at(places: list[Path], out: Path) -> tuple[dict[str, Path], int]:
         messages.print(f"error: {path}: there is no such file or folder", style="red")
     for line in found.left_out():
         messages.print(line)
-    if empty := [place for place in places if place.is_dir() and not search([place], out).photographs]:
-        told = f"{', '.join(map(str, empty))}: found no photograph, expected files that end in {', '.join(SUFFIXES)}"
+    if found.empty:
+        told = (
+            f"{', '.join(map(str, found.empty))}: found no photograph, expected files that end in {', '.join(SUFFIXES)}"
+        )
         if not found.photographs:
             raise ValueError(told)
         messages.print(told)

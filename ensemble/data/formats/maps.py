@@ -206,14 +206,11 @@ def has_shape_of(sizes: Collection[tuple[int, ...]], size: tuple[int, ...]) -> b
     return any(abs((height / width) / (rows / columns) - 1) <= SAME_ASPECT for rows, columns in sizes)
 
 
-def check_values(
-    numbers: Shaped[np.ndarray, "h w"], values: Float32[np.ndarray, "h w"], where: str, *, positive: bool
-) -> None:
-    """Refuse a map that is not filled with numbers that a network predicted.
+def check_values(values: Float32[np.ndarray, "h w"], where: str, *, positive: bool) -> None:
+    """Refuse a map that is not filled with numbers that a network predicted; ``check_marks`` looks at those of a file.
 
     Args:
-        numbers: As they stand in the file.
-        values: What they count.
+        values: What the numbers count.
         where: Names the map in errors.
         positive: Values are metres; without a scale they may be negative.
 
@@ -225,7 +222,6 @@ def check_values(
             f"{where}: {bad} of {values.size} pixels are NaN or infinite; expected depth everywhere, nothing is "
             "repaired here"
         )
-    check_marks(numbers, where)
     expected = "expected the predicted depth of every pixel, holes are for measurements"
     if holes := int(np.count_nonzero(values <= 0)):
         marked = int(np.count_nonzero(values == 0))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ensemble.console import counted
 from ensemble.data.formats.depth_files import READERS
 from ensemble.data.formats.folders import files_below
 from ensemble.data.formats.photographs import SUFFIXES
@@ -20,6 +21,9 @@ _WRITTEN = re.compile(
 """What a prediction writes beside a photograph that could pass for one; its name, or all but its ending, in front."""
 
 
+_RESULTS = "result of a prediction", "results of a prediction"
+
+
 @dataclass
 class Found:
     """What there is at some places.
@@ -27,29 +31,25 @@ class Found:
     Attributes:
         photographs: Each once, by the name of its results.
         missing: Files that were named and are not there.
+        empty: Folders that were searched and hold no photograph.
         written: Of every folder that was searched what predictions wrote, from the folder.
         others: Of every folder what is neither a photograph nor a depth map by its name.
     """
 
     photographs: dict[str, Path] = field(default_factory=dict)
     missing: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
     written: dict[Path, list[str]] = field(default_factory=dict)
     others: dict[Path, list[str]] = field(default_factory=dict)
 
     def left_out(self) -> list[str]:
         """What is said of files of folders that are not read, a line for each folder and kind."""
         return [
-            f"{count(len(names), kind)} in {folder} {'was' if len(names) == 1 else 'were'} left out: {_first(names)}"
-            for kind, found in (("result of a prediction", self.written), ("other file", self.others))
+            f"{counted(len(names), *kind)} in {folder} {'was' if len(names) == 1 else 'were'} left out: {_first(names)}"
+            for kind, found in ((_RESULTS, self.written), (("other file",), self.others))
             for folder, names in found.items()
             if names
         ]
-
-
-def count(number: int, what: str) -> str:
-    """So many of something, in the singular where it is one."""
-    head, *rest = what.split(" of ", 1)
-    return f"{number} {head}{'' if number == 1 else 's'}{''.join(f' of {each}' for each in rest)}"
 
 
 def find_photographs(places: Sequence[Path]) -> dict[str, Path]:
@@ -73,7 +73,9 @@ def search(places: Sequence[Path], out: Path | None = None) -> Found:
     found, files = Found(), dict[Path, tuple[Path, Path]]()
     for place in places:
         if place.is_dir():
-            for path in _photographs_below(place, out, found):
+            if not (below := _photographs_below(place, out, found)):
+                found.empty.append(place)
+            for path in below:
                 files.setdefault(path.resolve(), (path, path.relative_to(place)))
         elif place.exists():
             files.setdefault(place.resolve(), (place, Path(place.name)))

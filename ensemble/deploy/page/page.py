@@ -141,7 +141,7 @@ class Open:
         chosen: Titles of the learners that are on, and the preset, as one of them was touched last; ``None`` before.
         by_preset: Whether that was the preset.
         layers: Maps that there are to choose from, as the browser was told.
-        looking: What networks say, or are about to say, of the photograph, by its place.
+        looking: The place of the photograph, and what networks say, or are about to say, of it.
         turn: Whose it is.
     """
 
@@ -152,7 +152,7 @@ class Open:
     chosen: tuple[list[str], str] | None = None
     by_preset: bool = False
     layers: tuple[str, ...] = ()
-    looking: dict[str, asyncio.Future[Sight | str]] = field(default_factory=dict)
+    looking: tuple[str, asyncio.Future[Sight | str]] | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -335,12 +335,13 @@ class _Page:
         """A photograph came, or went; while networks look at it, others may have their turn."""
         now, found = Asked(*asked), None
         with self.site.sessions.working(str(request.session_hash)):
-            now.open.looking = {key: looking for key, looking in now.open.looking.items() if key == path}
-            if path is not None:  # Gradio tells twice of one that takes the place of another
-                looking = now.open.looking
-                if path not in looking:
-                    looking[path] = asyncio.ensure_future(asyncio.to_thread(self._seen, request, Path(path)))
-                found = await asyncio.shield(looking[path])
+            if path is None:
+                now.open.looking = None
+            else:  # Gradio tells twice of one that takes the place of another
+                if now.open.looking is None or now.open.looking[0] != path:
+                    seen = asyncio.ensure_future(asyncio.to_thread(self._seen, request, Path(path)))
+                    now.open.looking = path, seen
+                found = await asyncio.shield(now.open.looking[1])
             async with now.open.turn:
                 return await asyncio.to_thread(self._taken, request, found, path, now)
 
@@ -451,16 +452,19 @@ class _Page:
         choice = self._choice(sight, asked)
         layers = sight.layers(choice)
         name = asked.layer if asked.layer in layers else DEPTH
-        drawn, folder = sight.layer(name, choice), self.site.sessions.folder(str(request.session_hash))
+        folder = self.site.sessions.folder(str(request.session_hash))
         slider = picture = text = space = gr.skip()
         files: list[Any] = [gr.skip()] * len(self.files)
-        scaled = asked.open.tab in (SLIDER, VALUES)
-        if asked.open.tab == SLIDER:
-            slider = (_jpeg(sight.image, folder), _jpeg(drawn.pixels, folder))
-        elif asked.open.tab == VALUES:
-            row, column = _place(sight, asked.across, asked.down)
-            picture = _jpeg(_marked(drawn.pixels, row, column), folder)
-            text = reading(sight.value(row, column, choice), row, column)
+        scale, scaled = "", asked.open.tab in (SLIDER, VALUES)
+        if scaled:
+            drawn = sight.layer(name, choice)
+            scale = legend(drawn)
+            if asked.open.tab == SLIDER:
+                slider = (_jpeg(sight.image, folder), _jpeg(drawn.pixels, folder))
+            else:
+                row, column = _place(sight, asked.across, asked.down)
+                picture = _jpeg(_marked(drawn.pixels, row, column), folder)
+                text = reading(sight.value(row, column, choice), row, column)
         elif asked.open.tab == SPACE:
             place = folder / f"space-{time.monotonic_ns()}.glb"  # Gradio shows what has another name
             for earlier in sorted(folder.glob("space-*.glb"))[:-1]:
@@ -476,7 +480,6 @@ class _Page:
         layer = gr.update(choices=list(layers), value=name, visible=scaled)
         same = shown == asked.open.layers and name == asked.layer  # told again it would take back a later click
         asked.open.layers = shown
-        scale = legend(drawn) if scaled else ""
         return [slider, picture, text, space, *files, scale, gr.skip() if same else layer]
 
     def _empty(self) -> list[Any]:

@@ -69,7 +69,8 @@ class Sessions:
         finally:
             with self._lock:
                 self._here -= Counter([session])
-                self._asked[session] = time.monotonic()
+                if session not in self._here:
+                    self._asked[session] = time.monotonic()
 
     def sent(self, session: str, path: Path) -> None:
         """Note a file that a visitor has sent; one that is shared is nobody's.

@@ -251,7 +251,7 @@ def check_maps(
         if not request.align and settings.unit is None and (metres == 0).any():  # as the nearest are from 0 to 1
             request.refuse_one_by_one(_sampled_frames(request, experiment, known, files))
         with mended_by(request.command(outputs)):
-            check_values(numbers, metres, where, positive=not request.align)
+            check_values(metres, where, positive=not request.align)
         profiles[frame.id] = row_profile(metres)
         unit = settings.unit or likely_unit(numbers)
         if not request.align:

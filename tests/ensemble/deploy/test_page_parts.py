@@ -189,6 +189,10 @@ def test_a_visitor_who_looks_on_in_silence_keeps_their_files_and_one_without_a_l
                 (sessions.folder(name) / "depth.npy").write_text(name)
         sessions.sweep(silent=0)
         assert [path.read_text() for path in tmp_path.rglob("*.npy")] == ["browser"]
+        with sessions.here("browser"):  # a second line, as after a break of the first
+            assert sessions.folder("browser").is_dir()
+        sessions.sweep(silent=0)
+        assert [path.read_text() for path in tmp_path.rglob("*.npy")] == ["browser"]
 
 
 @pytest.mark.parametrize("name", ["../../beside", "a/../../beside", "/beside", "\ud800", ""])

@@ -676,22 +676,22 @@ WRONG_DIAGNOSES = {
 
 @pytest.mark.parametrize("case", WRONG_DIAGNOSES)
 def test_the_diagnosis_that_fits_best_is_told(foreign: Foreign, tmp_path: Path, case: str):
-    change, words, expected = WRONG_DIAGNOSES[case]
-    smooth = noisy_maps(source_of(foreign.config), "train", noise=0.02, seed=3)
-    answer = foreign.take(tmp_path / "cache", of_pixels(change)(tmp_path / "maps", smooth), "oof", *words)
-    assert answer.status == 1
-    assert expected in answer.err
-    assert not [*(tmp_path / "cache").rglob("*.h5")]
+    assert_named(foreign, tmp_path, WRONG_DIAGNOSES[case], noise=0.02, seed=3)
 
 
 @pytest.mark.parametrize("case", AT_TWELVE_PERCENT)
 def test_a_wrong_guess_of_a_network_that_errs_is_named(foreign: Foreign, tmp_path: Path, case: str):
-    change, words, expected = AT_TWELVE_PERCENT[case]
-    rough = noisy_maps(source_of(foreign.config), "train", noise=0.12, seed=5)
-    answer = foreign.take(tmp_path / "cache", of_pixels(change)(tmp_path / "maps", rough), "oof", *words)
+    assert_named(foreign, tmp_path, AT_TWELVE_PERCENT[case], noise=0.12, seed=5)
+
+
+def assert_named(foreign: Foreign, folder: Path, case: tuple[Any, Any, str], *, noise: float, seed: int) -> None:
+    """Maps of a network that errs so much, changed: refused in these words, and nothing is written."""
+    change, words, expected = case
+    maps = noisy_maps(source_of(foreign.config), "train", noise=noise, seed=seed)
+    answer = foreign.take(folder / "cache", of_pixels(change)(folder / "maps", maps), "oof", *words)
     assert answer.status == 1
     assert expected in answer.err
-    assert not [*(tmp_path / "cache").rglob("*.h5")]
+    assert not [*(folder / "cache").rglob("*.h5")]
 
 
 @pytest.fixture
