@@ -7,12 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ensemble.data.formats.photographs import (
-    check_photograph,
-    read_photograph,
-    without_depth_maps,
-)
-from ensemble.data.formats.search import find_photographs
+from ensemble.data.formats.photographs import check_photograph, read_photograph
+from ensemble.data.formats.search import photographs_of
 from ensemble.data.source import Frame, FrameSource, RawFrame
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.settings.schema import ImageSize
@@ -88,12 +84,7 @@ def find_unlabelled(folders: Sequence[Path]) -> dict[str, Path]:
     Raises:
         ValueError: A folder is missing or holds no photograph, two have one name, or a file is no photograph.
     """
-    for folder in folders:
-        if not folder.is_dir() or not without_depth_maps(find_photographs([folder])):
-            raise ValueError(
-                f"--unlabelled {folder}: expected a folder with photographs such as .jpg or .png, found none"
-            )
-    found = without_depth_maps(find_photographs(list(folders)))
+    found = photographs_of(folders, "--unlabelled")
     for path in found.values():
         check_photograph(path)
     return {f"{_MARK}{name}": path for name, path in found.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 
 from ensemble.console import messages, progress
 from ensemble.data.formats.folders import files_below
@@ -79,11 +79,17 @@ class _Frames:
     files: Mapping[str, Mapping[str, DepthFile]]
     pictures: Mapping[str, Path]
 
+    def numbers(self, learner: str, name: str) -> Shaped[np.ndarray, "h w"]:
+        """Those of a learner's map of a frame; where its import told the unit, they may be as small as 8 bits hold."""
+        own = next(each for each in self.stack.header.learners if each.name == learner)
+        told = own.imported is not None and own.imported.unit is not None
+        return read_numbers(self.files[learner][name], told=told)
+
     def unfused(self, name: str) -> Unfused:
         """What the learners say of a frame; whatever is wrong with its maps names their files."""
         image = read_rgb(self.pictures[name]) if name in self.pictures else None
         try:
-            return self.stack.unfused({learner: read_numbers(own[name]) for learner, own in self.files.items()}, image)
+            return self.stack.unfused({learner: self.numbers(learner, name) for learner in self.files}, image)
         except ValueError as error:
             files = ", ".join(str(own[name]) for own in self.files.values())
             raise ValueError(f"{error} (frame {name}: {files})") from error
@@ -96,7 +102,7 @@ def _check(frames: _Frames, known: Mapping[str, Unfused]) -> None:
     maps = dict[str, list[np.ndarray]]()
     for learner in stack.header.learners:
         if learner.name in frames.files:
-            numbers = [read_numbers(frames.files[learner.name][frame]) for frame in known]
+            numbers = [frames.numbers(learner.name, frame) for frame in known]
             maps[learner.name] = own = [numbers_read(learner, each) for each in numbers]
             check_scale(learner, own, numbers[0], stack.header.medians)
     if len(stack.learners) < 2:

@@ -29,6 +29,8 @@ FORMAT = "stackdepth/1"
 WEIGHTS, CARD = "model.safetensors", "README.md"
 _HEADER, _ENDING = "stackdepth", ".stack"
 _PACKAGES = ("stackdepth", "torch", "timm")
+_LARGEST_HEADER = 100_000_000
+"""Bytes, of the format."""
 
 
 class SavedLearner(Settings):
@@ -165,12 +167,15 @@ def read_saved(place: Path) -> tuple[Header, dict[str, Tensor]]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
             text = (place / CONFIG).read_text("utf-8") if place.is_dir() else (file.metadata() or {}).get(_HEADER, "")
         header = Header.model_validate_json(text)
-    except (OSError, SafetensorError, ValidationError, UnicodeDecodeError) as error:
+    except (OSError, SafetensorError, UnicodeDecodeError) as error:
         refuse_unreadable(weights_file, error)
-        raise ValueError(
-            f"{place}: expected what `python -m ensemble.meta save` or `python -m ensemble.base save` writes, found "
-            f"something else ({_first_line(error)})"
-        ) from error
+        if missing := _missing_bytes(weights_file):
+            raise ValueError(
+                f"{weights_file}: cut short, {missing:,} bytes are missing; save or fetch it again"
+            ) from error
+        raise _something_else(place, str(error).partition("\n")[0] or type(error).__name__) from error
+    except ValidationError as error:
+        raise _header_refused(place, text, error) from error
     if _checksum(json.loads(text), weights) != header.checksum:  # of what stands there, whatever was added since
         raise ValueError(f"{place}: damaged since it was written (its checksum does not fit); save or fetch it again")
     return header, weights
@@ -207,5 +212,51 @@ def _may_be_saved(file: Path) -> bool:
         return False
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
+def _something_else(place: Path, found: str) -> ValueError:
+    return ValueError(
+        f"{place}: expected what `python -m ensemble.meta save` or `python -m ensemble.base save` writes, found "
+        f"something else ({found})"
+    )
+
+
+def _header_refused(place: Path, text: str, error: ValidationError) -> ValueError:
+    """What is said of a header that is none, of another format, or does not hold what it should."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or "format" not in told:
+        return _something_else(place, "no header of a saved stack" if text else "weights without a header")
+    if told["format"] != FORMAT:
+        return ValueError(
+            f"{place}: of the format {told['format']!r}, expected {FORMAT!r}; load it with the version of stackdepth "
+            "that saved it, or save it again"
+        )
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return ValueError(
+        f"{place}: damaged since it was written, or of a newer version: {where} in its header: {first['msg']}; save or "
+        "fetch it again"
+    )
+
+
+def _missing_bytes(file: Path) -> int:
+    """How many bytes a safetensors file lacks by what its first ones say; 0 where these are of no such file.
+
+    Source: the format's description: eight bytes with the length of a header in JSON, which tells where tensors end.
+    """
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or not 2 <= length <= _LARGEST_HEADER:
+            return 0
+        header = stream.read(length)
+    if not header.startswith(b"{"):
+        return 0
+    if len(header) < length:
+        return length - len(header)
+    try:
+        ends = [entry["data_offsets"][1] for name, entry in json.loads(header).items() if name != "__metadata__"]
+        return max(0, 8 + length + max(ends, default=0) - file.stat().st_size)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return 0

@@ -1,9 +1,12 @@
 """Whether timm can have an encoder, told from its files: importing it takes longer than the answer to a typo may."""
 
+import json
 import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from ensemble.settings.schema import EncoderSettings
 from ensemble.settings.trees import SettingsError, near_names
@@ -16,7 +19,7 @@ _NAMED = re.compile(r"^def (\w+)\(|^ +['\"](\w+)['\"]: *['\"]", re.MULTILINE)
 
 
 def check_encoder(settings: EncoderSettings) -> None:
-    """Refuse a name that stands nowhere in timm, and a file of weights that is not there.
+    """Refuse a name that stands nowhere in timm, and a file of weights that is not there or of other encoders.
 
     Raises:
         SettingsError: The encoder cannot be built.
@@ -32,12 +35,38 @@ def check_encoder(settings: EncoderSettings) -> None:
             f"encoder.weights: {settings.weights}: no such file of encoder weights; expected imagenet, none, a file, "
             f"or a network that comes with the package ({networks})"
         )
+    saved = _encoders_of(Path(weights_file(settings.weights)))
+    if saved and name not in saved:
+        raise SettingsError(
+            f"encoder.weights: {settings.weights} holds those of {', '.join(sorted(saved))}, and encoder.name is "
+            f"{settings.name}; expected weights of that encoder, or --set encoder.name={min(saved)}"
+        )
 
 
 def weights_file(weights: str) -> str:
     """The file behind the name of a network that comes with the package; any other word, and a file here, as it is."""
     file = PACKAGED / f"{weights}.stack"
     return str(file) if file.is_file() and not Path(weights).exists() else weights
+
+
+def _encoders_of(file: Path) -> frozenset[str]:
+    """Names of the encoders in a saved stack, by its header; none where it is no such file."""
+    if file.suffix != ".stack":
+        return frozenset()
+    try:
+        with safe_open(file, "np") as opened:
+            header = json.loads((opened.metadata() or {})["stackdepth"])
+        models = [own for learner in header["learners"] for own in learner["models"].values()]
+        return frozenset(own["encoder"]["name"].partition(".")[0] for own in models)
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):  # reading it says what is wrong
+        return frozenset()
 
 
 @cache

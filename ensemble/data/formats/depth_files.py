@@ -21,7 +21,8 @@ DATASET = "depth"
 """Name of the depth map among several arrays of a file."""
 
 _DPT_MARK = struct.pack("<f", 202021.25)
-_PFM_HEAD = re.compile(rb"(P[fF])\s+(\d+)\s+(\d+)\s+(\S+)[\t\n\r ]")
+_BETWEEN = rb"(?:\s|#[^\n]*\n)+"  # comments as in the other kinds of Netpbm, which some writers put here too
+_PFM_HEAD = re.compile(rb"(P[fF])%b(\d+)%b(\d+)%b(\S+)[\t\n\r ]" % (_BETWEEN, _BETWEEN, _BETWEEN))
 _COLMAP_HEAD = re.compile(rb"(\d{1,6})&(\d{1,6})&(\d{1,6})&")
 
 _FOUR_CHANNELS = bytes((8, 6))

@@ -1,5 +1,6 @@
 """Which files of some places are photographs, and what the results of each are called."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -7,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ensemble.console import counted
+from ensemble.console import counted, messages
 from ensemble.data.formats.depth_files import READERS
 from ensemble.data.formats.folders import files_below
-from ensemble.data.formats.photographs import SUFFIXES
+from ensemble.data.formats.photographs import SUFFIXES, without_depth_maps
+from ensemble.settings.trees import SettingsError
 
 _NAMED = 3
 """Files that a line names."""
@@ -86,6 +88,38 @@ def search(places: Sequence[Path], out: Path | None = None) -> Found:
         [_Named.of(path, inside, shared=stems[path.parent.resolve(), path.stem] > 1) for path, inside in files.values()]
     )
     return found
+
+
+def photographs_of(folders: Sequence[Path], option: str) -> dict[str, Path]:
+    """The photographs of folders that an option names, without the depth maps beside them; what is left out is said.
+
+    Raises:
+        SettingsError: One is no folder, or holds none.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise SettingsError(f"{option} {folder}: expected a folder with photographs, found none of that name")
+    searched = search(folders)
+    alone = without_depth_maps(searched.photographs)
+    for folder in folders:
+        if not any(_lies_in(path, folder) for path in alone.values()):
+            maps = sum(_lies_in(path, folder) for path in searched.photographs.values())
+            found = counted(maps, "depth map") if maps else "none"
+            raise SettingsError(f"{option} {folder}: expected photographs such as .jpg or .png, found {found}")
+    lines = searched.left_out()
+    if maps := len(searched.photographs) - len(alone):
+        lines.append(
+            f"{counted(maps, 'image')} of one channel and 16 bits, as depth maps are, "
+            f"{'was' if maps == 1 else 'were'} left out"
+        )
+    for line in lines:
+        messages.print(f"{option}: {line}")
+    return alone
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether a file has a place below a folder, wherever links of both lead."""
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))  # noqa: PTH100 (resolve follows links)
 
 
 class _Named(NamedTuple):

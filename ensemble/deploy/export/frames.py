@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ensemble.console import messages
 from ensemble.data import open_source
-from ensemble.data.formats.photographs import read_photograph, without_depth_maps
-from ensemble.data.formats.search import search
+from ensemble.data.formats.photographs import read_photograph
+from ensemble.data.formats.search import photographs_of
 from ensemble.data.source import RawFrame
 from ensemble.data.splits import training_frames
 from ensemble.data.transforms import pixels_at_size, resize_image, valid_depth
@@ -84,27 +83,6 @@ def spread(total: int, count: int) -> list[int]:
     return sorted({int(place) for place in np.linspace(0, total - 1, min(count, total)).round()})
 
 
-def photographs_in(folder: Path, option: str) -> list[Path]:
-    """Photographs of a folder that an option names, without the depth maps beside them, which is said.
-
-    Raises:
-        SettingsError: There is none.
-    """
-    searched = search([folder])
-    found = searched.photographs
-    for line in searched.left_out():
-        messages.print(f"{option}: {line}")
-    photographs = without_depth_maps(found)
-    maps = len(found) - len(photographs)
-    if not photographs:
-        raise SettingsError(
-            f"{option} {folder}: expected photographs, found {f'{maps} depth maps' if maps else 'none'}"
-        )
-    if maps:
-        messages.print(f"{option} {folder}: {maps} images of one channel and 16 bits, as depth maps are, are left out")
-    return list(photographs.values())
-
-
 def _photographs(folder: Path, count: int) -> list[RawFrame | np.ndarray]:
-    paths = photographs_in(folder, "--images")
+    paths = [*photographs_of([folder], "--images").values()]
     return [read_photograph(paths[index], pixels=1_000_000).pixels for index in spread(len(paths), count)]

@@ -21,7 +21,7 @@ from ensemble.data.transforms import STRIDE, resize_image
 from ensemble.deploy.compression.tuning import trained_for_eight_bits
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.executorch_file import executorch_program, quantised_program, save_executorch
-from ensemble.deploy.export.frames import GateFrames, photographs_in, spread
+from ensemble.deploy.export.frames import GateFrames, spread
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
@@ -152,7 +152,7 @@ def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequ
         known = frames.at(size)
         pixels = [known[index].pixels for index in spread(len(known), MOST_CALIBRATED)]
     else:
-        paths = photographs_in(request.calibrate, "--calibrate")
+        paths = [*photographs_of([request.calibrate], "--calibrate").values()]
         chosen = [paths[index] for index in spread(len(paths), MOST_CALIBRATED)]
         units = [resize_image(read_photograph(path, pixels=1_000_000).pixels, size) for path in chosen]
         pixels = [unit.mul(255).round().byte()[None] for unit in units]

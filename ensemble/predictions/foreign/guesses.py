@@ -49,6 +49,8 @@ FEWEST_FRAMES, BY_CHANCE = 20, 2.0
 RAY_SHARE, RAY_FRAMES, RAY_PIXELS = 0.5, 6, 50
 """How near to 1 the share of the excess of distance over depth must be that is in the error of maps, and how many
 frames and pixels of each have to agree."""
+RAY_FOLLOWS = 0.3
+"""Correlation with the truth within frames that maps must have for it."""
 RAY_EXPLAINED = 0.05
 """Share of the squared error that it must explain: that of a map which is off by a quarter for other reasons."""
 
@@ -212,6 +214,17 @@ def unlike_their_frames(samples: Sequence[Sample]) -> float | None:
     return found if abs(found) < BY_CHANCE / math.sqrt(len(known)) else None
 
 
+def follows_within_frames(samples: Sequence[Sample], told: str = DEPTH) -> float:
+    """Correlation of maps with the truth once every frame has the mean 0: 0 of one number everywhere, and of noise."""
+    there = FORMS[told][0]
+    known = [(sample.depths, there(sample.truth)) for sample in samples if len(sample.truth)]
+    if not known:
+        return 0.0
+    own, truth = (np.concatenate([each - each.mean() for each in part]) for part in zip(*known, strict=True))
+    scatter = math.sqrt(float(np.square(own).sum()) * float(np.square(truth).sum()))
+    return float((own * truth).sum()) / scatter if scatter else 0.0
+
+
 def row_profile(values: Float32[np.ndarray, "h w"]) -> Profile:
     """How the numbers of a map change from above to below."""
     bands = [float(band.mean(dtype=np.float64)) for band in np.array_split(values, PROFILE_BANDS) if len(band)]
@@ -236,10 +249,11 @@ def rays_for_depth(samples: Sequence[Sample], told: str = DEPTH, *, metres: bool
     shift that fit best for all maps: about 0, but 1 of distances, and -1 of depth that was taken for distances. A line
     through depths that err is too flat, which hides a part of it, so maps of ``metres`` get the median ratio alone; as
     such that are squeezed into a part of the range would be taken for distances then, they must look so as well once
-    they have the mean and the deviation of the truth.
+    they have the mean and the deviation of the truth. Maps that do not follow the truth within frames, as one number
+    everywhere or noise, say nothing of it.
     """
     known = [sample for sample in samples if sample.rays is not None and len(sample.rays) >= RAY_PIXELS]
-    if len(known) < RAY_FRAMES:
+    if len(known) < RAY_FRAMES or follows_within_frames(known, told) < RAY_FOLLOWS:
         return 0
     there, back = FORMS[told]
     depths, truth = (np.concatenate(part) for part in zip(*((each.depths, each.truth) for each in known), strict=True))

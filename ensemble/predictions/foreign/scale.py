@@ -10,7 +10,7 @@ import numpy as np
 from ensemble.console import messages
 from ensemble.data.formats.maps import LIKELY_CHANGE, of_one_scale
 from ensemble.predictions.foreign.checks import LIKELY_RATIO, CheckedMaps, ImportRequest
-from ensemble.predictions.foreign.guesses import unlike_their_frames, upside_down
+from ensemble.predictions.foreign.guesses import follows_within_frames, unlike_their_frames, upside_down
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole
 from ensemble.runs.paths import Outputs
 from ensemble.settings.schema import Alignment, ImportSettings
@@ -18,6 +18,9 @@ from ensemble.settings.schema import Alignment, ImportSettings
 LIKELY_ERROR, LIKELY_SHARE = 0.2, 0.5
 """Mean relative error from which on depth is suspect, and the share of its squared error that is left where a scale and
 a shift show that it was given in other units; metres of a bad network keep more."""
+
+FOLLOW_AT_ALL = 0.1
+"""Correlation with the truth within frames below which maps are doubted."""
 
 Stored = Mapping[str, tuple[ImportSettings, dict[str, ImportedRole]]]
 """Settings and roles of every model that was imported under a name."""
@@ -66,6 +69,13 @@ def say_doubts(request: ImportRequest, checked: CheckedMaps) -> None:
             f"{request.place}: the camera of the images is not known, so whether the maps hold distances to it in "
             "place of depth is not looked at"
         )
+    if (follows := follows_within_frames(checked.samples, request.form)) < FOLLOW_AT_ALL:
+        messages.print(
+            f"warning: {request.place}: within frames the maps do not follow the truth (correlation {follows:.2f}), as "
+            "one number everywhere, noise, or maps of other frames; they are taken as they are",
+            style="yellow",
+        )
+        return
     if (like := unlike_their_frames(checked.samples)) is not None:
         messages.print(
             f"warning: {request.place}: the maps do not go with their frames (rank correlation of their medians with "

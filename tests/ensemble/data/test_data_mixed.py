@@ -12,6 +12,7 @@ from ensemble.data.loaders import FrameDataset, MixedBatches
 from ensemble.data.rooms.source import RoomsSource
 from ensemble.data.unlabelled import WithPhotographs, find_unlabelled
 from ensemble.settings.schema import DataSettings, RoomsSettings
+from ensemble.settings.trees import SettingsError
 
 SETTINGS = DataSettings(kind="rooms", size=(48, 64), rooms=RoomsSettings(scenes=2, test_scenes=1, frames=3))
 
@@ -99,8 +100,10 @@ def test_photographs_are_frames_of_which_nothing_is_measured(photographs: Path):
 
 
 def test_folders_without_photographs_are_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"expected a folder with photographs such as \.jpg or \.png, found none"):
+    with pytest.raises(SettingsError, match=r"expected photographs such as \.jpg or \.png, found none$"):
         find_unlabelled([tmp_path])
+    with pytest.raises(SettingsError, match=r"no-such: expected a folder with photographs, found none of that name"):
+        find_unlabelled([tmp_path / "no-such"])
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.jpg"):
         find_unlabelled([tmp_path])

@@ -32,8 +32,8 @@ def rotated(path: Path) -> None:
     Image.fromarray((millimetres << 3) | (millimetres >> 13)).save(path)
 
 
-def pfm(order: str, scale: int) -> Callable[[Path], None]:
-    head = f"Pf\n8 6\n{scale}\n".encode()
+def pfm(order: str, scale: int, remarks: str = "") -> Callable[[Path], None]:
+    head = f"Pf\n{remarks}8 6\n{remarks}{scale}\n".encode()
     return lambda path: path.write_bytes(head + METRES[::-1].astype(f"{order}f4").tobytes()) and None
 
 
@@ -88,6 +88,7 @@ CASES = {
     "sun.png": ("sunrgbd", rotated, 1 / 1000),
     "little.pfm": (None, pfm("<", -1), 1e-6),
     "big.pfm": (None, pfm(">", 1), 1e-6),
+    "remarks.pfm": (None, pfm("<", -1, "# of a stereo rig\n# metres\n"), 1e-6),
     "depth_pro.npz": (None, depth_pro, 1e-6),
     "anything_raw_depth_meter.npy": (None, lambda path: np.save(path, METRES), 1e-6),
     "fastdepth.npy": (None, lambda path: np.save(path, METRES[None, None]), 1e-6),

@@ -21,6 +21,7 @@ from ensemble.data.nyu.camera import COLOUR
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.network import StackNetwork
 from ensemble.deploy.runtime.resizing import shape_kept
+from ensemble.deploy.saved import save_file
 from ensemble.predictions.level_zero import open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.settings.trees import SettingsError
@@ -382,6 +383,25 @@ def test_maps_as_those_of_the_import_are_fused(
         both = np.stack([metres, new["second"][frame]])
         assert (fused >= both.min(axis=0) - 1e-3).all()
         assert (fused <= both.max(axis=0) + 1e-3).all()
+
+
+def test_near_maps_of_a_unit_that_the_import_told_are_fused(
+    pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path
+):
+    """At 25 per metre no number of a map needs more than 8 bits."""
+    stack, new = ensemble.load(pair[0], device="cpu"), pair[1]
+    first, second = stack.header.learners
+    assert second.imported is not None
+    coarse = second.model_copy(update={"imported": second.imported.model_copy(update={"unit": "25"})})
+    save_file(tmp_path / "coarse.stack", stack.header.model_copy(update={"learners": (first, coarse)}), stack.network)
+    for frame, metres in new["second"].items():
+        (tmp_path / "second" / frame).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.rint(metres * 25).astype(np.uint16)).save(tmp_path / "second" / f"{frame}.png")
+    words = ("--maps", f"first={save_npy(tmp_path / 'first', new['first'])}", "--maps", f"second={tmp_path}/second")
+    done("meta", "fuse", tmp_path / "coarse.stack", *words, "--out", tmp_path / "out")
+    frame = next(iter(new["second"]))
+    expected = stack.fuse({name: maps[frame] for name, maps in new.items()}).depth
+    np.testing.assert_allclose(np.load(tmp_path / "out" / f"{frame}_depth.npy"), expected, atol=0.03)
 
 
 def test_distances_in_place_of_depth_are_named(pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path):

@@ -18,10 +18,11 @@ from PIL import Image
 import ensemble
 from base_learners.adabins import AdaBins
 from base_learners.encoders.build import build_encoder
+from ensemble.data.formats.search import photographs_of
 from ensemble.data.transforms import resize_image
 from ensemble.deploy.export import write
 from ensemble.deploy.export.executorch_file import quantised_program
-from ensemble.deploy.export.frames import GateFrames, photographs_in
+from ensemble.deploy.export.frames import GateFrames
 from ensemble.deploy.export.onnx_file import halve_weights, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised
 from ensemble.deploy.export.parity import Parity, refusal
@@ -142,11 +143,14 @@ def _channels(operation: Any) -> int | None:
 def test_depth_maps_beside_photographs_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     Image.fromarray(IMAGE).save(tmp_path / "rgb.png")
     Image.fromarray(np.full((60, 80), 2000, np.uint16)).save(tmp_path / "depth.png")
-    assert photographs_in(tmp_path, "--calibrate") == [tmp_path / "rgb.png"]
-    assert "1 images of one channel and 16 bits, as depth maps are, are left out" in capsys.readouterr().err
+    (tmp_path / "notes.txt").write_text("of that day")
+    assert photographs_of([tmp_path], "--calibrate") == {"rgb": tmp_path / "rgb.png"}
+    told = " ".join(capsys.readouterr().err.split())
+    assert "--calibrate: 1 image of one channel and 16 bits, as depth maps are, was left out" in told
+    assert f"--calibrate: 1 other file in {tmp_path} was left out: notes.txt" in told
     (tmp_path / "rgb.png").unlink()
-    with pytest.raises(SettingsError, match="expected photographs, found 1 depth maps"):
-        photographs_in(tmp_path, "--images")
+    with pytest.raises(SettingsError, match=r"expected photographs such as \.jpg or \.png, found 1 depth map$"):
+        photographs_of([tmp_path], "--images")
 
 
 @pytest.fixture

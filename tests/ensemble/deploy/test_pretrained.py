@@ -87,3 +87,7 @@ def test_its_encoder_is_where_a_learner_may_begin():
         torch.testing.assert_close(value, own[name])
     with pytest.raises(SettingsError, match="or a network that comes with the package \\(nyu-small\\)"):
         learner_settings("bts", Choice("rooms", assignments=("encoder.weights=nyu-smal",)))
+    with pytest.raises(
+        SettingsError, match=r"nyu-small holds those of mobilenetv2_100, and encoder\.name is ghostnet_100"
+    ):
+        learner_settings("bts", Choice("rooms", assignments=("encoder.weights=nyu-small",)))

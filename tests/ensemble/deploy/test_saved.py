@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -137,6 +138,33 @@ def test_what_is_no_saved_stack_is_refused_by_name(job: Job, tmp_path: Path):
     answer = call("meta", "predict", tmp_path / "text.stack", tmp_path / "photo.png", *words)
     assert answer.status == 1
     assert "text.stack: expected what" in answer.err
+
+
+def test_what_was_cut_short_or_is_of_another_version_says_so(saved: Path, tmp_path: Path):
+    whole, place = (saved / "bts.stack").read_bytes(), tmp_path / "bts.stack"
+    header = int.from_bytes(whole[:8], "little")
+    for length in (header // 2, header + 8, len(whole) // 2, len(whole) - 1):
+        place.write_bytes(whole[:length])
+        told = re.escape(f"{place}: cut short, ") + r"[\d,]+ bytes? (is|are) missing; save or fetch it again$"
+        with pytest.raises(ValueError, match=told):
+            ensemble.load(place)
+    place.unlink()
+    place = Path(shutil.copytree(saved / "own", tmp_path / "own"))
+    text = (place / "config.json").read_text()
+    for found, told in (
+        (
+            text.replace('"format": "stackdepth/1"', '"format": "stackdepth/9"'),
+            "of the format 'stackdepth/9', expected",
+        ),
+        (
+            text.replace('"learners"', '"lerners"'),
+            "damaged since it was written, or of a newer version: learners in its",
+        ),
+        ("{}", "no header of a saved stack"),
+    ):
+        (place / "config.json").write_text(found)
+        with pytest.raises(ValueError, match=re.escape(told)):
+            ensemble.load(place)
 
 
 def test_a_file_of_another_kind_is_not_written_over(job: Job, saved: Path, tmp_path: Path):

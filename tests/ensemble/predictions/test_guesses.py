@@ -6,6 +6,8 @@ import pytest
 from ensemble.predictions.foreign.guesses import (
     Figures,
     Sample,
+    follows_within_frames,
+    rays_for_depth,
     scaled_one_by_one,
     unlike_their_frames,
     upside_down,
@@ -35,6 +37,24 @@ def test_maps_of_a_network_that_clips_are_not_taken_for_normalised_ones():
     assert not scaled_one_by_one(clipped)
     assert not scaled_one_by_one(samples_of(lambda metres: metres, noise=0.2))
     assert not scaled_one_by_one(samples_of(np.ones_like, noise=0.2)), "one map for all images follows nothing"
+
+
+def with_rays(samples: list[Sample]) -> list[Sample]:
+    rays = np.sqrt(1 + np.square((ROWS - 0.5) * 0.9) + np.square((COLUMNS - 0.5) * 1.2)).ravel()
+    return [sample._replace(rays=rays) for sample in samples]
+
+
+def test_maps_that_follow_nothing_are_no_distances():
+    """One number everywhere errs most where rooms are deep, here towards the edges."""
+    bowl = 2 / (1 + np.square((ROWS - 0.5) * 0.9) + np.square((COLUMNS - 0.5) * 1.2))
+    frames = [bowl * scale for scale in np.linspace(0.8, 1.2, 12)]
+    rays = with_rays([Sample(bowl.ravel(), frame.ravel(), []) for frame in frames])
+    constant = [sample._replace(depths=np.full(sample.truth.shape, 2.0)) for sample in rays]
+    distances = [sample._replace(depths=sample.truth * sample.rays) for sample in rays if sample.rays is not None]
+    assert follows_within_frames(constant) == 0
+    assert follows_within_frames(distances) > 0.5
+    assert rays_for_depth(constant, metres=True) == 0
+    assert rays_for_depth(distances, metres=True) == 1
 
 
 def test_maps_of_other_frames_are_told_from_those_that_err():

@@ -761,6 +761,20 @@ def test_maps_of_other_frames_are_doubted(foreign: Foreign, tmp_path: Path, monk
     )
 
 
+def test_maps_that_do_not_follow_the_truth_are_doubted(foreign: Foreign, tmp_path: Path):
+    """A constant is a learner as others are, of which it is said that it is none; so is noise."""
+    assert "do not follow" not in foreign.take(tmp_path / "good", foreign.train, "oof").err
+    noise = np.random.default_rng(0)
+    for name, change in {
+        "constant": lambda metres: np.full_like(metres, 2.5),
+        "noise": lambda metres: noise.uniform(1, 5, metres.shape).astype(np.float32),
+    }.items():
+        maps = of_pixels(change)(tmp_path / name / "maps", foreign.maps["train"])
+        answer = foreign.take(tmp_path / name / "cache", maps, "oof")
+        assert answer.status == 0
+        assert "within frames the maps do not follow the truth (correlation " in " ".join(answer.err.split())
+
+
 def test_maps_of_test_frames_that_lie_upside_down_are_named(foreign: Foreign, tmp_path: Path):
     """Their truth is not read: those of the other roles tell that what is near lies below."""
     cache = tmp_path / "cache"
