@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ensemble import options
-from ensemble.console import messages, print_json, results
+from ensemble.console import counted, messages, print_json, results
 from ensemble.console.pulse import pulse
 from ensemble.settings.complaints import validated
 from ensemble.settings.kinds import COPY, GENERATED, KITTI, OWN, facts_of, kinds_on_disk
@@ -106,7 +106,9 @@ def rooms(
     pixels = options.parse_size(size or _ROOM_SIZE)
     with _bar(f"writing {out}") as progress:
         count = write_rooms(out, settings, pixels, _counted(progress, "frames"))
-    results.print(f"{out}: {count} frames of {scenes} training and {test_scenes} test scenes", soft_wrap=True)
+    results.print(
+        f"{out}: {counted(count, 'frame')} of {scenes} training and {test_scenes} test scenes", soft_wrap=True
+    )
 
 
 def _write_streets(out: Path, settings: RoomsSettings, size: str | None) -> None:
@@ -120,8 +122,8 @@ def _write_streets(out: Path, settings: RoomsSettings, size: str | None) -> None
     with _bar(f"writing {out}") as progress:
         count = write_drives(out, settings, _counted(progress, "frames"))
     results.print(
-        f"{out}: {count} frames of {settings.scenes} training and {settings.test_scenes} test drives; train with "
-        f"--data {KITTI} --root {shlex.quote(str(out))}",
+        f"{out}: {counted(count, 'frame')} of {settings.scenes} training and {settings.test_scenes} test drives; "
+        f"train with --data {KITTI} --root {shlex.quote(str(out))}",
         soft_wrap=True,
     )
 
@@ -160,7 +162,8 @@ def pack(
             on_frame=_counted(progress, "frames"),
         )
     results.print(
-        f"{out}: {count} frames, read back and compared; train with --data {data} --root {shlex.quote(str(out))}",
+        f"{out}: {counted(count, 'frame')}, read back and compared; "
+        f"train with --data {data} --root {shlex.quote(str(out))}",
         soft_wrap=True,
     )
 

@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
+from ensemble.console import counted
 from ensemble.data.source import Frame, FrameSource, Split
 from ensemble.settings.schema import DataSettings
 
@@ -76,7 +77,8 @@ def _refuse_shared(source: FrameSource, one: Split, other: Split) -> None:
     if shared := shared_scenes(source.frames, one, other):
         mend = "Mend the data, or set data.test=held-out to test on scenes of the training split"
         raise ValueError(
-            f"{source.name}: {len(shared)} scenes are in the {SPLIT_NAMES[one]} and in the {SPLIT_NAMES[other]} split "
+            f"{source.name}: {counted(len(shared), 'scene is', 'scenes are')} in the {SPLIT_NAMES[one]} "
+            f"and in the {SPLIT_NAMES[other]} split "
             f"(first: {shared[0]}); expected none. {mend if other == 'test' else 'Mend the lists of frames'}"
         )
 
@@ -109,7 +111,7 @@ def divide_scenes(
     sizes = Counter(frame.scene for frame in frames)
     if len(sizes) <= leave:
         raise ValueError(
-            f"{wanted} scenes: found {len(sizes)} scenes with {len(frames)} frames to divide, "
+            f"{wanted} scenes: found {counted(len(sizes), 'scene')} with {counted(len(frames), 'frame')} to divide, "
             f"expected at least {leave + 1}; give data with more scenes"
         )
     scenes = sorted(sizes)

@@ -166,7 +166,6 @@ def read_saved(place: Path) -> tuple[Header, dict[str, Tensor]]:
         with safe_open(weights_file, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
             text = (place / CONFIG).read_text("utf-8") if place.is_dir() else (file.metadata() or {}).get(_HEADER, "")
-        header = Header.model_validate_json(text)
     except (OSError, SafetensorError, UnicodeDecodeError) as error:
         refuse_unreadable(weights_file, error)
         if missing := _missing_bytes(weights_file):
@@ -174,6 +173,8 @@ def read_saved(place: Path) -> tuple[Header, dict[str, Tensor]]:
                 f"{weights_file}: cut short, {missing:,} bytes are missing; save or fetch it again"
             ) from error
         raise _something_else(place, str(error).partition("\n")[0] or type(error).__name__) from error
+    try:
+        header = Header.model_validate_json(text)
     except ValidationError as error:
         raise _header_refused(place, text, error) from error
     if _checksum(json.loads(text), weights) != header.checksum:  # of what stands there, whatever was added since

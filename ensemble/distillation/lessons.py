@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ensemble.console import messages, progress
+from ensemble.console import counted, messages, progress
 from ensemble.data.division import Experiment, open_experiment
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
@@ -215,7 +215,9 @@ class _Place:
             wanted = [frame for frame in self.frames if any(frame.id in each for each in missing)]
             if not wanted:  # another process has finished them in between
                 return
-            messages.print(f"{self.role}: caching {len(wanted)} frames of teacher {self.teacher.expert.asked}")
+            messages.print(
+                f"{self.role}: caching {counted(len(wanted), 'frame')} of teacher {self.teacher.expert.asked}"
+            )
             for frame_id, said in say(wanted):
                 for writer, values, absent in zip(writers, said, missing, strict=False):
                     if frame_id in absent and values is not None:
@@ -274,7 +276,7 @@ def _at_size(rows: DepthRows, settings: LearnerSettings) -> DepthRows:
 
 def _how(expert: Expert, photographs: int) -> str:
     """Whether a teacher saw the frames that it is asked about."""
-    also = f"; also of {photographs} photographs, which it never saw" if photographs else ""
+    also = f"; also of {counted(photographs, 'photograph')}, which it never saw" if photographs else ""
     if expert.role == "oof":
         return f"out-of-fold depth, by models that never saw the scene of a frame{also}"
     if expert.in_experiment:

@@ -11,6 +11,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from torch import Tensor
 from torch.nn import functional as F
 
+from ensemble.console import counted
 from ensemble.metrics.kitti import KITTI_CROPS, Window, kitti_region
 from ensemble.metrics.published import (
     NYU_FRAME,
@@ -148,7 +149,9 @@ class EvalProtocol(Settings):
             )
         unusable = int((valid & ~target.isfinite()).sum())
         if unusable:
-            raise ValueError(f"{unusable} pixels are marked valid but their measured depth is NaN or infinite")
+            raise ValueError(
+                f"{counted(unusable, 'pixel is', 'pixels are')} marked valid but the measured depth is NaN or infinite"
+            )
         top, left, bottom, right = crop_region(self.crop, size, self.window)
         inside = torch.zeros_like(valid)
         inside[..., top:bottom, left:right] = True

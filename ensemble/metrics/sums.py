@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from ensemble.console import counted
 from ensemble.metrics.formulas import METRICS
 
 ROOTS = ("rmse", "rmse_log")
@@ -47,7 +48,7 @@ class ImageSums:
         """
         if self.images == 0:
             raise ValueError(
-                f"no mean over {self.over}: none was scored in {self.images_without_valid} images; "
+                f"no mean over {self.over}: none was scored in {counted(self.images_without_valid, 'image')}; "
                 "check depth range, crop and units (metres)"
             )
         return {**self._means(), **{name: getattr(self, name) for name in COUNTS}}

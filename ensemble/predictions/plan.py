@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from ensemble.console import messages
+from ensemble.console import counted, messages
 from ensemble.predictions.available import networks_of
 from ensemble.runs.paths import (
     ENVIRONMENT_VARIABLE,
@@ -61,7 +61,7 @@ def without_empty_folds(models: dict[str, LearnerSettings], where: Outputs, fold
     first = next(iter(models.values()))
     count = open_experiment(where, first).division.folds.count
     if count < folds:
-        messages.print(f"{count} folds instead of {folds}: the data to fit have no more scenes")
+        messages.print(f"{counted(count, 'fold')} instead of {folds}: the data to fit have no more scenes")
     return {name: own for name, own in models.items() if own.fold is None or (own.fold < count and count > 1)}
 
 

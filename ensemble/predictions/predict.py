@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from ensemble.console import messages, progress
+from ensemble.console import counted, messages, progress
 from ensemble.data.division import Experiment, Role, open_experiment
 from ensemble.data.loaders import Batch, FrameDataset, OrderedBatches, affordable_workers, loader
 from ensemble.data.source import Frame, FrameSource
@@ -124,7 +124,10 @@ def cache_predictions(
             return 0
         done = len(frames) - len(wanted)
         names = ", ".join(writers)
-        messages.print(f"{role}: caching {len(wanted)} frames of {names}" + (f", {done} are there" if done else ""))
+        messages.print(
+            f"{role}: caching {counted(len(wanted), 'frame')} of {names}"
+            + (f", {counted(done, 'is', 'are')} there" if done else "")
+        )
         size = trained[0].network_settings.evaluation.batch_size
         most = min(writer.shard_frames for writer in writers.values())
         sizes = dict.fromkeys(learner.settings.seen.size for learner in unfinished.values())

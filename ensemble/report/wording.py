@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ensemble import console
+from ensemble.console import counted
 from ensemble.evaluation.results.published import published_note, published_rows
 from ensemble.evaluation.results.scores import TITLES, ScoreRow, Scores
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
@@ -105,7 +106,7 @@ def caption(scores: Scores, *, published: bool) -> str:
     ours = [row for row in scores.rows if row.kind != "published"]
     sentences = ["; ".join(f"{name}: {value}" for name, value in protocol_entries(scores))]
     if ours:
-        sentences.append(f"{ours[0].images} images")
+        sentences.append(counted(ours[0].images, "image"))
     if ours and ours[0].without_valid:
         sentences[-1] += f", {ours[0].without_valid} more left out for want of a valid pixel"
     clipped = [f"{row.title} {row.clipped_pixels:,}" for row in ours if row.clipped_pixels]

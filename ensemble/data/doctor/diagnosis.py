@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ensemble.console import counted
 from ensemble.data.copies import Problem, first_of, tell
 from ensemble.data.doctor.measurements import Measurements, examine_all
 from ensemble.data.nyu.files import SPLITS
@@ -267,13 +268,13 @@ def _judge_scenes(diagnosis: Diagnosis, frames: Sequence[Frame]) -> None:
     for frame in frames:
         scenes[frame.split].add(frame.scene)
     if shared := sorted(scenes["train"] & scenes["test"]):
-        text = f"{len(shared)} scenes are in the training and in the test split ({first_of(shared)})"
-        diagnosis.error(f"{text}; mend the copy, or set data.test=held-out")
+        text = f"{counted(len(shared), 'scene is', 'scenes are')} in the training and in the test split"
+        diagnosis.error(f"{text} ({first_of(shared)}); mend the copy, or set data.test=held-out")
     elif any("@" in scene for scene in scenes["test"]) and not any("@" in scene for scene in scenes["train"]):
         diagnosis.note("test scenes go by number and training scenes by name: whether they overlap cannot be told")
     if len(scenes["train"]) < 2:
-        text = f"training split: found {len(scenes['train'])} scenes, expected at least 2 to validate on other scenes"
-        diagnosis.error(f"{text}; complete the copy")
+        text = f"training split: found {counted(len(scenes['train']), 'scene')}, expected at least 2"
+        diagnosis.error(f"{text} to validate on other scenes; complete the copy")
     elif not scenes["test"]:
         diagnosis.note("there is no test split: set data.test=held-out to test on scenes of the training split")
         if len(scenes["train"]) < 3:
@@ -293,11 +294,15 @@ def judge_doubles(
     twice = [group for group in groups if group not in leaks]
     if leaks:
         copies = {*parts} <= {*SPLITS}
-        what = "test images are also in the training split" if copies else "images stand in several splits"
+        one, many = (
+            ("test image is also in the training split", "test images are also in the training split")
+            if copies
+            else ("image stands in several splits", "images stand in several splits")
+        )
         mend = "" if copies else "; expected each on one side: take the others away, or make one scene of them"
-        diagnosis.error(f"{len(leaks)} {what} ({first_of([*map(_equal_names, leaks)])}){mend}")
+        diagnosis.error(f"{counted(len(leaks), one, many)} ({first_of([*map(_equal_names, leaks)])}){mend}")
     if twice:
-        text = f"{len(twice)} images occur under several names"
+        text = f"{counted(len(twice), 'image occurs', 'images occur')} under several names"
         diagnosis.note(f"{text} ({first_of([*map(_equal_names, twice)])})")
 
 

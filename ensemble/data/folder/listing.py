@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ensemble.console import counted
 from ensemble.data.copies import Problem, ProblemKind, first_of, tell
 from ensemble.data.folder.scenes import in_time, scene_of
 from ensemble.data.formats import photographs
@@ -66,7 +67,7 @@ def list_folder(root: Path, settings: FolderSettings) -> Listing:
 
 
 def _no_scene(paths: Sequence[str], rule: str) -> str:
-    said = f"{len(paths)} frames have no scene ({first_of(paths)}): "
+    said = f"{counted(len(paths), 'frame has', 'frames have')} no scene ({first_of(paths)}): "
     if rule == FIRST_FOLDER:
         return (
             f"{said}data.folder.scene is the {rule} of what the stars stand for, and they lie in none; expected a "
@@ -106,7 +107,7 @@ def _nothing(root: Path, name: str, pattern: str, found: Sequence[str]) -> str:
             f"{name}: {pattern} matches nothing: there is no folder {root / base}; expected one, found {there or '-'}"
         )
     own = [path for path in found if path.startswith(f"{base}/" if base else "")]
-    shown = f"{len(own)} files ({first_of(own)})" if own else "no file"
+    shown = f"{counted(len(own), 'file')} ({first_of(own)})" if own else "no file"
     return f"{name}: {pattern} matches nothing; found {shown} in {root / base}, expected a pattern that fits them"
 
 
@@ -118,7 +119,8 @@ def _foreign_kinds(name: str, matched: Mapping[str, Sequence[str]], known: Itera
     return [
         Problem(
             "layout",
-            f"data.folder.{name}: {len(foreign)} of {len(paths)} files are of no kind that is read "
+            f"data.folder.{name}: {len(foreign)} of {counted(len(paths), 'file')} "
+            f"{'is' if len(foreign) == 1 else 'are'} of no kind that is read "
             f"({first_of(foreign)}); expected {', '.join(known)}",
         )
     ]

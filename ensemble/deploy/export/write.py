@@ -16,6 +16,7 @@ from base_learners.encoders.build import with_constant_padding
 from ensemble.console import messages
 from ensemble.console.pulse import pulse
 from ensemble.data.formats.photographs import read_photograph
+from ensemble.data.formats.search import photographs_of
 from ensemble.data.intrinsics import view_of_focal
 from ensemble.data.transforms import STRIDE, resize_image
 from ensemble.deploy.compression.tuning import trained_for_eight_bits

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from base_learners import LEARNERS
-from ensemble.console import messages, progress
+from ensemble.console import counted, messages, progress
 from ensemble.data.division import Division, Experiment, open_experiment
 from ensemble.data.formats.maps import DepthFile, aligned, as_read, find_depth_maps, mended_by, read_numbers
 from ensemble.data.source import Frame
@@ -236,7 +236,7 @@ def _store(found: CheckedImport, model: str) -> None:
             writer.append(frame.id, resized(metres, data.size))
     there = len(frames) - len(missing)
     messages.print(
-        f"{request.role}: {len(missing)} frames imported as {settings.learner}/{model}"
-        + (f", {there} were there" if there else "")
-        + (f"; {clipped} pixels clipped into {data.min_depth:g} .. {data.max_depth:g} m" if clipped else "")
+        f"{request.role}: {counted(len(missing), 'frame')} imported as {settings.learner}/{model}"
+        + (f", {counted(there, 'was', 'were')} there" if there else "")
+        + (f"; {counted(clipped, 'pixel')} clipped into {data.min_depth:g} .. {data.max_depth:g} m" if clipped else "")
     )

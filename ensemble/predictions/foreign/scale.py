@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ensemble.console import messages
+from ensemble.console import counted, messages
 from ensemble.data.formats.maps import LIKELY_CHANGE, of_one_scale
 from ensemble.predictions.foreign.checks import LIKELY_RATIO, CheckedMaps, ImportRequest
 from ensemble.predictions.foreign.guesses import follows_within_frames, unlike_their_frames, upside_down
@@ -103,7 +103,8 @@ def _fitted(request: ImportRequest, outputs: Outputs, role: Literal["fit", "oof"
     request.refuse_rays(outputs, checked.samples)
     what = "1 / metres = {:.6g} x inverse depth + {:.6g}" if inverse else "{:.6g} x depth + {:.6g} m"
     messages.print(
-        f"alignment: {what.format(scale, shift)}, from {pixels} pixels of {len(checked.samples)} {role} frames"
+        f"alignment: {what.format(scale, shift)}, from {pixels} pixels of "
+        f"{counted(len(checked.samples), f'{role} frame')}"
     )
     return found
 

@@ -246,7 +246,7 @@ def test_a_test_image_among_the_training_images_is_found(built: dict[str, Path],
     (tmp_path / miniatures.h5_name(3)).write_bytes(miniatures.frame_h5(0))
     texts = [finding.text for finding in diagnose(tmp_path).findings if finding.level == "error"]
     assert texts == [
-        "1 test images are also in the training split (first: train kitchen_0028a/00001 = test official/00004)"
+        "1 test image is also in the training split (first: train kitchen_0028a/00001 = test official/00004)"
     ]
 
 

@@ -409,7 +409,7 @@ def test_the_doctor_says_what_is_worth_knowing(own: Path):
     assert "of the measurements are 10 m or farther and will not be used" in notes
     assert "2 different sizes" in notes
     assert f"depth of 60x96 is brought to the size of its image, 30x48, by nearest neighbour (first: {own}" in notes
-    assert "images occur under several names" in notes
+    assert "1 image occurs under several names" in notes
     other, found = ask(own, "--set", "data.size=[60,88]")
     assert other.status == 0
     assert any("squeezed by 8%" in finding["text"] for finding in found["findings"])
@@ -423,7 +423,7 @@ def test_an_image_on_both_sides_of_the_division_is_a_leak(own: Path):
     lists(own, t="\n".join(f"hall_000{scene}/000{frame}" for scene in (0, 1) for frame in (0, 1)))
     answer, found = ask(own, "--set", "data.folder.test=t.txt")
     assert answer.status == 1
-    assert any("1 images stand in several splits" in finding["text"] for finding in found["findings"])
+    assert any("1 image stands in several splits" in finding["text"] for finding in found["findings"])
 
 
 def test_packs_and_a_missing_folder_say_so(own: Path, tmp_path: Path):

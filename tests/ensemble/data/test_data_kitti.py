@@ -145,7 +145,7 @@ def test_monodepth2_lists_have_their_own_columns(copy: Path):
         f"{FIRST}/image_03/0000000006",
         f"{mini.TRAIN[1]}/image_02/0000000005",
     }
-    with pytest.raises(ValueError, match="1 scenes are in the training and in the validation split"):
+    with pytest.raises(ValueError, match="1 scene is in the training and in the validation split"):
         training_frames(
             open_source(settings(copy, **named, validation="splits/eigen_full/val_files.txt")), settings(copy)
         )
@@ -251,7 +251,7 @@ def test_the_validation_selection_is_a_source_and_a_test_split(copy: Path, tmp_p
     )
     source = open_source(settings(copy, test="val_selection_cropped"))
     assert Counter(frame.split for frame in source.frames)["test"] == 4
-    with pytest.raises(ValueError, match=f"1 scenes are in the training and in the test split .first: {other}"):
+    with pytest.raises(ValueError, match=f"1 scene is in the training and in the test split .first: {other}"):
         training_frames(source, settings(copy))
 
 

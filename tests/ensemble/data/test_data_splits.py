@@ -117,9 +117,7 @@ def test_a_test_scene_in_training_is_refused_by_name():
     source = source_with([5] * 10, [3, 4])
     leaked = ListedSource((*source.frames, Frame("x/1", "room_0007", "test")))
     for read in (frames_to_score, training_frames):
-        with pytest.raises(
-            ValueError, match=r"1 scenes are in the training and in the test split \(first: room_0007\)"
-        ):
+        with pytest.raises(ValueError, match=r"1 scene is in the training and in the test split \(first: room_0007\)"):
             read(leaked, DataSettings(test="official"))
 
 
@@ -129,7 +127,7 @@ def test_held_out_tests_leave_scenes_to_fit_and_to_validate():
 
 
 def test_one_scene_cannot_be_divided():
-    with pytest.raises(ValueError, match="validation scenes: found 1 scenes with 7 frames to divide"):
+    with pytest.raises(ValueError, match="validation scenes: found 1 scene with 7 frames to divide"):
         training_frames(source_with([7]), DataSettings(test="official"))
 
 

@@ -249,7 +249,7 @@ def test_truth_of_another_size_or_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="scores frames of 480x640 pixels"):
         protocol().mask(torch.ones(1, 1, 48, 64), torch.ones(1, 1, 48, 64, dtype=torch.bool))
     broken = image([1.0, float("nan")])
-    with pytest.raises(ValueError, match="1 pixels are marked valid but their measured depth is NaN"):
+    with pytest.raises(ValueError, match="1 pixel is marked valid but the measured depth is NaN"):
         protocol(size=(1, 2)).mask(broken, everywhere(broken))
 
 

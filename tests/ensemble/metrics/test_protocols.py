@@ -190,7 +190,7 @@ def test_pooled_scores_are_those_of_one_long_image() -> None:
 def test_no_pixel_has_no_mean() -> None:
     sums = PixelSums()
     sums.update({}, pixels=0, mean_log_ratio=float("nan"))
-    with pytest.raises(ValueError, match="no mean over pixels: none was scored in 1 images"):
+    with pytest.raises(ValueError, match="no mean over pixels: none was scored in 1 image;"):
         sums.compute()
 
 
