@@ -41,6 +41,11 @@ MOST_POINTS = 200_000
 MEGA = 1_000_000
 VIEWS, USUAL_VIEW = (2, 170), 60.0
 """Degrees that a camera may see across: from a telephoto lens of a metre to an action camera."""
+CAMERA = {"video": {"facingMode": "environment", "width": {"ideal": 1920}, "height": {"ideal": 1440}}}
+"""That of a phone which looks away from its owner, where there is one.
+
+What Gradio mirrors it sends mirrored as well, and depth of a mirrored room is that of another room.
+"""
 VIEW_DIGITS = 1
 """Of degrees: metres are right to a thousandth so."""
 _JPEG_QUALITY = 90
@@ -207,6 +212,7 @@ class _Page:
                 self.photograph = gr.Image(
                     label="Photograph",
                     sources=["upload", "webcam", "clipboard"],
+                    webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
                     type="filepath",
                     height=260,
                     elem_id="photograph",

@@ -77,9 +77,16 @@ def server(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """With a camera that sees what is dark on its left."""
+    height, width, film = 240, 320, tmp_path_factory.mktemp("camera") / "seen.y4m"
+    light, colours = np.full((height, width), 200, np.uint8), np.full(height * width // 2, 128, np.uint8)
+    light[:, : width // 2] = 50
+    frame = b"FRAME\n" + light.tobytes() + colours.tobytes()
+    film.write_bytes(f"YUV4MPEG2 W{width} H{height} F30:1 Ip A1:1 C420jpeg\n".encode() + 5 * frame)
+    camera = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}"]
     with sync_playwright() as started:
-        flags = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
+        flags = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", *camera]
         browser = started.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield browser
         browser.close()
@@ -166,6 +173,23 @@ def test_a_photograph_shows_its_depth_with_a_scale_in_metres(visit: Page, tmp_pa
             option(visit, "layer", name).check()
         changed(visit, before)
         expect(legend).to_contain_text(name)
+
+
+def test_a_photograph_by_the_camera_is_not_mirrored(server: Server, browser: Browser):
+    context = browser.new_context(permissions=["camera"])
+    page, _ = opened(context, server)
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("() => document.querySelector('#photograph video')?.videoWidth > 0")
+    with answered(page):
+        page.get_by_label("capture photo").first.click()
+    seen = page.locator("#slider img").first
+    expect(seen).to_be_visible()
+    picture = page.request.get(str(seen.get_attribute("src"))).body()
+    context.close()
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+    third = pixels.shape[1] // 3
+    assert pixels[:, :third].mean() < 80 < 150 < pixels[:, -third:].mean()
 
 
 def test_the_line_between_photograph_and_layer_moves_by_keyboard(visit: Page, tmp_path: Path):
