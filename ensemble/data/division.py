@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
@@ -15,9 +14,8 @@ from ensemble.data.splits import TrainingFrames, training_frames
 from ensemble.runs.claims import FOLDS, FRAMES
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs
+from ensemble.settings.names import Role
 from ensemble.settings.schema import DataSettings, ScoredSettings
-
-Role = Literal["fit", "validation", "test", "oof"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ensemble.data.division import Role
 from ensemble.data.transforms import Original
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.fitted import fitted_learner, fitted_stack
@@ -20,6 +19,7 @@ from ensemble.predictions.level_zero import LevelZero, level_zero, rests_on
 from ensemble.predictions.predict import preprocessing_fingerprint
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs
+from ensemble.settings.names import Role
 from ensemble.settings.schema import ScoredSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.stacking.stack import Stack, load_stack, stacked

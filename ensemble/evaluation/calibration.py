@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ensemble.data.division import Role
 from ensemble.metrics.expected_error import ExpectedError, ImagePart, image_statistics
 from ensemble.metrics.expected_error_fit import ErrorSample, fit_expected_error
 from ensemble.metrics.uncertainty import Calibration, disagreement
@@ -16,6 +15,7 @@ from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.paths import Outputs
 from ensemble.runs.refusals import refuse_unreadable
 from ensemble.runs.seals import read_text, write_sealed
+from ensemble.settings.names import Role
 from ensemble.stacking.stack import Stack, frames_together, stacked
 from ensemble.stacking.training_rows import PIXELS_PER_FRAME, TrainingRow, training_rows
 from ensemble.training.networks import weights_fingerprint

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from ensemble.data.division import Role
 from ensemble.predictions.available import is_import, networks_of
 from ensemble.predictions.foreign.record import PLACEHOLDER, ImportedRole, read_roles
 from ensemble.predictions.training_commands import training_command
@@ -16,6 +15,7 @@ from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs, Run, model_options, parts_of
 from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import moved
+from ensemble.settings.names import Role
 from ensemble.settings.schema import DataSettings, ImportSettings, LearnerSettings
 from ensemble.training.networks import build_learner, load_network, title_of, unloaded, weights_fingerprint
 

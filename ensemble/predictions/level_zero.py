@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ensemble.data.division import Experiment, Role
+from ensemble.data.division import Experiment
 from ensemble.data.folds import read_folds
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame
@@ -22,6 +22,7 @@ from ensemble.runs.paths import FULL, Outputs, Run, fold_model, seed_model
 from ensemble.runs.records import stored_settings
 from ensemble.settings.layers import moved
 from ensemble.settings.members import Member, member_of
+from ensemble.settings.names import Role
 from ensemble.settings.schema import ImageSize, LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.training.networks import weights_fingerprint

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ensemble.console import counted, messages, progress
-from ensemble.data.division import Experiment, Role, open_experiment
+from ensemble.data.division import Experiment, open_experiment
 from ensemble.data.loaders import Batch, FrameDataset, OrderedBatches, affordable_workers, loader
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import resize_image
@@ -19,6 +19,7 @@ from ensemble.predictions.store.filling import Row
 from ensemble.runs.claims import differing_sources
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs, model_options
+from ensemble.settings.names import Role
 from ensemble.settings.schema import DataSettings, ImageSize, ImportSettings, LearnerSettings, TrainingSettings
 from ensemble.training.layout import ready_for
 from ensemble.training.networks import predict_depth

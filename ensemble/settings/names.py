@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from ensemble.settings.trees import SettingsError, check_name, config_folder
 
@@ -13,6 +14,9 @@ NAMED_ONLY = ("students", "teachers", "transformers", "variants")
 """Folders below ``configs/base`` of networks that stacks weigh where they are named: small ones that learn from others,
 those that these learn from, those that take far longer than the three of the study, and learners with one thing
 changed."""
+
+Role = Literal["fit", "validation", "test", "oof"]
+"""What frames are, seen from a learner: trained on, chosen by, held out from everything, or of a fold it never saw."""
 
 FITS = "meta-"
 """Begins the names of fits of the meta-learner, whose folders lie beside those of learners."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble.data.division import Role
 from ensemble.metrics.formulas import METRICS
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.paths import Outputs
+from ensemble.settings.names import Role
 from ensemble.settings.schema import ScoredSettings
 from ensemble.stacking.training_rows import SampledPixels, TrainingRow, scores_of, training_protocol, training_rows
 from meta.combiners import FITTED_COMBINERS, Combiner

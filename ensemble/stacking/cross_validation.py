@@ -20,13 +20,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ensemble.data.division import Role, open_experiment
+from ensemble.data.division import open_experiment
 from ensemble.data.folds import Folds
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.protocols import EvalProtocol
 from ensemble.metrics.statistics import Difference, paired_differences
 from ensemble.predictions.level_zero import LevelZero
 from ensemble.runs.paths import Outputs
+from ensemble.settings.names import Role
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.choice import write_choice
 from ensemble.stacking.corrections import agreements, set_strengths, strengths

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor
 
 from base_learners.losses import scale_invariant_log_loss
-from ensemble.data.division import Role, open_experiment
+from ensemble.data.division import open_experiment
 from ensemble.data.loaders import Batch, FrameDataset, KeptFrames
 from ensemble.data.source import Frame
 from ensemble.data.splits import TrainingFrames
@@ -30,6 +30,7 @@ from ensemble.predictions.level_zero import (
 )
 from ensemble.runs.claims import FOLDS, PROCESSES, claim, is_complete
 from ensemble.runs.paths import Outputs, Run
+from ensemble.settings.names import Role
 from ensemble.settings.schema import StackSettings
 from ensemble.stacking.corrections import finish_corrections, fit_corrections
 from ensemble.stacking.joint import live_task

@@ -9,13 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ensemble.console import progress
-from ensemble.data.division import Role, open_experiment
+from ensemble.data.division import open_experiment
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.metrics.formulas import image_scores
 from ensemble.metrics.protocols import EvalProtocol, prepare, protocol_of
 from ensemble.predictions.level_zero import LevelZero, cache_level_zero, open_rows
 from ensemble.runs.paths import Outputs
+from ensemble.settings.names import Role
 from ensemble.settings.schema import ScoredSettings
 from meta.fusion import check_depths
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ensemble.predictions.available import networks_of, settings_beside
-from ensemble.predictions.foreign.record import EVERY_ROLE, ROLES, Role
+from ensemble.predictions.foreign.record import EVERY_ROLE, ROLES
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import Choice, data_settings, experiment_name, learner_settings, moved, told_of_data
-from ensemble.settings.names import NAME, known_learners
+from ensemble.settings.names import NAME, Role, known_learners
 from ensemble.settings.schema import MOST, DataSettings, ImportSettings, Rays
 from ensemble.settings.trees import SettingsError, check_name
 

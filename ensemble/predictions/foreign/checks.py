@@ -48,8 +48,9 @@ from ensemble.predictions.foreign.guesses import (
     row_profile,
     scaled_one_by_one,
 )
-from ensemble.predictions.foreign.record import Role, import_command
+from ensemble.predictions.foreign.record import import_command
 from ensemble.runs.paths import FULL, Outputs, fold_model
+from ensemble.settings.names import Role
 from ensemble.settings.schema import DataSettings, ImportSettings
 from ensemble.settings.units import per_metre
 

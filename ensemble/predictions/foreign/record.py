@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from pydantic import ValidationError
 
 from ensemble.runs.paths import FULL, Outputs, Run, model_options
 from ensemble.runs.seals import read_bytes, write_checked
+from ensemble.settings.names import Role
 from ensemble.settings.schema import ImportSettings, Settings
 
-Role = Literal["fit", "validation", "test", "oof"]
 ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 
 PLACEHOLDER = "DIR"

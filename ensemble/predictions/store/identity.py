@@ -8,7 +8,7 @@ from typing import Literal, get_args
 SCHEMA = 2
 """Version of the layout that ``ensemble.predictions.store.shards`` writes; anything else is refused."""
 
-KeptRole = Literal["fit", "validation", "test", "oof", "unlabelled"]
+KeptRole = Literal[Role, "unlabelled"]
 """Whose rows are kept: the roles of frames, and photographs that nobody measured."""
 
 Description = Mapping[str, str | int | float]

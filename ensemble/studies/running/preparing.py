@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from ensemble.console import messages
-from ensemble.data.division import Role, open_experiment
+from ensemble.data.division import open_experiment
 from ensemble.distillation.lessons import open_teacher
 from ensemble.predictions.available import networks_of
 from ensemble.predictions.level_zero import cache_level_zero, level_zero_of
@@ -17,6 +17,7 @@ from ensemble.runs.locks import LockedError
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, parts_of, seed_model
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.members import member_of
+from ensemble.settings.names import Role
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError, assignments_of, flat
 from ensemble.studies.design.arms import Arm, arms_of, lowest_numbers, settings_of

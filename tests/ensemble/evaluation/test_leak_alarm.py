@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ensemble.data import open_source
-from ensemble.data.division import Role, division_of, open_experiment
+from ensemble.data.division import division_of, open_experiment
 from ensemble.data.held_out import test_frames as scored_frames
 from ensemble.data.source import Frame
 from ensemble.data.transforms import bring_to_size
@@ -21,6 +21,7 @@ from ensemble.evaluation.constant import MeanLogDepth
 from ensemble.predictions.level_zero import level_zero, open_rows
 from ensemble.runs.paths import Outputs
 from ensemble.settings.layers import Choice, learner_settings
+from ensemble.settings.names import Role
 from ensemble.stacking.stack import Stack, load_stack, stacked
 from ensemble.stacking.training_rows import training_rows
 
