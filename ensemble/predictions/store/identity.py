@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from ensemble.settings.names import Role
+
 SCHEMA = 2
 """Version of the layout that ``ensemble.predictions.store.shards`` writes; anything else is refused."""
 
