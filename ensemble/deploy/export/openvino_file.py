@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ensemble.data.formats.packages import needed
+from ensemble.deploy.export.openvino_passes import DOUBLED, arrange
 from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.runtime.header import KEY, ExportHeader
 
@@ -26,7 +27,9 @@ def openvino_model(onnx_path: Path) -> Any:
         needed(package, extra="openvino", kind="OpenVINO", where="export")
     import openvino  # pyright: ignore[reportMissingImports]
 
-    return openvino.Core().read_model(str(onnx_path))  # convert_model tells Intel that it was used
+    model = openvino.Core().read_model(str(onnx_path))  # convert_model tells Intel that it was used
+    arrange(model)
+    return model
 
 
 def save_openvino(model: Any, header: ExportHeader, path: Path) -> None:
@@ -85,7 +88,7 @@ def _left_alone(model: Any) -> list[str]:
     products = [each for each in model.get_ops() if each.get_type_name() == "MatMul"]
     of_weights = {each for each in products if each.input_value(0).get_node().get_type_name() == "Constant"}
     means = {each for each in products if each.get_output_partial_shape(0)[-1] == 1}
-    maps = {each for each in model.get_ops() if _is_map(each)}
+    maps = {each for each in model.get_ops() if _is_map(each) or each.get_friendly_name().startswith(DOUBLED)}
     return sorted(each.get_friendly_name() for each in of_weights | means | maps)
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 import torch
 from calm_stacks import calm
 from command_lines import LEARNER_NAMES, Job, call, done
+from openvino import opset13
 from PIL import Image
 
 import ensemble
@@ -25,6 +27,7 @@ from ensemble.deploy.export.executorch_file import quantised_program
 from ensemble.deploy.export.frames import GateFrames
 from ensemble.deploy.export.onnx_file import halve_weights, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised
+from ensemble.deploy.export.openvino_passes import DOUBLED, arrange
 from ensemble.deploy.export.parity import Parity, refusal
 from ensemble.deploy.export.quantise import quantised_onnx
 from ensemble.deploy.export.quiet import quiet
@@ -117,6 +120,56 @@ def test_the_ready_network_leaves_with_an_open_size(tmp_path: Path):
     stack.network.in_full_precision()
     for image in (IMAGE, WIDE, WIDE.transpose(1, 0, 2)):
         np.testing.assert_allclose(file(image).depth, stack(image).depth, rtol=0, atol=2e-4)
+
+
+@pytest.mark.slow
+def test_the_graph_that_openvino_computes_faster_says_the_same(job: Job, tmp_path: Path):
+    """Planes are split before they are repeated, AdaBins' bins are one kernel, small maps doubled by convolutions."""
+    calm("tiny/meta-rgb+d", job).save(tmp_path / "calm.stack")
+    stack = ensemble.load(tmp_path / "calm.stack", device="cpu")
+    module = write.Leaving(stack.network.flip_averaging(False).in_full_precision(), (64, 64), torch.uint8)
+    model = write.onnx_model(module, (64, 64), open_size=False, stride=32)
+    request = ExportRequest("openvino", (64, 64), "fp32")
+    save_onnx(model, write.header_of(stack, module, request), tmp_path / "x.onnx")
+    plain, arranged = openvino.Core().read_model(str(tmp_path / "x.onnx")), openvino_model(tmp_path / "x.onnx")
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), np.uint8)
+    for one, other in zip(_said(plain, pixels), _said(arranged, pixels), strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=5e-5)
+    assert _parents(plain, "MatMul") - _parents(arranged, "MatMul") == {"Transpose of Reshape"}
+    assert "Interpolate of Concat" in _parents(plain, "Split") - _parents(arranged, "Split")
+    doubled = [each for each in arranged.get_ops() if each.get_friendly_name().startswith(DOUBLED)]
+    assert {each.get_type_name() for each in doubled} == {"Convolution", "GroupConvolution"}
+    left = [each for each in arranged.get_ops() if each.get_type_name() == "Interpolate"]
+    assert not [each for each in left if _channels(each) == 1 and each.get_attributes()["mode"] != "nearest"]
+
+
+def test_what_openvino_computes_faster_has_the_size_of_any_image():
+    """As AdaBins' product of pixels and bins in a file of an open size; the last of three planes is repeated."""
+    image = opset13.parameter([1, 8, -1, -1], np.float32)
+    pixels = opset13.transpose(opset13.reshape(image, np.array([1, 8, -1]), special_zero=False), np.array([0, 2, 1]))
+    product = opset13.matmul(pixels, np.random.default_rng(0).random((1, 8, 5), np.float32), False, False)
+    twice = opset13.interpolate(image, np.array([1, 1, 2, 2], np.float32), "nearest", "scales")
+    plane = opset13.split(twice, 1, 8).output(7)
+    plain = openvino.Model([opset13.result(product), opset13.result(plane)], [image], "pixels")
+    arranged = plain.clone()
+    arrange(arranged)
+    assert _parents(arranged, "MatMul") == {"Reshape of Transpose"}
+    assert "Interpolate of Parameter" not in _parents(arranged, "Split")
+    for size in ((3, 5), (8, 2)):
+        values = np.random.default_rng(1).random((1, 8, *size), np.float32)
+        for one, other in zip(_said(plain, values), _said(arranged, values), strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-5)
+
+
+def _said(model: Any, pixels: np.ndarray) -> list[np.ndarray]:
+    return [*openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([pixels]).values()]
+
+
+def _parents(model: Any, kind: str) -> set[str]:
+    """What the first value of operators of a kind is made by, and of what."""
+    first = [each.input_value(0).get_node() for each in model.get_ops() if each.get_type_name() == kind]
+    with_input = [each for each in first if each.get_input_size()]
+    return {f"{each.get_type_name()} of {each.input_value(0).get_node().get_type_name()}" for each in with_input}
 
 
 def test_maps_of_depth_stay_in_32_bits(job: Job, tmp_path: Path):
@@ -258,8 +311,6 @@ class _DepthAlone(torch.nn.Module):
 
 @pytest.mark.slow
 def test_adabins_runs_in_eight_bits_whatever_its_widths(tmp_path: Path):
-    import openvino
-
     torch.manual_seed(0)
     narrow = {"patch_size": 4, "positions": 200, "layers": 1, "heads": 2, "feedforward": 16, "hidden": 16}
     encoder = build_encoder("lcnet_050", weights="none")
