@@ -209,7 +209,7 @@ def _export(
     loaded = load(stack, device="cpu", cache_dir=cache_dir)
     if size is None:
         asked = asked.at(loaded.trained_size)
-    say(export(loaded, out, asked), out, precision)
+    say(export(loaded, out, asked), out, precision, loaded.network)
     if kind != "torch":
         messages.print(f"next: {command_line('meta', 'predict', str(out), 'IMAGE', '--out', 'DIR')}")
 

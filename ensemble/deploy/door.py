@@ -65,7 +65,7 @@ class DepthStack(ModelHubMixin):
     """
 
     def __init__(self, network: StackNetwork, header: Header) -> None:
-        self.network, self.header = ready_for(network, _device_of(network)), header
+        self.network, self.header = ready_for(network.as_scored(), _device_of(network)), header
 
     @classmethod
     def open(cls, place: Path | str) -> Self:

@@ -88,6 +88,8 @@ class StackNetwork(nn.Module):
         settings: Of the stack; of the learner where there is one alone.
         meta: The meta-learner, unless there is one learner alone.
         calibration: The error that is to be expected, likewise.
+
+    It sees an image once, until ``as_scored`` or ``flip_averaging`` say otherwise.
     """
 
     def __init__(
@@ -103,9 +105,17 @@ class StackNetwork(nn.Module):
         self.imported = tuple(name for name, member in zip(names, members, strict=True) if member is None)
         self.members = nn.ModuleList([nn.Identity() if member is None else member for member in members])
         self.meta = meta
-        self.flip = settings.evaluation.flip_averaging
         self.calibration = calibration
+        self.flip_averaging(False)
         self.eval()
+
+    def as_scored(self) -> Self:
+        """Average with the mirrored image where stack and learners were scored so; a new module does not."""
+        self.flip = self.settings.evaluation.flip_averaging
+        for member in self.members:
+            if isinstance(member, LearnerNetwork):
+                member.flip = None
+        return self
 
     def in_full_precision(self) -> Self:
         """Learners that were trained in mixed precision predict in it; from here on they do so in 32 bits."""

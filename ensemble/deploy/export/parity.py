@@ -42,6 +42,8 @@ class Parity:
         weights_largest: Of the weights.
         rel: Of the network and of the file; ``None`` where depth is not known.
         d1: Likewise.
+        stack: Differences of depth from what the stack itself predicts, at most and on average: it may average with the
+            mirrored image, and compute in the precision of its training.
     """
 
     images: str
@@ -52,6 +54,7 @@ class Parity:
     weights_largest: float
     rel: tuple[float, float] | None
     d1: tuple[float, float] | None
+    stack: tuple[float, float] | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -109,6 +112,25 @@ def compare(
         rel=None if means is None else (means[0], means[2]),
         d1=None if means is None else (means[1], means[3]),
     )
+
+
+@torch.inference_mode()
+def from_stack(network: StackNetwork, run: Run, images: Sequence[GateImage], pixels: str) -> tuple[float, float]:
+    """How far depth of a file is from what a stack predicts, in metres: at most, and on average.
+
+    Args:
+        network: As the stack predicts: averaged with the mirrored image, in the precision of the training.
+        run: The file.
+        images: A few of those of ``compare``.
+        pixels: ``uint8`` or ``float32``, which the file takes.
+    """
+    gaps = []
+    for image in images:
+        unit = image.pixels.float() / 255
+        found = run((image.pixels if pixels == "uint8" else unit).numpy())["depth"]
+        gaps.append(np.abs(found.astype(np.float64) - network(unit).depth.double().numpy()).ravel())
+    joined = np.concatenate(gaps)
+    return float(joined.max()), float(joined.mean())
 
 
 def refusal(parity: Parity, precision: str, max_loss: float, *, max_depth: float = INDOORS) -> str | None:

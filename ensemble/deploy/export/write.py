@@ -26,13 +26,14 @@ from ensemble.deploy.export.frames import GateFrames, spread
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
-from ensemble.deploy.export.parity import Parity, compare, refusal
+from ensemble.deploy.export.parity import Parity, compare, from_stack, refusal
 from ensemble.deploy.export.quantise import CONVOLUTIONS_ALONE, quantised_onnx
 from ensemble.deploy.export.request import ExportRequest, Size
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.deploy.prepared import without_norms
 from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
+from ensemble.deploy.runtime.seals import parts, seal
 from ensemble.deploy.runtime.session import Session
 from ensemble.deploy.runtime.sessions import RUNTIMES
 
@@ -45,6 +46,8 @@ _PACKAGES = {
     "executorch": ("executorch", "torch"),
     "torch": ("torch",),
 }
+BESIDE_STACK = 4
+"""Images that the file is held beside the stack's own prediction on."""
 MOST_CALIBRATED = 32
 """Images whose activations tell the ranges of 8 bits."""
 
@@ -76,24 +79,39 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
         save = _made(module, header, traced, request, frames, Path(folder))
         save(header, beside)
         pulse.doing = "comparing the file with the network"
-        parity = measured(network, beside, request, frames)
+        parity = measured(network, beside, request, frames, stack.network)
         if reason := refusal(parity, request.precision, request.max_loss, max_depth=network.settings.data.max_depth):
             raise ValueError(
                 f"{path}: not written, for depth of the exported file {reason}\n"
                 f"({parity.sentence()}); the network itself is as it was"
             )
         save(replace(header, parity=parity.to_plain()), beside)
+        if request.kind in RUNTIMES:  # a file of torch is an archive, which has checksums of its own
+            seal(beside)
         for part in parts(beside):
             part.replace(path.with_name(part.name))
     return parity
 
 
-def measured(network: StackNetwork, path: Path, request: ExportRequest, frames: GateFrames) -> Parity:
-    """The file as its runtime reads it, beside the network, at the sizes that it takes."""
+def measured(
+    network: StackNetwork,
+    path: Path,
+    request: ExportRequest,
+    frames: GateFrames,
+    predicting: StackNetwork | None = None,
+) -> Parity:
+    """The file as its runtime reads it, beside the network, and beside the stack as it predicts.
+
+    Both at the sizes that the file takes; the stack, where it is given, on a few of the images.
+    """
     sizes = [request.size] if request.size is not None else _two_sizes(network.settings.data.size)
     groups = {size: frames.at(size) for size in sizes}
     session = OPENED[request.kind](path)
-    return compare(network, session.run, groups, request.pixels, frames.what)
+    parity = compare(network, session.run, groups, request.pixels, frames.what)
+    if predicting is None:
+        return parity
+    few = next(iter(groups.values()))[:BESIDE_STACK]
+    return replace(parity, stack=from_stack(predicting, session.run, few, request.pixels))
 
 
 def _check(stack: DepthStack, path: Path, request: ExportRequest) -> None:
@@ -192,14 +210,18 @@ def _two_sizes(trained: Size) -> list[Size]:
     return [trained, (height + STRIDE, width + STRIDE)]
 
 
-def parts(path: Path) -> list[Path]:
-    """A file, and its weights where they are another one; the weights come first, so that no file lacks its own."""
-    weights = path.with_suffix(".bin")
-    return [weights, path] if path.suffix == ".xml" and weights.is_file() else [path]
-
-
-def say(parity: Parity, path: Path, precision: str) -> None:
-    """Tell what was written and what it costs."""
+def say(parity: Parity, path: Path, precision: str, network: StackNetwork) -> None:
+    """Tell what was written, what it costs, and how far it is from what the stack itself predicts."""
     if precision == "bf16":
         messages.print(f"warning: it computes in bf16, where {parity.sentence()}", style="yellow")
     messages.print(f"{path}: {sum(part.stat().st_size for part in parts(path)) / 1e6:.1f} MB, {parity.sentence()}")
+    mixed = {own.training.precision for member in network.members for own in getattr(member, "settings", ())}
+    ways = ["averages with the mirrored image"] * network.flip + ["computes in 16 bits as it was trained"] * (
+        mixed != {"32-true"}
+    )
+    if parity.stack is not None and ways:
+        largest, mean = parity.stack
+        messages.print(
+            f"the stack itself {' and '.join(ways)}, which files do not: its depth is {largest:.2g} m at most and "
+            f"{mean:.2g} m on average from theirs"
+        )

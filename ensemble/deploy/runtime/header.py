@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ensemble.deploy.runtime.seals import UNSEALED
+
 KEY = "stackdepth"
 """Of the header among what a file says of itself."""
 
@@ -40,6 +42,7 @@ class ExportHeader:
         licence: Of weights and code.
         versions: Of the packages that made it.
         format: Of this header.
+        checksum: SHA-256 of all bytes of the file, and of the weights beside it, without this one.
     """
 
     name: str
@@ -58,6 +61,7 @@ class ExportHeader:
     versions: Mapping[str, str]
     parity: Mapping[str, Any] | None = None
     format: str = FORMAT
+    checksum: str = UNSEALED
 
     def to_json(self) -> str:
         """One line."""

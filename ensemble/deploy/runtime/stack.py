@@ -20,6 +20,7 @@ from ensemble.deploy.runtime.resizing import (
     seen,
     shape_kept,
 )
+from ensemble.deploy.runtime.seals import check
 from ensemble.deploy.runtime.session import Session
 from ensemble.deploy.runtime.sessions import ENDINGS, RUNTIMES, runtime_of
 
@@ -45,12 +46,13 @@ class ExportedStack:
             threads: Of the processor; as many as the runtime likes where absent.
 
         Raises:
-            ValueError: There is no such file, it is none of ours, or its runtime is not installed.
+            ValueError: There is no such file, it is none of ours, damaged, or its runtime is not installed.
         """
         place = Path(path).expanduser()
         chosen = runtime_of(place, runtime)
         if chosen is None or not place.is_file():
             raise ValueError(f"{place}: expected a file that ends in {' or '.join(ENDINGS)}, found {_kind_of(place)}")
+        check(place)
         return cls(RUNTIMES[chosen](place, threads))
 
     def __repr__(self) -> str:

@@ -1,6 +1,9 @@
 """Exported files give the depth of their network, or are not there; they name no place, and predict without torch."""
 
+import hashlib
 import json
+import random
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -33,7 +36,7 @@ from ensemble.deploy.export.quantise import quantised_onnx
 from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.export.request import ExportRequest
 from ensemble.deploy.export.write import export, measured
-from ensemble.deploy.runtime import ExportedStack
+from ensemble.deploy.runtime import ExportedStack, seals
 from ensemble.deploy.runtime.resizing import enlarged, seen
 from ensemble.deploy.runtime.sessions import open_onnx
 from ensemble.metrics.uncertainty import Calibration
@@ -94,6 +97,7 @@ def test_files_tell_what_they_are_and_no_place(exported: Path, job: Job):
     assert header.field_of_view == pytest.approx(63.4, abs=0.5)
     assert header.parity is not None
     assert header.parity["largest"] <= 2e-4
+    assert header.parity["stack"][0] > 1e-3, "which averages with the mirrored image"
     assert header.scores is not None
     assert header.scores["scores"] == next(r for r in job.scores["rows"] if r["name"] == "meta-rgb+d")["scores"]
     assert "Apache-2.0" in header.licence
@@ -115,7 +119,9 @@ def test_the_ready_network_leaves_with_an_open_size(tmp_path: Path):
     """Its padding follows TensorFlow's: what follows sizes through that took minutes, and no end was seen."""
     for number, image in enumerate((IMAGE, WIDE)):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
-    done("export", "onnx", "nyu-small", tmp_path / "open.onnx", "--size", "dynamic", "--images", tmp_path)
+    words = ("nyu-small", tmp_path / "open.onnx", "--size", "dynamic", "--images", tmp_path)
+    told = " ".join(done("export", "onnx", *words).err.split())
+    assert "the stack itself averages with the mirrored image and computes in 16 bits as it was trained" in told
     stack, file = ensemble.load("nyu-small", device="cpu", flip=False), ExportedStack.open(tmp_path / "open.onnx")
     stack.network.in_full_precision()
     for image in (IMAGE, WIDE, WIDE.transpose(1, 0, 2)):
@@ -204,6 +210,45 @@ def test_depth_maps_beside_photographs_are_left_out(tmp_path: Path, capsys: pyte
     (tmp_path / "rgb.png").unlink()
     with pytest.raises(SettingsError, match=r"expected photographs such as \.jpg or \.png, found 1 depth map$"):
         photographs_of([tmp_path], "--images")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "damaged"), [("bts.onnx", "bts.onnx"), ("bts.xml", "bts.bin"), ("bts.xml", "bts.xml")]
+)
+def test_a_flipped_bit_of_a_file_is_never_believed(exported: Path, tmp_path: Path, name: str, damaged: str):
+    if name == "bts.onnx":
+        shutil.copy(exported / name, tmp_path)
+    else:
+        done("export", "openvino", exported / "bts.stack", tmp_path / name)
+    ExportedStack.open(tmp_path / name)
+    whole, generator = (tmp_path / damaged).read_bytes(), random.Random(0)
+    for place in (*(generator.randrange(len(whole)) for _ in range(6)), len(whole) - 1):
+        content = bytearray(whole)
+        content[place] ^= 1 << generator.randrange(7)
+        (tmp_path / damaged).write_bytes(content)
+        with pytest.raises(
+            ValueError, match=rf"{name}: damaged since it was written \(.*{damaged}.*export or fetch it"
+        ):
+            ExportedStack.open(tmp_path / name)
+    (tmp_path / damaged).write_bytes(whole)
+    ExportedStack.open(tmp_path / name)
+
+
+def test_a_checksum_may_lie_across_pieces_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = 'weights {"name": "x", "checksum": "%s", "more": 1} weights' % seals.UNSEALED  # noqa: UP031
+    for piece in (7, 64, 1000):
+        monkeypatch.setattr(seals, "_PIECE", piece)
+        path = tmp_path / f"{piece}.onnx"
+        path.write_text(text)
+        seals.check(path)
+        seals.seal(path)
+        sealed = path.read_text()
+        assert sealed == text.replace(seals.UNSEALED, hashlib.sha256(text.encode()).hexdigest())
+        seals.check(path)
+        path.write_text(sealed.replace("more", "less"))
+        with pytest.raises(ValueError, match="damaged since it was written"):
+            seals.check(path)
 
 
 @pytest.fixture
