@@ -9,6 +9,7 @@ from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages
 from ensemble.runs.paths import command_line
+from ensemble.settings.places import make_folder
 
 app = options.application("A stack, or a learner, as a file for a runtime, compared with the network it is made of.")
 
@@ -173,6 +174,8 @@ def report(
         parsed_recipe(name)
     check_photographs("--images", folder)
     named(stack, cache_dir)
+    if out is not None:
+        make_folder(out, "--out")
 
     from ensemble.deploy.compression.report import Asked, compression_report
     from ensemble.deploy.compression.tables import costs_table, lessons, scores_table, write_report

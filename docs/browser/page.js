@@ -73,6 +73,8 @@ async function show(blob) {
     draw(depth);
     say(`Done in ${Math.round(performance.now() - start)} ms.`);
   } catch (error) {
+    if (own !== newest) return;
+    find("result").hidden = true;
     say(`This photograph could not be read (${error.message}).`, true);
   }
 }

@@ -28,6 +28,18 @@ def at_home(place: Place, named_by: str = "") -> Place:
     return type(place)(os.path.expanduser(place))  # noqa: PTH111  (pathlib's raises where a user is unknown)
 
 
+def make_folder(place: Path, option: str) -> None:
+    """Make a folder that a long job will write to, before it begins.
+
+    Raises:
+        SettingsError: It cannot be made.
+    """
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{option} {place}: cannot be made ({error.strerror}); name another folder") from error
+
+
 def folder_to_write(place: Path, option: str) -> Path:
     """A folder that is there or can be made.
 

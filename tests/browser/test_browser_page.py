@@ -145,9 +145,11 @@ def test_it_works_without_a_server_after_the_first_visit(
 
 
 def test_what_is_no_photograph_is_said(site: Path, page: "playwright.Page"):
+    shown(page, site.parent / "photo.png")
     page.set_input_files("#file", site / "page.css")
     page.wait_for_selector("#status.error")
     assert "This photograph could not be read" in page.inner_text("#status")
+    assert page.is_hidden("#result"), "depth of the photograph before would pass for that of this one"
 
 
 def test_a_page_from_a_disk_says_what_to_do(site: Path):

@@ -12,6 +12,7 @@ from torch import nn
 
 from base_learners import LEARNERS
 from base_learners.encoders.build import build_encoder
+from ensemble.deploy.compression import report
 from ensemble.deploy.compression.channels import without_channels
 from ensemble.deploy.compression.measuring import timed_in_turn
 from ensemble.deploy.compression.names import UNITS
@@ -213,3 +214,9 @@ def test_channels_that_are_gone_save_products(job: Job, tmp_path: Path):
 
 def test_names_that_are_checked_before_torch_is_loaded_are_those_of_the_recipes():
     assert [*UNITS] == [*RECIPES]
+
+
+def test_a_folder_that_cannot_be_made_is_named_before_the_work(job: Job, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(report, "compression_report", lambda *_: pytest.fail("it was begun"))
+    answer = call("export", "report", "tiny/fastdepth", "--out", "/proc/x", "--cache-dir", job.cache)
+    assert (answer.status, "--out /proc/x: cannot be made (No such file or directory); name" in answer.err) == (2, True)
