@@ -38,9 +38,13 @@ may be wrong by any factor.{camera} {error}. The short side of an image is seen 
 
 ## Licence
 
-The code of the package is under Apache-2.0. Weights follow from the data that they were trained on, whose terms hold.
+The code of the package is under Apache-2.0. Weights follow from the data that they were trained on, whose terms
+hold{began}.
 """
 
+
+_KNOWN = {"nyu-small": "`nyu-small` comes with the package: ImageNet, then NYU Depth v2, a data set made for research"}
+"""What is behind weights that have a name here."""
 
 _OF_A_STACK = """The expected error, which is learnt from the learners' disagreement, does not know
 of errors that all learners share"""
@@ -57,13 +61,24 @@ def model_card(header: Header) -> str:
         tags=", ".join(learner.name for learner in header.learners),
         what=", ".join(titles) + weighed,
         scores=_scores(header),
-        data=f"Trained on `{data.kind}` at {_sizes(header, data.size)}, test scenes: {data.test}.",
+        data=f"Trained on `{data.kind}` at {_sizes(header, data.size)}, test scenes: {data.test}.{_began(header)}",
+        began=", and so do those of the weights that encoders began with" if header.began else "",
         least=data.min_depth,
         most=data.max_depth,
         side=min(data.size),
         camera=_camera(header, data.size),
         error=_ONE_ALONE if header.settings is None else _OF_A_STACK,
     )
+
+
+def _began(header: Header) -> str:
+    """What encoders had seen before the training."""
+    if not header.began:
+        return ""
+    titles = {learner.name: learner.title for learner in header.learners}
+    told = [f"{titles.get(name, name)} from `{weights}`" for name, weights in header.began.items()]
+    known = [text for name, text in _KNOWN.items() if name in {*header.began.values()}]
+    return f" Encoders began elsewhere: {', '.join(told)}{''.join(f' ({text})' for text in known)}."
 
 
 def _sizes(header: Header, shared: tuple[int, int]) -> str:

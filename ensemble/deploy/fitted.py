@@ -1,7 +1,7 @@
 """What was fitted, taken out of its runs with what is known of it: a stack or a learner, ready to predict or save."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,9 @@ from ensemble.stacking.stack import Stack
 from ensemble.training.networks import unloaded
 
 AnySettings = TypeVar("AnySettings", LearnerSettings, ImportSettings, StackSettings)
+KeptSettings = LearnerSettings | ImportSettings | StackSettings
+META = "the meta-learner"
+"""Among what encoders began with."""
 
 
 def fitted_stack(stack: Stack, outputs: Outputs) -> DepthStack:
@@ -44,6 +47,7 @@ def fitted_stack(stack: Stack, outputs: Outputs) -> DepthStack:
         scores=_scores(stack.name, stack.run, Run(outputs.report(stack.settings.experiment))),
         focal=training_focal(stack.settings.data, stack.run),
         medians=usual_depths(stack),
+        began=began({**_models(stack.learners), META: [stack.settings]}),
         versions=package_versions(),
     )
     members = [_member(learner) for learner in stack.learners]
@@ -72,6 +76,7 @@ def fitted_learner(learner: TrainedLearner) -> DepthStack:
         sources=_sources(learner.run, ()),
         scores=_scores(learner.name, learner.run),
         focal=training_focal(learner.settings.data, learner.run),
+        began=began(_models([level])),
         versions=package_versions(),
     )
     member = LearnerNetwork([load_learner(learner)], [learner.network_settings])
@@ -101,6 +106,20 @@ def _saved(learner: LevelZero) -> SavedLearner:
         median=float(np.median([entry.median for entry in known])) if known else None,
         rows=tuple(np.mean(rows, axis=0).tolist()) if rows else (),
     )
+
+
+def _models(learners: Iterable[LevelZero]) -> dict[str, Sequence[KeptSettings]]:
+    return {learner.name: [model.settings for model in learner.tested] for learner in learners}
+
+
+def began(settings: Mapping[str, Sequence[KeptSettings]]) -> dict[str, str]:
+    """Weights that encoders began with, by learner, without the folders that they lay in."""
+    found = dict[str, str]()
+    for name, models in settings.items():
+        weights = {Path(own.encoder.weights).name for own in models if not isinstance(own, ImportSettings)} - {"none"}
+        if weights:
+            found[name] = ", ".join(sorted(weights))
+    return found
 
 
 def _without_places(settings: AnySettings) -> AnySettings:

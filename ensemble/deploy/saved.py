@@ -67,6 +67,8 @@ class Header(Settings):
         scores: On test frames, with their protocol, where it was evaluated.
         focal: Focal length of the training camera in pixels of the trained size; ``None`` where it is not known.
         medians: Of the depth of every learner on the rows of the calibration, metres; empty where it is not known.
+        began: Weights that encoders began with before the training, by learner: ``imagenet``, the name of a network or
+            of a file; without those that began with random ones.
         versions: Of the packages that saved it.
         half: Whether weights are kept in 16 bits.
         checksum: SHA-256 of the weights and of everything above.
@@ -82,6 +84,7 @@ class Header(Settings):
     scores: dict[str, Any] | None
     focal: float | None = None
     medians: dict[str, float] = Field(default_factory=dict)
+    began: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str]
     half: bool = False
     checksum: str = ""

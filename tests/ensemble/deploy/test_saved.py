@@ -21,7 +21,11 @@ from safetensors.torch import save_file
 
 import ensemble
 from ensemble.data import division
+from ensemble.deploy.card import model_card
 from ensemble.deploy.door import DepthStack
+from ensemble.deploy.fitted import began
+from ensemble.runs.paths import Outputs
+from ensemble.stacking.stack import load_stack
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 
@@ -97,6 +101,24 @@ def test_folders_are_those_of_huggingface_hub(saved: Path, tmp_path: Path):
     stack.save_pretrained(tmp_path / "again")
     for name in ("README.md", "config.json", "model.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (saved / "own" / name).read_bytes()
+
+
+def test_what_encoders_began_with_is_told_without_its_place(job: Job, tmp_path: Path):
+    stack = ensemble.load("tiny/meta-rgb+d", device="cpu", cache_dir=job.cache)
+    assert stack.header.began == {}, "random numbers"
+    assert "Encoders began" not in model_card(stack.header)
+    settings = load_stack(Outputs(job.cache).find_run("tiny/meta-rgb+d"), Outputs(job.cache)).settings
+    begun = {
+        name: settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"weights": weights})})
+        for name, weights in (("ldrn", "nyu-small"), ("bts", f"{tmp_path}/own.safetensors"), ("adabins", "none"))
+    }
+    found = began({name: [own] for name, own in begun.items()})
+    assert found == {"ldrn": "nyu-small", "bts": "own.safetensors"}
+    card = model_card(stack.header.model_copy(update={"began": found}))
+    assert (
+        "LDRN from `nyu-small`, BTS from `own.safetensors` (`nyu-small` comes with the package: ImageNet, then" in card
+    )
+    assert "and so do those of the weights that encoders began with." in card
 
 
 def test_a_learner_is_found_by_its_name_alone(job: Job, tmp_path: Path):
