@@ -36,6 +36,9 @@ ROUNDING = 0.02
 SQUEEZED = 0.15
 """Likewise of an image and ``data.size``: up to here it may be squeezed."""
 
+NEGATIVE = 0.01
+"""Share of a map's pixels that may be negative without being one number."""
+
 _WITH_ENDS, _ARRAY = (".png", ".jpg", ".jpeg"), ".npy"
 _ORIENTATION, _QUARTER_TURN = 0x0112, 5
 """EXIF's tag, and the first of its values that exchange height and width."""
@@ -65,6 +68,7 @@ class FolderSource(ListedFrames[Pair]):
         depth = as_metres(read_numbers(DepthFile(self.depth_file(frame)), told=unit is not None), unit)
         size = image.shape[0], image.shape[1]
         self._check_depth_shape(frame, depth.shape, size)
+        _check_negative(self.depth_file(frame), depth)
         depth = _nearest(depth, size)
         valid = np.isfinite(depth) & (depth > 0)
         return RawFrame(image, np.where(valid, depth, np.float32(0)), valid, self._intrinsics(size))
@@ -150,6 +154,17 @@ def from_settings(settings: DataSettings) -> FolderSource:
     if problems:
         raise ValueError(f"{root}: {'; '.join(problems)}.\nRun: {doctor_command(root, settings)}")
     return source
+
+
+def _check_negative(path: Path, depth: Float32[np.ndarray, "h w"]) -> None:
+    """Refuse what grows with the distance as depth does and is below 0 where it is near; one number may mark holes."""
+    below = depth[depth < 0]
+    if below.size > NEGATIVE * depth.size and np.ptp(below) > 0:
+        raise ValueError(
+            f"{path}: {below.size / depth.size:.1%} of its pixels are negative, down to {below.min():.3g}, "
+            "as those of the logarithm of depth are, or of relative depth; expected metres, and 0, NaN or one "
+            "negative number where nothing was measured"
+        )
 
 
 @lru_cache(maxsize=4)

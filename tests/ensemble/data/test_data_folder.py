@@ -397,6 +397,22 @@ def test_the_doctor_counts_what_there_is(own: Path):
     assert any(line.split() == ["95", "%", "depth", *line.split()[3:]] for line in lines)
 
 
+def test_negative_numbers_are_holes_only_if_they_are_one_number(own: Path):
+    for path in sorted((own / "depth").rglob("*.npy")):
+        np.save(path, np.where(np.load(path) > 0, np.load(path), np.float32(-1)))
+    assert ask(own)[0].status == 0
+    for path in sorted((own / "depth").rglob("*.npy")):
+        np.save(path, np.log(np.load(path).clip(0.5) / 2))
+    answer, found = ask(own)
+    errors = [finding["text"] for finding in found["findings"] if finding["level"] == "error"]
+    assert answer.status == 1
+    assert any(
+        "of its pixels are negative, down to -1.39, as those of the logarithm of depth are" in each for each in errors
+    )
+    with pytest.raises(ValueError, match="pixels are negative"):
+        open_source(settings_of(own))
+
+
 def test_the_doctor_says_what_is_worth_knowing(own: Path):
     for path in sorted((own / "depth/room_0002").iterdir()):
         np.save(path, np.load(path) + np.float32(8))
