@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ensemble import alone
 from ensemble.runs.stopping import end_plainly
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = ["load"]
 if os.path.basename(sys.argv[0]) in ("-m", "stackdepth"):  # noqa: PTH119  (pathlib takes longer than the rest)
     # a command line is about to be imported, which takes as long as some commands
     end_plainly()
+    alone.refuse_command(sys.orig_argv)
 
 
 def load(
@@ -25,10 +27,16 @@ def load(
 ) -> DepthStack:
     """A fitted stack, or a learner, ready to predict; arguments and errors as in ``ensemble.deploy.loading.load``.
 
+    Raises:
+        ImportError: Torch, or what comes with it, is not installed.
+
     Examples:
         >>> stack = ensemble.load("kitchen.stack")  # doctest: +SKIP
         >>> stack(image).depth  # doctest: +SKIP
     """
-    from ensemble.deploy.loading import load
+    try:
+        from ensemble.deploy.loading import load
+    except ImportError as error:
+        raise alone.needs_torch(source, error) from error
 
     return load(source, device=device, flip=flip, cache_dir=cache_dir)

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ensemble.data.formats.folders import is_hidden
 from ensemble.data.nyu.camera import intrinsics_of
 from ensemble.data.source import Entry, Frame, ListedFrames, RawFrame
+from ensemble.photographs.folders import is_hidden
 from ensemble.runs.fingerprints import lines_fingerprint
 from ensemble.runs.refusals import UnreadableError
 

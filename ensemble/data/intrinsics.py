@@ -6,10 +6,12 @@ w - 0.5. Resizing keeps these two edges, as ``ensemble.data.transforms`` does.
 
 import math
 from dataclasses import dataclass, replace
-from numbers import Real
 
 import numpy as np
 from jaxtyping import Float
+
+from ensemble.photographs.views import focal_of_view as focal_of_view
+from ensemble.photographs.views import view_of_focal as view_of_focal
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,3 @@ class Intrinsics:
     def mirrored(self, width: int) -> "Intrinsics":
         """Of the mirrored frame of this width, for points whose x changed its sign as well."""
         return replace(self, cx=width - 1 - self.cx)
-
-
-def focal_of_view(degrees: float, width: int) -> float:
-    """Focal length in pixels of a frame so wide that it sees so many degrees across.
-
-    Raises:
-        ValueError: No pinhole camera sees that many.
-    """
-    if not isinstance(degrees, Real) or not 0 < degrees < 180:
-        raise ValueError(
-            f"a field of view of {degrees!r} degrees: expected more than 0 and less than 180 across the width"
-        )
-    return width / (2 * math.tan(math.radians(degrees) / 2))
-
-
-def view_of_focal(focal: float, width: int) -> float:
-    """Degrees that a frame so wide sees across."""
-    return math.degrees(2 * math.atan(width / (2 * focal)))

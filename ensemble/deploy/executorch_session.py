@@ -31,7 +31,7 @@ def open_executorch(path: Path, threads: int | None = None) -> Session:
             from executorch.extension.pybindings import portable_lib  # pyright: ignore[reportMissingImports]
             from executorch.runtime import Runtime  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise missing(path, "executorch", "executorch") from None
+        raise missing(path, "executorch", "torch") from None
 
     count: int = portable_lib._threadpool_get_thread_count()
     if threads not in (None, count):

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from ensemble.console import messages, progress
-from ensemble.data.formats.folders import files_below
 from ensemble.data.formats.images import read_rgb
 from ensemble.data.formats.maps import SUFFIXES, DepthFile, depth_files, read_numbers
 from ensemble.data.intrinsics import Intrinsics
 from ensemble.deploy.door import DepthStack, Unfused
 from ensemble.deploy.foreign import APART, FAR_APART, check_scale, check_turned, numbers_read, times_the_others
 from ensemble.deploy.map_files import write_maps
+from ensemble.photographs.folders import files_below
 from ensemble.predictions.foreign.guesses import (
     Figures,
     Sample,

@@ -2,16 +2,33 @@
 
 from pathlib import Path
 
+from ensemble.deploy.runtime import ENDINGS
 from ensemble.pretrained import PRETRAINED, pretrained
 from ensemble.runs.paths import Run, outputs
 from ensemble.settings.places import at_home
 from ensemble.settings.trees import SettingsError, near_names
 
-SAVED_ENDINGS = (".stack", ".onnx", ".xml", ".pte")
+SAVED_ENDINGS = (".stack", *ENDINGS)
 """Of files that predict, as they are usually called."""
+
+TORCH_ENDING = ".pt2"
+"""Of exported files that torch itself opens."""
 
 CONFIG = "config.json"
 """Name of the header in a folder that was saved."""
+
+
+def opened_by(place: Path) -> str:
+    """What opens an exported file, in words; empty where its name does not end as those do."""
+    ending = place.suffix.lower()
+    if ending == TORCH_ENDING:
+        return f'torch.export.load("{place}").module() opens it'
+    if ending in ENDINGS:
+        return (
+            f'ensemble.deploy.runtime.ExportedStack.open("{place}") opens it, and '
+            f"`python -m ensemble.meta predict {place} IMAGE --out DIR` predicts with it"
+        )
+    return ""
 
 
 def is_saved(place: Path) -> bool:

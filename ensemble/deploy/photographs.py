@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,13 @@ from PIL import Image
 
 from ensemble.console import messages, progress
 from ensemble.data.formats.packages import needed
-from ensemble.data.formats.photographs import (
-    SUFFIXES,
-    Photograph,
-    check_photograph,
-    read_photograph,
-)
+from ensemble.data.formats.photographs import check_photograph, read_photograph
 from ensemble.data.formats.search import search
-from ensemble.data.intrinsics import focal_of_view, view_of_focal
 from ensemble.deploy.map_files import WRITERS, thinned, write_maps
 from ensemble.deploy.runtime import ExportedStack, Prediction
+from ensemble.deploy.runtime.views import Views
 from ensemble.options import DEFAULT_KINDS, Wanted
+from ensemble.photographs.search import SUFFIXES
 from ensemble.report.drawing.pictures import draw_prediction, save_depth_png
 from ensemble.settings.trees import SettingsError
 
@@ -35,9 +31,6 @@ _PARTS = {"error": "expected error", "weights": "weights"}
 
 FAR_PNG = "_depth_kitti.png"
 """Ends the name of a PNG whose depth millimetres do not reach."""
-
-FAR_VIEW = 1.2
-"""How many times the focal length of training may be that of a photograph, either way, before it is said."""
 
 DEFAULT_PIXELS = 1_000_000
 """Of the files that are written; more say nothing more, for networks see a few thousand."""
@@ -64,7 +57,7 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         stack.focal_ratio(stack.trained_size, wanted.fov)
     images, missing = _found_at(places, out)
     pixels = None if wanted.size == "image" else DEFAULT_PIXELS
-    done, converted, views = 0, set[str](), Views(stack, wanted.fov)
+    done, converted, views = 0, set[str](), Views(stack, wanted.fov, messages.print)
     for name, path in progress(_without_bad(images).items(), "predicting"):
         try:
             photograph = read_photograph(path, pixels=pixels)
@@ -138,59 +131,6 @@ def _without_bad(images: Mapping[str, Path]) -> dict[str, Path]:
         else:
             good[name] = path
     return good
-
-
-@dataclass
-class Views:
-    """Which field of view photographs have, and whether that was said before.
-
-    Attributes:
-        stack: That predicts.
-        told: Degrees across the width of all of them, if somebody said so.
-        said: What was printed.
-    """
-
-    stack: DepthStack | ExportedStack
-    told: float | None
-    said: set[str] = field(default_factory=set)
-
-    def of(self, path: Path, photograph: Photograph) -> float | None:
-        """Degrees across the width of a photograph, if they can be used; what is far from training's is printed.
-
-        Raises:
-            ValueError: They were told, and the focal length of training is not known.
-        """
-        fov = photograph.fov if self.told is None else self.told
-        height, width = photograph.pixels.shape[:2]
-        if self.stack.header.focal is None and self.told is None:
-            return None
-        if fov is None:
-            own = self.of_training((height, width))
-            self._say(
-                "unknown",
-                f"{path}: no focal length in EXIF: metres as if it saw {own:.0f} degrees across its width, as the "
-                "camera of the training would; --fov DEGREES tells what it sees, of all photographs",
-            )
-            return None
-        ratio = self.stack.focal_ratio((height, width), fov)
-        if not 1 / FAR_VIEW <= ratio <= FAR_VIEW:
-            whose = "EXIF" if self.told is None else "--fov"
-            self._say(
-                f"{fov:.0f} {height > width}",
-                f"{path}: sees {fov:.0f} degrees across its width ({whose}), the camera of the training would see "
-                f"{self.of_training((height, width)):.0f}: metres are multiplied by {ratio:.2f}",
-            )
-        return fov
-
-    def of_training(self, size: tuple[int, int]) -> float:
-        """Degrees that a camera with the focal length of training would see across the width of a photograph."""
-        any_view = 60.0
-        return view_of_focal(focal_of_view(any_view, size[1]) / self.stack.focal_ratio(size, any_view), size[1])
-
-    def _say(self, what: str, text: str) -> None:
-        if what not in self.said:
-            messages.print(text)
-            self.said.add(what)
 
 
 def _write(

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_safetensors
 from torch import Tensor
 
-from ensemble.deploy.named import CONFIG
+from ensemble.deploy.named import CONFIG, opened_by
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.metrics.expected_error import ExpectedError, ImagePart
 from ensemble.metrics.uncertainty import Calibration
@@ -171,6 +171,11 @@ def read_saved(place: Path) -> tuple[Header, dict[str, Tensor]]:
             text = (place / CONFIG).read_text("utf-8") if place.is_dir() else (file.metadata() or {}).get(_HEADER, "")
     except (OSError, SafetensorError, UnicodeDecodeError) as error:
         refuse_unreadable(weights_file, error)
+        if how := opened_by(place):
+            raise ValueError(
+                f"{place}: is an exported file by its ending, expected what `python -m ensemble.meta save` or "
+                f"`python -m ensemble.base save` writes; {how}"
+            ) from error
         if missing := _missing_bytes(weights_file):
             raise ValueError(
                 f"{weights_file}: cut short, {missing:,} bytes are missing; save or fetch it again"

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from ensemble.console import counted
 from ensemble.data.copies import Problem, ProblemKind, first_of, tell
 from ensemble.data.folder.scenes import in_time, scene_of
-from ensemble.data.formats import photographs
 from ensemble.data.formats.depth_files import READERS
 from ensemble.data.source import Entry, Frame, Split
+from ensemble.photographs.search import SUFFIXES
 from ensemble.runs.refusals import expect_file, refusal, refuse_unreadable
 from ensemble.settings.patterns import fixed_folder, frame_id
 from ensemble.settings.schema import FIRST_FOLDER, FolderSettings
@@ -95,7 +95,7 @@ def _matches(
     for name, pattern, of_it in (("images", settings.images, images), ("depth", settings.depth, depths)):
         if not of_it:
             problems.append(Problem("layout", _nothing(root, f"data.folder.{name}", pattern, found)))
-    problems += _foreign_kinds("images", images, photographs.SUFFIXES) + _foreign_kinds("depth", depths, READERS)
+    problems += _foreign_kinds("images", images, SUFFIXES) + _foreign_kinds("depth", depths, READERS)
     return images, depths
 
 

@@ -17,11 +17,11 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
-from ensemble.data.formats.folders import files_below
 from ensemble.data.formats.images import no_millimetres
 from ensemble.data.formats.record3d import SUFFIX as RECORD3D
 from ensemble.data.formats.record3d import frames_of, read_frame
 from ensemble.data.intrinsics import Intrinsics
+from ensemble.photographs.folders import files_below
 from ensemble.runs.refusals import expect_file, refuse_unreadable
 from ensemble.settings.schema import Alignment, ImportSettings
 from ensemble.settings.units import ROTATED, per_metre

@@ -7,21 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, features
+from PIL import Image
 
 from ensemble.colours.rgb import as_rgb, too_dark
-from ensemble.data.formats.exif import field_of_view
 from ensemble.data.formats.images import decoded, file_content
 from ensemble.data.formats.packages import needed
+from ensemble.photographs.exif import ORIENTATION, field_of_view
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif"),
-    *(".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".tga"),
-    *((".avif",) if features.check("avif") else ()),
-)
-"""Of what is a photograph in a folder that is searched; Pillow reads AVIF since 11.3."""
 HEIF_SUFFIXES = (".heic", ".heif")
-_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,8 +28,6 @@ _TURNS = {
 
 Source: Exif 3.0, section 4.6.5.1.6.
 """
-_LYING = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
-"""Turns that exchange width and height."""
 MOST_PIXELS = 250_000_000
 """Of a file; more are refused before they are decoded."""
 
@@ -91,8 +82,8 @@ def read_photograph(path: Path, *, pixels: int | None = None, most_pixels: int |
     image = decoded(content, str(path), most_pixels=most_pixels or MOST_PIXELS, wanted=pixels)
     kind, mode = _kind_of(image, content), image.mode
     dark, exif = too_dark(image), image.getexif()
-    turn = _TURNS.get(exif.get(_ORIENTATION, 1))
-    fov = field_of_view(exif, image.size, lies=turn in _LYING)
+    turn = _TURNS.get(exif.get(ORIENTATION, 1))
+    fov = field_of_view(exif, image.size)
     if pixels is not None and image.width * image.height > pixels:
         factor = math.sqrt(pixels / (image.width * image.height))
         size = max(1, int(factor * image.width)), max(1, int(factor * image.height))

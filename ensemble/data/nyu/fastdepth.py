@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ensemble.data.copies import Contents, NyuSource, dead_links, without_doubles
-from ensemble.data.formats.folders import is_hidden
 from ensemble.data.formats.hdf5 import check_end, member, opened, read_all
 from ensemble.data.nyu.scenes import with_runs_for_scenes
 from ensemble.data.source import Entry, Frame, Split
 from ensemble.data.splits import scene_of_folder
+from ensemble.photographs.folders import is_hidden
 from ensemble.runs.refusals import refuse_unreadable
 
 FARTHEST = 100.0

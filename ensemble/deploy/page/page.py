@@ -126,9 +126,9 @@ class Site:
         if self.stack.header.focal is None:
             return None
 
-        from ensemble.deploy.photographs import Views
+        from ensemble.deploy.runtime.views import view_of_training
 
-        return Views(self.stack, None).of_training(size)
+        return view_of_training(self.stack, size)
 
 
 @dataclass

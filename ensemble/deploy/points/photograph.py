@@ -11,12 +11,13 @@ from PIL import Image
 from ensemble.console import messages
 from ensemble.data.formats.photographs import Photograph, read_photograph
 from ensemble.data.intrinsics import Intrinsics, focal_of_view, view_of_focal
-from ensemble.deploy.photographs import DEFAULT_PIXELS, Views
+from ensemble.deploy.photographs import DEFAULT_PIXELS
 from ensemble.deploy.points.cloud import PointCloud, point_cloud
 
 if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack
     from ensemble.deploy.runtime import ExportedStack
+from ensemble.deploy.runtime.views import Views, view_of_training
 
 
 def points_of(
@@ -79,8 +80,8 @@ def camera_of_view(fov: float, size: tuple[int, int]) -> Intrinsics:
 def _view(stack: DepthStack | ExportedStack, path: Path, photograph: Photograph, told: float | None) -> float:
     """Degrees across the width, by what was told, by EXIF, or by the camera of the training."""
     if stack.header.focal is not None:
-        views, size = Views(stack, told), photograph.pixels.shape[:2]
-        return views.of(path, photograph) or views.of_training(size)
+        views, size = Views(stack, told, messages.print), photograph.pixels.shape[:2]
+        return views.of(path, photograph) or view_of_training(stack, size)
     fov = photograph.fov if told is None else told
     if fov is None:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""An exported file at work: NumPy, Pillow and one runtime are all that it imports, not torch and nothing else of ours.
+"""An exported file at work: NumPy, Pillow and one runtime are all that it wants, not torch.
 
 In this order: ``header``, ``session``, ``sessions``, ``resizing``, ``stack``; its command is
-``python -m ensemble.deploy.runtime``.
+``python -m ensemble.deploy.runtime``, with ``views`` and ``photographs``.
 """
 
 from ensemble.deploy.runtime.header import ExportHeader

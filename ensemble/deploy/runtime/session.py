@@ -20,9 +20,9 @@ class Session:
     run: Run
 
 
-def missing(path: Path, package: str, extra: str) -> ValueError:
-    """The error where a runtime is not installed."""
-    return ValueError(f"{path}: such files need {package}.\nRun: pip install 'stackdepth[{extra}]'")
+def missing(path: Path, package: str, *others: str) -> ValueError:
+    """The error where a runtime, or what it needs, is not installed; extras of this package would bring all of it."""
+    return ValueError(f"{path}: such files need {package}.\nRun: pip install {' '.join((package, *others))}")
 
 
 def last_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ def open_onnx(path: Path, threads: int | None = None) -> Session:
     try:
         import onnxruntime  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise missing(path, "onnxruntime", "onnx") from None
+        raise missing(path, "onnxruntime") from None
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails is raised
@@ -48,12 +48,17 @@ def open_openvino(path: Path, threads: int | None = None) -> Session:
     """A file for OpenVINO, on the processor; it computes in 32 bits unless it was exported to do otherwise.
 
     Raises:
-        ValueError: The package is missing, or the file is none of ours.
+        ValueError: The package or the file of the weights is missing, or the file is none of ours.
     """
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise ValueError(
+            f"{path}: {weights.name}, its weights, is missing beside it; copy it there as well, or export it again"
+        )
     try:
         import openvino  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise missing(path, "openvino", "openvino") from None
+        raise missing(path, "openvino") from None
 
     core = openvino.Core()
     try:

@@ -16,8 +16,9 @@ from PIL import Image, ImageOps
 import ensemble
 from ensemble.data.formats import photographs
 from ensemble.data.formats.maps import DepthFile, read_numbers
-from ensemble.data.formats.photographs import SUFFIXES, read_photograph
+from ensemble.data.formats.photographs import read_photograph
 from ensemble.data.formats.search import find_photographs, search
+from ensemble.photographs.search import SUFFIXES
 from ensemble.report.drawing.pictures import save_depth_png
 
 GREY = np.linspace(0, 255, 60 * 80).reshape(60, 80).round().astype(np.uint8)

@@ -4,8 +4,14 @@ import math
 
 from PIL import Image
 
-from ensemble.data.intrinsics import view_of_focal
+from ensemble.photographs.views import view_of_focal
 
+ORIENTATION = 0x0112
+LYING = (5, 6, 7, 8)
+"""Orientations that exchange width and height of the file where it is shown.
+
+Source: Exif 3.0, section 4.6.5.1.6.
+"""
 _DETAILS = 0x8769
 _FOCAL, _FOCAL_35MM, _PER_UNIT, _UNIT, _WIDTH, _HEIGHT = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002, 0xA003
 _MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
@@ -16,15 +22,15 @@ CROPPED = 0.01
 """Relative difference of two ratios of the sides from which on a photograph is a part of what the camera saw."""
 
 
-def field_of_view(exif: Image.Exif, size: tuple[int, int], *, lies: bool) -> float | None:
-    """Degrees across the width of a photograph; ``None`` where EXIF does not tell, or it was cropped since.
+def field_of_view(exif: Image.Exif, size: tuple[int, int]) -> float | None:
+    """Degrees across the width of an upright photograph; ``None`` where EXIF does not tell, or it was cropped since.
 
     The focal length is that of 35 mm film with the same diagonal, else it follows from the pixels of the sensor.
 
     Args:
         exif: Of the file.
-        size: Width and height as the photograph lies in the file, at any scale.
-        lies: It lies on its side in the file, so that its width is the height there.
+        size: Width and height as the photograph lies in the file, at any scale; where the orientation says that it lies
+            on its side, its width is the height there.
 
     Source: Exif 3.0, section 4.6.6; CIPA DCG-001 for the diagonal.
     """
@@ -33,7 +39,9 @@ def field_of_view(exif: Image.Exif, size: tuple[int, int], *, lies: bool) -> flo
         focal = _focal(details, size)
     except (ValueError, TypeError, ZeroDivisionError, KeyError, SyntaxError):  # cameras and programs write anything
         return None
-    return view_of_focal(focal, size[1] if lies else size[0]) if focal is not None and 0 < focal < math.inf else None
+    if focal is None or not 0 < focal < math.inf:
+        return None
+    return view_of_focal(focal, size[1] if exif.get(ORIENTATION, 1) in LYING else size[0])
 
 
 def _focal(details: dict[int, object], size: tuple[int, int]) -> float | None:
