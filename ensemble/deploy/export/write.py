@@ -15,6 +15,7 @@ import torch
 from base_learners.encoders.build import with_constant_padding
 from ensemble.console import messages
 from ensemble.console.pulse import pulse
+from ensemble.data.formats.packages import expect_packages
 from ensemble.data.formats.photographs import read_photograph
 from ensemble.data.formats.search import photographs_of
 from ensemble.data.intrinsics import view_of_focal
@@ -48,6 +49,8 @@ _PACKAGES = {
 }
 BESIDE_STACK = 4
 """Images that the file is held beside the stack's own prediction on."""
+_RUN_BY = {"onnx": ("onnxruntime",), "openvino": ("packaging", "onnxscript"), "executorch": (), "torch": ()}
+"""What else makes a file, or compares it."""
 MOST_CALIBRATED = 32
 """Images whose activations tell the ranges of 8 bits."""
 
@@ -122,6 +125,9 @@ def _check(stack: DepthStack, path: Path, request: ExportRequest) -> None:
         )
     request.check_place(path)
     request.check_size()
+    small = ("nncf",) * (request.kind == "openvino" and request.precision == "int8")
+    modules = (*_PACKAGES[request.kind], *_RUN_BY[request.kind], *small)
+    expect_packages(modules, extra=request.kind, kind=f"export {request.kind}", where=path)
     path.parent.mkdir(parents=True, exist_ok=True)
 
 

@@ -461,8 +461,12 @@ def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
 def test_missing_packages_name_their_extra(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for package in ("onnx", "onnxruntime", "openvino", "executorch", "executorch.runtime"):
         monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(write, "GateFrames", lambda *_: pytest.fail("it was begun"))
     answer = call("export", "onnx", exported / "bts.stack", tmp_path / "x.onnx")
-    assert "pip install 'stackdepth[onnx]'" in answer.err
+    assert f"{tmp_path}/x.onnx: export onnx needs onnx.\nRun: pip install 'stackdepth[onnx]'" in answer.err
+    monkeypatch.delitem(sys.modules, "onnx")
+    answer = call("export", "onnx", exported / "bts.stack", tmp_path / "x.onnx")
+    assert "x.onnx: export onnx needs onnxruntime.\nRun: pip install 'stackdepth[onnx]'" in answer.err
     Image.fromarray(IMAGE).save(tmp_path / "photo.png")
     answer = call("meta", "predict", exported / "bts.onnx", tmp_path / "photo.png", "--out", tmp_path / "o")
     assert (answer.status, answer.err.strip().splitlines()[-1]) == (1, "Run: pip install onnxruntime")
