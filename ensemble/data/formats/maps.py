@@ -241,6 +241,8 @@ def check_marks(numbers: Shaped[np.ndarray, "h w"], where: str) -> None:
     Raises:
         ValueError: It does; ``where`` names the map.
     """
+    if numbers.dtype == np.float16:
+        numbers = numbers.astype(np.float32)  # 65535 is none of its numbers
     for mark in HOLE_MARKS:
         if (marked := int(np.count_nonzero(numbers == mark))) > HOLES * numbers.size:
             raise ValueError(

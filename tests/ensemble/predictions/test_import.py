@@ -947,3 +947,12 @@ def test_whoever_names_the_unit_is_believed(foreign: Foreign, tmp_path: Path, mo
 
 
 FAR_FACTS = KindFacts(title="far", frame=(480, 640), max_depth=10, likely_depth=(20, 60))
+
+
+def test_maps_of_half_precision_are_read_without_a_warning(foreign: Foreign, tmp_path: Path):
+    halves = {name: metres.astype(np.float16) for name, metres in foreign.maps["train"].items()}
+    answer = foreign.take(tmp_path / "cache", save_npy(tmp_path / "maps", halves), "validation")
+    assert answer.status == 0, answer.err
+    halves = {name: np.where(np.eye(48, 64) > 0, np.float16(np.inf), metres) for name, metres in halves.items()}
+    answer = foreign.take(tmp_path / "other", save_npy(tmp_path / "holed", halves), "validation")
+    assert "48 of 3072 pixels are NaN or infinite" in answer.err
