@@ -552,3 +552,16 @@ def test_learners_of_maps_of_networks_of_ours_are_looked_at_first(job: Job, tmp_
     assert answer.status == 2
     told = "found maps of a, expected those of adabins, bts, ldrn; with an image (--images DIR) adabins, bts, ldrn need"
     assert f"{told} none" in answer.err
+
+
+def test_what_was_fused_is_fused_again(pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path):
+    """The folder holds expected errors and weights as well, which are no frames."""
+    stack, new = pair
+    first, second = (f"{name}={save_npy(tmp_path / name, maps)}" for name, maps in new.items())
+    done("meta", "fuse", stack, "--maps", first, "--maps", second, "--out", tmp_path / "out")
+    answer = done("meta", "fuse", stack, "--maps", f"first={tmp_path}/out", "--maps", second, "--out", tmp_path / "b")
+    count = len(new["first"])
+    assert answer.err.count("called NAME_depth, which count as those of NAME") == 1
+    assert f"{tmp_path}/out: {2 * count} files are called as what is written beside NAME_depth" in answer.err
+    assert f"{count} frames fused" in answer.err
+    assert (tmp_path / "b" / f"{next(iter(new['first']))}_depth.npy").is_file()
