@@ -1,8 +1,9 @@
 """Depth maps from elsewhere: which file belongs to which frame, and the numbers in it.
 
 A folder holds one file per frame, called by the frame's id: ``group_031/rgb_00412.png``, or flat, with ``__`` for every
-``/``: ``group_031__rgb_00412.npy``; what commands and other systems put behind a name (``map_names``) may stay. A single HDF5
-file in place of the folder holds one dataset per frame, called so; a recording of Record3D has numbers for names.
+``/``: ``group_031__rgb_00412.npy``; what commands and other systems put behind a name (``map_names``) may stay. A
+single HDF5 file in place of the folder holds one dataset per frame, called so; a recording of Record3D has numbers for
+names.
 Nothing is repaired here, and nothing outside of a file is read.
 """
 

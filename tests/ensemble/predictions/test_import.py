@@ -984,7 +984,7 @@ def test_an_import_of_all_roles_says_everything_once(foreign: Foreign, tmp_path:
     places = [word for role in ROLES for word in (f"--{role}", shutil.copytree(folder, tmp_path / role))]
     words = places if several else [folder, "--role", "all"]
     sampled = checks._sampled
-    with mock.patch.object(checks, "_sampled", lambda *given: replace(sampled(*given), rays=None)):
+    with mock.patch.object(checks, "_sampled", lambda *given: sampled(*given)._replace(rays=None)):
         answer = call("base", "import", "flat", *words, *foreign.given(tmp_path / "cache"))
     assert answer.status == 0, answer.err
     assert answer.err.count("the camera of the images is not known") == 1
