@@ -61,10 +61,10 @@ def alignment_of(request: ImportRequest, outputs: Outputs, stored: Stored, check
     return _fitted(request, outputs, request.role, checked)
 
 
-def say_doubts(request: ImportRequest, checked: CheckedMaps) -> None:
-    """Say what could not be looked at, and what is odd without being wrong for sure."""
+def say_doubts(request: ImportRequest, checked: CheckedMaps) -> bool:
+    """Say what could not be looked at, and what is odd without being wrong for sure; whether anything is."""
     if not checked.samples:
-        return
+        return False
     if request.settings.rays is None and not request.axis and all(sample.rays is None for sample in checked.samples):
         notice(
             "the camera of the images is not known, so whether the maps hold distances to it in place of depth is not "
@@ -77,14 +77,16 @@ def say_doubts(request: ImportRequest, checked: CheckedMaps) -> None:
             about="truth",
             style="yellow",
         )
-        return
-    if (like := unlike_their_frames(checked.samples)) is not None:
+        return True
+    like = unlike_their_frames(checked.samples)
+    if like is not None:
         notice(
             f"warning: {request.place}: the maps do not go with their frames (rank correlation of their medians with "
             f"those of the truth {like:.2f}, over {len(checked.samples)} frames); are they of these, in this order?",
             about="frames",
             style="yellow",
         )
+    return like is not None
 
 
 def _fitted(request: ImportRequest, outputs: Outputs, role: Literal["fit", "oof"], checked: CheckedMaps) -> Alignment:
