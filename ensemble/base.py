@@ -539,7 +539,12 @@ def evaluate(
 
 @app.command()
 def save(
-    learner: options.AnyLearner,
+    learner: Annotated[
+        str,
+        typer.Argument(
+            metavar="LEARNER", autocompletion=completion.trained, help="A network of ours with its full fit."
+        ),
+    ],
     out: options.Saved,
     half: options.Half = False,
     experiment: options.Experiment = None,

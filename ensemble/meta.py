@@ -196,7 +196,7 @@ def _repeated(where: Outputs, asked: tuple[Run, StackSettings], seeds: list[int]
 def evaluate(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN", autocompletion=completion.runs, help="One or more fits to the same learners."),
+        typer.Argument(metavar="RUN", autocompletion=completion.stacks, help="One or more fits to the same learners."),
     ],
     root: options.Root = None,
     published: options.Published = False,
@@ -383,7 +383,7 @@ Saved = Annotated[
 @app.command()
 def save(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", autocompletion=completion.runs, help="A fit of the meta-learner.")
+        str, typer.Argument(metavar="RUN", autocompletion=completion.stacks, help="A fit of the meta-learner.")
     ],
     out: options.Saved,
     half: options.Half = False,

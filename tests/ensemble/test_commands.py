@@ -126,6 +126,14 @@ def test_a_mistyped_saved_file_is_answered_with_the_near_one(tmp_path: Path, mon
         assert "did you mean" not in answer.err, "an ending in common is no likeness"
 
 
+def test_a_setting_of_a_stack_is_named_as_its_command_takes_it(job: Job):
+    words = ("--inputs", "d", "--config", job.config, "--cache-dir", job.cache)
+    answer = call("meta", "fit", *words, "--set", "meta.training.max_steps=30")
+    assert answer.status == 2
+    assert "--set meta.training.max_steps=30: a stack has no setting meta.training.max_steps; " in answer.err
+    assert answer.err.endswith(": --set training.max_steps=30\n")
+
+
 def test_runs_are_listed_with_how_far_they_are(job: Job, tmp_path: Path):
     rows = done("base", "runs", "--json", "--cache-dir", job.cache).out
     assert '"run": "tiny/bts"' in rows

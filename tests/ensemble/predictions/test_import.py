@@ -389,6 +389,9 @@ def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path
     context = mock.Mock(params={"cache_dir": cache})
     offered = [name for name in completion.runs(context) if "other" in name]
     assert offered == [f"tiny/{stack}", "tiny/other", stack, "other"], "folds of an import are no networks"
+    assert completion.stacks(context)[-1] == stack
+    assert not {*completion.stacks(context)} & {"tiny/other", "other", "tiny/bts", "bts", "tiny/bts/fold-0"}
+    assert completion.trained(context) == ["adabins", "bts", "ldrn"], "there is no network of an import to save"
     answer = call("base", "cache", "other", "--role", "test", "--seeds", "0", *given)
     assert answer.status == 2
     assert "other was imported, so there are no other seeds of it" in answer.err
@@ -989,3 +992,15 @@ def test_an_import_of_all_roles_says_everything_once(foreign: Foreign, tmp_path:
     assert answer.status == 0, answer.err
     assert answer.err.count("the camera of the images is not known") == 1
     assert answer.err.count("do not follow the truth") == 1
+
+
+def test_a_command_that_mends_relative_maps_says_again_that_they_are(foreign: Foreign, copy: Path, tmp_path: Path):
+    first = sorted(copy.rglob("*.npy"))[0]
+    np.save(first, with_pixel(np.nan)(np.load(first)))
+    (tmp_path / "cache").mkdir()
+    for role in ("oof", "validation"):
+        answer = foreign.take(tmp_path / "cache", copy, role, "--relative", *ALIGN)
+        if answer.status:
+            assert "--relative" in answer.advised
+            return
+    pytest.fail("no role has the frame")
