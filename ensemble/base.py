@@ -9,6 +9,7 @@ import typer
 from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
+from ensemble.deploy.named import named
 from ensemble.predictions.available import check_unused, learners_of
 from ensemble.predictions.foreign.asked import import_settings, places_by_role, rays_of
 from ensemble.predictions.foreign.record import EVERY_ROLE, ROLES
@@ -538,7 +539,12 @@ def evaluate(
 
 @app.command()
 def save(
-    learner: options.AnyLearner,
+    learner: Annotated[
+        str,
+        typer.Argument(
+            metavar="LEARNER", autocompletion=completion.trained, help="A network of ours with its full fit."
+        ),
+    ],
     out: options.Saved,
     half: options.Half = False,
     experiment: options.Experiment = None,
@@ -585,7 +591,7 @@ def predict(
     """Depth of photographs by one learner: 16-bit PNG in millimetres, metres as .npy, pictures."""
     wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
     if learner not in PRETRAINED and not options.at_home(Path(learner)).exists():
-        outputs(cache_dir).find_run(learner)
+        named(learner, cache_dir)
 
     from ensemble.deploy.opening import open_any
     from ensemble.deploy.photographs import predict_photographs

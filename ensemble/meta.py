@@ -10,6 +10,7 @@ import typer
 from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import counted, messages, results
+from ensemble.deploy.named import named
 from ensemble.predictions.available import (
     learner_settings_of,
     learners_beside,
@@ -195,7 +196,7 @@ def _repeated(where: Outputs, asked: tuple[Run, StackSettings], seeds: list[int]
 def evaluate(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN", autocompletion=completion.runs, help="One or more fits to the same learners."),
+        typer.Argument(metavar="RUN", autocompletion=completion.stacks, help="One or more fits to the same learners."),
     ],
     root: options.Root = None,
     published: options.Published = False,
@@ -382,7 +383,7 @@ Saved = Annotated[
 @app.command()
 def save(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", autocompletion=completion.runs, help="A fit of the meta-learner.")
+        str, typer.Argument(metavar="RUN", autocompletion=completion.stacks, help="A fit of the meta-learner.")
     ],
     out: options.Saved,
     half: options.Half = False,
@@ -463,7 +464,7 @@ def predict(
     """Depth of photographs: 16-bit PNG in millimetres, metres and expected error as .npy, pictures, weight maps."""
     wanted = options.Wanted.of(only, formats, size, device, no_flip=no_flip, fov=fov)
     if stack not in PRETRAINED and not options.at_home(Path(stack)).exists():
-        outputs(cache_dir).find_run(stack)
+        named(stack, cache_dir)
 
     from ensemble.deploy.opening import open_any
     from ensemble.deploy.photographs import predict_photographs

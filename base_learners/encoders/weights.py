@@ -11,7 +11,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-WAY_OUT = "Give a file with --set encoder.weights=FILE, or train without one with --set encoder.weights=none."
+WAY_OUT = (
+    "Give a file with --set encoder.weights=FILE, take those that come with the package for mobilenetv2_100 with "
+    "--set encoder.weights=nyu-small, or train without one with --set encoder.weights=none."
+)
 
 
 def load_weights(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from ensemble.runs.paths import FULL, Outputs, outputs, parts_of
+from ensemble.runs.paths import FULL, Outputs, Run, outputs, parts_of
 from ensemble.settings.layers import Choice, named_learners
 from ensemble.settings.names import known_learners
 from ensemble.settings.packaged import EXPERIMENTS, STUDIES, config_file, packaged
@@ -37,6 +37,22 @@ def runs(ctx: typer.Context) -> list[str]:
         return []
     whole = [name for name, run in where.runs().items() if _fold_of(name) is None or run.best.is_file()]
     return [*whole, *(name for name in where.short_names() if _fold_of(name) is None)]
+
+
+def stacks(ctx: typer.Context) -> list[str]:
+    """Fits of the meta-learner by their whole and, where it is unique, their own name."""
+    where = _where(ctx)
+    if where is None:
+        return []
+    whole = [name for name, run in where.runs().items() if name.count("/") == 1 and run.folder.name != FULL]
+    short = {*where.short_names()}
+    return [*whole, *(own for name in whole if (own := name.rpartition("/")[2]) in short)]
+
+
+def trained(ctx: typer.Context) -> list[str]:
+    """Learners that have a network which was fitted to all scenes."""
+    folders = _folders(ctx, f"runs/*/*/{FULL}")
+    return list(dict.fromkeys(folder.parent.name for folder in folders if Run(folder).best.is_file()))
 
 
 def _fold_of(name: str) -> int | None:

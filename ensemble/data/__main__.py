@@ -70,13 +70,20 @@ def doctor(
             from ensemble.data.doctor.diagnosis import diagnose
 
             filled = infilled or settings.infilled
-            diagnosis = diagnose(root, full=full, infilled=filled, workers=workers, on_frame=on_frame)
+            looked = {"full": full, "infilled": filled, "workers": workers, "on_frame": on_frame}
+            diagnosis = diagnose(root, **looked, words=_words(choice), held_out=settings.test == "held-out")
     if as_json:
         print_json(diagnosis.summary())
     else:
         _show(diagnosis)
     if not diagnosis.trainable:
         raise typer.Exit(1)
+
+
+def _words(choice: Choice) -> list[str]:
+    """The options that chose the settings of a copy, for the command that trains on it."""
+    kind = [] if choice.config is not None or choice.kind is not None else ["--data", COPY]
+    return [*kind, *choice.words, *(word for each in choice.assignments for word in ("--set", each))]
 
 
 @app.command()

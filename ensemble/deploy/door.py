@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, overload
 
@@ -27,7 +27,7 @@ from ensemble.deploy.saved import Header, SavedLearner, check_place, read_saved,
 from ensemble.metrics.protocols import enlarged
 from ensemble.predictions.foreign.guesses import against_others, better_guess
 from ensemble.settings.schema import StackSettings
-from ensemble.settings.trees import SettingsError
+from ensemble.settings.trees import SettingsError, near_names
 from ensemble.training.layout import ready_for
 from meta.fusion import check_depths
 from meta.inputs import INPUTS
@@ -330,23 +330,32 @@ class DepthStack(ModelHubMixin):
     def _check_maps(self, maps: Mapping[str, Any], image: Picture | None) -> None:
         if not isinstance(maps, Mapping):
             raise ValueError(f"expected maps by the names of their learners, found {type(maps).__name__}")
+        self.check_named(maps, image=image is not None)
+
+    def check_named(self, given: Collection[str], *, image: bool) -> None:
+        """Look at the names of those who have maps, before any map is.
+
+        Args:
+            given: The names.
+            image: Whether there is an image.
+
+        Raises:
+            SettingsError: A learner has no map, one that has is none of the stack's, or the image is missing.
+        """
         ours = [name for name in self.learners if name not in self.network.imported]
-        optional = set() if image is None else {*ours}
-        if not maps or not set(self.learners) - optional <= set(maps) <= set(self.learners):
-            raise ValueError(
-                f"{self.header.name}: found maps of {', '.join(maps) or 'nobody'}, expected those of "
+        optional = {*ours} if image else set[str]()
+        if not given or not {*self.learners} - optional <= {*given} <= {*self.learners}:
+            raise SettingsError(
+                f"{self.header.name}: found maps of {', '.join(given) or 'nobody'}, expected those of "
                 f"{', '.join(self.learners)}"
                 + (f" ({', '.join(sorted(optional))} may be left out)" if optional else "")
-                + (
-                    ""
-                    if image is not None or not ours
-                    else f"; with an image (--images DIR) {', '.join(ours)} needs none"
-                )
+                + (f"; with an image (--images DIR) {_need_none(ours)}" if ours and not image else "")
+                + _meant(given, self.learners)
             )
         settings = self.network.settings
-        if image is None and isinstance(settings, StackSettings) and self._sees_images:
+        if not image and isinstance(settings, StackSettings) and self._sees_images:
             how = "correct" if settings.corrects else settings.inputs
-            raise ValueError(
+            raise SettingsError(
                 f"{self.header.name}: this stack sees the image as well ({how}), expected one (--images DIR)"
             )
 
@@ -434,6 +443,17 @@ def _checked_batch(images: Tensor) -> Float[Tensor, "b 3 h w"]:
     if not bool(((images >= 0) & (images <= 1)).all()):  # neither holds for NaN
         raise ValueError(f"expected floats in [0, 1], found {float(images.min()):g} .. {float(images.max()):g}")
     return images.float()
+
+
+def _meant(given: Collection[str], known: Sequence[str]) -> str:
+    """Which of the learners that have no map the strange names look like."""
+    lacking = [name for name in known if name not in given]
+    pairs = [(name, near[0]) for name in given if name not in known and (near := near_names(name, lacking))]
+    return f"; did you mean {', '.join(f'{near} by {name}' for name, near in pairs)}?" if pairs else ""
+
+
+def _need_none(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} {'needs' if len(names) == 1 else 'need'} none"
 
 
 def _first(found: Prediction[Tensor]) -> Prediction[np.ndarray]:

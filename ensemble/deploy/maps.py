@@ -45,9 +45,11 @@ def fuse_maps(stack: DepthStack, maps: Mapping[str, Path], images: Path | None, 
         The number of frames.
 
     Raises:
+        SettingsError: Others have maps than the learners of the stack.
         ValueError: Learners have maps of different frames, an image is missing, or maps are not as those that were
             imported: of another unit, turned over, with holes, inverse, or normalised one by one.
     """
+    stack.check_named(maps, image=images is not None)
     files = {learner: dict(depth_files(place)) for learner, place in maps.items()}
     pictures = {} if images is None else _pictures(images)
     for learner, place in maps.items():

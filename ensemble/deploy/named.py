@@ -48,8 +48,14 @@ def named(source: Path | str, cache_dir: Path | str | None = None) -> Path | Run
     try:
         return outputs(None if cache_dir is None else Path(cache_dir)).find_run(str(source), beside=PRETRAINED)
     except SettingsError as error:
-        files = [path.name for path in place.parent.glob("*") if path.suffix in SAVED_ENDINGS and path.name[0] != "."]
-        near = [str(place.with_name(name)) for name in near_names(place.name, files)]
+        near = _near(place)
         there = f"a folder without {CONFIG}" if place.is_dir() else "no such file"
         hint = f" (did you mean the file {' or '.join(near)}?)" if near else ""
         raise SettingsError(f"{source}: there is {there}{hint}, and no such run either; {error}") from None
+
+
+def _near(place: Path) -> list[str]:
+    """Saved files beside a place that are called like it, whatever they end in: endings alone make no likeness."""
+    files = [path for path in sorted(place.parent.glob("*")) if path.suffix in SAVED_ENDINGS and path.name[0] != "."]
+    near = near_names(place.stem, {path.stem for path in files})
+    return [str(path) for stem in near for path in files if path.stem == stem]

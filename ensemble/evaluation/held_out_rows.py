@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ensemble.console.notices import said_once
 from ensemble.data import open_source
 from ensemble.data.held_out import test_frames
 from ensemble.predictions.foreign.checks import ImportRequest
@@ -35,9 +36,10 @@ def import_every_role(requests: Sequence[ImportRequest], outputs: Outputs) -> No
         outputs: Where the cache is.
     """
     checked: list[CheckedImport] = []
-    for request in requests:
-        data = request.settings.data
-        frames = test_frames(open_source(data), data) if request.role == "test" else None
-        checked.append(check_import(request, outputs, frames, before=checked))
+    with said_once():
+        for request in requests:
+            data = request.settings.data
+            frames = test_frames(open_source(data), data) if request.role == "test" else None
+            checked.append(check_import(request, outputs, frames, before=checked))
     for found in checked:
         write_import(found)

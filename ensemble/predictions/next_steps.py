@@ -1,11 +1,13 @@
 """The command that follows a finished one on the way from learners to a report; told from which runs are complete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ensemble.data.folds import read_folds
 from ensemble.predictions.available import learners_of, networks_of
 from ensemble.predictions.foreign.record import import_command, read_roles
+from ensemble.predictions.readiness import lacking
+from ensemble.predictions.training_commands import training_command
 from ensemble.runs.paths import FULL, Outputs, Run, fold_model, parts_of
 from ensemble.settings.names import unless_named_only
 from ensemble.settings.schema import ImportSettings, LearnerSettings
@@ -66,19 +68,22 @@ def after_caching(
     *,
     seeds: Sequence[int] = (),
 ) -> str:
-    """What follows rows of a role: a stack of all learners that are there, or the score of a single one.
+    """What follows rows of a role: a stack of all learners that are ready for one, or the score of a single one.
 
-    Out-of-fold rows of several ``seeds`` are candidates of a composition.
+    Out-of-fold rows of several ``seeds`` are candidates of a composition. Where there are too few learners for a stack
+    a second line says what the others lack.
     """
     if role == "oof" and len(seeds) > 1:
         return where.command("meta", "compose", "--budget", "500ms", *given)
-    ready = [
-        name
-        for name in learners_of(where, experiment)
-        if name in learners or where.learner_run(experiment, name).result.is_file()
-    ]
+    wanted = "fit" if role == "fit" else "oof"
+    lacks = {name: lacking(where, experiment, name, wanted) for name in learners_of(where, experiment, given)}
+    ready = [name for name, missing in lacks.items() if not missing]
     if len(ready) < 2:
-        return where.command("base", "evaluate", learners[0], *given)
+        first = learners[0]
+        alone = where.command("base", "evaluate", first, *given)
+        if FULL in lacks.get(first, ()):
+            alone = training_command(where, experiment, first, FULL, options=given)
+        return alone + _unready(where, experiment, lacks, ready)
     rows = ("--rows", "fit") if role == "fit" else ()
     return where.command("meta", "fit", "--inputs", "rgb+d", "--learners", ",".join(ready), *rows, *given)
 
@@ -93,6 +98,16 @@ def after_import(where: Outputs, settings: ImportSettings, folder: Path, *, alig
             return import_command(where, settings, role, folder=place, align=align, options=given)
     words = [*given, "--experiment", settings.experiment]
     return after_caching(where, settings.experiment, [settings.learner], "oof", words)
+
+
+def _unready(where: Outputs, experiment: str, lacks: Mapping[str, Sequence[str]], ready: Sequence[str]) -> str:
+    """A line that says what learners with runs lack for a stack."""
+    folder = where.learner_run(experiment, "any").folder.parent.parent
+    begun = {name: missing for name, missing in lacks.items() if missing and (folder / name).is_dir()}
+    found = f"found {', '.join(ready) or 'none'}" + "".join(
+        f"; {name} lacks {', '.join(missing)}" for name, missing in begun.items()
+    )
+    return f"\na stack wants two learners with all rows of training, {found}"
 
 
 def _complete_models(where: Outputs, settings: LearnerSettings, learner: str) -> set[str]:

@@ -141,6 +141,7 @@ def stack_settings(
         SettingsError: Anything unknown, of a wrong type, out of range or contradictory.
     """
     check_name(inputs, known_inputs(), "inputs")
+    _refuse_of_file(choice)
     assigned, root = _assigned(choice, "inputs", f"--inputs, here {inputs}"), choice.root
     layers = _layers(choice, assigned)
     if inherited is not None:
@@ -169,6 +170,18 @@ def learners_to_stack(choice: Choice = NOTHING) -> tuple[str, ...]:
     if not isinstance(named[-1], list) or not named[-1] or not all(isinstance(name, str) for name in named[-1]):
         raise SettingsError(f"learners: expected a list of names such as [bts, ldrn], found {named[-1]!r}")
     return tuple(named[-1])
+
+
+def _refuse_of_file(choice: Choice) -> None:
+    """Refuse a ``--set`` of a stack that names its section of an experiment file, where others stand beside it."""
+    for each in choice.assignments:
+        key = each.partition("=")[0].strip()
+        if key.startswith("meta."):
+            own = each.strip().removeprefix("meta.")
+            raise SettingsError(
+                f"--set {each}: a stack has no setting {key}; its section meta is one of experiment files, and --set "
+                f"of this command means it by itself: --set {own}"
+            )
 
 
 def _assigned(choice: Choice, named: str, chosen_by: str) -> Tree:

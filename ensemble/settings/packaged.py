@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ensemble.settings.places import at_home
-from ensemble.settings.trees import SettingsError, config_folder, nearest
+from ensemble.settings.trees import SettingsError, config_folder, near_names, nearest
 
 EXPERIMENTS = ("*.yaml", "experiments/*.yaml")
 STUDIES = ("study/*.yaml",)
@@ -27,7 +27,11 @@ def found_file(file: Path, where: tuple[str, ...], what: str, *, beginnings: boo
     Raises:
         SettingsError: There is neither, or more than one name begins so.
     """
-    if (file.exists() and not file.is_dir()) or file.parent != Path() or not file.name:
+    if (file.exists() and not file.is_dir()) or not file.name:
+        return file
+    if file.parent != Path():
+        if not file.is_dir() and (meant := _meant(file)):
+            raise SettingsError(f"{file}: there is no such file; {meant}")
         return file
     known, name = packaged(where), file.name.removesuffix(".yaml") if beginnings else file.name
     if name in known:
@@ -37,7 +41,16 @@ def found_file(file: Path, where: tuple[str, ...], what: str, *, beginnings: boo
         return known[begun[0]]
     if begun:
         raise SettingsError(f"{file}: {len(begun)} packaged files begin so: {', '.join(begun)}; name one of them")
-    raise SettingsError(f"{file}: there is no such file, and no {what} of that name; {nearest(file.stem, known)}")
+    hint = f"{_meant(file)} {nearest(file.stem, known)}".strip()
+    raise SettingsError(f"{file}: there is no such file, and no {what} of that name; {hint}")
+
+
+def _meant(file: Path) -> str:
+    """Which YAML file beside a missing one a person may have meant, as a question; empty where none is like it."""
+    files = sorted(path for pattern in ("*.yaml", "*.yml") for path in file.parent.glob(pattern))
+    near = near_names(file.stem, {path.stem for path in files})
+    likely = [str(path) for stem in near for path in files if path.stem == stem]
+    return f"did you mean the file {' or '.join(likely)}?" if likely else ""
 
 
 def config_file(value: Path | None) -> Path | None:

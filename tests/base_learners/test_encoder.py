@@ -261,6 +261,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(hub, caplog, capfd):
     with pytest.raises(ValueError, match=f"ImageNet weights cannot be had: {hub} does not answer") as error:
         build_encoder("test_efficientnet", weights="imagenet")
     assert str(error.value).endswith(WAY_OUT)
+    assert "for mobilenetv2_100 with --set encoder.weights=nyu-small" in WAY_OUT
     assert "Retrying" not in caplog.text + capfd.readouterr().err
     with asked_once() as silence:
         assert constants.HF_HUB_OFFLINE

@@ -114,6 +114,26 @@ def test_an_unknown_run_is_answered_with_the_near_ones_and_the_command_that_list
     assert answer.advised == ["study", "list", "--cache-dir", str(job.cache)]
 
 
+def test_a_mistyped_saved_file_is_answered_with_the_near_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kitchen.stack").touch()
+    for tool in ("meta", "base"):
+        answer = call(tool, "predict", "kitchn.stack", tmp_path, "--out", tmp_path / "out")
+        assert answer.status == 2
+        assert "there is no such file (did you mean the file kitchen.stack?), and no such run either" in answer.err
+        assert "Known: nyu-small." in answer.err
+        answer = call(tool, "predict", "three.stack", tmp_path, "--out", tmp_path / "out")
+        assert "did you mean" not in answer.err, "an ending in common is no likeness"
+
+
+def test_a_setting_of_a_stack_is_named_as_its_command_takes_it(job: Job):
+    words = ("--inputs", "d", "--config", job.config, "--cache-dir", job.cache)
+    answer = call("meta", "fit", *words, "--set", "meta.training.max_steps=30")
+    assert answer.status == 2
+    assert "--set meta.training.max_steps=30: a stack has no setting meta.training.max_steps; " in answer.err
+    assert answer.err.endswith(": --set training.max_steps=30\n")
+
+
 def test_runs_are_listed_with_how_far_they_are(job: Job, tmp_path: Path):
     rows = done("base", "runs", "--json", "--cache-dir", job.cache).out
     assert '"run": "tiny/bts"' in rows

@@ -106,6 +106,30 @@ def test_an_import_leads_to_the_next_role_and_to_a_stack(job: Job, tmp_path: Pat
     assert {"run": "tiny/other", "state": "complete"} in state
 
 
+def test_a_stack_is_proposed_of_learners_that_are_ready_for_one(job: Job, tmp_path: Path):
+    cache = job.copy_to(tmp_path)
+    shutil.rmtree(cache / "runs/tiny/bts/fold-1")
+    given = ("--config", job.config, "--unit", "m", "--cache-dir", cache)
+    for name, change in (("flat", np.full_like), ("other", None)):
+        folder = tmp_path / name
+        for frame in (source := open_source(learner_settings("bts", Choice(config=job.config)).data)).frames:
+            path = folder / f"{frame.id}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            depth = source.read(frame).depth
+            np.save(path, depth if change is None else change(depth, 2.5))
+        answer = done("base", "import", name, folder, "--role", "all", *given)
+    assert following(answer)[:6] == ["meta", "fit", "--inputs", "rgb+d", "--learners", "adabins,ldrn,other"]
+    done(*following(answer))
+    answer = done("base", "cache", "ldrn", "--role", "oof", "--config", job.config, "--cache-dir", cache)
+    assert following(answer)[:6] == ["meta", "fit", "--inputs", "rgb+d", "--learners", "adabins,ldrn,other"]
+    for name in ("adabins", "other"):
+        shutil.rmtree(cache / f"runs/tiny/{name}/fold-0")
+    answer = done("base", "cache", "ldrn", "--role", "oof", "--config", job.config, "--cache-dir", cache)
+    assert following(answer)[:3] == ["base", "evaluate", "ldrn"]
+    told = "a stack wants two learners with all rows of training, found ldrn; adabins lacks fold-0; bts lacks fold-1; "
+    assert f"{told}flat lacks maps without a doubt; other lacks rows of oof\n" in answer.err
+
+
 def stored(run: Path) -> dict:
     return json.loads((run / "settings.json").read_text(encoding="utf-8"))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from command_lines import Job, contents
 
+from base_learners.encoders.weights import WAY_OUT
+
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -30,9 +32,7 @@ def test_a_training_from_pretrained_weights_is_refused_at_once(words: tuple[str,
     assert answer.stderr.splitlines()[-1].startswith(
         "error: encoder test_efficientnet: timm's ImageNet weights cannot be had: http://127.0.0.1:9 does not answer ("
     )
-    assert answer.stderr.rstrip().endswith(
-        "--set encoder.weights=FILE, or train without one with --set encoder.weights=none."
-    )
+    assert answer.stderr.rstrip().endswith(WAY_OUT)
     assert "Retry" not in answer.stderr
     assert contents(cache) == before
 

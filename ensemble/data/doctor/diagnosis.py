@@ -89,6 +89,7 @@ class Diagnosis:
         files: How many files are missing, damaged, doubled or lead out of the copy.
         findings: Errors and notes.
         words: Options of the command that trains on it; of the kind and the folder of a copy where empty.
+        held_out: Whether the settings test on scenes of the training split.
     """
 
     root: Path
@@ -99,6 +100,7 @@ class Diagnosis:
     files: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
     findings: list[Finding] = field(default_factory=list)
     words: tuple[str, ...] = ()
+    held_out: bool = False
 
     @property
     def trainable(self) -> bool:
@@ -111,12 +113,12 @@ class Diagnosis:
         if not self.trainable:
             return None
         words = self.words or ("--data", COPY, "--root", str(self.root))
-        test = () if "test" in self.splits else ("--set", "data.test=held-out")
+        test = () if "test" in self.splits or self.held_out else ("--set", "data.test=held-out")
         return shlex.join(["python", "-m", "ensemble.base", "train", known_learners()[0], *words, *test])
 
     def summary(self) -> dict[str, Any]:
         """All of it as plain data, for JSON."""
-        plain = {key: value for key, value in asdict(self).items() if key != "words"}
+        plain = {key: value for key, value in asdict(self).items() if key not in ("words", "held_out")}
         return {**plain, "root": str(self.root), "trainable": self.trainable, "command": self.command}
 
     def error(self, text: str) -> None:
@@ -135,13 +137,16 @@ def diagnose(
     infilled: bool = False,
     workers: int | None = None,
     on_frame: Callable[[int, int], None] | None = None,
+    words: Sequence[str] = (),
+    held_out: bool = False,
 ) -> Diagnosis:
     """Examines the copy in a folder: all files, and every frame decoded or a sample spread over each split.
 
     In-filled depth is taken where asked for and a copy has both kinds; as many processes decode as there are cores
-    where ``workers`` is absent; ``on_frame`` gets the number of frames examined and the number to examine.
+    where ``workers`` is absent; ``on_frame`` gets the number of frames examined and the number to examine. ``words``
+    and ``held_out`` are those of a ``Diagnosis``.
     """
-    diagnosis = Diagnosis(root, full=full)
+    diagnosis = Diagnosis(root, full=full, words=tuple(words), held_out=held_out)
     try:
         copy = recognise(root)
         diagnosis.copy, diagnosis.title = copy.key, copy.title
@@ -276,7 +281,8 @@ def _judge_scenes(diagnosis: Diagnosis, frames: Sequence[Frame]) -> None:
         text = f"training split: found {counted(len(scenes['train']), 'scene')}, expected at least 2"
         diagnosis.error(f"{text} to validate on other scenes; complete the copy")
     elif not scenes["test"]:
-        diagnosis.note("there is no test split: set data.test=held-out to test on scenes of the training split")
+        if not diagnosis.held_out:
+            diagnosis.note("there is no test split: set data.test=held-out to test on scenes of the training split")
         if len(scenes["train"]) < 3:
             diagnosis.error("held-out tests need at least 3 training scenes, found 2")
 

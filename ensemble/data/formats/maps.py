@@ -1,8 +1,9 @@
 """Depth maps from elsewhere: which file belongs to which frame, and the numbers in it.
 
 A folder holds one file per frame, called by the frame's id: ``group_031/rgb_00412.png``, or flat, with ``__`` for every
-``/``: ``group_031__rgb_00412.npy``; what other systems put behind a name (``OTHER_ENDINGS``) may stay. A single HDF5
-file in place of the folder holds one dataset per frame, called so; a recording of Record3D has numbers for names.
+``/``: ``group_031__rgb_00412.npy``; what commands and other systems put behind a name (``map_names``) may stay. A
+single HDF5 file in place of the folder holds one dataset per frame, called so; a recording of Record3D has numbers for
+names.
 Nothing is repaired here, and nothing outside of a file is read.
 """
 
@@ -18,6 +19,7 @@ from jaxtyping import Float32, Shaped
 
 from ensemble.data.formats.depth_files import READERS, check_map, read_hdf5
 from ensemble.data.formats.images import no_millimetres
+from ensemble.data.formats.map_names import frame_name, without_ending
 from ensemble.data.formats.record3d import SUFFIX as RECORD3D
 from ensemble.data.formats.record3d import frames_of, read_frame
 from ensemble.data.intrinsics import Intrinsics
@@ -28,8 +30,6 @@ from ensemble.settings.units import ROTATED, per_metre
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 SUFFIXES = tuple(READERS)
-OTHER_ENDINGS = (".geometric", ".photometric", ".depth_meters", "_raw_depth_meter")
-"""What COLMAP, Hypersim and Depth Anything V2 put between the name of a frame and the suffix."""
 SAME_ASPECT = 0.01
 """Relative difference of two ratios of height to width that is put down to rounding."""
 LIKELY_CHANGE = 4.0
@@ -40,7 +40,6 @@ HOLE_MARKS, FAR = (-1, 65535), 100
 """Numbers, beside 0, that stand for nothing measured, and how many medians away only what stands for the sky is."""
 
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-_IMAGES = (".png", ".jpg", ".jpeg")
 _DEEPEST = 8
 _OF_MANY = {**dict.fromkeys(HDF5_SUFFIXES, read_hdf5), RECORD3D: read_frame}
 """Readers of files that may hold many maps, by the end of their name."""
@@ -82,7 +81,7 @@ def find_depth_maps(
     wanted, known = set(frame_ids), {*frame_ids, *others}
     maps: dict[str, list[DepthFile]] = {}
     unknown: list[DepthFile] = []
-    for name, file in depth_files(place):
+    for name, file in depth_files(place, known):
         frame_id = name if name in known else name.replace("__", "/")
         if frame_id in wanted:
             maps.setdefault(frame_id, []).append(file)
@@ -241,6 +240,8 @@ def check_marks(numbers: Shaped[np.ndarray, "h w"], where: str) -> None:
     Raises:
         ValueError: It does; ``where`` names the map.
     """
+    if numbers.dtype == np.float16:
+        numbers = numbers.astype(np.float32)  # 65535 is none of its numbers
     for mark in HOLE_MARKS:
         if (marked := int(np.count_nonzero(numbers == mark))) > HOLES * numbers.size:
             raise ValueError(
@@ -249,12 +250,15 @@ def check_marks(numbers: Shaped[np.ndarray, "h w"], where: str) -> None:
             )
 
 
-def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
-    """Every depth map with the name that it goes by; refuses what is no folder and no HDF5 file."""
+def depth_files(place: Path, frames: Collection[str] = ()) -> Iterator[tuple[str, DepthFile]]:
+    """Every depth map with the name that it goes by; refuses what is no folder and no HDF5 file.
+
+    Names of ``frames``, where these are known, are taken as they are.
+    """
     if place.is_dir():
         files = [path for path in files_below(place) if path.suffix.lower() in SUFFIXES and path.is_file()]
-        for path in files:
-            yield _frame_name(path.relative_to(place)), DepthFile(path)
+        named = ((frame_name(path.relative_to(place)), DepthFile(path)) for path in files)
+        yield from without_ending(named, place, frames)
     elif place.is_file() and place.suffix.lower() in HDF5_SUFFIXES:
         for name in _datasets(place):
             yield name, DepthFile(place, name)
@@ -266,16 +270,6 @@ def depth_files(place: Path) -> Iterator[tuple[str, DepthFile]]:
         raise ValueError(
             f"{place}: expected a folder of depth maps, or one file with all of them (HDF5, {RECORD3D}), found {found}"
         )
-
-
-def _frame_name(path: Path) -> str:
-    """Name of a frame that a file goes by; COLMAP keeps the ending of the image in front of its own."""
-    name = path.with_suffix("").as_posix()
-    ending = next((ending for ending in OTHER_ENDINGS if name.endswith(ending)), None)
-    if ending is None:
-        return name
-    image = Path(name.removesuffix(ending))
-    return image.with_suffix("").as_posix() if image.suffix.lower() in _IMAGES else image.as_posix()
 
 
 def _frames_of(place: Path) -> list[str]:

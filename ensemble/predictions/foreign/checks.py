@@ -97,6 +97,7 @@ class ImportRequest:
             align: Ask for scale and shift.
             changes: Of the settings.
         """
+        told = [*(["--relative"] if self.relative else []), *(["--no-ray"] if self.axis else [])]
         return import_command(
             outputs,
             self.settings.model_copy(update=changes),
@@ -105,7 +106,7 @@ class ImportRequest:
             folder=self.place,
             places=self.places,
             align=align or self.align,
-            options=(*(("--no-ray",) if self.axis else ()), *self.options),
+            options=(*told, *self.options),
         )
 
     def refuse_unit(self, problem: str, outputs: Outputs, samples: Sequence[Sample], unit: str) -> None:

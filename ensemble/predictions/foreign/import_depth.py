@@ -52,6 +52,7 @@ class CheckedImport:
     models: Mapping[str, Sequence[Frame]]  # the frames of each model whose rows are imported
     files: Mapping[str, DepthFile]  # by frame
     checked: CheckedMaps
+    doubted: bool
 
     def entry(self, model: str) -> ImportedRole:
         """What is put on record for one model."""
@@ -64,6 +65,7 @@ class CheckedImport:
             content=self.checked.content[model],
             frames=len(frames),
             median=median,
+            doubted=self.doubted,
             rows=tuple(np.mean(profiles, axis=0).round(4).tolist()) if same else (),
         )
 
@@ -104,9 +106,9 @@ def check_import(
     checked = check_maps(request, experiment, models, files)
     _refuse_others(request, outputs, stored, checked)
     alignment = alignment_of(request, outputs, stored, checked)
-    say_doubts(request, checked)
+    doubted = say_doubts(request, checked)
     settings = request.settings.model_copy(update={"alignment": alignment})
-    return CheckedImport(replace(request, settings=settings), experiment, models, files, checked)
+    return CheckedImport(replace(request, settings=settings), experiment, models, files, checked, doubted)
 
 
 def write_import(found: CheckedImport) -> None:

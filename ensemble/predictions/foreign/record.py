@@ -28,6 +28,7 @@ class ImportedRole(Settings):
     content: str  # fingerprint of all maps as they were read, with their frames
     frames: int
     median: float  # metres, over a sample of the pixels
+    doubted: bool = False  # that they are of these frames, or depth at all
     rows: tuple[float, ...] = ()  # how maps change from above to below, in the mean of all; none in older records
 
 

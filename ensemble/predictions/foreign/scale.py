@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ensemble.console import counted, messages
+from ensemble.console.notices import notice
 from ensemble.data.formats.maps import LIKELY_CHANGE, of_one_scale
 from ensemble.predictions.foreign.checks import LIKELY_RATIO, CheckedMaps, ImportRequest
 from ensemble.predictions.foreign.guesses import follows_within_frames, unlike_their_frames, upside_down
@@ -60,28 +61,32 @@ def alignment_of(request: ImportRequest, outputs: Outputs, stored: Stored, check
     return _fitted(request, outputs, request.role, checked)
 
 
-def say_doubts(request: ImportRequest, checked: CheckedMaps) -> None:
-    """Say what could not be looked at, and what is odd without being wrong for sure."""
+def say_doubts(request: ImportRequest, checked: CheckedMaps) -> bool:
+    """Say what could not be looked at, and what is odd without being wrong for sure; whether anything is."""
     if not checked.samples:
-        return
+        return False
     if request.settings.rays is None and not request.axis and all(sample.rays is None for sample in checked.samples):
-        messages.print(
-            f"{request.place}: the camera of the images is not known, so whether the maps hold distances to it in "
-            "place of depth is not looked at"
+        notice(
+            "the camera of the images is not known, so whether the maps hold distances to it in place of depth is not "
+            "looked at"
         )
     if (follows := follows_within_frames(checked.samples, request.form)) < FOLLOW_AT_ALL:
-        messages.print(
+        notice(
             f"warning: {request.place}: within frames the maps do not follow the truth (correlation {follows:.2f}), as "
             "one number everywhere, noise, or maps of other frames; they are taken as they are",
+            about="truth",
             style="yellow",
         )
-        return
-    if (like := unlike_their_frames(checked.samples)) is not None:
-        messages.print(
+        return True
+    like = unlike_their_frames(checked.samples)
+    if like is not None:
+        notice(
             f"warning: {request.place}: the maps do not go with their frames (rank correlation of their medians with "
             f"those of the truth {like:.2f}, over {len(checked.samples)} frames); are they of these, in this order?",
+            about="frames",
             style="yellow",
         )
+    return like is not None
 
 
 def _fitted(request: ImportRequest, outputs: Outputs, role: Literal["fit", "oof"], checked: CheckedMaps) -> Alignment:

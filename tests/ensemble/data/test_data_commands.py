@@ -181,6 +181,17 @@ def test_a_copy_without_test_split_says_what_to_set(copy: Path):
     assert "--set data.test=held-out" in result.stdout
 
 
+def test_a_copy_that_a_config_tests_on_held_out_scenes_keeps_it(copy: Path):
+    (copy / "official_splits" / "test").rename(copy / "elsewhere")
+    result = runner.invoke(app, ["doctor", str(copy), "--config", "nyu_small"])
+    assert result.exit_code == 0
+    assert "there is no test split" not in result.stdout
+    assert result.stdout.splitlines()[-1].endswith(f"base train adabins --root {copy} --config nyu_small")
+    told = runner.invoke(app, ["doctor", str(copy), "--set", "data.test=held-out"]).stdout
+    assert "there is no test split" not in told
+    assert told.splitlines()[-1].endswith(f"train adabins --data nyu --root {copy} --set data.test=held-out")
+
+
 @pytest.mark.parametrize("value", [0, 255])
 def test_the_border_has_a_colour(copy: Path, value: int):
     for path in copy.glob("official_splits/*/*/rgb_*.jpg"):

@@ -524,3 +524,44 @@ def test_a_field_of_view_wants_the_camera_of_the_training(stack: DepthStack):
     unknown(PIXELS)
     with pytest.raises(ValueError, match=r"not known, so a field of view says nothing.*\nRun: .* save meta-rgb\+d"):
         unknown(PIXELS, fov=60)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (("first", "third"), "found maps of first, third, expected those of first, second\n"),
+        (("first", "secnd"), "expected those of first, second; did you mean second by secnd?"),
+        (("first", "second", "third"), "found maps of first, second, third, expected those of first, second\n"),
+        (("first",), "found maps of first, expected those of first, second\n"),
+    ],
+)
+def test_learners_of_maps_are_looked_at_before_their_files(
+    pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path, named: tuple[str, ...], expected: str
+):
+    (tmp_path / "empty").mkdir()
+    words = [word for name in named for word in ("--maps", f"{name}={tmp_path}/empty")]
+    answer = call("meta", "fuse", pair[0], *words, "--out", tmp_path / "out")
+    assert answer.status == 2
+    assert expected in answer.err
+    assert "empty" not in answer.err
+
+
+def test_learners_of_maps_of_networks_of_ours_are_looked_at_first(job: Job, tmp_path: Path):
+    words = ("--maps", f"a={save_npy(tmp_path / 'a', {'x': np.ones((48, 64), np.float32)})}", "--out", tmp_path / "out")
+    answer = call("meta", "fuse", "meta-d", *words, "--cache-dir", job.cache)
+    assert answer.status == 2
+    told = "found maps of a, expected those of adabins, bts, ldrn; with an image (--images DIR) adabins, bts, ldrn need"
+    assert f"{told} none" in answer.err
+
+
+def test_what_was_fused_is_fused_again(pair: tuple[Path, dict[str, dict[str, np.ndarray]]], tmp_path: Path):
+    """The folder holds expected errors and weights as well, which are no frames."""
+    stack, new = pair
+    first, second = (f"{name}={save_npy(tmp_path / name, maps)}" for name, maps in new.items())
+    done("meta", "fuse", stack, "--maps", first, "--maps", second, "--out", tmp_path / "out")
+    answer = done("meta", "fuse", stack, "--maps", f"first={tmp_path}/out", "--maps", second, "--out", tmp_path / "b")
+    count = len(new["first"])
+    assert answer.err.count("called NAME_depth, which count as those of NAME") == 1
+    assert f"{tmp_path}/out: {2 * count} files are called as what is written beside NAME_depth" in answer.err
+    assert f"{count} frames fused" in answer.err
+    assert (tmp_path / "b" / f"{next(iter(new['first']))}_depth.npy").is_file()

@@ -389,6 +389,9 @@ def test_imports_and_networks_work_together(job: Job, foreign: Foreign, tmp_path
     context = mock.Mock(params={"cache_dir": cache})
     offered = [name for name in completion.runs(context) if "other" in name]
     assert offered == [f"tiny/{stack}", "tiny/other", stack, "other"], "folds of an import are no networks"
+    assert completion.stacks(context)[-1] == stack
+    assert not {*completion.stacks(context)} & {"tiny/other", "other", "tiny/bts", "bts", "tiny/bts/fold-0"}
+    assert completion.trained(context) == ["adabins", "bts", "ldrn"], "there is no network of an import to save"
     answer = call("base", "cache", "other", "--role", "test", "--seeds", "0", *given)
     assert answer.status == 2
     assert "other was imported, so there are no other seeds of it" in answer.err
@@ -947,3 +950,57 @@ def test_whoever_names_the_unit_is_believed(foreign: Foreign, tmp_path: Path, mo
 
 
 FAR_FACTS = KindFacts(title="far", frame=(480, 640), max_depth=10, likely_depth=(20, 60))
+
+
+def test_maps_of_half_precision_are_read_without_a_warning(foreign: Foreign, tmp_path: Path):
+    halves = {name: metres.astype(np.float16) for name, metres in foreign.maps["train"].items()}
+    answer = foreign.take(tmp_path / "cache", save_npy(tmp_path / "maps", halves), "validation")
+    assert answer.status == 0, answer.err
+    halves = {name: np.where(np.eye(48, 64) > 0, np.float16(np.inf), metres) for name, metres in halves.items()}
+    answer = foreign.take(tmp_path / "other", save_npy(tmp_path / "holed", halves), "validation")
+    assert "48 of 3072 pixels are NaN or infinite" in answer.err
+
+
+def test_names_as_commands_write_them_are_those_of_frames(foreign: Foreign, tmp_path: Path):
+    maps = {f"{name}_depth": metres for name, metres in foreign.maps["train"].items()}
+    beside = {
+        f"{name}{end}": metres for name, metres in foreign.maps["train"].items() for end in ("_error", "_weights")
+    }
+    folder = save_npy(tmp_path / "maps", {**maps, **beside})
+    for role in ("oof", "validation"):
+        answer = foreign.take(tmp_path / "cache", folder, role)
+        assert answer.status == 0, answer.err
+        assert answer.err.count("called NAME_depth") == 1
+        assert answer.err.count(f"{folder}: {len(beside)} files are called as what is written beside") == 1
+    for name, row in rows_of(tmp_path / "cache", "validation").items():
+        np.testing.assert_allclose(row, foreign.maps["train"][name], atol=0.0002)
+    name = next(iter(foreign.maps["train"]))
+    np.save(folder / f"{name}.npy", foreign.maps["train"][name])
+    answer = foreign.take(tmp_path / "other", folder, "oof")
+    assert f"1 depth maps are called by no frame of the data (first: {folder}/{name}_depth.npy)" in answer.err
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_an_import_of_all_roles_says_everything_once(foreign: Foreign, tmp_path: Path, several: bool):
+    whole = {name: np.full_like(metres, 2.5) for split in foreign.maps.values() for name, metres in split.items()}
+    folder = save_npy(tmp_path / "maps", whole)
+    places = [word for role in ROLES for word in (f"--{role}", shutil.copytree(folder, tmp_path / role))]
+    words = places if several else [folder, "--role", "all"]
+    sampled = checks._sampled
+    with mock.patch.object(checks, "_sampled", lambda *given: sampled(*given)._replace(rays=None)):
+        answer = call("base", "import", "flat", *words, *foreign.given(tmp_path / "cache"))
+    assert answer.status == 0, answer.err
+    assert answer.err.count("the camera of the images is not known") == 1
+    assert answer.err.count("do not follow the truth") == 1
+
+
+def test_a_command_that_mends_relative_maps_says_again_that_they_are(foreign: Foreign, copy: Path, tmp_path: Path):
+    first = sorted(copy.rglob("*.npy"))[0]
+    np.save(first, with_pixel(np.nan)(np.load(first)))
+    (tmp_path / "cache").mkdir()
+    for role in ("oof", "validation"):
+        answer = foreign.take(tmp_path / "cache", copy, role, "--relative", *ALIGN)
+        if answer.status:
+            assert "--relative" in answer.advised
+            return
+    pytest.fail("no role has the frame")

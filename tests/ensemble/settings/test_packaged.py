@@ -50,6 +50,17 @@ def test_an_unknown_or_ambiguous_name_is_answered_with_the_near_ones(tmp_path: P
     assert (answer.status, "did you mean 'nyu_stacking'?" in answer.err) == (2, True)
 
 
+def test_a_mistyped_file_is_answered_with_the_one_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("seed: 1\n")
+    with pytest.raises(
+        SettingsError, match=r"own.yam: there is no such file, .*; did you mean the file own.yaml\? Known:"
+    ):
+        config_file(Path("own.yam"))
+    with pytest.raises(SettingsError, match=rf"there is no such file; did you mean the file {tmp_path}/own.yaml\?"):
+        config_file(tmp_path / "ovn.yaml")
+
+
 def test_commands_in_messages_give_the_name_again():
     assert Choice(config=config_folder() / "demo.yaml").words == ["--config", "demo"]
     assert Choice(config=Path("mine.yaml")).words == ["--config", "mine.yaml"]
