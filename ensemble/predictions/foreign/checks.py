@@ -26,7 +26,7 @@ from ensemble.data.formats.maps import (
     read_numbers,
     too_small,
 )
-from ensemble.data.source import Frame, FrameSource
+from ensemble.data.source import Frame, FrameSource, RawFrame
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.metrics.protocols import enlarged
 from ensemble.predictions.foreign.guesses import (
@@ -59,6 +59,9 @@ FOCAL = "PIXELS"
 
 LIKELY_RATIO = 2.0
 """How far the median of truth over depth may be from 1, either way, before depth counts as without a scale."""
+
+SAME_FOCAL = 1.1
+"""How far a focal length may be from that of the images' camera, either way."""
 
 MIXED = 100
 """How many times the median depth of a frame may be that of the frames before it, either way, in one unit."""
@@ -146,6 +149,29 @@ class ImportRequest:
                 f"{self.place}: depth is too large towards the edges of frames, as the distance to the camera is in "
                 f"place of depth along its axis; say so with the focal length in pixels of a map for {FOCAL}, or, if "
                 f"the error has another reason, give --no-ray.\nRun: {distances}"
+            )
+
+    def refuse_focal(self, outputs: Outputs, raw: RawFrame, shape: tuple[int, ...]) -> None:
+        """Stop where distances would be brought to depth by another focal length than that of the images' camera.
+
+        Args:
+            outputs: Where the cache is.
+            raw: A frame, with its camera where that is known.
+            shape: Height and width of its map.
+
+        Raises:
+            ValueError: It is clearly another one; the message holds the command.
+        """
+        rays = self.settings.rays
+        if rays is None or raw.intrinsics is None:
+            return
+        size = rays.size or (shape[0], shape[1])
+        known = raw.intrinsics.resized((raw.depth.shape[0], raw.depth.shape[1]), size).fx
+        if abs(math.log(rays.focal / known)) > math.log(SAME_FOCAL):
+            right = rays.model_copy(update={"focal": round(known, 1)})
+            raise ValueError(
+                f"{self.place}: --focal {rays.focal:g}: expected about that of the camera of the images, {known:.4g} "
+                f"pixels in a map of {size[0]}x{size[1]}.\nRun: {self.command(outputs, rays=right)}"
             )
 
     def refuse_better_guess(self, outputs: Outputs, samples: Sequence[Sample], *, clearly: float = CLEARLY) -> None:
@@ -244,6 +270,8 @@ def check_maps(
         medians[frame.id] = float(np.median(metres[::4, ::4]))
         sample = None
         if frame.id in compared and np.isfinite(metres).all():
+            if not samples:
+                request.refuse_focal(outputs, source.read(frame), metres.shape)
             sample = _sampled(metres, source, frame, data, rng)
             samples.append(sample)
         others = partial(_sampled_frames, request, experiment, known, files, but=frame)

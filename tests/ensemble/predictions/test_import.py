@@ -604,6 +604,11 @@ WRONG_GUESSES = {
         ("--ray", "--focal", 51.9),
         "depth is too small towards the edges of frames",
     ),
+    "another focal length": (
+        of_pixels(distances),
+        ("--ray", "--focal", 200),
+        "--focal 200: expected about that of the camera of the images, 51.",
+    ),
     "marked by -1": (of_pixels(with_marks(-1)), ALIGN, "256 of 3072 pixels are -1, as holes are marked"),
     "saturated": (of_pixels(with_saturated_holes), ALIGN, "256 of 3072 pixels are 65535, as holes are marked"),
     "sky": (of_pixels(with_marks(1e10)), ALIGN, "256 of 3072 pixels are more than 100 times the median"),
@@ -846,6 +851,10 @@ def test_distances_become_depth_along_the_axis(foreign: Foreign, tmp_path: Path)
     assert answer.status == 0, "pixels are those of the first maps"
     for name, row in rows_of(cache, "validation").items():
         assert abs(np.median(row / foreign.maps["train"][name]) - 1) < 0.02
+    advised = foreign.take(tmp_path / "other", place, "oof", "--ray", "--focal", 400).advised
+    done(*advised)
+    for name, row in rows_of(tmp_path / "other", "oof").items():
+        np.testing.assert_allclose(row, foreign.maps["train"][name], rtol=2e-2)
     answer = foreign.take(cache, place, "validation", "--ray", "--focal", 40)
     assert (answer.status, "--ray: focal=" in answer.err) == (2, True)
     assert foreign.take(tmp_path / "sure", place, "oof", "--no-ray").status == 0, "whoever says so is believed"
