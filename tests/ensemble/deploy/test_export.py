@@ -447,7 +447,7 @@ def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
         ("onnx", "bts.stack", "x.onnx", "--precision", "bf16"): (2, "precision of onnx 'bf16'"),
         ("onnx", "bts.stack", "x.onnx", "--max-loss", -0.9): (2, "--max-loss: "),
         ("onnx", "bts.stack", "x.onnx", "--calibrate", tmp_path): (2, "--calibrate: is for --precision int8 alone"),
-        ("onnx", "bts.stack", "x.onnx", "--images", tmp_path): (2, "expected photographs, found none"),
+        ("onnx", "bts.stack", "x.onnx", "--images", tmp_path): (2, "expected photographs such as .jpg or .png, found none"),
         ("executorch", "bts.stack", "x.pte", "--size", "dynamic"): (2, "takes images of one size; expected HxW"),
     }
     for (kind, stack, out, *options), (status, told) in cases.items():
