@@ -19,6 +19,7 @@ from calm_stacks import calm
 from command_lines import LEARNER_NAMES, Job, call, done
 from openvino import opset13
 from PIL import Image
+from robots import site_of_robot
 
 import ensemble
 from base_learners.adabins import AdaBins
@@ -447,7 +448,10 @@ def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
         ("onnx", "bts.stack", "x.onnx", "--precision", "bf16"): (2, "precision of onnx 'bf16'"),
         ("onnx", "bts.stack", "x.onnx", "--max-loss", -0.9): (2, "--max-loss: "),
         ("onnx", "bts.stack", "x.onnx", "--calibrate", tmp_path): (2, "--calibrate: is for --precision int8 alone"),
-        ("onnx", "bts.stack", "x.onnx", "--images", tmp_path): (2, "expected photographs such as .jpg or .png, found none"),
+        ("onnx", "bts.stack", "x.onnx", "--images", tmp_path): (
+            2,
+            "expected photographs such as .jpg or .png, found none",
+        ),
         ("executorch", "bts.stack", "x.pte", "--size", "dynamic"): (2, "takes images of one size; expected HxW"),
     }
     for (kind, stack, out, *options), (status, told) in cases.items():
@@ -532,13 +536,7 @@ def test_predicting_imports_no_torch(exported: Path, tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_robot_needs_numpy_pillow_and_a_runtime(exported: Path, tmp_path: Path):
-    site = tmp_path / "site"  # what pip install --no-deps stackdepth, numpy, pillow and onnxruntime bring
-    site.mkdir()
-    (site / "ensemble").symlink_to(Path(ensemble.__file__).parent)
-    packages = Path(np.__file__).parents[1]
-    for name in ("numpy", "numpy.libs", "PIL", "pillow.libs", "onnxruntime", "flatbuffers", "google", "packaging"):
-        if (packages / name).is_dir():
-            (site / name).symlink_to(packages / name)
+    site = site_of_robot(tmp_path)
     Image.fromarray(IMAGE).save(tmp_path / "photo.png")
     words = (exported / "own.onnx", tmp_path / "photo.png", "--out", tmp_path / "out")
     assert "onnxruntime" in imported("ensemble.deploy.runtime", *words, path=site, options=("-S", "-s"))

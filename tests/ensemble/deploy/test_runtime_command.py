@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from command_lines import call, done
 from PIL import Image
+from robots import site_of_robot
 
 import ensemble
 from ensemble.deploy.runtime import ExportedStack
@@ -166,13 +167,7 @@ def test_openvino_without_its_weights_says_which_file_is_missing(tmp_path: Path)
 @pytest.fixture
 def robot(tmp_path: Path):
     """Runs Python where NumPy, Pillow and onnxruntime are installed, and this package without what it depends on."""
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "ensemble").symlink_to(Path(ensemble.__file__).parent)
-    packages = Path(np.__file__).parents[1]
-    for name in ("numpy", "numpy.libs", "PIL", "pillow.libs", "onnxruntime", "flatbuffers", "google", "packaging"):
-        if (packages / name).is_dir():
-            (site / name).symlink_to(packages / name)
+    site = site_of_robot(tmp_path)
     kept = {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:

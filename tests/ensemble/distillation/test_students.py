@@ -216,7 +216,9 @@ def test_mistakes_are_refused_before_anything_is_written(job: Job, tmp_path: Pat
     assert "ldrn was not trained" in refused("--teacher", "ldrn")
     assert "the model of a fold would learn from a teacher" in refused("--teacher", "meta-d", "--folds", 2)
     assert "--unlabelled: photographs have no depth but that of a teacher" in refused("--unlabelled", tmp_path)
-    assert "expected photographs such as .jpg or .png, found none" in refused("--teacher", "meta-d", "--unlabelled", tmp_path)
+    assert "expected photographs such as .jpg or .png, found none" in refused(
+        "--teacher", "meta-d", "--unlabelled", tmp_path
+    )
     assert "was trained on other data than its student" in refused(
         "--teacher", "tiny/meta-d", "--set", "data.split_seed=5"
     )
