@@ -557,11 +557,14 @@ def save(
     check_name(learner, learners_of(where, name), "learner")
 
     from ensemble.deploy.fitted import fitted_learner
+    from ensemble.deploy.saved import replaced
     from ensemble.evaluation.networks import halving_report
     from ensemble.predictions.learners import trained_learner
 
     whole = fitted_learner(trained_learner(where, name, learner))
     kept = whole.halved() if half else whole
+    if told := replaced(out, kept.header.name):
+        messages.print(told)
     kept.save(out)
     messages.print(f"{out}: {learner}")
     if half:

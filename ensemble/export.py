@@ -131,13 +131,14 @@ def torch(
     stack: Stack,
     out: Out,
     size: Size = None,
+    precision: Annotated[str, _precision("fp32")] = "fp32",
     pixels: Pixels = "uint8",
     images: Photographs = None,
     count: Count = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
     """A program of torch (.pt2), which runs without this package."""
-    _export("torch", stack, out, size, cache_dir, precision="fp32", pixels=pixels, images=images, count=count)
+    _export("torch", stack, out, size, cache_dir, precision=precision, pixels=pixels, images=images, count=count)
 
 
 RECIPES = "fp32,fp16,bf16,int8-dynamic,int8-static,prune-50,prune-90,structured-30,kmeans-16"

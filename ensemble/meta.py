@@ -394,11 +394,14 @@ def save(
     found = _fit_called(where, run)
 
     from ensemble.deploy.fitted import fitted_stack
+    from ensemble.deploy.saved import replaced
     from ensemble.evaluation.networks import halving_report
     from ensemble.stacking.stack import load_stack
 
     stack = fitted_stack(load_stack(found, where), where)
     kept = stack.halved() if half else stack
+    if told := replaced(out, kept.header.name):
+        messages.print(told)
     kept.save(out)
     messages.print(f"{out}: {kept.header.name}, {', '.join(kept.learners)}")
     if half:

@@ -133,6 +133,20 @@ def check_place(place: Path) -> None:
         )
 
 
+def replaced(place: Path, name: str) -> str:
+    """What is said where saving would replace a stack or learner of another name; else nothing."""
+    try:
+        if place.is_dir():
+            text = (place / CONFIG).read_text("utf-8")
+        else:
+            with safe_open(place, "pt") as file:
+                text = (file.metadata() or {}).get(_HEADER, "")
+        before = str(json.loads(text)["name"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return ""
+    return f"{place}: {before}, which was saved there, is replaced" if before != name else ""
+
+
 def _may_take(folder: Path) -> bool:
     """Whether a folder is empty, or holds a saved stack: its files would be replaced."""
     names = {path.name for path in folder.iterdir()}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ensemble.deploy.named import is_saved
 from ensemble.predictions.available import learners_of
+from ensemble.pretrained import pretrained
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.members import member_of
 from ensemble.settings.names import FITS
@@ -12,12 +13,12 @@ from ensemble.settings.trees import SettingsError
 
 
 def asked_teacher(asked: str, outputs: Outputs, experiment: str) -> Path | tuple[str, ...] | Run:
-    """Something that was saved, learners by their names, or a run: of ``experiment`` where there is one of it.
+    """Something that was saved or comes with the package, learners by their names, or a run: of ``experiment`` where there is one of it.
 
     Raises:
         SettingsError: There is nobody of this name; the message may hold the command that fits a stack.
     """
-    place = at_home(Path(asked))
+    place = pretrained(at_home(Path(asked)))
     if is_saved(place):
         return place
     if "," in asked or member_of(asked).learner in learners_of(outputs, experiment):

@@ -453,6 +453,7 @@ def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
             "expected photographs such as .jpg or .png, found none",
         ),
         ("executorch", "bts.stack", "x.pte", "--size", "dynamic"): (2, "takes images of one size; expected HxW"),
+        ("torch", "bts.stack", "x.pt2", "--precision", "int8"): (2, "unknown precision of torch 'int8'"),
     }
     for (kind, stack, out, *options), (status, told) in cases.items():
         answer = call("export", kind, exported / stack, tmp_path / out, *options)

@@ -197,9 +197,11 @@ def test_a_file_of_another_kind_is_not_written_over(job: Job, saved: Path, tmp_p
     assert f"{own}: expected a name that is free or that of a saved stack" in answer.err
     shutil.copy(saved / "own.stack", tmp_path / "again.safetensors")
     (tmp_path / "cut.stack").write_text("what was left of it")
-    for name in ("again.safetensors", "cut.stack"):
-        done("meta", "save", "meta-rgb", tmp_path / name, "--cache-dir", job.cache)
+    for name, told in (("again.safetensors", "meta-rgb+d, which was saved there, is replaced"), ("cut.stack", "")):
+        said = done("meta", "save", "meta-rgb", tmp_path / name, "--cache-dir", job.cache).err
+        assert told in " ".join(said.split())
         assert ensemble.load(tmp_path / name).learners
+    assert "is replaced" not in done("meta", "save", "meta-rgb", tmp_path / "cut.stack", "--cache-dir", job.cache).err
 
 
 def test_loading_imports_neither_trainer_nor_store(saved: Path, tmp_path: Path):

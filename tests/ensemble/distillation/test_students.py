@@ -13,7 +13,9 @@ from command_lines import Job, call, done
 from PIL import Image
 
 from ensemble.data.loaders import FrameDataset
+from ensemble.distillation.asked import asked_teacher
 from ensemble.distillation.lessons import CachingTeacher, open_teacher
+from ensemble.distillation.teachers import saved_expert
 from ensemble.predictions.store.verify import filling
 from ensemble.runs.paths import Outputs, Run
 from ensemble.settings.layers import Choice, learner_settings
@@ -201,6 +203,12 @@ def test_a_damaged_row_of_a_teacher_is_mended_by_the_command_that_is_named(job: 
     shard.unlink()
     done("base", *command.split()[3:])
     done("base", "verify", "tiny", "--cache-dir", cache)
+
+
+def test_a_network_of_the_package_may_teach(job: Job):
+    found = asked_teacher("nyu-small", Outputs(job.cache), "tiny")
+    assert isinstance(found, Path)
+    assert saved_expert(found).asked.endswith("nyu-small.stack")
 
 
 def test_mistakes_are_refused_before_anything_is_written(job: Job, tmp_path: Path):
