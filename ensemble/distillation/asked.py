@@ -13,7 +13,9 @@ from ensemble.settings.trees import SettingsError
 
 
 def asked_teacher(asked: str, outputs: Outputs, experiment: str) -> Path | tuple[str, ...] | Run:
-    """Something that was saved or comes with the package, learners by their names, or a run: of ``experiment`` where there is one of it.
+    """Something that was saved or comes with the package, learners by their names, or a run.
+
+    That is one of ``experiment`` where there is one of its name.
 
     Raises:
         SettingsError: There is nobody of this name; the message may hold the command that fits a stack.
