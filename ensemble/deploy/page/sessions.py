@@ -1,6 +1,7 @@
 """Files of visitors: each has a folder of their own, and with their visit go what they sent and what was made of it."""
 
 import hashlib
+import os
 import shutil
 import threading
 import time
@@ -127,7 +128,7 @@ class Sessions:
             ended = [name for name, last in self._asked.items() if time.monotonic() - last > silent]
         for name in ended:
             self.end(name)
-        for path in self.root.rglob("*"):
+        for path in _files_below(self.root):
             within = path.relative_to(self.root).parts[0]
             if path in known or within.startswith(_OWN) or (self.shared and path.is_relative_to(self.shared)):
                 continue
@@ -150,6 +151,12 @@ class Sessions:
         finally:
             done.set()
             thread.join()
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files of a folder; folders that go meanwhile, as those of visitors do, are passed over."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place) / name for name in names)
 
 
 def _written(path: Path) -> int:

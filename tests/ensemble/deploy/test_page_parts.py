@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import os
+import shutil
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -376,3 +378,20 @@ def test_with_the_end_of_the_work_nobody_waits_for_an_answer():
 
 def _fail(error: BaseException) -> None:
     raise error
+
+
+def test_a_sweep_passes_over_folders_that_go_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As those of visitors do: one sweep that fails would be the last."""
+    sessions, scan = Sessions(tmp_path), os.scandir
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "photo.png").write_bytes(b"")
+
+    def going(place: Any) -> Any:
+        if place in (str(tmp_path / "b"), tmp_path / "b"):
+            shutil.rmtree(tmp_path / "b")
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", going)
+    sessions.sweep(orphan=-1)
+    assert not [path for path in (tmp_path / "a", tmp_path / "c") if (path / "photo.png").exists()]
