@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from ensemble.photographs.views import focal_of_view as focal_of_view
-from ensemble.photographs.views import view_of_focal as view_of_focal
-
 
 @dataclass(frozen=True)
 class Intrinsics:

@@ -1,8 +1,8 @@
 """The model card of a saved stack: what it is, how it scored, what it was trained on, and where it ends."""
 
-from ensemble.data.intrinsics import view_of_focal
 from ensemble.deploy.saved import Header
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
+from ensemble.photographs.views import view_of_focal
 
 _CARD = """---
 library_name: stackdepth

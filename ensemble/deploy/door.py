@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ensemble.data.formats.depth_files import check_map
 from ensemble.data.formats.maps import aligned, check_marks, check_shape, check_values
-from ensemble.data.intrinsics import Intrinsics, focal_of_view
+from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.transforms import Original, padded, seen_at
 from ensemble.deploy.card import model_card
 from ensemble.deploy.foreign import FAR_APART, check_scale, numbers_read, times_the_others, times_training
@@ -25,6 +25,7 @@ from ensemble.deploy.runtime.prediction import Prediction as Prediction
 from ensemble.deploy.runtime.resizing import checked_size, pixels_of, shape_kept
 from ensemble.deploy.saved import Header, SavedLearner, check_place, read_saved, save_file, save_folder
 from ensemble.metrics.protocols import enlarged
+from ensemble.photographs.views import focal_of_view
 from ensemble.predictions.foreign.guesses import against_others, better_guess
 from ensemble.settings.schema import StackSettings
 from ensemble.settings.trees import SettingsError, near_names

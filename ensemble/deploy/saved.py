@@ -136,12 +136,7 @@ def check_place(place: Path) -> None:
 def replaced(place: Path, name: str) -> str:
     """What is said where saving would replace a stack or learner of another name; else nothing."""
     try:
-        if place.is_dir():
-            text = (place / CONFIG).read_text("utf-8")
-        else:
-            with safe_open(place, "pt") as file:
-                text = (file.metadata() or {}).get(_HEADER, "")
-        before = str(json.loads(text)["name"])
+        before = str(json.loads(_header_text(place))["name"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return ""
     return f"{place}: {before}, which was saved there, is replaced" if before != name else ""
@@ -182,7 +177,7 @@ def read_saved(place: Path) -> tuple[Header, dict[str, Tensor]]:
     try:
         with safe_open(weights_file, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
-            text = (place / CONFIG).read_text("utf-8") if place.is_dir() else (file.metadata() or {}).get(_HEADER, "")
+        text = _header_text(place)
     except (OSError, SafetensorError, UnicodeDecodeError) as error:
         refuse_unreadable(weights_file, error)
         if how := opened_by(place):
@@ -229,10 +224,17 @@ def _may_be_saved(file: Path) -> bool:
     if file.suffix == _ENDING:
         return True
     try:
-        with safe_open(file, "pt") as opened:
-            return _HEADER in (opened.metadata() or {})
+        return bool(_header_text(file))
     except (OSError, SafetensorError):
         return False
+
+
+def _header_text(place: Path) -> str:
+    """The header of a file or folder as it stands there; empty where a file has none."""
+    if place.is_dir():
+        return (place / CONFIG).read_text("utf-8")
+    with safe_open(place, "pt") as file:
+        return (file.metadata() or {}).get(_HEADER, "")
 
 
 def _something_else(place: Path, found: str) -> ValueError:

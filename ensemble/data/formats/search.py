@@ -12,11 +12,6 @@ from ensemble.photographs.search import Found
 from ensemble.settings.trees import SettingsError
 
 
-def find_photographs(places: Sequence[Path]) -> dict[str, Path]:
-    """The photographs at some places alone, as ``search`` finds them."""
-    return search(places).photographs
-
-
 def search(places: Sequence[Path], out: Path | None = None) -> Found:
     """As ``ensemble.photographs.search.search`` does; depth maps are no other files."""
     return photographs.search(places, out, known=READERS)

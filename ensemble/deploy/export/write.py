@@ -18,7 +18,6 @@ from ensemble.console.pulse import pulse
 from ensemble.data.formats.packages import expect_packages
 from ensemble.data.formats.photographs import read_photograph
 from ensemble.data.formats.search import photographs_of
-from ensemble.data.intrinsics import view_of_focal
 from ensemble.data.transforms import STRIDE, resize_image
 from ensemble.deploy.compression.tuning import trained_for_eight_bits
 from ensemble.deploy.door import DepthStack
@@ -37,6 +36,7 @@ from ensemble.deploy.runtime.header import ExportedLearner, ExportHeader
 from ensemble.deploy.runtime.seals import parts, seal
 from ensemble.deploy.runtime.session import Session
 from ensemble.deploy.runtime.sessions import RUNTIMES
+from ensemble.photographs.views import view_of_focal
 
 OPENED: dict[str, Callable[[Path], Session]] = {**RUNTIMES, "torch": open_torch}
 """How a file is read back, by its kind."""

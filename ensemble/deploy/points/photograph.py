@@ -10,9 +10,10 @@ from PIL import Image
 
 from ensemble.console import messages
 from ensemble.data.formats.photographs import Photograph, read_photograph
-from ensemble.data.intrinsics import Intrinsics, focal_of_view, view_of_focal
+from ensemble.data.intrinsics import Intrinsics
 from ensemble.deploy.photographs import DEFAULT_PIXELS
 from ensemble.deploy.points.cloud import PointCloud, point_cloud
+from ensemble.photographs.views import focal_of_view, view_of_focal
 
 if TYPE_CHECKING:
     from ensemble.deploy.door import DepthStack

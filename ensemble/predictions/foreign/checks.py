@@ -26,7 +26,7 @@ from ensemble.data.formats.maps import (
     read_numbers,
     too_small,
 )
-from ensemble.data.source import Frame, FrameSource, RawFrame
+from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import bring_to_size, valid_depth
 from ensemble.metrics.protocols import enlarged
 from ensemble.predictions.foreign.guesses import (
@@ -151,19 +151,20 @@ class ImportRequest:
                 f"the error has another reason, give --no-ray.\nRun: {distances}"
             )
 
-    def refuse_focal(self, outputs: Outputs, raw: RawFrame, shape: tuple[int, ...]) -> None:
+    def refuse_focal(self, outputs: Outputs, source: FrameSource, frame: Frame, shape: tuple[int, ...]) -> None:
         """Stop where distances would be brought to depth by another focal length than that of the images' camera.
 
         Args:
             outputs: Where the cache is.
-            raw: A frame, with its camera where that is known.
-            shape: Height and width of its map.
+            source: Which may know the camera; it is read only where a focal length was told.
+            frame: Of the source.
+            shape: Height and width of the frame's map.
 
         Raises:
             ValueError: It is clearly another one; the message holds the command.
         """
         rays = self.settings.rays
-        if rays is None or raw.intrinsics is None:
+        if rays is None or (raw := source.read(frame)).intrinsics is None:
             return
         size = rays.size or (shape[0], shape[1])
         known = raw.intrinsics.resized((raw.depth.shape[0], raw.depth.shape[1]), size).fx
@@ -271,7 +272,7 @@ def check_maps(
         sample = None
         if frame.id in compared and np.isfinite(metres).all():
             if not samples:
-                request.refuse_focal(outputs, source.read(frame), metres.shape)
+                request.refuse_focal(outputs, source, frame, metres.shape)
             sample = _sampled(metres, source, frame, data, rng)
             samples.append(sample)
         others = partial(_sampled_frames, request, experiment, known, files, but=frame)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from ensemble.data.augmentation import Area, Change, changed
-from ensemble.data.intrinsics import Intrinsics, focal_of_view, view_of_focal
+from ensemble.data.intrinsics import Intrinsics
 from ensemble.data.nyu.camera import COLOUR, intrinsics_of
 from ensemble.data.rooms.camera import Pose, ray_directions, render_frame
 from ensemble.data.source import RawFrame
 from ensemble.data.transforms import pixels_at_size
+from ensemble.photographs.views import focal_of_view, view_of_focal
 from ensemble.settings.kinds import facts_of
 
 CAMERA = Intrinsics(50.0, 60.0, 19.5, 14.5)

@@ -17,7 +17,7 @@ import ensemble
 from ensemble.data.formats import photographs
 from ensemble.data.formats.maps import DepthFile, read_numbers
 from ensemble.data.formats.photographs import read_photograph
-from ensemble.data.formats.search import find_photographs, search
+from ensemble.data.formats.search import search
 from ensemble.photographs.search import SUFFIXES
 from ensemble.report.drawing.pictures import save_depth_png
 
@@ -104,18 +104,18 @@ def test_folders_keep_their_places_and_names_must_differ(tmp_path: Path):
     for name in ("a/x.png", "b/x.jpg", "b/c/y.png", "b/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    assert [*find_photographs([tmp_path])] == ["a/x", "b/c/y", "b/x"]
-    assert [*find_photographs([tmp_path / "a", tmp_path / "b" / "c" / "y.png"])] == ["x", "y"]
-    both = find_photographs([tmp_path / "a", tmp_path / "b"])
+    assert [*search([tmp_path]).photographs] == ["a/x", "b/c/y", "b/x"]
+    assert [*search([tmp_path / "a", tmp_path / "b" / "c" / "y.png"]).photographs] == ["x", "y"]
+    both = search([tmp_path / "a", tmp_path / "b"]).photographs
     assert both == {"a/x": tmp_path / "a/x.png", "c/y": tmp_path / "b/c/y.png", "b/x": tmp_path / "b/x.jpg"}
-    assert [*find_photographs([tmp_path / "a", tmp_path / "a" / "x.png"])] == ["x"]
+    assert [*search([tmp_path / "a", tmp_path / "a" / "x.png"]).photographs] == ["x"]
     for name in ("b/x.png", "d/b/x.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    alike = find_photographs([tmp_path / "a" / "x.png", tmp_path / "b" / "x.png", tmp_path / "b" / "c"])
+    alike = search([tmp_path / "a" / "x.png", tmp_path / "b" / "x.png", tmp_path / "b" / "c"]).photographs
     assert [*alike] == ["a/x", "b/x", "y"]
     with pytest.raises(ValueError, match=r"x\.png.*: photographs of one name, x\.png; their results would collide"):
-        find_photographs([tmp_path / "b" / "x.png", tmp_path / "d" / "b" / "x.png"])
+        search([tmp_path / "b" / "x.png", tmp_path / "d" / "b" / "x.png"])
 
 
 def put(folder: Path, *names: str) -> None:
@@ -126,10 +126,10 @@ def put(folder: Path, *names: str) -> None:
 
 def test_names_do_not_follow_from_other_folders_and_from_files_that_are_not_there(tmp_path: Path):
     put(tmp_path, "0/a.jpg", "1/a.jpg", "2/b.jpg", "2/b.png", "2/b.png.jpg")
-    assert [*find_photographs([tmp_path / "0", tmp_path / "1"])] == ["0/a", "1/a"]
-    assert [*find_photographs([tmp_path / "0" / "a.jpg", tmp_path / "1" / "a.jpg"])] == ["0/a", "1/a"]
-    assert [*find_photographs([tmp_path / "2" / "b.jpg", tmp_path / "2" / "b.png"])] == ["b.jpg", "b.png"]
-    assert len(find_photographs([tmp_path / "2"])) == 3
+    assert [*search([tmp_path / "0", tmp_path / "1"]).photographs] == ["0/a", "1/a"]
+    assert [*search([tmp_path / "0" / "a.jpg", tmp_path / "1" / "a.jpg"]).photographs] == ["0/a", "1/a"]
+    assert [*search([tmp_path / "2" / "b.jpg", tmp_path / "2" / "b.png"]).photographs] == ["b.jpg", "b.png"]
+    assert len(search([tmp_path / "2"]).photographs) == 3
     found = search([tmp_path / "0" / "a.jpg", tmp_path / "gone" / "a.png"])
     assert found.photographs == {"a": tmp_path / "0" / "a.jpg"}
     assert found.missing == [tmp_path / "gone" / "a.png"]
@@ -154,7 +154,7 @@ def test_what_is_left_out_of_a_folder_is_counted(tmp_path: Path):
 def test_every_ending_of_a_folder_is_read(tmp_path: Path, ending: str):
     image = Image.fromarray(RGB)
     (image.convert("L") if ending == ".pgm" else image).save(tmp_path / f"p{ending}")
-    (path,) = find_photographs([tmp_path]).values()
+    (path,) = search([tmp_path]).photographs.values()
     assert read_photograph(path).pixels.shape == RGB.shape
 
 
@@ -188,11 +188,11 @@ def test_hidden_files_of_a_folder_are_no_photographs(tmp_path: Path):
     for name in ("plain.jpg", "._plain.jpg", ".thumbnails/plain.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    assert find_photographs([tmp_path]) == {"plain": tmp_path / "plain.jpg"}
-    assert [*find_photographs([tmp_path / "._plain.jpg"]).values()] == [tmp_path / "._plain.jpg"]
+    assert search([tmp_path]).photographs == {"plain": tmp_path / "plain.jpg"}
+    assert [*search([tmp_path / "._plain.jpg"]).photographs.values()] == [tmp_path / "._plain.jpg"]
     (tmp_path / ".kept").mkdir()
     (tmp_path / ".kept" / "x.png").write_bytes(b"")
-    assert [*find_photographs([tmp_path / ".kept"])] == ["x"]
+    assert [*search([tmp_path / ".kept"]).photographs] == ["x"]
 
 
 def test_bad_files_are_named_and_the_others_done(job: Job, tmp_path: Path):
