@@ -148,6 +148,16 @@ def test_the_graph_that_openvino_computes_faster_says_the_same(job: Job, tmp_pat
     assert {each.get_type_name() for each in doubled} == {"Convolution", "GroupConvolution"}
     left = [each for each in arranged.get_ops() if each.get_type_name() == "Interpolate"]
     assert not [each for each in left if _channels(each) == 1 and each.get_attributes()["mode"] != "nearest"]
+    assert "Reshape of Convolution" in _parents(arranged, "Sigmoid") - _parents(plain, "Sigmoid")
+    joined = {model: [each for each in model.get_ops() if _joins_planes(each)] for model in (plain, arranged)}
+    assert joined[plain]
+    assert not joined[arranged]
+
+
+def _joins_planes(operation: Any) -> bool:
+    """Whether it lays maps of one channel ``[1 1 64 64]`` side by side, pixel by pixel."""
+    shapes = [[*each.get_partial_shape().to_shape()] for each in operation.input_values()]
+    return operation.get_type_name() == "Concat" and all(shape == [1, 1, 64, 64] for shape in shapes)
 
 
 def test_what_openvino_computes_faster_has_the_size_of_any_image():
