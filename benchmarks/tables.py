@@ -96,15 +96,20 @@ class Table:
 
 
 def in_turn(
-    tasks: Mapping[str, Callable[[], object]], *, repeats: int, clock: Callable[[], float] = time.perf_counter
+    tasks: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+    of_rounds: Callable[[Sequence[float]], float] = statistics.median,
 ) -> dict[str, float]:
-    """Median seconds of each task; all run once untimed, then one after the other, again and again.
+    """Seconds of each task; all run once untimed, then one after the other, again and again.
 
     Args:
         tasks: What to do, by name.
         repeats: Timed rounds.
         clock: ``time.process_time`` for work of one thread that waits for nothing: on a busy machine it still counts
             that work alone.
+        of_rounds: What is told of all rounds; ``min`` where others on the machine slow one task more than another.
     """
     for task in tasks.values():
         task()
@@ -114,7 +119,7 @@ def in_turn(
             start = clock()
             task()
             seconds[name].append(clock() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return {name: of_rounds(times) for name, times in seconds.items()}
 
 
 def machine() -> str:
