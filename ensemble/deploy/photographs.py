@@ -37,7 +37,7 @@ DEFAULT_PIXELS = 1_000_000
 
 
 def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], out: Path, wanted: Wanted) -> None:
-    """Write what a stack says of photographs; a file that cannot be read is named and passed over.
+    """Write what a stack says of photographs; a file that cannot be read or computed is named and passed over.
 
     Args:
         stack: On the device to predict on.
@@ -48,7 +48,7 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
     Raises:
         SettingsError: Nothing of what is wanted can be written, such as the expected error of a learner alone.
         ValueError: There is no photograph, two have one name, a learner has no network, a field of view was told and
-            that of the training is not known; or in the end, not all could be read.
+            that of the training is not known; or in the end, not all could be read and computed.
     """
     wanted = _writable(stack, wanted)
     if "exr" in wanted.formats:
@@ -73,7 +73,12 @@ def predict_photographs(stack: DepthStack | ExportedStack, places: list[Path], o
         if wanted.size == "working":
             height, width = stack.keeping_shape(*image.shape[:2])
             image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        _write(stack, out / name, image, stack(image, fov=views.of(path, photograph)), wanted, views.said)
+        try:
+            found = stack(image, fov=views.of(path, photograph))
+        except (ValueError, FloatingPointError) as error:
+            messages.print(f"error: {path}: {error}", style="red")
+            continue
+        _write(stack, out / name, image, found, wanted, views.said)
         done += 1
     asked = len(images) + missing
     told = f"{done} of {asked} predicted, files in {out}"

@@ -11,8 +11,12 @@ from PIL import features
 
 from ensemble.photographs.folders import files_below
 
+HEIF_SUFFIXES = (".heic", ".heif")
+"""Of photographs that Pillow reads where pillow-heif is installed."""
+MOST_PIXELS = 250_000_000
+"""Of a photograph; more are refused before they are decoded."""
 SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", *HEIF_SUFFIXES),
     *(".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".tga"),
     *((".avif",) if features.check("avif") else ()),
 )

@@ -13,8 +13,8 @@ from ensemble.colours.rgb import as_rgb, too_dark
 from ensemble.data.formats.images import decoded, file_content
 from ensemble.data.formats.packages import needed
 from ensemble.photographs.exif import ORIENTATION, field_of_view
+from ensemble.photographs.search import HEIF_SUFFIXES, MOST_PIXELS
 
-HEIF_SUFFIXES = (".heic", ".heif")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -28,8 +28,6 @@ _TURNS = {
 
 Source: Exif 3.0, section 4.6.5.1.6.
 """
-MOST_PIXELS = 250_000_000
-"""Of a file; more are refused before they are decoded."""
 
 
 class Photograph(NamedTuple):

@@ -1,6 +1,7 @@
 """``python -m ensemble.deploy.runtime FILE IMAGE... --out DIR``: depth of photographs where torch is not installed.
 
-``python -m ensemble.meta predict`` does the same with pictures and further formats, where all of the package is.
+``python -m ensemble.meta predict --size image`` does the same with pictures and further formats, where all of the
+package is; by itself it writes smaller maps of photographs above a megapixel, and its networks see those.
 """
 
 import argparse

@@ -17,6 +17,9 @@ MOST_AREA = 4
 MOST_SEEN = 16_000_000
 """Pixels that networks may be asked to see: their features take a kilobyte and more of each."""
 
+_MOST_BITS = 22
+"""Of a weight, however many pixels one is made of."""
+
 _ORIENTATION, _UPRIGHT = 0x0112, (0, 1)
 """A field of Exif 3.0, section 4.6.5.1.6, and what it says where nothing has to be turned."""
 
@@ -92,7 +95,8 @@ def seen(pixels: np.ndarray, size: Size) -> np.ndarray:
         if pixels.shape[axis] != new:
             first, weights = _triangles(pixels.shape[axis], new)
             if pixels.dtype == np.uint8:
-                bits = next(bits for bits in range(22) if int(0.5 + weights.max() * (1 << (bits + 1))) >= 1 << 15)
+                enough = (bits for bits in range(_MOST_BITS) if weights.max() * (1 << bits + 1) + 0.5 >= 1 << 15)
+                bits = next(enough, _MOST_BITS)
                 whole = np.floor(weights * (1 << bits) + 0.5).astype(np.int32)
                 sums = _weighed(pixels.astype(np.int32), first, whole, axis)
                 pixels = np.clip((sums + (1 << bits >> 1)) >> bits, 0, 255).astype(np.uint8)

@@ -110,7 +110,11 @@ class ExportedStack:
         return Prediction(working, self.learners, whole, enlarged)
 
     def keeping_shape(self, height: int, width: int) -> Size:
-        """The size that networks see of an image: its own shape, inside what the file takes."""
+        """The size that networks see of an image: its own shape, inside what the file takes.
+
+        A file of a fixed size sees an image of another shape smaller than the stack does, 16:9 by a quarter. Metres are
+        not multiplied for that: networks of one camera go by what stands where, and hardly by how large it looks.
+        """
         if self.header.size is None:
             return shape_kept(self.trained_size, height, width)
         whole = self.header.size

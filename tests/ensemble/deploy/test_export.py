@@ -558,6 +558,10 @@ def test_a_robot_needs_numpy_pillow_and_a_runtime(exported: Path, tmp_path: Path
 
 @pytest.mark.parametrize("size", [(30, 40), (48, 64), (97, 131), (20, 200)])
 def test_images_and_maps_are_resized_as_torch_does(size: tuple[int, int]):
+    """And a strip whose pixels are made of more than 128, whose weights have the bits that torch gives at most."""
+    strip = np.random.default_rng(3).integers(0, 256, (3, 17_000, 3), dtype=np.uint8)
+    narrow = resize_image(strip, (3, size[1])).mul(255).round().byte().permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(seen(strip, (3, size[1])), narrow)
     ours = resize_image(IMAGE, size).mul(255).round().byte().permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(seen(IMAGE, size), ours)
     floats = torch.from_numpy(IMAGE / np.float32(255)).permute(2, 0, 1)[None]

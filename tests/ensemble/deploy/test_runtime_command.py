@@ -6,16 +6,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from command_lines import call, done
 from PIL import Image
 from robots import site_of_robot
 
 import ensemble
-from ensemble.deploy.runtime import ExportedStack
+from ensemble.deploy.runtime import ExportedStack, photographs
 from ensemble.deploy.runtime.__main__ import main
+from ensemble.deploy.runtime.photographs import read_photograph
 from ensemble.pretrained import FOLDER
 
 FILE = FOLDER / "nyu-small.onnx"
@@ -78,6 +81,38 @@ def test_what_no_lens_tells_is_said_once(run, tmp_path: Path):
     np.testing.assert_array_equal(np.load("o/a_depth.npy"), expected)
     assert run(FILE, *photos, "--out", "none", "--fov", 180)[0] == 1
     assert not Path("none").exists()
+
+
+def test_photographs_of_phones_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pillow_heif.register_heif_opener()
+    Image.fromarray(PIXELS).save(tmp_path / "p.heic")
+    assert read_photograph(tmp_path / "p.heic").pixels.shape == (60, 80, 3)
+    photograph(tmp_path / "large.png")
+    monkeypatch.setattr(photographs, "MOST_PIXELS", 4000)
+    with pytest.raises(ValueError, match=r"large.png: has more than 0 million pixels; make it smaller"):
+        read_photograph(tmp_path / "large.png")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ValueError, match=r"p.heic: HEIC needs pillow_heif.\nRun: pip install pillow-heif"):
+        read_photograph(tmp_path / "p.heic")
+
+
+def test_a_photograph_that_cannot_be_computed_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As the command of a robot does; what was said of the others is not lost."""
+    predict, photos = ExportedStack.__call__, [photograph(tmp_path / f"{name}.png") for name in "ab"]
+
+    def not_finite(stack: ExportedStack, image: np.ndarray, **how: Any) -> Any:
+        if not image.any():
+            raise FloatingPointError("nyu-small: depth is NaN or infinite; nothing is repaired here")
+        return predict(stack, image, **how)
+
+    Image.new("RGB", (80, 60)).save(photos[0])
+    monkeypatch.setattr(ExportedStack, "__call__", not_finite)
+    answer = call("meta", "predict", FILE, *photos, "--out", tmp_path / "o", "--only", "depth")
+    assert answer.status == 1
+    told = " ".join(answer.err.split())
+    assert f"error: {photos[0]}: nyu-small: depth is NaN or infinite" in told
+    assert "1 of 2 predicted" in told
+    assert (tmp_path / "o/b_depth.npy").is_file()
 
 
 def test_photographs_of_one_name_have_results_of_their_own(run, tmp_path: Path):
