@@ -46,12 +46,13 @@ def main(
 ) -> None:
     """Predicts crops with and without their field of view, and writes the section."""
     parts: list[Table | str] = [
-        "Test frames, cut so that their camera is another one: of another shape, or with a longer lens. *Told*: with "
-        "the field of view that the cut has (`fov=`), so that metres are multiplied by the *focal ratio*; else as a camera "
-        "with the focal length of training. *Bias* is the mean over frames of the median of log(predicted / measured), "
-        "*REL* the mean error as a share of depth. *File* is the package's export of a fixed size, which sees other "
-        "shapes smaller than the stack and pads them. The last column is REL of the stack told minus untold, with its "
-        "interval of 95 % over scenes. A cut is no photograph of another place: what stands in it is what rooms hold."
+        "Test frames, cut so that their camera is another one: of another shape, or with a longer lens. "
+        "*Told*: with the field of view that the cut has (`fov=`), so that metres are multiplied by the "
+        "*focal ratio*; else as a camera with the focal length of training. *Bias* is the mean over frames of "
+        "the median of log(predicted / measured), *REL* the mean error as a share of depth. *File* is the "
+        "package's export of a fixed size, which sees other shapes smaller than the stack and pads them. The "
+        "last column is REL of the stack told minus untold, with its interval of 95 % over scenes. A cut is "
+        "no photograph of another place: what stands in it is what rooms hold."
     ]
     for name in ("nyu-small", *(stacks or ())):
         stack = ensemble.load(name, device="cpu", flip=False)
