@@ -1,6 +1,7 @@
 // An exported file in a browser: what it says of itself, and metres of an image, as `ensemble.deploy.runtime` has them.
 
 const KEY = "stackdepth";
+const MOST_AREA = 4; // of what the network sees, as a multiple of the size of training: a strip would take gigabytes
 
 /** What an exported file says of itself: JSON among the metadata of an ONNX model (fields 14 of ModelProto). */
 export function headerOf(bytes) {
@@ -37,7 +38,7 @@ function* fieldsOf(bytes) {
   }
 }
 
-/** The file, ready to compute: `depthOf(image)` of {data: RGBA, width, height} gives metres at the image's size. */
+/** The file, ready to compute: `depthOf(image)` of {data: opaque RGBA, width, height} gives metres at the image's size. */
 export async function openNetwork(ort, bytes) {
   const header = headerOf(bytes);
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
@@ -58,10 +59,21 @@ async function depthOf(ort, session, header, image) {
   return enlarged(inside, working, [image.height, image.width]);
 }
 
+/** The size that the network sees of an image: its own shape, inside what the file takes. */
 function keepingShape(header, height, width) {
-  const whole = header.size ?? header.trained_size;
-  const factor = header.size ? Math.min(whole[0] / height, whole[1] / width) : Math.min(...whole) / Math.min(height, width);
-  if (Math.max(Math.abs(factor * height - whole[0]), Math.abs(factor * width - whole[1])) < 1) return whole;
+  if (!header.size) return shapeKept(header.trained_size, height, width);
+  return scaled(header.size, Math.min(header.size[0] / height, header.size[1] / width), height, width);
+}
+
+/** An image's own shape with the short side of training, or smaller where that is too many pixels. */
+function shapeKept(trained, height, width) {
+  const most = Math.sqrt((MOST_AREA * trained[0] * trained[1]) / (height * width));
+  return scaled(trained, Math.min(Math.min(...trained) / Math.min(height, width), most), height, width);
+}
+
+/** Height and width times a factor, in whole pixels: those that are wanted where it comes within one of them. */
+function scaled(wanted, factor, height, width) {
+  if (Math.max(Math.abs(factor * height - wanted[0]), Math.abs(factor * width - wanted[1])) < 1) return wanted;
   return [height, width].map((side) => Math.max(1, evenRound(factor * side)));
 }
 
@@ -74,6 +86,7 @@ function evenRound(value) {
 function rgb(rgba) {
   const pixels = new Uint8Array((rgba.length / 4) * 3);
   for (let from = 0, to = 0; from < rgba.length; from += 4) {
+    if (rgba[from + 3] !== 255) throw new Error("found a transparent pixel; expected an image that was drawn on white");
     pixels[to++] = rgba[from];
     pixels[to++] = rgba[from + 1];
     pixels[to++] = rgba[from + 2];
@@ -92,7 +105,8 @@ function resized(image, [rows, columns]) {
 function weighed({ rows, columns, pixels }, size, across) {
   const old = across ? columns : rows;
   const triangles = trianglesOf(old, size);
-  const largest = Math.max(...triangles.flatMap((each) => each.weights));
+  let largest = 0; // in a loop: a function takes no hundreds of thousands of arguments
+  for (const { weights } of triangles) for (const weight of weights) largest = Math.max(largest, weight);
   let bits = 0;
   while (bits < 22 && Math.trunc(0.5 + largest * 2 ** (bits + 1)) < 1 << 15) bits++;
   const half = bits ? 2 ** (bits - 1) : 0, [newRows, newColumns] = across ? [rows, size] : [size, columns];

@@ -45,6 +45,7 @@ function describe(header) {
   find("about").hidden = false;
 }
 
+/** A photograph in 8 bits, upright; what is transparent lies on white, as `ensemble.colours` has it. */
 async function pixelsOf(blob) {
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
   const factor = Math.min(1, Math.sqrt(LARGEST / (bitmap.width * bitmap.height)));
@@ -53,6 +54,8 @@ async function pixelsOf(blob) {
   canvas.height = Math.max(1, Math.round(bitmap.height * factor));
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   return context.getImageData(0, 0, canvas.width, canvas.height);
 }

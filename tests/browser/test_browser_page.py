@@ -1,9 +1,12 @@
 """The page of docs/browser in a headless Chromium: the metres of ONNX Runtime on this machine, keys, no network."""
 
+import base64
 import functools
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -27,6 +30,14 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SIZE = (64, 96)
 PARITY = 1e-3
 """Metres."""
+DEPTH_OF = """async ([network, rows, columns, pixels]) => {
+  const { openNetwork } = await import(new URL("network.js", location.href).href);
+  const bytes = new Uint8Array(await (await fetch(network)).arrayBuffer());
+  const data = Uint8Array.from(atob(pixels), (letter) => letter.charCodeAt(0));
+  const { depthOf } = await openNetwork(ort, bytes);
+  return [...(await depthOf({ data, width: columns, height: rows })).metres];
+}"""
+"""Of an image in RGBA, by one of the networks beside the page."""
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
@@ -36,6 +47,34 @@ pytestmark = [
 ]
 
 
+def picture(rows: int, columns: int) -> np.ndarray:
+    """Waves and noise [rows columns 3]."""
+    waves = np.sin(np.linspace(0, 9, columns))[None, :, None] * np.cos(np.linspace(0, 7, rows))[:, None, None]
+    noise = np.random.default_rng(0).integers(-20, 20, (rows, columns, 3))
+    return np.clip(128 + 100 * waves + noise, 0, 255).astype(np.uint8)
+
+
+def save_convolution(header: ExportHeader, path: Path, *, bias: float) -> None:
+    """A file of open size that takes a moment to make: depth is one convolution of the image, from ``bias`` up."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    weights = np.random.default_rng(0).uniform(0, 10 / (255 * 75), (1, 3, 5, 5)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Cast", ["image"], ["numbers"], to=onnx.TensorProto.FLOAT),
+            onnx.helper.make_node("Conv", ["numbers", "weights", "bias"], ["depth"], pads=[2, 2, 2, 2]),
+        ],
+        "convolution",
+        [onnx.helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, [1, 3, "rows", "columns"])],
+        [onnx.helper.make_tensor_value_info("depth", onnx.TensorProto.FLOAT, [1, 1, "rows", "columns"])],
+        [
+            onnx.numpy_helper.from_array(weights, "weights"),
+            onnx.numpy_helper.from_array(np.array([bias], np.float32), "bias"),
+        ],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    save_onnx(model, replace(header, size=None, outputs=("depth",)), path)
+
+
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
@@ -43,7 +82,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page with a small student whose depth varies, and a photograph of another shape."""
+    """The page with a small student whose depth varies, two more networks, and photographs of other shapes."""
     folder = tmp_path_factory.mktemp("browser") / "site"
     shutil.copytree(PAGE, folder, ignore=shutil.ignore_patterns("node_modules", "*.onnx"))
     torch.manual_seed(0)
@@ -70,15 +109,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         versions={},
     )
     save_onnx(onnx_model(leaving, SIZE, open_size=False, stride=32), header, folder / "student.onnx")
-    waves = np.sin(np.linspace(0, 9, 133))[None, :, None] * np.cos(np.linspace(0, 7, 171))[:, None, None]
-    noise = np.random.default_rng(0).integers(-20, 20, (171, 133, 3))
-    Image.fromarray(np.clip(128 + 100 * waves + noise, 0, 255).astype(np.uint8)).save(folder.parent / "photo.png")
+    save_convolution(header, folder / "open.onnx", bias=1.0)
+    Image.fromarray(picture(171, 133)).save(folder.parent / "photo.png")
+    clear = 255 * np.random.default_rng(0).integers(0, 2, (90, 140, 1), np.uint8)
+    Image.fromarray(np.dstack([picture(90, 140), clear])).save(folder.parent / "clear.png")
     return folder
 
 
-@pytest.fixture
-def server(site: Path) -> Iterator[ThreadingHTTPServer]:
-    found = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+@pytest.fixture(scope="module")
+def browser() -> Iterator["playwright.Browser"]:
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[ThreadingHTTPServer]:
+    found = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     thread = threading.Thread(target=found.serve_forever, daemon=True)
     thread.start()
     yield found
@@ -87,22 +135,29 @@ def server(site: Path) -> Iterator[ThreadingHTTPServer]:
     thread.join()
 
 
+@contextmanager
+def visitor(browser: "playwright.Browser") -> Iterator["playwright.Page"]:
+    """A page of somebody who was never here."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    opened = context.new_page()
+    told: list[str] = []
+    opened.on("pageerror", lambda error: told.append(str(error)))
+    yield opened
+    context.close()
+    assert told == []
+
+
 @pytest.fixture
-def page(server: ThreadingHTTPServer) -> Iterator["playwright.Page"]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1400, "height": 900})
-        told: list[str] = []
-        opened.on("pageerror", lambda error: told.append(str(error)))
+def page(site: Path, browser: "playwright.Browser") -> Iterator["playwright.Page"]:
+    with served(site) as server, visitor(browser) as opened:
         opened.goto(f"http://127.0.0.1:{server.server_port}/")
         yield opened
-        browser.close()
-        assert told == []
 
 
 def shown(page: "playwright.Page", photograph: Path) -> np.ndarray:
+    page.evaluate("window.before = stackdepth.shown()")
     page.set_input_files("#file", photograph)
-    page.wait_for_function("stackdepth.shown() !== null", timeout=60_000)
+    page.wait_for_function("stackdepth.shown() !== before", timeout=60_000)
     rows, columns, metres = page.evaluate(
         "(({rows, columns, metres}) => [rows, columns, [...metres]])(stackdepth.shown())"
     )
@@ -110,12 +165,30 @@ def shown(page: "playwright.Page", photograph: Path) -> np.ndarray:
 
 
 def test_metres_are_those_of_the_runtime_here(site: Path, page: "playwright.Page"):
-    photograph = site.parent / "photo.png"
-    expected = ExportedStack.open(site / "student.onnx")(Image.open(photograph)).depth
-    found = shown(page, photograph)
-    assert np.ptp(expected) > 10 * PARITY
-    np.testing.assert_allclose(found, expected, rtol=0, atol=PARITY)
+    """Of a photograph, and of one whose transparent pixels lie on white."""
+    for name in ("photo.png", "clear.png"):
+        expected = ExportedStack.open(site / "student.onnx")(Image.open(site.parent / name)).depth
+        found = shown(page, site.parent / name)
+        assert np.ptp(expected) > 10 * PARITY
+        np.testing.assert_allclose(found, expected, rtol=0, atol=PARITY, err_msg=name)
     assert page.text_content("#facts dd") == "a student (FastDepth), fp32"
+
+
+def test_images_of_every_shape_are_seen_as_the_runtime_here_sees_them(site: Path, page: "playwright.Page"):
+    """Files of one size and of any; strips are seen smaller, and a long one has more weights than calls arguments."""
+    wide, portrait, strip, long = (90, 160), (160, 90), (20, 640), (4, 60_000)
+    for network, shapes in {"student.onnx": (wide, portrait), "open.onnx": (SIZE, portrait, strip, long)}.items():
+        stack = ExportedStack.open(site / network)
+        for rows, columns in shapes:
+            pixels = np.dstack([picture(rows, columns), np.full((rows, columns, 1), 255, np.uint8)])
+            found = page.evaluate(DEPTH_OF, [network, rows, columns, base64.b64encode(pixels.tobytes()).decode()])
+            expected = stack(pixels[..., :3].copy()).depth
+            assert np.ptp(expected) > 10 * PARITY
+            found = np.array(found, np.float32).reshape(rows, columns)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=PARITY, err_msg=f"{network} {rows}x{columns}")
+    clear = base64.b64encode(bytes(range(4)) * 4).decode()
+    with pytest.raises(playwright.Error, match="found a transparent pixel; expected an image that was drawn on white"):
+        page.evaluate(DEPTH_OF, ["open.onnx", 2, 2, clear])
 
 
 def test_arrow_keys_read_the_depth(site: Path, page: "playwright.Page"):
@@ -133,15 +206,14 @@ def test_arrow_keys_read_the_depth(site: Path, page: "playwright.Page"):
     assert float(ticks[0].split()[0]) < float(ticks[-1].split()[0])
 
 
-def test_it_works_without_a_server_after_the_first_visit(
-    site: Path, server: ThreadingHTTPServer, page: "playwright.Page"
-):
-    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-    page.wait_for_function("navigator.serviceWorker.controller !== null")
-    server.shutdown()
-    server.server_close()
-    page.reload()
-    assert shown(page, site.parent / "photo.png").shape == (171, 133)
+def test_it_works_without_a_server_after_the_first_visit(site: Path, browser: "playwright.Browser"):
+    with served(site) as server, visitor(browser) as page:
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.wait_for_function("navigator.serviceWorker.controller !== null")
+        server.shutdown()
+        server.server_close()
+        page.reload()
+        assert shown(page, site.parent / "photo.png").shape == (171, 133)
 
 
 def test_what_is_no_photograph_is_said(site: Path, page: "playwright.Page"):
@@ -152,11 +224,8 @@ def test_what_is_no_photograph_is_said(site: Path, page: "playwright.Page"):
     assert page.is_hidden("#result"), "depth of the photograph before would pass for that of this one"
 
 
-def test_a_page_from_a_disk_says_what_to_do(site: Path):
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page()
+def test_a_page_from_a_disk_says_what_to_do(site: Path, browser: "playwright.Browser"):
+    with visitor(browser) as opened:
         opened.goto((site / "index.html").as_uri())
         opened.wait_for_selector("#status.error")
         assert "python -m http.server" in opened.inner_text("#status")
-        browser.close()
