@@ -1,24 +1,21 @@
-// Keeps what the page has fetched: the newest where the server answers, else what was kept.
+// Keeps what the page has fetched: the newest where the server answers, else what was kept. The page adds its network.
 
-const KEPT = "stackdepth-page";
-const FILES = ["./", "page.css", "page.js", "network.js", "student.onnx", "vendor/ort.wasm.min.js",
+const FILES = ["./", "page.css", "page.js", "network.js", "vendor/ort.wasm.min.js",
   "vendor/ort-wasm-simd-threaded.mjs", "vendor/ort-wasm-simd-threaded.wasm"];
+const kept = () => caches.open(registration.scope);
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(KEPT).then((kept) => kept.addAll(FILES)).then(() => self.skipWaiting()));
+  event.waitUntil(kept().then((files) => files.addAll(FILES)).then(() => self.skipWaiting()));
 });
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 self.addEventListener("fetch", (event) => event.respondWith(newest(event.request)));
 
 async function newest(request) {
-  const kept = await caches.open(KEPT);
-  try {
-    const answer = await fetch(request);
-    if (answer.ok && request.method === "GET") await kept.put(request, answer.clone());
-    return answer;
-  } catch (error) {
-    const before = await kept.match(request, { ignoreSearch: true });
-    if (before) return before;
-    throw error;
-  }
+  const files = await kept();
+  // The page is one file, whatever network it is asked for; other addresses may say by their search what they send.
+  const name = request.mode === "navigate" ? request.url.replace(/(index\.html)?([?#].*)?$/, "") : request;
+  const answer = await fetch(request).catch(() => null);
+  if (!answer) return (await files.match(name)) ?? Response.error();
+  if (answer.ok && request.method === "GET") await files.put(name, answer.clone()).catch(() => {}); // no room to keep it
+  return answer;
 }

@@ -18,15 +18,31 @@ function say(text, failed = false) {
 }
 
 async function load() {
+  if (!globalThis.ort) throw new Error("vendor/ort.wasm.min.js: there is no ONNX Runtime; make browser brings it");
   ort.env.wasm.wasmPaths = new URL("vendor/", location.href).href;
   ort.env.wasm.numThreads = 1;
   const name = new URLSearchParams(location.search).get("network") ?? "student.onnx";
-  const answer = await fetch(name);
+  const answer = await fetch(name).catch(because(`${name}: no server lets it be read, and no earlier visit kept it`));
   if (!answer.ok) throw new Error(`${name}: there is no such file; python -m ensemble.export onnx makes one`);
-  const network = await openNetwork(ort, new Uint8Array(await answer.arrayBuffer()));
+  const bytes = new Uint8Array(await answer.arrayBuffer());
+  const network = await openNetwork(ort, bytes);
   describe(network.header);
   say("Ready.");
+  keep(name, bytes).catch(() => {}); // the page works as before, and does not say that it is kept
   return network;
+}
+
+/** Has `offline.js` keep the page, puts the network beside it, and says so: browsers do it for HTTPS and this machine. */
+async function keep(name, bytes) {
+  await navigator.serviceWorker.register("offline.js");
+  const { scope } = await navigator.serviceWorker.ready;
+  await (await caches.open(scope)).put(name, new Response(bytes));
+  find("kept").hidden = false;
+}
+
+/** What an error becomes where a reader has to know what failed. */
+function because(what) {
+  return (error) => { throw new Error(`${what} (${error.message}).`); };
 }
 
 function describe(header) {
@@ -49,7 +65,7 @@ function describe(header) {
 async function pixelsOf(blob) {
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
   const factor = Math.min(1, Math.sqrt(LARGEST / (bitmap.width * bitmap.height)));
-  const canvas = find("photo");
+  const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(bitmap.width * factor));
   canvas.height = Math.max(1, Math.round(bitmap.height * factor));
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -60,25 +76,27 @@ async function pixelsOf(blob) {
   return context.getImageData(0, 0, canvas.width, canvas.height);
 }
 
-const network = load();
-network.catch((error) => say(error.message, true));
+// Nothing where it failed: the page goes on saying why.
+const network = load().catch((error) => say(error.message, true));
 
 async function show(blob) {
-  const own = ++newest;
+  const own = ++newest, ready = await network;
+  if (!ready || own !== newest) return;
   say("Working.");
   try {
-    const ready = await network;
-    const image = await pixelsOf(blob);
+    const image = await pixelsOf(blob).catch(because("This photograph could not be read"));
+    if (own !== newest) return;
     const start = performance.now();
-    const depth = await ready.depthOf(image);
+    const depth = await ready.depthOf(image).catch(because("The network found no depth in this photograph"));
     if (own !== newest) return;
     find("result").hidden = false;
+    put(find("photo"), image);
     draw(depth);
     say(`Done in ${Math.round(performance.now() - start)} ms.`);
   } catch (error) {
     if (own !== newest) return;
     find("result").hidden = true;
-    say(`This photograph could not be read (${error.message}).`, true);
+    say(error.message, true);
   }
 }
 
@@ -113,10 +131,14 @@ function draw(depth) {
 }
 
 function paint(canvas, width, height, shareOf) {
-  [canvas.width, canvas.height] = [width, height];
-  const context = canvas.getContext("2d"), image = context.createImageData(width, height);
+  const image = new ImageData(width, height);
   for (let index = 0; index < width * height; index++) image.data.set([...colour(shareOf(index)), 255], 4 * index);
-  context.putImageData(image, 0, 0);
+  put(canvas, image);
+}
+
+function put(canvas, image) {
+  [canvas.width, canvas.height] = [image.width, image.height];
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 function read(x, y) {
@@ -152,4 +174,3 @@ document.addEventListener("drop", (event) => {
 });
 
 window.stackdepth = { shown: () => shown };
-if ("serviceWorker" in navigator) navigator.serviceWorker.register("offline.js").catch(() => {});

@@ -110,6 +110,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     save_onnx(onnx_model(leaving, SIZE, open_size=False, stride=32), header, folder / "student.onnx")
     save_convolution(header, folder / "open.onnx", bias=1.0)
+    save_convolution(header, folder / "blind.onnx", bias=np.nan)
     Image.fromarray(picture(171, 133)).save(folder.parent / "photo.png")
     clear = 255 * np.random.default_rng(0).integers(0, 2, (90, 140, 1), np.uint8)
     Image.fromarray(np.dstack([picture(90, 140), clear])).save(folder.parent / "clear.png")
@@ -191,6 +192,23 @@ def test_images_of_every_shape_are_seen_as_the_runtime_here_sees_them(site: Path
         page.evaluate(DEPTH_OF, ["open.onnx", 2, 2, clear])
 
 
+def test_photograph_and_depth_are_those_of_one_file(site: Path, page: "playwright.Page"):
+    """The first of two is decoded behind the second."""
+    page.evaluate("""() => {
+      const decode = createImageBitmap, held = new Promise((done) => { window.release = done; });
+      window.createImageBitmap = (...given) => {
+        const decoded = decode(...given);
+        return window.first ? decoded : (window.first = held.then(() => decoded));
+      };
+    }""")
+    page.set_input_files("#file", site.parent / "photo.png")
+    page.wait_for_function("Boolean(window.first)", timeout=60_000)
+    found = shown(page, site.parent / "clear.png")
+    page.evaluate("release(); first.then(() => new Promise((done) => setTimeout(done)))")
+    sides = page.evaluate("(({width, height}) => [height, width])(document.getElementById('photo'))")
+    assert tuple(sides) == found.shape == (90, 140)
+
+
 def test_arrow_keys_read_the_depth(site: Path, page: "playwright.Page"):
     found = shown(page, site.parent / "photo.png")
     rows, columns = found.shape
@@ -206,14 +224,44 @@ def test_arrow_keys_read_the_depth(site: Path, page: "playwright.Page"):
     assert float(ticks[0].split()[0]) < float(ticks[-1].split()[0])
 
 
-def test_it_works_without_a_server_after_the_first_visit(site: Path, browser: "playwright.Browser"):
-    with served(site) as server, visitor(browser) as page:
-        page.goto(f"http://127.0.0.1:{server.server_port}/")
+def test_it_works_without_a_server_after_the_first_visit(site: Path, tmp_path: Path, browser: "playwright.Browser"):
+    """With the network that was asked for, where there is no other one."""
+    for each in site.iterdir():
+        if each.name not in ("student.onnx", "blind.onnx"):
+            (tmp_path / each.name).symlink_to(each)
+    with served(tmp_path) as server, visitor(browser) as page:
+        page.goto(f"http://127.0.0.1:{server.server_port}/?network=open.onnx")
+        page.wait_for_selector("#kept")
         page.wait_for_function("navigator.serviceWorker.controller !== null")
         server.shutdown()
         server.server_close()
         page.reload()
         assert shown(page, site.parent / "photo.png").shape == (171, 133)
+        page.goto(page.url.replace("open", "other"))
+        page.wait_for_selector("#status.error")
+        assert "other.onnx: no server lets it be read, and no earlier visit kept it" in page.inner_text("#status")
+
+
+def test_what_fails_about_the_network_is_said_of_the_network(site: Path, page: "playwright.Page"):
+    address = page.url
+    page.goto(f"{address}?network=none.onnx")
+    page.wait_for_selector("#status.error")
+    page.set_input_files("#file", site.parent / "photo.png")
+    page.evaluate("new Promise((done) => setTimeout(done))")
+    missing = "none.onnx: there is no such file; python -m ensemble.export onnx makes one"
+    assert page.inner_text("#status") == missing, "nothing is wrong with the photograph"
+    page.goto(f"{address}?network=blind.onnx")
+    page.set_input_files("#file", site.parent / "photo.png")
+    page.wait_for_selector("#status.error")
+    assert "The network found no depth in this photograph (depth is not finite" in page.inner_text("#status")
+
+
+def test_without_its_runtime_the_page_names_the_command(site: Path, browser: "playwright.Browser"):
+    with served(site) as server, visitor(browser) as page:
+        page.route("**/vendor/*", lambda route: route.fulfill(status=404))
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.wait_for_selector("#status.error")
+        assert "there is no ONNX Runtime; make browser brings it" in page.inner_text("#status")
 
 
 def test_what_is_no_photograph_is_said(site: Path, page: "playwright.Page"):
