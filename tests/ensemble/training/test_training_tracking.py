@@ -122,10 +122,22 @@ def test_wandb_works_offline_without_a_key_and_changes_nothing(tmp_path: Path, u
     assert not list(untracked.folder.glob("wandb"))
 
 
+IMPATIENT = """
+from ensemble import options
+from ensemble.base import app
+from ensemble.training.trackers import weights_and_biases
+
+weights_and_biases._PATIENCE = 6.0
+options.run(app)
+"""
+
+
 @pytest.mark.slow
 def test_a_server_that_does_not_answer_changes_nothing(tmp_path: Path, untracked: Run) -> None:
     """With a key, and no network: port 9 of this machine refuses."""
-    told, run = tracked(tmp_path, ("-m", "ensemble.base"), WANDB_API_KEY="a" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
+    program = tmp_path / "impatient.py"
+    program.write_text(IMPATIENT)
+    told, run = tracked(tmp_path, (str(program),), WANDB_API_KEY="a" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
     assert "--wandb: cannot start online" in told
     assert_same(run, untracked)
     assert list(run.folder.glob("wandb/offline-run-*/run-*.wandb")), "it is tracked offline instead"
