@@ -88,6 +88,11 @@ class NyuSource(ListedFrames[Any]):
         """The image alone; refused where it is damaged or not RGB."""
         return self.reader.image(self._place(frame))
 
+    def image_file(self, frame: Frame) -> Path | None:
+        """The file of a frame's image; ``None`` where it is a part of another file."""
+        image = getattr(self._place(frame), "rgb", None)
+        return image if isinstance(image, Path) else None  # within an archive it is a name
+
     def check(self, frame: Frame) -> None:
         """Raises ``ValueError`` where a frame's files are missing or cut short, without decoding them."""
         self.reader.check(self._place(frame))

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from ensemble.data.source import Frame, FrameSource, RowSource
 from ensemble.data.transforms import pixels_at_size, unit_image, valid_depth
+from ensemble.data.unlabelled import check_dealt
 from ensemble.runs.stopping import SIGNALS, Stopped, stop_asked
 from ensemble.settings.schema import DataSettings
 from ensemble.settings.trees import SettingsError
@@ -224,12 +225,7 @@ class MixedBatches(TrainingBatches):
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        parts = accumulate * processes
-        if each_step % parts or not 0 < each_step < batch_size:
-            raise SettingsError(
-                f"distillation.unlabelled_share: {each_step} of {batch_size} frames of a step, expected a multiple of "
-                f"training.accumulate {accumulate} times {processes} processes, and less than the whole step"
-            )
+        check_dealt(each_step, batch_size, accumulate=accumulate, processes=processes)
         with_depth = batch_size - each_step
         super().__init__(
             frames - unlabelled, with_depth, seed, accumulate=accumulate, process=process, processes=processes

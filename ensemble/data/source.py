@@ -109,6 +109,15 @@ class RowSource(FrameSource, Protocol):
         ...
 
 
+@runtime_checkable
+class FileSource(FrameSource, Protocol):
+    """A source whose images may be files of their own."""
+
+    def image_file(self, frame: Frame) -> Path | None:
+        """The file of a frame's image; ``None`` where it is a part of another file."""
+        ...
+
+
 class Entry(NamedTuple, Generic[Place]):
     """A frame and where it stands; the reader of the copy knows what the place means."""
 

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from ensemble.console import counted
 from ensemble.data.formats.photographs import check_photograph, read_photograph
 from ensemble.data.formats.search import photographs_of
-from ensemble.data.source import Frame, FrameSource, RawFrame
+from ensemble.data.source import FileSource, Frame, FrameSource, RawFrame
+from ensemble.data.splits import training_frames
 from ensemble.runs.fingerprints import fingerprint
-from ensemble.settings.schema import ImageSize
+from ensemble.settings.schema import DataSettings, ImageSize, LearnerSettings
+from ensemble.settings.trees import SettingsError
 
 _MARK = "unlabelled:"
 """Begins the ids of photographs, so that no frame of a source has one of them."""
@@ -88,6 +91,46 @@ def find_unlabelled(folders: Sequence[Path]) -> dict[str, Path]:
     for path in found.values():
         check_photograph(path)
     return {f"{_MARK}{name}": path for name, path in found.items()}
+
+
+def fitted_among(photographs: Mapping[str, Path], source: FrameSource, settings: DataSettings) -> int:
+    """How many photographs are frames to fit, by the places of their files.
+
+    A copy of a frame that lies elsewhere, and a frame that is no file of its own, cannot be told from a photograph.
+
+    Raises:
+        SettingsError: One is another frame of the source, which validates or is tested on.
+    """
+    if not isinstance(source, FileSource):
+        return 0
+    fit = {*training_frames(source, settings).fit}
+    files = {path.resolve(): frame for frame in source.frames if (path := source.image_file(frame)) is not None}
+    found = {path: files[place] for path in photographs.values() if (place := path.resolve()) in files}
+    if held_out := sorted(found[path].id for path in found if found[path] not in fit):
+        raise SettingsError(
+            f"--unlabelled: {counted(len(held_out), 'photograph is a frame', 'photographs are frames')} of the data "
+            f"that this experiment does not fit, as they validate or test (first: {held_out[0]}); name a folder "
+            "without them"
+        )
+    return len(found)
+
+
+def photographs_each_step(settings: LearnerSettings) -> int:
+    """How many frames of a step are photographs, where there are any."""
+    return max(1, round(settings.distillation.unlabelled_share * settings.training.batch_size))
+
+
+def check_dealt(each_step: int, batch_size: int, *, accumulate: int, processes: int) -> None:
+    """Refuse photographs of a step that its parts cannot share equally, or that leave it no frame with depth.
+
+    Raises:
+        SettingsError: They are refused.
+    """
+    if each_step % (accumulate * processes) or not 0 < each_step < batch_size:
+        raise SettingsError(
+            f"distillation.unlabelled_share: {each_step} of {batch_size} frames of a step, expected a multiple of "
+            f"training.accumulate {accumulate} times {processes} processes, and less than the whole step"
+        )
 
 
 def describe_photographs(photographs: Mapping[str, Path]) -> str:

@@ -14,6 +14,7 @@ from base_learners.losses import gradient_matching_loss, resize_like
 from ensemble.data.division import Experiment
 from ensemble.data.loaders import Batch, DepthRows, FrameDataset, MixedBatches, TrainingBatches
 from ensemble.data.source import Frame, FrameSource
+from ensemble.data.unlabelled import photographs_each_step
 from ensemble.settings.schema import DistillationSettings, LearnerSettings
 from ensemble.training.fit import MakeBatches
 
@@ -45,8 +46,7 @@ class Lesson:
         """How frames with and without truth are dealt to steps."""
         if not self.unlabelled:
             return TrainingBatches
-        each_step = max(1, round(settings.distillation.unlabelled_share * settings.training.batch_size))
-        return partial(MixedBatches, unlabelled=len(self.unlabelled), each_step=each_step)
+        return partial(MixedBatches, unlabelled=len(self.unlabelled), each_step=photographs_each_step(settings))
 
 
 class Teacher(Protocol):

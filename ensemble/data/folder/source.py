@@ -75,7 +75,7 @@ class FolderSource(ListedFrames[Pair]):
 
     def read_image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
         """The image alone, upright and as RGB; refused where it is no image of 8 bits, or not of the expected shape."""
-        path = self.root / self._place(frame).image
+        path = self.image_file(frame)
         photograph = read_photograph(path)
         _check_bits(path, photograph.mode)
         self._check_shape(path, photograph.pixels.shape[:2])
@@ -105,6 +105,10 @@ class FolderSource(ListedFrames[Pair]):
             sizes = " ".join(str(_bytes(self.root / path)) for path in self._place(frame))
             lines.append(f"{frame.split} {frame.id} {sizes}")
         return lines_fingerprint(lines)
+
+    def image_file(self, frame: Frame) -> Path:
+        """The file of a frame's image."""
+        return self.root / self._place(frame).image
 
     def depth_file(self, frame: Frame) -> Path:
         """The file of a frame's depth, for messages."""

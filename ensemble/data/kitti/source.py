@@ -49,7 +49,7 @@ class KittiSource(ListedFrames[Place]):
                 calibration.
         """
         place = self._place(frame)
-        image, depth = read_rgb(self.root / place.image), self._depth(place)
+        image, depth = read_rgb(self.image_file(frame)), self._depth(place)
         if image.shape[:2] != depth.shape:
             raise ValueError(
                 f"{self.root / place.depth}: found depth of {depth.shape[0]}x{depth.shape[1]}, expected the "
@@ -68,16 +68,20 @@ class KittiSource(ListedFrames[Place]):
     def read_image(self, frame: Frame) -> UInt8[np.ndarray, "h w 3"]:
         """The image alone; refused where it is damaged or not RGB."""
         place = self._place(frame)
-        image = read_rgb(self.root / place.image)
+        image = read_rgb(self.image_file(frame))
         window = self._window(place, (image.shape[0], image.shape[1]))
         if window is None:
             return image
         return np.ascontiguousarray(image[window.top : window.top + KB[0], window.left : window.left + KB[1]])
 
+    def image_file(self, frame: Frame) -> Path:
+        """The file of a frame's image."""
+        return self.root / self._place(frame).image
+
     def check(self, frame: Frame) -> None:
         """Raises ``ValueError`` where a frame's files are cut short or its calibration is missing, without decoding."""
         place = self._place(frame)
-        check_end(self.root / place.image)
+        check_end(self.image_file(frame))
         if place.depth.endswith(".bin"):
             scanner_to_pixels(self.root / place.calibration, place.camera)
         else:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_data import write_own
 from PIL import Image
 
+from ensemble.data import open_source
 from ensemble.data.loaders import FrameDataset, MixedBatches
 from ensemble.data.rooms.source import RoomsSource
-from ensemble.data.unlabelled import WithPhotographs, find_unlabelled
+from ensemble.data.splits import training_frames
+from ensemble.data.unlabelled import WithPhotographs, find_unlabelled, fitted_among
 from ensemble.settings.schema import DataSettings, RoomsSettings
 from ensemble.settings.trees import SettingsError
 
@@ -97,6 +100,25 @@ def test_photographs_are_frames_of_which_nothing_is_measured(photographs: Path):
     assert batch["valid"][0].any()
     assert not batch["valid"][1:].any()
     assert both.describe([known]) != both.describe([known, *both.unlabelled])
+
+
+def test_photographs_that_are_frames_are_counted_and_refused_where_these_are_held_out(tmp_path: Path):
+    settings = DataSettings(kind="folder", root=write_own(tmp_path / "own"), size=(40, 64))
+    source = open_source(settings)
+    frames = training_frames(source, settings)
+    fit, validation = ({frame.id.partition("/")[0] for frame in part} for part in (frames.fit, frames.validation))
+    of_scenes = [find_unlabelled([tmp_path / "own" / "rgb" / scene]) for scene in sorted(fit)]
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "link.png").symlink_to(next(iter(of_scenes[0].values())))
+    assert [fitted_among(each, source, settings) for each in of_scenes] == [2] * len(fit)
+    assert fitted_among(find_unlabelled([linked]), source, settings) == 1
+    assert fitted_among(of_scenes[0], RoomsSource.from_settings(SETTINGS), SETTINGS) == 0
+    tested = {frame.scene for frame in source.frames} - fit - validation
+    assert tested
+    for scene in (*validation, *tested):
+        with pytest.raises(SettingsError, match=rf"--unlabelled: 2 photographs are frames .* \(first: {scene}/0000\)"):
+            fitted_among(find_unlabelled([tmp_path / "own" / "rgb" / scene]), source, settings)
 
 
 def test_folders_without_photographs_are_refused(tmp_path: Path):
