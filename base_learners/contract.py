@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
@@ -56,6 +57,12 @@ class BaseLearner:
     network: Network
     loss: LossRecipe
     needs: Pyramid = FIVE
+
+    @property
+    def hands_out_maps(self) -> bool:
+        """Whether its decoder can be compared with that of another one."""
+        kind = self.network.func if isinstance(self.network, partial) else self.network
+        return hasattr(kind, HandsOutMaps.with_maps.__name__)
 
 
 DepthTarget = Float[Tensor, "b 1 h w"]

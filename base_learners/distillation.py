@@ -15,6 +15,9 @@ def trust(
 ) -> Float[Tensor, "b 1 h w"]:
     """How much a teacher's depth counts: 1 where no error is expected, 1/2 where it is ``floor`` of the depth.
 
+    ``weighted_log_loss`` divides weights by their sum over the batch. So a pixel counts against the others of its
+    batch: one whose pixels are all as unsure counts as much as one whose pixels are all sure.
+
     Args:
         error: Root mean squared error to be expected, in metres.
         depth: In metres; where it is 0 nothing is known, and the weight is 0.
@@ -40,7 +43,7 @@ def weighted_log_loss(
     Args:
         predicted: Depth in metres, positive.
         target: Depth in metres; read only where ``weight`` is above 0.
-        weight: Of every pixel, not negative; their sum does not matter.
+        weight: Of every pixel, not negative; their sum over the batch does not matter.
         mean_weight: Share of the squared mean log error that is forgiven; 1 ignores global scale.
         scale: Factor of the result.
 

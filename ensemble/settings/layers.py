@@ -381,8 +381,11 @@ def _check_file(config: Path, layers: Sequence[Tree], assigned: Tree) -> None:
     """Refuse a mistake in any part of an experiment file, so that it is not found after the first training."""
     for learner in _named(layers):
         known = (*SHARED_SECTIONS, "encoder", "training")
+        given = {key: assigned[key] for key in known if key in assigned}
+        if teacher := assigned.get("distillation", {}).get("teacher"):
+            given["distillation"] = {"teacher": teacher}  # what the file says of distillation is read then
         try:
-            _learner(learner, layers, {key: assigned[key] for key in known if key in assigned})
+            _learner(learner, layers, given)
         except SettingsError as error:
             raise SettingsError(f"{config}, for {learner}: {error}") from error
     try:

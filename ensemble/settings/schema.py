@@ -387,12 +387,20 @@ class DistillationSettings(Settings):
     scales: Annotated[int, Field(ge=1, le=16)] = 4  # sizes that steps of log depth are compared at, each half the last
     grid: Annotated[int, Field(ge=2, le=64)] = 16  # rows and columns of places that affinities are compared at
     error_floor: PositiveNumber = 0.05
-    """Expected error of the teacher as a share of its depth that halves the weight of a pixel."""
+    """Expected error of the teacher as a share of its depth that halves the weight of a pixel against the others of its
+    batch; weights are divided by their sum, so that a batch that is unsure as a whole counts as much as any."""
 
     @model_validator(mode="after")
     def _somebody_teaches(self) -> Self:
         if self.unlabelled and self.teacher is None:
             raise ValueError("unlabelled: photographs have no depth but that of a teacher; set teacher as well")
+        usual = {name: field.get_default() for name, field in type(self).model_fields.items()}
+        chosen = [key for key in usual if getattr(self, key) != usual[key]]
+        if chosen and "teacher" not in self.model_fields_set:
+            raise ValueError(
+                f"{', '.join(chosen)}: goes unheard where nobody teaches; set teacher as well, to null where the "
+                "learner is meant to learn alone"
+            )
         return self
 
 

@@ -14,6 +14,8 @@ from base_learners.losses import scale_invariant_log_loss
 
 @pytest.mark.parametrize("name", [name for name in LEARNERS if name != "dpt"])
 def test_every_convolutional_learner_hands_out_the_maps_that_its_depth_is_made_of(name):
+    assert LEARNERS[name].hands_out_maps
+    assert not LEARNERS["dpt"].hands_out_maps
     network = narrow_network(name, **({"patch_size": 2} if name == "adabins" else {})).eval()
     assert isinstance(network, HandsOutMaps)
     image = noise(2, 3, 65, 97)
