@@ -1,6 +1,7 @@
 """``python -m ensemble.base``: train, import, cache, verify, score and measure the base learners."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from ensemble import options
 from ensemble.commands import completion
 from ensemble.console import messages, print_json, results
 from ensemble.deploy.named import named
+from ensemble.distillation.asked import asked_teacher, placed
 from ensemble.predictions.available import check_unused, learners_of
 from ensemble.predictions.foreign.asked import import_settings, places_by_role, rays_of
 from ensemble.predictions.foreign.record import EVERY_ROLE, ROLES
@@ -102,16 +104,11 @@ def train(
     """
     where = outputs(cache_dir)
     taught = _taught(teacher, unlabelled)
-    if taught and (folds is not None or fold is not None):
-        raise SettingsError(
-            "--teacher with --folds or --fold: the model of a fold would learn from a teacher that saw its scenes; "
-            "distil the full fit alone"
-        )
     choice = options.choice(data, root, config, assignments, experiment).also(*_with_folds(folds), *taught)
     if full and (resume is None or seeds is not None or fold is not None):
         raise SettingsError("--full goes with --resume alone; without it the full fit is what is trained")
     if resume is None:
-        settings = learner_settings(learner, choice)
+        settings = placed(learner_settings(learner, choice))
         models = models_to_train(settings, folds=folds, fold=fold, seeds=options.parse_seeds(seeds))
     else:
         if assignments or config or data or experiment or folds is not None or taught:
@@ -123,9 +120,12 @@ def train(
             models = models_like(settings, model, fold=fold, seeds=options.parse_seeds(seeds))
     _say_data(settings)
     if settings.distillation.teacher is not None:
-        from ensemble.distillation.asked import asked_teacher
+        asked_teacher(settings.distillation.teacher, where, settings.experiment, choice.words)
 
-        asked_teacher(settings.distillation.teacher, where, settings.experiment)
+        from ensemble.distillation.checks import check_student
+
+        for own in models.values():
+            check_student(own)
 
     from ensemble.distillation.lessons import open_teacher
     from ensemble.predictions.cameras import keep_focal
@@ -156,28 +156,35 @@ def teach(
     rows: Annotated[
         str, typer.Option(metavar="oof|fit", help="By models that never saw a frame, or by ones that did.")
     ] = "oof",
+    data: options.Data = None,
     root: options.Root = None,
+    config: options.Config = None,
     experiment: options.Experiment = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw away what is there first.")] = False,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Write a teacher's depth of the frames to fit, and of photographs, to the cache that students read."""
+    """Write a teacher's depth of the frames to fit, and of photographs, to the cache that students read.
+
+    --data and --config are those of the student.
+    """
     where = outputs(cache_dir)
     check_name(rows, ("oof", "fit"), "rows")
-    name = experiment_name(options.choice(None, root, None, None, experiment))
-
-    from ensemble.distillation.asked import asked_teacher
-
-    asked_teacher(teacher, where, name)
+    choice = options.choice(data, root, config, None, experiment)
+    name = experiment_name(choice)
+    asked_teacher(teacher, where, name, choice.words)
 
     from ensemble.distillation.lessons import teacher_of
 
     found = teacher_of(teacher, where, name, rows=rows, root=root, folders=unlabelled or ())
+    messages.print(f"teacher {found.expert.asked}: {found.how()}")
     parts = " and ".join(found.fill(rebuild=rebuild))
     messages.print(f"teacher {found.expert.asked}: {parts} of every frame are there")
-    words = ("train", "fastdepth", "--teacher", teacher, "--experiment", name)
-    more = [word for folder in unlabelled or () for word in ("--unlabelled", str(folder))]
-    messages.print(f"next: {where.command('base', *words, *more)}")
+    if config is None:  # frames of a student are those of its teacher
+        choice = replace(choice, kind=found.expert.settings.data.kind, root=root or found.expert.settings.data.root)
+    words = ["train", "fastdepth", "--teacher", teacher, *choice.words, *options.experiment_words(choice, name)]
+    words += [word for folder in unlabelled or () for word in ("--unlabelled", str(folder))]
+    words += ["--set", "distillation.rows=fit"] if rows == "fit" else []
+    messages.print(f"next: {where.command('base', *words)}")
 
 
 @app.command()
@@ -206,6 +213,11 @@ def jobs(
     settings = {name: learner_settings(name, choice) for name in chosen}
     words = [*choice.words, *(word for each in choice.assignments for word in ("--set", each))]
     first = settings[chosen[0]]
+    if any(own.distillation.teacher is not None for own in settings.values()):
+        from ensemble.distillation.checks import check_student
+
+        for own in settings.values():
+            check_student(own.model_copy(update={"fold": 0}))  # models of folds are among the commands
     trained = [*choice.words, "--experiment", first.experiment]
     repeats = [seed for seed in options.parse_seeds(seeds) if seed != first.seed]
     repeats = repeats if seeds is not None else seeds_of_equal_cost(first.seed, len(chosen))
@@ -671,7 +683,7 @@ def _taught(teacher: str | None, unlabelled: list[Path] | None) -> list[str]:
     if unlabelled and teacher is None:
         raise SettingsError("--unlabelled: photographs have no depth but that of a teacher; add --teacher RUN")
     named = [] if teacher is None else [f"distillation.teacher={json.dumps(teacher)}"]
-    folders = [str(folder.absolute()) for folder in unlabelled or ()]
+    folders = [str(folder) for folder in unlabelled or ()]
     return [*named, *([f"distillation.unlabelled={json.dumps(folders)}"] if folders else [])]
 
 

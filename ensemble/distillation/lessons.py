@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from ensemble.console import counted, messages, progress
+from ensemble.data import open_source
 from ensemble.data.division import Experiment, open_experiment
 from ensemble.data.loaders import DepthRows
 from ensemble.data.source import Frame, FrameSource
 from ensemble.data.transforms import Original, resize_image
-from ensemble.data.unlabelled import WithPhotographs, describe_photographs, find_unlabelled
+from ensemble.data.unlabelled import WithPhotographs, describe_photographs, find_unlabelled, fitted_among
+from ensemble.distillation.checks import check_another, check_lesson, check_networks
 from ensemble.distillation.teachers import Expert, Said, find_expert
 from ensemble.predictions.learners import frame_settings
 from ensemble.predictions.level_zero import ResizedRows, cache_level_zero, open_rows
@@ -22,8 +24,8 @@ from ensemble.predictions.store import CacheIdentity, KeptRole, PredictionReader
 from ensemble.runs.claims import PROCESSES, differing_keys
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import Outputs
-from ensemble.settings.schema import DataSettings, LearnerSettings
-from ensemble.settings.trees import SettingsError, check_name
+from ensemble.settings.schema import DataSettings, LearnerSettings, ScoredSettings
+from ensemble.settings.trees import SettingsError
 from ensemble.training.distillation import Lesson
 
 DEPTH, ERROR = "depth", "expected-error"
@@ -71,6 +73,7 @@ class CachingTeacher:
         root: Where the data are now.
         folders: Of the photographs.
         photographs: Without depth, by frame id.
+        fitted: How many of these are frames to fit.
     """
 
     expert: Expert
@@ -79,6 +82,7 @@ class CachingTeacher:
     root: Path | None
     folders: tuple[Path, ...]
     photographs: Mapping[str, Path]
+    fitted: int = 0
 
     @property
     def sources(self) -> dict[str, str]:
@@ -89,8 +93,9 @@ class CachingTeacher:
     def lesson(self, settings: LearnerSettings, experiment: Experiment, frames: Sequence[Frame]) -> Lesson:
         """The teacher's depth of a student's frames to fit, and of the photographs."""
         self.check(settings)
-        network = self.expert.beside(settings.distillation.affinity_of) if settings.distillation.affinity else None
-        messages.print(f"teacher {self.expert.asked}: {_how(self.expert, len(self.photographs))}")
+        chosen = settings.distillation.affinity_of or next(iter(self.expert.learners))
+        network = self.expert.beside(chosen) if settings.distillation.affinity else None
+        messages.print(f"teacher {self.expert.asked}: {self.how(None if network is None else chosen)}")
         rows = {part: _at_size(each, settings) for part, each in self.fill().items()}
         source, photographs = experiment.source, ()
         if self.photographs:
@@ -98,12 +103,31 @@ class CachingTeacher:
             photographs = source.unlabelled
         return Lesson(source, photographs, rows[DEPTH], rows.get(ERROR), network)
 
-    def fill(self, *, rebuild: bool = False) -> Rows:
-        """Cache what is missing, and open the teacher's depth of all frames to fit and all photographs."""
+    def how(self, affine: str | None = None) -> str:
+        """What its depth is made of, and what of it saw the frames that it is asked about.
+
+        ``affine`` is the learner that hands out its maps, where there is one.
+        """
+        told = [_how(self.expert)]
+        if affine is not None:
+            told.append(f"affinities of {affine}, {_seen_by(self.expert, affine)}")
+        if self.photographs:
+            seen = "that it was trained on" if self.expert.in_experiment else "to fit, which it may have seen"
+            them = f", {self.fitted} of them frames {seen}" if self.fitted else ""
+            told.append(f"also of {counted(len(self.photographs), 'photograph')}{them}")
+        return "; ".join(told)
+
+    @property
+    def home(self) -> ScoredSettings:
+        """Settings of the experiment whose frames the expert is asked about, with their place now."""
         own = self.expert.settings
         name = own.experiment if self.expert.in_experiment else self.experiment
         root = own.data.root if self.root is None else self.root
-        home = own.model_copy(update={"experiment": name, "data": own.data.model_copy(update={"root": root})})
+        return own.model_copy(update={"experiment": name, "data": own.data.model_copy(update={"root": root})})
+
+    def fill(self, *, rebuild: bool = False) -> Rows:
+        """Cache what is missing, and open the teacher's depth of all frames to fit and all photographs."""
+        home = self.home
         experiment = open_experiment(self.outputs, home)
         rows = self._of_frames(experiment, home.data, rebuild=rebuild)
         if not self.photographs:
@@ -130,15 +154,9 @@ class CachingTeacher:
         """Refuse a student that cannot learn from the teacher.
 
         Raises:
-            ValueError: It is the model of a fold, sees other frames than the teacher was trained on, or wants to be
-                like a learner that the teacher does not have.
+            ValueError: It is one that ``check_lesson`` refuses, or sees other frames than the teacher was trained on.
         """
-        if settings.fold is not None:
-            raise SettingsError(
-                f"{settings.learner}: the model of fold {settings.fold} would learn from a teacher that saw the scenes "
-                "of its fold; distil the full fit alone (leave --fold and --folds out)"
-            )
-        check_name(settings.distillation.affinity_of or self.expert.learners[0], self.expert.learners, "affinity_of")
+        check_lesson(settings, self.expert.learners)
         theirs, ours = (frame_settings(each) for each in (self.expert.settings.data, settings.data))
         differing = [each for each in differing_keys(theirs, ours) if not each.startswith("folds:")]
         if differing:
@@ -167,11 +185,7 @@ def open_teacher(settings: LearnerSettings, outputs: Outputs) -> CachingTeacher 
         folders=wanted.unlabelled,
     )
     members = [member.tested[0] for member in found.expert.members]
-    if any((each.settings.experiment, each.name) == (settings.experiment, settings.learner) for each in members):
-        raise SettingsError(
-            f"--teacher {wanted.teacher}: {settings.learner} cannot teach itself; give the student another "
-            "--experiment, or a name of its own in an experiment file"
-        )
+    check_another(settings, [each.name for each in members if each.settings.experiment == settings.experiment])
     found.check(settings)
     return found
 
@@ -179,10 +193,19 @@ def open_teacher(settings: LearnerSettings, outputs: Outputs) -> CachingTeacher 
 def teacher_of(
     asked: str, outputs: Outputs, experiment: str, *, rows: str, root: Path | None, folders: Sequence[Path]
 ) -> CachingTeacher:
-    """A teacher by its name, and photographs; arguments and errors as in ``find_expert``."""
+    """A teacher by its name, and photographs; arguments and errors as in ``find_expert``.
+
+    Raises:
+        ValueError: Also where photographs are frames that are held out, or a learner has no network to see them.
+    """
     photographs = find_unlabelled(folders)
     expert = find_expert(asked, outputs, experiment=experiment, rows=rows, root=root)
-    return CachingTeacher(expert, outputs, experiment, root, tuple(folders), photographs)
+    found = CachingTeacher(expert, outputs, experiment, root, tuple(folders), photographs)
+    if not photographs:
+        return found
+    check_networks(expert.learners)
+    data = found.home.data
+    return replace(found, fitted=fitted_among(photographs, open_source(data), data))
 
 
 @dataclass(frozen=True)
@@ -251,7 +274,7 @@ class _Place:
         teacher = self.teacher
         words = ["base", "teach", teacher.expert.asked, "--experiment", self.experiment.name]
         words += [word for folder in teacher.folders for word in ("--unlabelled", str(folder))]
-        words += ["--rows", "fit"] if self.role == "fit" and teacher.expert.in_experiment else []
+        words += ["--rows", "fit"] if teacher.expert.members and teacher.expert.role == "fit" else []
         mend = teacher.outputs.command(*words)
         return {"size": self.data.size, "max_depth": self.data.max_depth, "mend": mend}
 
@@ -274,11 +297,24 @@ def _at_size(rows: DepthRows, settings: LearnerSettings) -> DepthRows:
     return rows if settings.seen.size == settings.data.size else ResizedRows(rows, settings.seen.size)
 
 
-def _how(expert: Expert, photographs: int) -> str:
-    """Whether a teacher saw the frames that it is asked about."""
-    also = f"; also of {counted(photographs, 'photograph')}, which it never saw" if photographs else ""
-    if expert.role == "oof":
-        return f"out-of-fold depth, by models that never saw the scene of a frame{also}"
-    if expert.in_experiment:
-        return f"it SAW these frames in training, so its depth of them is better than of new ones{also}"
-    return f"read from a file, it may have SEEN these frames in training; its depth of them may be too good{also}"
+def _how(expert: Expert) -> str:
+    """Whether a teacher saw the frames to fit, of which it is asked."""
+    if not expert.in_experiment:
+        return "read from a file, it may have SEEN these frames in training; its depth of them may be too good"
+    if expert.role == "fit":
+        return "it SAW these frames in training, so its depth of them is better than of new ones"
+    if expert.members:
+        return "out-of-fold depth, by models that never saw the scene of a frame"
+    return (
+        "depth of its learners out of fold, by models that never saw the scene of a frame; its meta-learner and the "
+        "expected error were fitted on these frames"
+    )
+
+
+def _seen_by(expert: Expert, learner: str) -> str:
+    """Whether the network of a learner saw the frames to fit."""
+    own = expert.learners[learner]
+    if not expert.in_experiment or own is None:
+        return "which may have seen these frames"
+    which = "full fit saw these frames" if own.fold is None else f"model of fold {own.fold} saw those of other folds"
+    return f"whose {which}"

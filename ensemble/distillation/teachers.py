@@ -13,14 +13,16 @@ from ensemble.deploy.door import DepthStack
 from ensemble.deploy.fitted import fitted_learner, fitted_stack
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
 from ensemble.distillation.asked import asked_teacher
+from ensemble.distillation.checks import NetworksByName
 from ensemble.evaluation.calibration import calibration_of
 from ensemble.predictions.available import learner_settings_of
+from ensemble.predictions.learners import load_learner
 from ensemble.predictions.level_zero import LevelZero, level_zero, rests_on
 from ensemble.predictions.predict import preprocessing_fingerprint
 from ensemble.runs.fingerprints import fingerprint
 from ensemble.runs.paths import FULL, Outputs
 from ensemble.settings.names import Role
-from ensemble.settings.schema import ScoredSettings
+from ensemble.settings.schema import LearnerSettings, ScoredSettings
 from ensemble.settings.trees import SettingsError
 from ensemble.stacking.stack import Stack, load_stack, stacked
 from ensemble.stacking.training_rows import training_rows
@@ -44,12 +46,12 @@ class Expert:
         made_from: Fingerprint of its weights and of how they are used.
         role: ``oof`` where models predict the frames to fit that never saw their scenes; ``fit`` where models did, or
             where that is not known.
-        learners: Names of those that it is made of.
+        learners: Settings of the networks that it is made of, those that predict images, by the names of learners.
         in_experiment: Whether it belongs to an experiment of the cache, so that it goes by its folds.
         knows_error: Whether an error is expected of its depth.
-        networks: Loads what says depth of images that no model saw.
-        beside: The network of one of its learners by name, of the first one where none is named.
-        members: Learners whose cached rows are its depth, of several their log-mean; empty of a stack.
+        networks: Loads what says depth of images.
+        beside: The network of one of its learners by name, which may have seen the frames to fit.
+        members: Learners whose cached rows are its depth, of several their log-mean; empty of a stack and of a file.
         fused: Says, by frame id, its depth of every frame to fit from cached rows of its learners; absent where its
             networks do.
     """
@@ -59,11 +61,11 @@ class Expert:
     settings: ScoredSettings
     made_from: str
     role: Role
-    learners: tuple[str, ...]
+    learners: NetworksByName
     in_experiment: bool
     knows_error: bool
     networks: Callable[[], Predict]
-    beside: Callable[[str | None], nn.Module]
+    beside: Callable[[str], nn.Module]
     members: tuple[LevelZero, ...] = ()
     fused: Callable[[], Iterator[tuple[str, Said]]] | None = None
 
@@ -77,15 +79,16 @@ def find_expert(
         asked: What the person typed.
         outputs: Where runs are.
         experiment: That of the student.
-        rows: ``oof`` wants models of all folds of learners, ``fit`` does not.
+        rows: ``oof`` wants models of all folds of learners, ``fit`` does not; nobody else has this choice.
         root: Where the data are now; where they were in training if absent.
 
     Raises:
-        ValueError: There is nobody of this name, or not all of its models are trained; the message holds the command
-            that does it.
+        ValueError: There is nobody of this name, he has no such rows, or not all of his models are trained; then the
+            message holds the command that does it.
     """
     found = asked_teacher(asked, outputs, experiment)
     if isinstance(found, Path):
+        _check_rows(rows, asked, "was saved without its models of folds")
         return saved_expert(found)
     if isinstance(found, tuple):
         members = [level_zero(outputs, experiment, each, rows=rows, level0="full", root=root) for each in found]
@@ -94,6 +97,7 @@ def find_expert(
     try:
         own = learner_settings_of(run)
     except ValueError:  # it is a stack
+        _check_rows(rows, asked, "is a stack, which goes by the rows that it was fitted to")
         return stack_expert(load_stack(run, outputs, root=root), outputs)
     if run.folder.name != FULL:
         raise SettingsError(f"--teacher {asked}: expected the full fit of a learner, found its model {run.folder.name}")
@@ -114,21 +118,17 @@ def learners_expert(asked: str, members: Sequence[LevelZero]) -> Expert:
 
         return predicted
 
-    def beside(learner: str | None) -> nn.Module:
-        chosen = members[_index(learner, [member.name for member in members])]
-        return _first_model(fitted_learner(chosen.tested[0]).network.members[0], chosen.name)
-
     return Expert(
         asked,
         _folder_name("+".join(member.name for member in members)),
         models[0].settings,
         fingerprint([rests_on(members), [preprocessing_fingerprint(model.settings) for model in models]]),
         "oof" if all(member.folds for member in members) else "fit",
-        tuple(member.name for member in members),
+        _networks(members),
         in_experiment=True,
         knows_error=False,
         networks=networks,
-        beside=beside,
+        beside=_beside(members),
         members=tuple(members),
     )
 
@@ -154,11 +154,11 @@ def stack_expert(stack: Stack, outputs: Outputs) -> Expert:
         settings,
         fingerprint(own),
         role,
-        tuple(learner.name for learner in stack.learners),
+        _networks(stack.learners),
         in_experiment=True,
         knows_error=True,
         networks=lambda: _said_by(fitted_stack(stack, outputs).network),
-        beside=lambda learner: _member(fitted_stack(stack, outputs).network, learner),
+        beside=_beside(stack.learners),
         fused=fused,
     )
 
@@ -166,18 +166,20 @@ def stack_expert(stack: Stack, outputs: Outputs) -> Expert:
 def saved_expert(place: Path) -> Expert:
     """A file or folder that a stack or a learner was saved to, which has no models of folds."""
     opened = DepthStack.open(place)
-    digest = opened.header.checksum
+    digest, network = opened.header.checksum, opened.network
+    members = dict(zip(network.names, network.members, strict=True))
+    known = {name: member for name, member in members.items() if isinstance(member, LearnerNetwork)}
     return Expert(
         str(place.absolute()),
         _folder_name(f"{place.stem}-{digest[:12]}"),
-        opened.network.settings,
+        network.settings,
         digest,
         "fit",
-        opened.network.names,
+        {name: known[name].settings[0] if name in known else None for name in members},
         in_experiment=False,
-        knows_error=opened.network.calibration is not None,
-        networks=lambda: _said_by(opened.network),
-        beside=lambda learner: _member(opened.network, learner),
+        knows_error=network.calibration is not None,
+        networks=lambda: _said_by(network),
+        beside=lambda learner: known[learner].models[0],
     )
 
 
@@ -193,19 +195,24 @@ def _said_by(network: StackNetwork) -> Predict:
     return predicted
 
 
-def _member(network: StackNetwork, learner: str | None) -> nn.Module:
-    index = _index(learner, network.names)
-    return _first_model(network.members[index], network.names[index])
+def _beside(learners: Sequence[LevelZero]) -> Callable[[str], nn.Module]:
+    return lambda name: load_learner(next(own for own in learners if own.name == name).tested[0])
 
 
-def _first_model(member: nn.Module, name: str) -> nn.Module:
-    if not isinstance(member, LearnerNetwork):
+def _networks(learners: Sequence[LevelZero]) -> NetworksByName:
+    """Settings of what predicts images, by the names of learners."""
+    own = {learner.name: learner.tested[0].settings for learner in learners}
+    return {name: each if isinstance(each, LearnerSettings) else None for name, each in own.items()}
+
+
+def _check_rows(rows: str, asked: str, what: str) -> None:
+    """Refuse a choice between models of learners where there is none.
+
+    Raises:
+        SettingsError: Rows other than the usual ones are asked for.
+    """
+    if rows != "oof":
         raise SettingsError(
-            f"distillation.affinity: {name} was imported as depth maps and has no network whose maps could be "
-            "compared; set distillation.affinity_of to another learner, or distillation.affinity to 0"
+            f"--teacher {asked}: rows {rows} chooses between models of learners, but this {what}; leave --rows or "
+            "distillation.rows out"
         )
-    return member.models[0]
-
-
-def _index(learner: str | None, known: Sequence[str]) -> int:
-    return 0 if learner is None else list(known).index(learner)

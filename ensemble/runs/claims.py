@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ensemble.console import messages
@@ -112,6 +113,9 @@ def with_influence(tree: dict[str, Any]) -> dict[str, Any]:
     result = {key: dict(value) if isinstance(value, dict) else value for key, value in tree.items()}
     for section, key in WITHOUT_INFLUENCE:
         result[section].pop(key, None)
+    teacher = result.get("distillation", {}).get("teacher")
+    if teacher is not None and Path(teacher).exists():  # runs of before hold a file as it was typed
+        result["distillation"]["teacher"] = str(Path(teacher).absolute())
     for name, member in result.get("members", {}).items():
         result["members"][name] = with_influence(member)
     return result

@@ -125,7 +125,7 @@ def _teaching(outputs: Outputs, experiment: str, teacher: str, role: str) -> str
     """The command that asks a teacher again; where files and folders were, a person must say."""
     run = f"{experiment}/{teacher}" if outputs.meta_run(experiment, teacher).settings.is_file() else ""
     alone = teacher if teacher in networks_of(outputs, experiment) else "TEACHER"
-    words = ("--unlabelled", "DIR") if role == "unlabelled" else ("--rows", "fit") if role == "fit" and run else ()
+    words = ("--unlabelled", "DIR") if role == "unlabelled" else ()
     return outputs.command("base", "teach", run or alone, "--experiment", experiment, *words)
 
 

@@ -57,8 +57,8 @@ def opened(settings: LearnerSettings, where: Outputs) -> CachingTeacher:
 def test_a_student_of_a_stack_is_taught_its_out_of_fold_depth_and_expected_error(job: Job, photographs: Path):
     given = ("--config", job.config, "--cache-dir", job.cache, "--teacher", "meta-d", "--unlabelled", photographs)
     first = done("base", "train", "fastdepth", *given, "--set", "distillation.unlabelled_share=0.5").err
-    assert "out-of-fold depth, by models that never saw the scene of a frame" in first
-    assert "of 3 photographs" in first
+    assert "tiny/meta-d: depth of its learners out of fold, by models that never saw the scene of a frame" in first
+    assert "; its meta-learner and the expected error were fitted on these frames; also of 3 photographs\n" in first
     assert "oof: caching 6 frames of teacher tiny/meta-d" in first
     where = Outputs(job.cache)
     run = where.learner_run("tiny", "fastdepth")
@@ -88,6 +88,11 @@ def test_learners_teach_their_log_mean(job: Job):
     alone = [opened(student(job, teacher=name), where).fill()["depth"] for name in ("bts", "ldrn")]
     rows = teacher.fill()
     assert set(rows) == {"depth"}
+    assert teacher.how() == "out-of-fold depth, by models that never saw the scene of a frame"
+    assert teacher.how("bts") == f"{teacher.how()}; affinities of bts, whose full fit saw these frames"
+    assert replace(teacher, photographs={"a": Path()}, fitted=1).how() == (
+        f"{teacher.how()}; also of 1 photograph, 1 of them frames that it was trained on"
+    )
     frame = next(iter(training_ids(job)))
     expected = np.sqrt(alone[0].read(frame) * alone[1].read(frame))
     np.testing.assert_allclose(rows["depth"].read(frame), expected, rtol=1e-5)
@@ -181,6 +186,11 @@ def test_a_teacher_that_saw_the_frames_is_said(job: Job):
     given = ("--config", job.config, "--cache-dir", job.cache, "--experiment", "seen", "--teacher", "tiny/bts")
     said = done("base", "train", "fastdepth", *given, "--set", "distillation.rows=fit").err
     assert "it SAW these frames in training" in said
+    teach = ("teach", "tiny/bts", "--rows", "fit", *given[:-2])
+    told = done("base", *teach).err
+    assert "tiny/bts: it SAW these frames in training" in told
+    options = f"--config {job.config} --experiment seen --set distillation.rows=fit --cache-dir {job.cache}"
+    assert told.endswith(f"next: python -m ensemble.base train fastdepth --teacher tiny/bts {options}\n")
 
 
 def test_a_damaged_row_of_a_teacher_is_mended_by_the_command_that_is_named(job: Job, tmp_path: Path):
@@ -201,7 +211,10 @@ def test_a_damaged_row_of_a_teacher_is_mended_by_the_command_that_is_named(job: 
     assert answer.status != 0
     assert "ensemble.base teach tiny/meta-d" in answer.err
     shard.unlink()
-    done("base", *command.split()[3:])
+    told = done("base", *command.split()[3:]).err
+    options = f"--data rooms --experiment tiny --cache-dir {cache}"
+    assert "tiny/meta-d: depth of its learners out of fold" in told
+    assert told.endswith(f"next: python -m ensemble.base train fastdepth --teacher tiny/meta-d {options}\n")
     done("base", "verify", "tiny", "--cache-dir", cache)
 
 
@@ -222,7 +235,14 @@ def test_mistakes_are_refused_before_anything_is_written(job: Job, tmp_path: Pat
     assert "there is no run 'meta-x'" in (missing := refused("--teacher", "meta-x"))
     assert "Run: python -m ensemble.meta fit --inputs rgb+d --experiment none" in missing
     assert "ldrn was not trained" in refused("--teacher", "ldrn")
-    assert "the model of a fold would learn from a teacher" in refused("--teacher", "meta-d", "--folds", 2)
+    of_a_fold = "the model of a fold, here 0, would learn from a teacher"
+    assert of_a_fold in refused("--teacher", "meta-d", "--folds", 2)
+    assert of_a_fold in refused("--set", "distillation.teacher=meta-d", "--fold", 0)
+    jobs = call("base", "jobs", "fastdepth", *given, "--folds", 2, "--set", "distillation.teacher=meta-d")
+    assert of_a_fold in jobs.err
+    rows_of = ("--set", "distillation.rows=fit", "--teacher")
+    assert "rows fit chooses between models of learners, but this is a stack" in refused(*rows_of, "tiny/meta-d")
+    assert "rows fit chooses between models of learners, but this was saved" in refused(*rows_of, "nyu-small")
     assert "--unlabelled: photographs have no depth but that of a teacher" in refused("--unlabelled", tmp_path)
     assert "expected photographs such as .jpg or .png, found none" in refused(
         "--teacher", "meta-d", "--unlabelled", tmp_path
