@@ -8,9 +8,13 @@ from typing import NamedTuple
 import torch
 
 from ensemble.console import messages
+from ensemble.data import open_source
 from ensemble.data.division import open_experiment
+from ensemble.data.unlabelled import find_unlabelled, fitted_among
+from ensemble.distillation.asked import asked_teacher
+from ensemble.distillation.checks import check_another, check_lesson, check_student
 from ensemble.distillation.lessons import open_teacher
-from ensemble.predictions.available import networks_of
+from ensemble.predictions.available import learner_settings_of, networks_of
 from ensemble.predictions.level_zero import cache_level_zero, level_zero_of
 from ensemble.predictions.training_commands import training_command
 from ensemble.runs.locks import LockedError
@@ -43,7 +47,7 @@ def check_arms(context: WorkerContext) -> None:
     """Refuse a study before its first trial where an arm is impossible, whatever numbers are drawn.
 
     Raises:
-        SettingsError: Settings contradict each other, or this device cannot run an arm.
+        SettingsError: Settings contradict each other, this device cannot run an arm, or there is no such teacher.
     """
     for arm in arms_of(context.study):
         numbers = lowest_numbers(context.study, arm)
@@ -57,6 +61,10 @@ def check_arms(context: WorkerContext) -> None:
             raise SettingsError(f"{where}: training.precision 16-mixed needs a GPU; set it to bf16-mixed")
         if isinstance(settings, LearnerSettings):
             check_learner(settings)
+            try:
+                _check_teacher(context, settings)
+            except SettingsError as error:
+                raise SettingsError(f"{where}: {error}") from error
             continue
         networks = networks_of(context.outputs, settings.experiment, _config(context.study))
         foreign = [name for name in settings.learners if name not in networks]
@@ -68,14 +76,43 @@ def check_arms(context: WorkerContext) -> None:
             raise SettingsError(f"{where}: the meta-learner cannot be built: {error}") from error
 
 
+def _check_teacher(context: WorkerContext, settings: LearnerSettings) -> None:
+    """Refuse a teacher that there is not, or that cannot do what a student wants; learners may not be trained yet."""
+    outputs, wanted, options = context.outputs, settings.distillation, _config(context.study)
+    if wanted.teacher is None:
+        return
+    check_student(settings)
+    found = asked_teacher(wanted.teacher, outputs, settings.experiment, options)
+    if not isinstance(found, tuple):
+        open_teacher(settings, outputs)
+        return
+    learners: dict[str, LearnerSettings | None] = {}
+    for name in found:
+        learner, choice = member_of(name).learner, Choice(root=context.root, config=context.study.config)
+        check_another(settings, [learner])
+        run = outputs.learner_run(settings.experiment, learner)
+        own = learner_settings_of(run) if run.settings.is_file() else learner_settings(learner, choice)
+        learners[name] = own if isinstance(own, LearnerSettings) else None
+    check_lesson(settings, learners)
+    if wanted.unlabelled:
+        fitted_among(find_unlabelled(wanted.unlabelled), open_source(settings.data), settings.data)
+
+
 def check_learners(context: WorkerContext) -> None:
     """Refuse a study, before anything is written, whose arms rest on learners that nobody trains.
 
     Raises:
-        SettingsError: Learners are missing, and the study does not say how to train them; the message does.
+        SettingsError: Learners are missing, and the study does not say how to train them; the message does. Or one that
+            it would train has a teacher.
     """
     study, outputs = context.study, context.outputs
     planned = [each for prepared in study.prepare for each in _to_train(context, prepared)]
+    for model, own in planned:
+        if own.distillation.teacher is not None:
+            raise SettingsError(
+                f"{study.name}: {own.learner}/{model} is to be trained before the trials, but has a teacher of its "
+                f"own, {own.distillation.teacher}; set prepare.learners.{own.learner}.distillation.teacher to null"
+            )
     there = {Needed(settings.experiment, settings.learner, model) for model, settings in planned}
     missing = [
         needed

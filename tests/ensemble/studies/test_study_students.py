@@ -48,6 +48,36 @@ def test_learners_that_teach_are_named_with_the_commands_that_train_them(small: 
     assert "base train ldrn --fold 1" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"bts,ldrn"', '"bts,ldrm"', "arm depth: unknown learner 'ldrm'; did you mean 'ldrn'"),
+        ('"bts,ldrn"', "meta-rgb", "arm depth: --teacher meta-rgb: "),
+        ('"bts,ldrn"', "fastdepth", "arm depth: --teacher fastdepth: fastdepth cannot teach itself"),
+        ("affinity: 1.0", "affinity: 1.0, affinity_of: adabins", "arm affinity: unknown affinity_of 'adabins'"),
+        ("affinity: 1.0", "affinity: 0.0", "arm affinity: fastdepth: teacher_elsewhere, teacher_depth"),
+        ('"bts,ldrn"', '"dpt,ldrn"', "arm affinity: distillation.affinity: dpt is a DPT, which hands out no maps"),
+    ],
+)
+def test_teachers_that_cannot_be_are_refused_before_any_is_trained(
+    old: str, new: str, told: str, small: Path, tmp_path: Path
+):
+    small.write_text(small.read_text().replace(old, new))
+    answer = call("study", "run", small, "--cache-dir", tmp_path / "cache", "--workers", 0)
+    assert answer.status != 0
+    assert told in answer.err
+    assert not (tmp_path / "cache" / "runs").exists()
+
+
+def test_a_learner_that_is_prepared_has_no_teacher_of_its_own(small: Path, job: Job, tmp_path: Path):
+    config = tmp_path / "own.yaml"
+    config.write_text(job.config.read_text().replace("  bts:\n", "  bts:\n    distillation: {teacher: ldrn}\n"))
+    small.write_text(small.read_text().replace(str(job.config), str(config)))
+    answer = call("study", "run", small, "--cache-dir", tmp_path / "cache", "--workers", 0)
+    assert "bts/full is to be trained before the trials, but has a teacher of its own, ldrn" in answer.err
+    assert not (tmp_path / "cache" / "runs").exists()
+
+
 @pytest.mark.slow
 def test_every_arm_is_trained_repeated_and_compared(small: Path, job: Job, tmp_path: Path):
     cache = job.copy_to(tmp_path / "own")
