@@ -3,12 +3,14 @@
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".partial"
+_FOLDER_SUFFIX = ".making"
 _WRITING_SECONDS = 600
 """Longer than any file takes: the number of a dead process may be that of another one by then."""
 
@@ -30,7 +32,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         FileNotFoundError: The block wrote nothing under the name it was given.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    temporary = _temporary(target, TEMPORARY_SUFFIX)
     try:
         yield temporary
         _sync(temporary)
@@ -39,6 +41,32 @@ def atomic_file(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _sync(target.parent)
+
+
+@contextmanager
+def folder_beside(target: Path) -> Iterator[Path]:
+    """A folder beside ``target`` for what it is made of, which is gone when the block ends.
+
+    What processes left that were killed while they made the same target is removed first. Whether a process is dead is
+    known of this machine alone: two machines cannot make one target at a time.
+
+    Args:
+        target: Final name; its folder is there.
+
+    Yields:
+        An empty folder.
+    """
+    for left in target.parent.glob(f".*{_FOLDER_SUFFIX}"):
+        pid = _writer(left)
+        of_target = left.stem.rpartition(".")[0] == f".{target.name}"
+        if of_target and pid is not None and (pid == os.getpid() or not is_alive(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = _temporary(target, _FOLDER_SUFFIX)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_bytes(target: Path, content: bytes) -> None:
@@ -101,9 +129,20 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def _temporary(target: Path, suffix: str) -> Path:
+    """A free name beside a target, which tells the process that took it."""
+    return target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{suffix}")
+
+
+def _writer(leftover: Path) -> int | None:
+    """The number of the process that took a temporary name; ``None`` of others."""
+    match = re.search(r"\.([1-9]\d*)-[0-9a-f]{8}$", leftover.stem)
+    return None if match is None else int(match.group(1))
+
+
 def _is_in_use(leftover: Path) -> bool:
-    match = re.search(r"\.([1-9]\d*)-[0-9a-f]{8}$", leftover.name.removesuffix(TEMPORARY_SUFFIX))
-    if match is None or int(match.group(1)) == os.getpid() or not is_alive(int(match.group(1))):
+    pid = _writer(leftover)
+    if pid is None or pid == os.getpid() or not is_alive(pid):
         return False
     try:
         return time.time() - leftover.stat().st_mtime < _WRITING_SECONDS

@@ -85,3 +85,26 @@ def test_a_killed_process_leaves_the_former_file_and_a_leftover_that_is_known(tm
     assert target.read_text() == "former"
     assert len(files.remove_leftovers(tmp_path)) == 1
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_a_killed_process_left_is_removed_by_the_next_one_for_the_same_target(tmp_path: Path) -> None:
+    target = tmp_path / "kitchen.onnx"
+    script = (
+        "import os, signal, sys; from pathlib import Path; from ensemble.runs import files\n"
+        "with files.folder_beside(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(target)], check=False, cwd=Path(__file__).parents[3])
+    assert ended.returncode == -9
+    (left,) = tmp_path.iterdir()
+    others = [
+        tmp_path / left.name.replace("kitchen", "other.kitchen"),
+        tmp_path / f".kitchen.onnx.{os.getppid()}-0123abcd.making",  # of a process that lives
+        tmp_path / ".kitchen.onnx.making",
+    ]
+    for other in others:
+        other.mkdir()
+    with files.folder_beside(target) as folder:
+        assert (left.exists(), folder.parent, list(folder.iterdir())) == (False, tmp_path, [])
+    assert sorted(tmp_path.iterdir()) == sorted(others)
