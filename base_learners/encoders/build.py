@@ -21,6 +21,9 @@ from base_learners.encoders.weights import WAY_OUT, load_weights
 with unused_deferred():
     import timm
     from timm.layers.conv2d_same import Conv2dSame
+    from timm.layers.helpers import to_2tuple
+    from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
+    from timm.layers.std_conv import ScaledStdConv2dSame, StdConv2dSame
     from timm.models import adapt_input_conv
     from timm.models.efficientnet import EfficientNet
     from timm.models.ghostnet import GhostNet
@@ -30,6 +33,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 FITTING = "ghostnet_100, mobilenetv2_100, resnet18 and tf_efficientnet_b0"
 """Models with all of the strides of ``FIVE``, so that any part of it can be had from them."""
+
+
+_PADDED_BY_SIZE = (Conv2dSame, StdConv2dSame, ScaledStdConv2dSame, AvgPool2dSame, MaxPool2dSame)
+"""Layers that pad as in TensorFlow."""
 
 
 def with_constant_padding(network: Network) -> Network:
@@ -44,10 +51,7 @@ def with_constant_padding(network: Network) -> Network:
     for name, layer in list(network.named_modules()):
         if not isinstance(layer, nn.Conv2d) or type(layer) is not Conv2dSame:
             continue
-        whole = [
-            max(dilation * (kernel - 1) + 1 - stride, 0)
-            for kernel, stride, dilation in zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
-        ]
+        whole = _padding(layer, layer.stride)
         (above, left), (below, right) = [side // 2 for side in whole], [side - side // 2 for side in whole]
         plain = nn.Conv2d(
             layer.in_channels,
@@ -61,6 +65,41 @@ def with_constant_padding(network: Network) -> Network:
         plain.weight, plain.bias = layer.weight, layer.bias
         network.set_submodule(name, nn.Sequential(nn.ZeroPad2d((left, right, above, below)), plain))
     return network
+
+
+def padded_by_size(network: nn.Module, image: Float[Tensor, "b c h w"]) -> list[tuple[int, int]]:
+    """Height and width of every map of an image that is padded otherwise than where strides divide its sides.
+
+    Args:
+        network: Called with the image.
+        image: Numbers in it do not matter.
+    """
+    found = []
+
+    def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        sides = (given[0].shape[-2], given[0].shape[-1])
+        if _padding(layer, sides) != _padding(layer, to_2tuple(layer.stride)):
+            found.append(sides)
+
+    hooks = [each.register_forward_pre_hook(look) for each in network.modules() if isinstance(each, _PADDED_BY_SIZE)]
+    try:
+        with torch.no_grad():
+            network(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _padding(layer: Any, sides: Sequence[int]) -> list[int]:
+    """Rows and columns that TensorFlow adds to a map of these sides."""
+    kernels, strides, dilations = (
+        to_2tuple(each) for each in (layer.kernel_size, layer.stride, getattr(layer, "dilation", 1))
+    )
+    return [
+        max((-(-side // stride) - 1) * stride + dilation * (kernel - 1) + 1 - side, 0)
+        for side, kernel, stride, dilation in zip(sides, kernels, strides, dilations, strict=True)
+    ]
 
 
 class GhostPyramid(nn.Module):

@@ -20,7 +20,7 @@ from narrow import noise
 from safetensors.torch import save_file
 
 from base_learners.encoders import build
-from base_learners.encoders.build import FITTING, build_encoder, with_constant_padding
+from base_learners.encoders.build import FITTING, build_encoder, padded_by_size, with_constant_padding
 from base_learners.encoders.deferred import unused_deferred
 from base_learners.encoders.hub import asked_once, silence_of_hub
 from base_learners.encoders.pyramid import Pyramid
@@ -132,6 +132,9 @@ def test_padding_is_constant_where_strides_divide_the_image(name: str):
         assert not [each for each in constant.modules() if type(each).__name__ == "Conv2dSame"]
         assert [each for each in same.modules() if type(each).__name__ == "Conv2dSame"]
         assert all(torch.equal(a, b) for a, b in zip(constant(image), expected, strict=True))
+        odd = noise(1, 3, 120, 160)
+        assert (padded_by_size(same, image), padded_by_size(same, odd)) == ([], [(15, 20)])
+        assert not torch.equal(constant(odd)[3], same(odd)[3])
 
 
 def test_learners_are_imported_without_timm():
