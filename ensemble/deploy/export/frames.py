@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from ensemble.data import open_source
@@ -22,11 +24,13 @@ class GateImage(NamedTuple):
 
     Attributes:
         pixels: RGB in 8 bits, [1 3 h w].
+        whole: The frame that they were made of, RGB in 8 bits, [1 3 H W].
         depth: Metres, [1 1 h w]; ``None`` where it is not known.
         valid: Where depth was measured.
     """
 
     pixels: Tensor
+    whole: Tensor
     depth: Tensor | None
     valid: Tensor | None
 
@@ -58,10 +62,11 @@ class GateFrames:
                 sample = pixels_at_size(raw, size)
                 depth = sample["depth"][None]
                 inside = valid_depth(depth, self._data.min_depth, self._data.max_depth)
-                found.append(GateImage(sample["image"][None], depth, sample["valid"][None] & inside))
+                whole = _as_tensor(raw.image)
+                found.append(GateImage(sample["image"][None], whole, depth, sample["valid"][None] & inside))
             else:
                 unit = resize_image(raw, size)
-                found.append(GateImage(unit.mul(255).round().byte()[None], None, None))
+                found.append(GateImage(unit.mul(255).round().byte()[None], _as_tensor(raw), None, None))
         return found
 
     def _frames(self, name: str, count: int) -> list[RawFrame | np.ndarray]:
@@ -81,6 +86,10 @@ class GateFrames:
 def spread(total: int, count: int) -> list[int]:
     """So many places out of a number of them, evenly spread."""
     return sorted({int(place) for place in np.linspace(0, total - 1, min(count, total)).round()})
+
+
+def _as_tensor(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "1 3 h w"]:
+    return torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)[None]
 
 
 def _photographs(folder: Path, count: int) -> list[RawFrame | np.ndarray]:

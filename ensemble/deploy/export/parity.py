@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ensemble.data.transforms import Original
 from ensemble.deploy.export.frames import GateImage
 from ensemble.deploy.network import StackNetwork
 from ensemble.deploy.runtime.session import Run
@@ -43,7 +44,8 @@ class Parity:
         rel: Of the network and of the file; ``None`` where depth is not known.
         d1: Likewise.
         stack: Differences of depth from what the stack itself predicts, at most and on average: it may average with the
-            mirrored image, and compute in the precision of its training.
+            mirrored image, compute in the precision of its training, and let learners see the whole frame at sizes of
+            their own.
     """
 
     images: str
@@ -116,10 +118,11 @@ def compare(
 
 @torch.inference_mode()
 def from_stack(network: StackNetwork, run: Run, images: Sequence[GateImage], pixels: str) -> tuple[float, float]:
-    """How far depth of a file is from what a stack predicts, in metres: at most, and on average.
+    """How far depth of a file is from what a stack predicts of the frames, in metres: at most, and on average.
 
     Args:
-        network: As the stack predicts: averaged with the mirrored image, in the precision of the training.
+        network: As the stack predicts: averaged with the mirrored image, in the precision of the training, and each
+            learner from a view of the whole frame at its own size.
         run: The file.
         images: A few of those of ``compare``.
         pixels: ``uint8`` or ``float32``, which the file takes.
@@ -128,7 +131,8 @@ def from_stack(network: StackNetwork, run: Run, images: Sequence[GateImage], pix
     for image in images:
         unit = image.pixels.float() / 255
         found = run((image.pixels if pixels == "uint8" else unit).numpy())["depth"]
-        gaps.append(np.abs(found.astype(np.float64) - network(unit).depth.double().numpy()).ravel())
+        expected = network(unit, Original(image.whole, (unit.shape[-2], unit.shape[-1]))).depth
+        gaps.append(np.abs(found.astype(np.float64) - expected.double().numpy()).ravel())
     joined = np.concatenate(gaps)
     return float(joined.max()), float(joined.mean())
 

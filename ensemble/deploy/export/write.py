@@ -221,13 +221,33 @@ def say(parity: Parity, path: Path, precision: str, network: StackNetwork) -> No
     if precision == "bf16":
         messages.print(f"warning: it computes in bf16, where {parity.sentence()}", style="yellow")
     messages.print(f"{path}: {sum(part.stat().st_size for part in parts(path)) / 1e6:.1f} MB, {parity.sentence()}")
-    mixed = {own.training.precision for member in network.members for own in getattr(member, "settings", ())}
-    ways = ["averages with the mirrored image"] * network.flip + ["computes in 16 bits as it was trained"] * (
-        mixed != {"32-true"}
-    )
+    ways = _own_ways(network)
     if parity.stack is not None and ways:
         largest, mean = parity.stack
         messages.print(
             f"the stack itself {' and '.join(ways)}, which files do not: its depth is {largest:.2g} m at most and "
             f"{mean:.2g} m on average from theirs"
         )
+
+
+def _with_own_size(network: StackNetwork) -> list[str]:
+    """Learners that see frames at another size than that of the stack."""
+    members = zip(network.names, network.members, strict=True)
+    return [
+        name
+        for name, member in members
+        if isinstance(member, LearnerNetwork) and any(own.seen.size != own.data.size for own in member.settings)
+    ]
+
+
+def _own_ways(network: StackNetwork) -> list[str]:
+    """What a stack does and its file does not, as verbs."""
+    settings = [own for member in network.members if isinstance(member, LearnerNetwork) for own in member.settings]
+    mixed = any(own.training.precision != "32-true" for own in settings)
+    sized = _with_own_size(network)
+    sizes = "a size of its own" if len(sized) == 1 else "sizes of their own"
+    return [
+        *(["averages with the mirrored image"] if network.flip else ()),
+        *(["computes in 16 bits as it was trained"] if mixed else ()),
+        *([f"lets {' and '.join(sized)} see the whole frame at {sizes}"] if sized else ()),
+    ]
