@@ -1,7 +1,6 @@
 """Export, compare, and only then give away: a file that says something else than its network is never there."""
 
 import copy
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from base_learners.encoders.build import with_constant_padding
+from base_learners.encoders.build import padded_by_size, with_constant_padding
 from ensemble.console import messages
 from ensemble.console.pulse import pulse
 from ensemble.data.formats.packages import expect_packages
@@ -37,6 +36,8 @@ from ensemble.deploy.runtime.seals import parts, seal
 from ensemble.deploy.runtime.session import Session
 from ensemble.deploy.runtime.sessions import RUNTIMES
 from ensemble.photographs.views import view_of_focal
+from ensemble.runs.files import folder_beside
+from ensemble.settings.trees import SettingsError
 
 OPENED: dict[str, Callable[[Path], Session]] = {**RUNTIMES, "torch": open_torch}
 """How a file is read back, by its kind."""
@@ -76,10 +77,10 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
     traced = request.size or rounded_up(stack.trained_size)
     module = Leaving(network, traced, torch.uint8 if request.pixels == "uint8" else torch.float32)
     header = header_of(stack, module, request)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        beside = Path(folder) / path.name
+    with folder_beside(path) as folder:
+        beside = folder / path.name
         pulse.doing = "writing down what the network computes"
-        save = _made(module, header, traced, request, frames, Path(folder))
+        save = _made(module, header, traced, request, frames, folder)
         save(header, beside)
         pulse.doing = "comparing the file with the network"
         parity = measured(network, beside, request, frames, stack.network)
@@ -107,7 +108,7 @@ def measured(
 
     Both at the sizes that the file takes; the stack, where it is given, on a few of the images.
     """
-    sizes = [request.size] if request.size is not None else _two_sizes(network.settings.data.size)
+    sizes = [request.size] if request.size is not None else _two_sizes(network.settings.data.size, request.kind)
     groups = {size: frames.at(size) for size in sizes}
     session = OPENED[request.kind](path)
     parity = compare(network, session.run, groups, request.pixels, frames.what)
@@ -125,10 +126,34 @@ def _check(stack: DepthStack, path: Path, request: ExportRequest) -> None:
         )
     request.check_place(path)
     request.check_size()
+    if request.size is None:
+        check_open_size(stack.network, request.kind)
     small = ("nncf",) * (request.kind == "openvino" and request.precision == "int8")
     modules = (*_PACKAGES[request.kind], *_RUN_BY[request.kind], *small)
     expect_packages(modules, extra=request.kind, kind=f"export {request.kind}", where=path)
     path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def check_open_size(network: StackNetwork, kind: str) -> None:
+    """Refuse to leave the size open where the file would say something else than the network.
+
+    Raises:
+        SettingsError: A learner has a size of its own; or a map is padded otherwise at the size of the training than at
+            multiples of ``STRIDE``, which are all that files of torch take.
+    """
+    height, width = network.settings.data.size
+    if sized := _with_own_size(network):
+        raise SettingsError(
+            f"--size dynamic: {' and '.join(sized)} saw frames at another size than {height}x{width}, which files of "
+            f"open size cannot do. Expected one size: --size {height}x{width}"
+        )
+    if kind != "torch" and (maps := padded_by_size(network, torch.full((1, 3, height, width), 0.5))):
+        rows, columns = maps[0]
+        raise SettingsError(
+            "--size dynamic: an encoder pads as TensorFlow does, by the size of each map, and meets one of "
+            f"{rows}x{columns} at {height}x{width}, the size of the training; files of open size pad as is right for "
+            f"multiples of {STRIDE}. Expected one size: --size {height}x{width}"
+        )
 
 
 def _made(
@@ -210,10 +235,10 @@ def rounded_up(size: Size) -> Size:
     return size[0] + -size[0] % STRIDE, size[1] + -size[1] % STRIDE
 
 
-def _two_sizes(trained: Size) -> list[Size]:
-    """The size of the training, and a larger one."""
+def _two_sizes(trained: Size, kind: str) -> list[Size]:
+    """The size of the training, and a larger one; a program of torch takes multiples of ``STRIDE`` alone."""
     height, width = rounded_up(trained)
-    return [trained, (height + STRIDE, width + STRIDE)]
+    return [(height, width) if kind == "torch" else trained, (height + STRIDE, width + STRIDE)]
 
 
 def say(parity: Parity, path: Path, precision: str, network: StackNetwork) -> None:

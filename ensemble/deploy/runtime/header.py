@@ -30,7 +30,8 @@ class ExportHeader:
         learners: In the order of the weights.
         pixels: Kind of the numbers of an image: ``uint8`` for 0 to 255, ``float32`` for 0 to 1.
         size: Height and width that the file takes; ``None`` where they are open.
-        stride: Sides of other images than those of ``trained_size`` are whole multiples of it, where they are open.
+        stride: Sides of other images than those of ``trained_size`` are whole multiples of it, where they are open; a
+            program of torch takes such multiples alone, from 2 on.
         trained_size: Height and width of the images of the training.
         depth_range: Metres between which depth was learnt.
         focal: Focal length of the training camera in pixels of the trained size; ``None`` where it is not known.

@@ -37,6 +37,7 @@ from ensemble.deploy.export.parity import Parity, refusal
 from ensemble.deploy.export.quantise import quantised_onnx
 from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.export.request import ExportRequest
+from ensemble.deploy.export.torch_file import open_torch
 from ensemble.deploy.export.write import export, measured
 from ensemble.deploy.prepared import without_norms
 from ensemble.deploy.runtime import ExportedStack, seals
@@ -283,6 +284,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("broken")
 def test_the_gate_refuses_what_says_something_else(exported: Path, tmp_path: Path):
     (tmp_path / "broken.onnx").write_text("of before")
+    (tmp_path / ".broken.onnx.99999999-0123abcd.making" / "left").mkdir(parents=True)  # no system has so many processes
     answer = call("export", "onnx", exported / "bts.stack", tmp_path / "broken.onnx")
     assert answer.status == 1
     assert "broken.onnx: not written, for depth of the exported file differs by " in answer.err
@@ -349,11 +351,14 @@ def test_eight_bits_must_keep_rel_too_and_are_held_against_more_images():
 @pytest.mark.slow
 def test_openvino_and_torch_give_the_same(exported: Path, tmp_path: Path):
     stack = ensemble.load(exported / "bts.stack", device="cpu", flip=False)
-    for kind, name in (("openvino", "bts.xml"), ("torch", "bts.pt2")):
-        export(stack, tmp_path / name, ExportRequest(kind, (48, 64), pixels="float32", count=2))
+    for kind, name, size in (("openvino", "bts.xml", (48, 64)), ("torch", "bts.pt2", None)):
+        export(stack, tmp_path / name, ExportRequest(kind, size, pixels="float32", count=2))
     assert {path.name for path in tmp_path.iterdir()} == {"bts.xml", "bts.bin", "bts.pt2"}
     found = ExportedStack.open(tmp_path / "bts.xml")(IMAGE)
     np.testing.assert_allclose(found.depth, stack(IMAGE).depth, rtol=0, atol=2e-4)
+    units = np.random.default_rng(2).random((64, 160, 3), np.float32)
+    depth = open_torch(tmp_path / "bts.pt2").run(np.ascontiguousarray(units.transpose(2, 0, 1)[None]))["depth"]
+    np.testing.assert_allclose(depth[0, 0], stack(units, size=(64, 160)).depth, rtol=0, atol=2e-4)
     here = str(Path(ensemble.__file__).parents[1]).encode()
     assert not any(here in path.read_bytes() or b"site-packages" in path.read_bytes() for path in tmp_path.iterdir())
 
@@ -489,6 +494,7 @@ def test_what_cannot_be_exported_is_said(exported: Path, tmp_path: Path):
         ("openvino", "bts.stack", "x.onnx"): (2, "expected a name that ends in .xml for openvino"),
         ("onnx", "bts.stack", "x.onnx", "--precision", "bf16"): (2, "precision of onnx 'bf16'"),
         ("onnx", "bts.stack", "x.onnx", "--max-loss", -0.9): (2, "--max-loss: "),
+        ("onnx", "bts.stack", "x.onnx", "--max-loss", 0.1): (2, "--max-loss: is for --precision int8 and bf16 alone"),
         ("onnx", "bts.stack", "x.onnx", "--calibrate", tmp_path): (2, "--calibrate: is for --precision int8 alone"),
         ("onnx", "bts.stack", "x.onnx", "--images", tmp_path): (
             2,
