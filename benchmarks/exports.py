@@ -4,6 +4,7 @@ import copy
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -46,12 +47,15 @@ def main(
     size = loaded.trained_size
     pixels = torch.randint(0, 256, (1, 3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     ways, told = _in_torch(network, pixels.float() / 255), {}
+    usual = {name: ExportRequest(kind, size, precision) for name, (kind, precision) in FILES.items()}
+    any_loss = 1.0
     with tempfile.TemporaryDirectory() as folder:
-        for name, (kind, precision) in FILES.items():
-            path = Path(folder) / f"{kind}-{precision}{SUFFIXES[kind]}"
-            any_loss = 1.0
+        for name, request in usual.items():
+            kind = request.kind
+            path = Path(folder) / f"{kind}-{request.precision}{SUFFIXES[kind]}"
+            limited = request.loss_allowed is not None
             try:
-                parity = export(loaded, path, ExportRequest(kind, size, precision, max_loss=any_loss))
+                parity = export(loaded, path, replace(request, max_loss=any_loss) if limited else request)
             except ValueError as refused:
                 told[name] = (None, str(refused).splitlines()[0])
                 continue
@@ -64,7 +68,7 @@ def main(
     refused = {
         name: parity
         if isinstance(parity, str)
-        else refusal(parity, FILES[name][1], ExportRequest.max_loss, max_depth=deepest)
+        else refusal(parity, usual[name].precision, usual[name].loss_allowed, max_depth=deepest)
         for name, (_, parity) in told.items()
     }
     write_section(

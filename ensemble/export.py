@@ -31,11 +31,12 @@ Photographs = Annotated[
         "--images",
         metavar="DIR",
         callback=options.place,
-        help="Photographs to compare on. Default: validation scenes of the training, whose depth is known.",
+        help="Photographs to compare on; not for int8, whose cost depth tells. Default: validation scenes.",
     ),
 ]
 Count = Annotated[
-    int | None, typer.Option("--count", metavar="N", min=1, help="Of images to compare on. Default: 16, for int8 64.")
+    int | None,
+    typer.Option("--count", metavar="N", min=1, help="Of images to compare on. Default: 16; 64 to limit a loss."),
 ]
 Calibrate = Annotated[
     Path | None,
@@ -47,13 +48,13 @@ Calibrate = Annotated[
     ),
 ]
 MaxLoss = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--max-loss",
         metavar="SHARE",
         min=0,
         max=1,
-        help="Of d1, that int8 may cost; REL may grow by 2.5 times this part of itself.",
+        help="Of d1, that int8 (default: 0.02) or bf16 (any) may cost; REL may grow by 2.5 times this part of itself.",
     ),
 ]
 
@@ -77,7 +78,7 @@ def onnx(
     images: Photographs = None,
     count: Count = None,
     calibrate: Calibrate = None,
-    max_loss: MaxLoss = 0.02,
+    max_loss: MaxLoss = None,
     qat: Qat = 0,
     cache_dir: options.CacheDir = None,
 ) -> None:
@@ -96,7 +97,7 @@ def openvino(
     images: Photographs = None,
     count: Count = None,
     calibrate: Calibrate = None,
-    max_loss: MaxLoss = 0.02,
+    max_loss: MaxLoss = None,
     qat: Qat = 0,
     cache_dir: options.CacheDir = None,
 ) -> None:
@@ -117,7 +118,7 @@ def executorch(
     images: Photographs = None,
     count: Count = None,
     calibrate: Calibrate = None,
-    max_loss: MaxLoss = 0.02,
+    max_loss: MaxLoss = None,
     qat: Qat = 0,
     cache_dir: options.CacheDir = None,
 ) -> None:

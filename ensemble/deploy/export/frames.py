@@ -42,13 +42,14 @@ class GateFrames:
         stack: The frames are those of its validation scenes.
         folder: Of photographs in their place.
         count: Of images, evenly spread.
+        scored: Whether their depth has to be known, so that photographs would not do.
 
     Raises:
         ValueError: There is neither a folder of photographs nor the data that the stack was trained on.
     """
 
-    def __init__(self, stack: DepthStack, folder: Path | None, count: int) -> None:
-        self._data = stack.network.settings.data
+    def __init__(self, stack: DepthStack, folder: Path | None, count: int, *, scored: bool = False) -> None:
+        self._data, self._scored = stack.network.settings.data, scored
         self.scenes: tuple[str, ...] = ()  # of every frame; of photographs none is known
         self._raw = self._frames(stack.header.name, count) if folder is None else _photographs(folder, count)
         self.have_depth = folder is None
@@ -74,9 +75,10 @@ class GateFrames:
             source = open_source(self._data)
             frames = training_frames(source, self._data).validation
         except (ValueError, OSError) as error:
+            wanted = "those, for depth tells what a file costs" if self._scored else "photographs: --images DIR"
             raise SettingsError(
                 f"{name}: an export is compared with the network on images, and the validation scenes of its training "
-                f"are not there ({error}); expected photographs: --images DIR"
+                f"are not there ({error}); expected {wanted}"
             ) from error
         chosen = [frames[index] for index in spread(len(frames), count)]
         self.scenes = tuple(frame.scene for frame in chosen)

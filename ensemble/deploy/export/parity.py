@@ -24,7 +24,7 @@ FP16_MEAN, FP16_REL = 0.02, 0.0005
 
 
 REL_FOR_D1 = 2.5
-"""How much of itself REL of a file in 8 bits may grow by, per share of d1 that it may lose: 5 % with .02 of d1.
+"""How much of itself REL of a file may grow by, per share of d1 that it may lose: 5 % with .02 of d1.
 
 A file can keep d1 and lose REL: depth that was nearly right stays so while single pixels go far astray.
 """
@@ -137,13 +137,13 @@ def from_stack(network: StackNetwork, run: Run, images: Sequence[GateImage], pix
     return float(joined.max()), float(joined.mean())
 
 
-def refusal(parity: Parity, precision: str, max_loss: float, *, max_depth: float = INDOORS) -> str | None:
+def refusal(parity: Parity, precision: str, max_loss: float | None, *, max_depth: float = INDOORS) -> str | None:
     """Why a file must not be given away; ``None`` where it may.
 
     Args:
         parity: What was measured.
         precision: Of the file.
-        max_loss: Share of d1 that a file in 8 bits may lose.
+        max_loss: Share of d1 that a file in 8 bits, or one that computes in bf16, may lose; ``None`` for any.
         max_depth: Metres, the largest that the network tells.
     """
     times = max(1.0, max_depth / INDOORS)
@@ -162,12 +162,12 @@ def refusal(parity: Parity, precision: str, max_loss: float, *, max_depth: float
             return f"differs by {parity.mean:.2g} m on average, expected at most {most_half:g}"
         if parity.rel is not None and abs(parity.rel[1] - parity.rel[0]) > FP16_REL:
             return f"REL is {parity.rel[1]:.4f} and was {parity.rel[0]:.4f}, expected within {FP16_REL:g}"
-    return _refusal_of_eight_bits(parity, max_loss) if precision == "int8" else None
+    return _refusal_by_scores(parity, max_loss) if precision in ("int8", "bf16") and max_loss is not None else None
 
 
-def _refusal_of_eight_bits(parity: Parity, max_loss: float) -> str | None:
+def _refusal_by_scores(parity: Parity, max_loss: float) -> str | None:
     if parity.d1 is None or parity.rel is None:
-        return "no depth is known of these images, so the loss cannot be told; leave --images out where the data are"
+        return "cannot be scored: no depth is known of these images"
     if parity.d1[0] - parity.d1[1] > max_loss:
         return f"d1 falls from {parity.d1[0]:.4f} to {parity.d1[1]:.4f}, expected a loss of at most {max_loss:g}"
     if parity.rel[1] > parity.rel[0] * (1 + REL_FOR_D1 * max_loss):

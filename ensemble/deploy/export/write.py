@@ -72,7 +72,7 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
             something else than the network.
     """
     _check(stack, path, request)
-    frames = GateFrames(stack, request.images, request.compared)
+    frames = GateFrames(stack, request.images, request.compared, scored=request.loss_allowed is not None)
     network = copy.deepcopy(stack.network).flip_averaging(False).in_full_precision()
     traced = request.size or rounded_up(stack.trained_size)
     module = Leaving(network, traced, torch.uint8 if request.pixels == "uint8" else torch.float32)
@@ -84,7 +84,8 @@ def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
         save(header, beside)
         pulse.doing = "comparing the file with the network"
         parity = measured(network, beside, request, frames, stack.network)
-        if reason := refusal(parity, request.precision, request.max_loss, max_depth=network.settings.data.max_depth):
+        deepest = network.settings.data.max_depth
+        if reason := refusal(parity, request.precision, request.loss_allowed, max_depth=deepest):
             raise ValueError(
                 f"{path}: not written, for depth of the exported file {reason}\n"
                 f"({parity.sentence()}); the network itself is as it was"
@@ -163,9 +164,9 @@ def _made(
     how: dict[str, Any] = {"open_size": request.size is None, "stride": STRIDE}
     if request.size is None:
         module.network = with_constant_padding(module.network)
+    images = _calibrating(request, frames, size) if request.precision == "int8" else []  # told before a training is
     if request.qat:
         module = trained_for_eight_bits(module, request.qat)
-    images = _calibrating(request, frames, size) if request.precision == "int8" else []
     if request.kind == "torch":
         return partial(save_torch, torch_program(module, size, **how))
     if request.kind == "executorch":

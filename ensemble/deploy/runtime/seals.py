@@ -17,7 +17,7 @@ _PIECE = 1 << 22
 def parts(path: Path) -> list[Path]:
     """A file, and its weights where they are another one; the weights come first, so that no file lacks its own."""
     weights = path.with_suffix(".bin")
-    return [weights, path] if path.suffix == ".xml" and weights.is_file() else [path]
+    return [weights, path] if path.suffix.lower() == ".xml" and weights.is_file() else [path]
 
 
 def seal(path: Path) -> None:

@@ -204,7 +204,10 @@ TYPED = {
     },
     "recipe": (("export", "report", "nyu-small", "--recipes", "fp33"), ["unknown recipe 'fp33'", "'fp32'"]),
     "precision": (("export", "onnx", "nyu-small", "x.onnx", "--precision", "int9"), ["of onnx 'int9'", "'int8'"]),
-    "photographs": (("export", "onnx", "nyu-small", "x.onnx", "--images", "none"), ["--images none: there is no such"]),
+    "photographs": (
+        ("export", "onnx", "nyu-small", "x.onnx", "--images", "none"),
+        ["--images none: expected a folder"],
+    ),
     "study": (("study", "run", "smok"), ["smok", "did you mean 'smoke'"]),
 }
 
