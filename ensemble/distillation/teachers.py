@@ -20,7 +20,7 @@ from ensemble.predictions.learners import load_learner
 from ensemble.predictions.level_zero import LevelZero, level_zero, rests_on
 from ensemble.predictions.predict import preprocessing_fingerprint
 from ensemble.runs.fingerprints import fingerprint
-from ensemble.runs.paths import FULL, Outputs
+from ensemble.runs.paths import FULL, Outputs, Run
 from ensemble.settings.names import Role
 from ensemble.settings.schema import LearnerSettings, ScoredSettings
 from ensemble.settings.trees import SettingsError
@@ -54,6 +54,7 @@ class Expert:
         members: Learners whose cached rows are its depth, of several their log-mean; empty of a stack and of a file.
         fused: Says, by frame id, its depth of every frame to fit from cached rows of its learners; absent where its
             networks do.
+        run: Of the fit, where it is a stack of the cache.
     """
 
     asked: str
@@ -68,6 +69,7 @@ class Expert:
     beside: Callable[[str], nn.Module]
     members: tuple[LevelZero, ...] = ()
     fused: Callable[[], Iterator[tuple[str, Said]]] | None = None
+    run: Run | None = None
 
 
 def find_expert(
@@ -160,6 +162,7 @@ def stack_expert(stack: Stack, outputs: Outputs) -> Expert:
         networks=lambda: _said_by(fitted_stack(stack, outputs).network),
         beside=_beside(stack.learners),
         fused=fused,
+        run=stack.run,
     )
 
 

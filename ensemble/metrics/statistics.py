@@ -16,6 +16,9 @@ from jaxtyping import Float, Float64, Int64, Shaped
 Resampling = Literal["scene", "image"]
 """What is drawn with replacement: whole scenes, or single images as if frames of one scene were independent."""
 
+Family = Literal["pair", "all"]
+"""What p-values are corrected over: the metrics of each pair of rows, or every metric of every pair together."""
+
 ENOUGH_SCENES = 20
 """With fewer the bootstrap's intervals are too narrow."""
 
@@ -30,7 +33,7 @@ class Difference:
         difference: Mean over images of first minus second, in the unit of the metric.
         low: Lower end of the 95 % percentile interval of the difference; ``high`` is the upper one.
         p: Two-sided bootstrap p-value.
-        p_holm: Corrected over the metrics of this pair.
+        p_holm: Corrected over the metrics of this pair, or over all that it was compared together with.
         better: The row that is better after the correction; absent where the difference is not significant.
     """
 
@@ -92,6 +95,7 @@ def paired_differences(
     resamples: int = 10_000,
     seed: int = 0,
     level: float = 0.05,
+    family: Family = "pair",
 ) -> list[Difference]:
     """Every pair of rows on every metric: difference, 95 % interval, p-value, and which row is better.
 
@@ -102,7 +106,8 @@ def paired_differences(
 
     Arguments are those of ``resampled_means``; all pairs share the same draws, and the smallest p-value is ``2 /
     (resamples + 1)``. Rows are named along the first axis and metrics along the last, with whether a higher number is
-    better; the entries follow their order. Corrected p-values below ``level`` are significant.
+    better; the entries follow their order. P-values are corrected over a ``family``, which is ``all`` where one table
+    judges many pairs by the same metric; corrected ones below ``level`` are significant.
 
     Raises:
         ValueError: As in ``resampled_means``; or names are doubled, or are not as many as the scores have.
@@ -111,16 +116,19 @@ def paired_differences(
     """
     _check_names(scores, rows, metrics)
     draws = _Draws.of(scores, groups, by=by, resamples=resamples, seed=seed)
-    differences: list[Difference] = []
-    for first, second in combinations(range(len(rows)), 2):
+    pairs = list(combinations(range(len(rows)), 2))
+    told, p_values = [], np.empty((len(pairs), len(metrics)))
+    for number, (first, second) in enumerate(pairs):
         # Subtracted per image, before anything is summed: rows that agree differ by exactly nothing in every resample.
         per_image = scores[first].astype(np.float64) - scores[second]
         resampled = draws.means(per_image)
-        lows, highs = np.percentile(resampled, (2.5, 97.5), axis=0)
         beyond = np.minimum((resampled <= 0).sum(axis=0), (resampled >= 0).sum(axis=0))
-        p_values = np.clip(2 * (beyond + 1) / (resamples + 1), 2.0 ** (1 - len(draws.images)), 1.0)
-        columns = zip(metrics, per_image.mean(axis=0), lows, highs, p_values, holm(p_values), strict=True)
-        for metric, *numbers in columns:
+        p_values[number] = np.clip(2 * (beyond + 1) / (resamples + 1), 2.0 ** (1 - len(draws.images)), 1.0)
+        told.append((per_image.mean(axis=0), *np.percentile(resampled, (2.5, 97.5), axis=0)))
+    corrected = holm(p_values.ravel()).reshape(p_values.shape) if family == "all" else map(holm, p_values)
+    differences: list[Difference] = []
+    for (first, second), columns, plain, raised in zip(pairs, told, p_values, corrected, strict=True):
+        for metric, *numbers in zip(metrics, *columns, plain, raised, strict=True):
             difference, low, high, p, p_holm = map(float, numbers)
             better = _better(difference, higher=metrics[metric]) if p_holm < level else None
             differences.append(Difference(rows[first], rows[second], metric, difference, low, high, p, p_holm, better))

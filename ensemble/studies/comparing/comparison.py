@@ -19,6 +19,7 @@ from ensemble.runs.paths import Outputs
 from ensemble.runs.records import stored_settings
 from ensemble.settings.schema import LearnerSettings, StackSettings
 from ensemble.settings.trees import SettingsError
+from ensemble.studies.comparing.beforehand import seconds_beforehand
 from ensemble.studies.comparing.merging import Pool, pools_of
 from ensemble.studies.design.arms import Arm, arms_of
 from ensemble.studies.design.study_file import StudySettings
@@ -41,7 +42,7 @@ class ArmResult:
     repeats: int  # fits that ``value`` is the mean of
     failed_repeats: Mapping[int, str]  # seed -> why its fit failed; these are left out of ``value``
     plain_mean: float | None  # the same metric of the plain mean of its learners' cached depth; frozen arms have it
-    learners_seconds: float  # training time of the learners that it rests on; none for joint training
+    learners_seconds: float | None  # training time of the learners and teachers below it; absent where not known
     trials: tuple[Trial, ...]
     numbers: Mapping[str, Any]  # tuned setting -> value of the best trial
 
@@ -73,7 +74,7 @@ class Comparison:
     studies: tuple[StudySettings, ...]
     metric: str  # objective on the validation scenes
     arms: tuple[ArmResult, ...]
-    differences: tuple[Difference, ...]  # every pair of arms; empty where there are fewer than two scenes
+    differences: tuple[Difference, ...]  # every pair of arms, corrected together; none of fewer than two scenes
     scenes: int  # number of validation scenes
     frames: int  # number of validation frames
     pools: Mapping[str, tuple[Pool, ...]]  # study -> its trials as they are looked at together
@@ -160,7 +161,7 @@ def _arm(
         repeats=spread.repeats,
         failed_repeats=repeats.failed,
         plain_mean=_plain_mean(settings, context.outputs, study.metric),
-        learners_seconds=_learners_seconds(settings, context.outputs),
+        learners_seconds=seconds_beforehand(settings, context.outputs),
     )
     return _Scored(result, scores, {frame.id: frame.scene for frame in validation})
 
@@ -186,7 +187,7 @@ def _with_intervals(
             each.result = replace(each.result, low=low, high=high)
         if len(there) > 1:
             names, better = [each.result.name for each in there], {metric: METRICS[metric].higher_is_better}
-            differences = paired_differences(table, groups, rows=names, metrics=better)
+            differences = paired_differences(table, groups, rows=names, metrics=better, family="all")
     return tuple(each.result for each in scored), tuple(differences), len(set(groups)), len(frames)
 
 
@@ -208,11 +209,3 @@ def _plain_mean(settings: StackSettings | LearnerSettings, outputs: Outputs, met
         score = image_scores(*compared)[metric]
         found += [float(score[0])] if torch.isfinite(score[0]) else []
     return sum(found) / len(found)
-
-
-def _learners_seconds(settings: StackSettings | LearnerSettings, outputs: Outputs) -> float:
-    """Training time of the learners that a stack rests on."""
-    if isinstance(settings, LearnerSettings) or settings.mode == "joint":
-        return 0.0
-    models = [model for learner in level_zero_of(settings, outputs) for model in learner.models]
-    return sum(model.run.read_result().get("seconds", 0.0) for model in models if not model.is_import)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ensemble.console import counted
 from ensemble.metrics.formulas import METRICS
+from ensemble.metrics.statistics import few_scenes
 from ensemble.report.documents import pairs_report
 from ensemble.report.wording import difference_cells, duration, heading, number
 from ensemble.runs.files import write_bytes, write_text
@@ -145,7 +147,7 @@ def _cells(found: Comparison, arm: ArmResult, *, apart: bool) -> list[str]:
         "-" if arm.plain_mean is None else number(arm.plain_mean),
         *(map(str, trials) if apart else ["{} ({}, {})".format(*trials)]),
         f"{arm.spent:g}",
-        duration(arm.learners_seconds) if arm.learners_seconds else "-",
+        "unknown" if arm.learners_seconds is None else duration(arm.learners_seconds or None),
     ]
 
 
@@ -166,7 +168,10 @@ def _best_table(found: Comparison) -> Table:
 def _notes(found: Comparison) -> list[str]:
     notes = [f"Budget: {found.budget}.", f"{found.frames} validation frames of {found.scenes} scenes."]
     if found.scenes >= 2:
-        notes.append("Intervals and p-values: paired bootstrap over scenes, 10,000 resamples.")
+        told = "Intervals and p-values: paired bootstrap over scenes, 10,000 resamples"
+        if found.differences:
+            told += f"; p-values corrected over the {counted(len(found.differences), 'pair')} of arms (Holm)"
+        notes.append(f"{told}.{few_scenes(found.scenes)}")
     else:
         notes.append("Fewer than two validation scenes: no intervals.")
     if found.seeds:
@@ -177,8 +182,10 @@ def _notes(found: Comparison) -> list[str]:
         notes.append(
             "A best trial was chosen on these scenes, so its value flatters; give --seeds 1,2,3 to fit it again."
         )
-    notes.append("Learners: time that training the learners below took beforehand, not part of the budget.")
-    return notes
+    told = "Learners: time that training the learners and the teachers below took beforehand, not part of the budget"
+    if any(arm.learners_seconds is None for arm in found.arms):
+        told += "; unknown where one came as a file or as depth maps, or is not there any more"
+    return [*notes, f"{told}."]
 
 
 def _pools(found: Comparison) -> Iterator[tuple[StudySettings, Pool]]:

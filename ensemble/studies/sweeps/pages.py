@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from ensemble.metrics.statistics import few_scenes
 from ensemble.report.drawing.figures import write_figure
 from ensemble.report.wording import duration, heading, interval, number
 from ensemble.runs.files import write_text
@@ -162,5 +163,6 @@ def _caption(sweep: SweepSettings, rows: Sequence[SweepRow]) -> str:
     else:
         lines.append(
             "Intervals: bootstrap over scenes, 10,000 resamples; bold: no other arm is both faster and better."
+            f"{few_scenes(rows[0].scenes)}"
         )
     return " ".join(lines)

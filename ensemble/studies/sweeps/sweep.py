@@ -44,6 +44,7 @@ class SweepRow:
         change: How much that differs from the first arm, frame by frame; ``None`` for the first arm itself.
         cost: Of one image at the size that the arm sees.
         seconds: Of training.
+        scenes: That its frames are of.
     """
 
     arm: Arm
@@ -52,6 +53,7 @@ class SweepRow:
     change: Interval | None
     cost: Profile
     seconds: float
+    scenes: int
 
 
 def check_sweep(sweep: SweepSettings, *, root: Path | None = None) -> list[LearnerSettings]:
@@ -100,6 +102,7 @@ def run_sweep(sweep: SweepSettings, outputs: Outputs, *, root: Path | None = Non
             change,
             _cost(settings, run, repeats=repeats),
             run.read_result().get("seconds", 0.0),
+            len(set(scenes[0])),
         )
         for arm, table, error, change, settings, run in zip(arms, tables, errors, changes, chosen, runs, strict=True)
     ]

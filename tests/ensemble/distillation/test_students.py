@@ -9,7 +9,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from command_lines import Job, call, done
+from command_lines import Job, call, done, without_seals
 from PIL import Image
 
 from ensemble.data.loaders import FrameDataset
@@ -22,6 +22,7 @@ from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.schema import LearnerSettings
 from ensemble.stacking.stack import load_stack, stacked
 from ensemble.stacking.training_rows import training_rows
+from ensemble.studies.comparing.beforehand import seconds_beforehand
 from ensemble.training.checkpoints import read_checkpoint
 from ensemble.training.learners import train_learner
 
@@ -216,6 +217,30 @@ def test_a_damaged_row_of_a_teacher_is_mended_by_the_command_that_is_named(job: 
     assert "tiny/meta-d: depth of its learners out of fold" in told
     assert told.endswith(f"next: python -m ensemble.base train fastdepth --teacher tiny/meta-d {options}\n")
     done("base", "verify", "tiny", "--cache-dir", cache)
+
+
+def test_what_a_teacher_took_to_train_is_counted_or_not_known(job: Job, tmp_path: Path):
+    where = Outputs(job.copy_to(tmp_path))
+    stack = load_stack(where.find_run("meta-d"), where)
+    names = [learner.name for learner in stack.learners]
+    runs = [stack.run, *(model.run for learner in stack.learners for model in learner.models)]
+    without_seals(where.root)
+    for number, run in enumerate(runs):
+        run.result.write_text(json.dumps({**run.read_result(), "seconds": 2.0**number}))
+
+    def seconds(teacher: str | None) -> float | None:
+        return seconds_beforehand(student(job, teacher=teacher), where)
+
+    below = 2.0 ** len(runs) - 2
+    assert seconds_beforehand(stack.settings, where) == below
+    assert [seconds(each) for each in (None, "meta-d", ",".join(names))] == [0, below + 1, below]
+    assert [seconds(each) for each in ("nyu-small", "tiny/meta-gone")] == [None, None]
+    taught = where.learner_run("tiny", "fastdepth")
+    shutil.copytree(runs[1].folder, taught.folder)
+    taught.settings.write_text(json.dumps(student(job, teacher="meta-d").model_dump(mode="json")))
+    taught.result.write_text(json.dumps({**taught.read_result(), "seconds": 0.5}))
+    pupil = student(job, "distillation.rows=fit", teacher="tiny/fastdepth")
+    assert seconds_beforehand(pupil, where) == below + 1.5, "a teacher that was taught costs its own teacher too"
 
 
 def test_a_network_of_the_package_may_teach(job: Job):

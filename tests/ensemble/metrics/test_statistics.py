@@ -169,6 +169,14 @@ def test_correction_is_over_the_metrics_of_a_pair():
         np.testing.assert_allclose([each.p_holm for each in pair], holm(np.array([each.p for each in pair])))
 
 
+def test_or_over_all_metrics_of_all_pairs():
+    apart, together = differences(study(seed=8)), differences(study(seed=8), family="all")
+    expected = holm(np.array([each.p for each in apart.values()]))
+    np.testing.assert_allclose([each.p_holm for each in together.values()], expected)
+    assert [(each.p, each.low) for each in together.values()] == [(each.p, each.low) for each in apart.values()]
+    assert differences(study(rows=1), family="all") == {}
+
+
 def test_holm_by_hand():
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm(np.array([0.6, 0.2, 0.9])), [1.0, 0.6, 1.0])

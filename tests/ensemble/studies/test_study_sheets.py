@@ -6,13 +6,14 @@ import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from study_actors import found, instant, toy, work_here
 
-from ensemble.metrics.statistics import Difference
+from ensemble.metrics.statistics import Difference, holm
 from ensemble.report.documents import pairs_report
-from ensemble.studies.comparing.comparison import ArmResult, Comparison
+from ensemble.studies.comparing.comparison import ArmResult, Comparison, _Scored, _with_intervals
 from ensemble.studies.comparing.pages import arm_table
 from ensemble.studies.comparing.sheets import arms_sheet, comparison_tree, trials_sheet
 from ensemble.studies.design.arms import arms_of
@@ -85,6 +86,34 @@ def test_arms_are_told_alike_as_csv_and_as_json(comparison: Comparison):
         assert line["failed_repeats"] == "1"
         assert arm["settings"] == {"training.lr": 1e-3}
     assert [arm["failed"] for arm in tree["arms"]] == [0, 1]
+
+
+def test_verdicts_of_a_page_are_corrected_over_all_its_pairs(comparison: Comparison):
+    frames = [str(number) for number in range(60)]
+    scene_of = {frame: str(int(frame) // 2) for frame in frames}
+    noise = np.random.default_rng(0).normal(0, 0.1, (5, 60)) + np.array([0.03, 0, 0, 0, 0])[:, None]
+    arms = [replace(comparison.arms[0], study=f"arm-{number}") for number in range(5)]
+    scored = [
+        _Scored(arm, dict(zip(frames, scores.tolist(), strict=True)), scene_of)
+        for arm, scores in zip(arms, noise, strict=True)
+    ]
+    _, pairs, _, _ = _with_intervals(scored, "abs_rel")
+    assert len(pairs) == 10
+    plain = np.array([each.p for each in pairs])
+    np.testing.assert_allclose([each.p_holm for each in pairs], holm(plain))
+    assert [each.better is not None for each in pairs] == [*(holm(plain) < 0.05)] != [*(plain < 0.05)]
+
+
+def test_what_must_be_known_of_intervals_and_of_the_time_before_stands_below_the_arms(comparison: Comparison):
+    caption = arm_table(comparison).caption
+    assert "p-values corrected over the 1 pair of arms (Holm). 4 scenes are few" in caption
+    assert "unknown" not in caption
+    gone = replace(comparison.arms[0], learners_seconds=None)
+    table = arm_table(replace(comparison, arms=(gone, *comparison.arms[1:]), scenes=20))
+    assert "few" not in table.caption
+    assert "unknown where one came as a file" in table.caption
+    assert [line.cells[-1].text for line in table.rows] == ["unknown", "2 s"]
+    assert lines(arms_sheet(replace(comparison, arms=(gone,))))[0]["learners_seconds"] == ""
 
 
 def test_no_cell_of_the_arms_is_broken_on_80_columns(comparison: Comparison):

@@ -86,6 +86,7 @@ def test_every_arm_is_trained_repeated_and_compared(small: Path, job: Job, tmp_p
     found = json.loads(told.out)
     assert {arm["arm"] for arm in found["arms"]} == set(ARMS)
     assert all(arm["repeats"] == 2 and arm["value"] > 0 for arm in found["arms"])
+    assert {arm["arm"] for arm in found["arms"] if arm["learners_seconds"] == 0} == {"alone"}
     log = cache / "studies" / "distil" / "trials" / "all" / "0" / "log.jsonl"
     line = json.loads(log.read_text().splitlines()[0])
     assert {"train/teacher_depth", "train/gradient_matching", "train/affinity"} <= line.keys()

@@ -116,7 +116,7 @@ def row(name: str, milliseconds: float, error: float) -> SweepRow:
     arm = next(each for each in arms_of_sweep(read_sweep(READY[1])))
     cost = Profile(1_000_000, 4.0, 10**9, milliseconds, 1e3 / milliseconds, (64, 96), "cpu", False, 5)
     interval = Interval(error, error - 0.01, error + 0.01)
-    return SweepRow(type(arm)(name, arm.answers), {"d1": 0.5, "rmse": 1.0}, interval, None, cost, 60.0)
+    return SweepRow(type(arm)(name, arm.answers), {"d1": 0.5, "rmse": 1.0}, interval, None, cost, 60.0, 13)
 
 
 def test_the_front_holds_what_nothing_beats_in_both():
@@ -126,6 +126,7 @@ def test_the_front_holds_what_nothing_beats_in_both():
     table = sweep_table(read_sweep(READY[1]), rows)
     assert [line.cells[0].best for line in table.rows] == [True, True, False, True]
     assert table.rows[0].cells[2].text == ".1900 .. .2100"
+    assert "13 scenes are few" in table.caption
 
 
 def test_a_sweep_runs_from_switches_to_picture_and_goes_on(tmp_path: Path):
