@@ -1,7 +1,7 @@
 """Images that an export is compared on: of validation scenes, whose depth is known, or photographs."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from ensemble.data.transforms import pixels_at_size, resize_image, valid_depth
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.request import Size
 from ensemble.settings.trees import SettingsError
+
+MOST_CALIBRATED = 32
+"""Images whose activations tell the ranges of 8 bits."""
 
 
 class GateImage(NamedTuple):
@@ -43,17 +46,27 @@ class GateFrames:
         folder: Of photographs in their place.
         count: Of images, evenly spread.
         scored: Whether their depth has to be known, so that photographs would not do.
+        part: Of its training's frames: those that it is validated with, or those that it was fitted to.
 
     Raises:
         ValueError: There is neither a folder of photographs nor the data that the stack was trained on.
     """
 
-    def __init__(self, stack: DepthStack, folder: Path | None, count: int, *, scored: bool = False) -> None:
-        self._data, self._scored = stack.network.settings.data, scored
+    def __init__(
+        self,
+        stack: DepthStack,
+        folder: Path | None,
+        count: int,
+        part: Literal["validation", "fit"] = "validation",
+        *,
+        scored: bool = False,
+    ) -> None:
+        self._stack, self._data, self._scored = stack, stack.network.settings.data, scored
         self.scenes: tuple[str, ...] = ()  # of every frame; of photographs none is known
-        self._raw = self._frames(stack.header.name, count) if folder is None else _photographs(folder, count)
+        self._raw = self._frames(stack.header.name, count, part) if folder is None else _photographs(folder, count)
         self.have_depth = folder is None
-        self.what = f"{len(self._raw)} {'validation frames' if self.have_depth else 'photographs'}"
+        kind = "photographs" if folder is not None else "validation frames" if part == "validation" else "frames to fit"
+        self.what = f"{len(self._raw)} {kind}"
 
     def at(self, size: Size) -> list[GateImage]:
         """The images at a size."""
@@ -70,10 +83,25 @@ class GateFrames:
                 found.append(GateImage(unit.mul(255).round().byte()[None], _as_tensor(raw), None, None))
         return found
 
-    def _frames(self, name: str, count: int) -> list[RawFrame | np.ndarray]:
+    def to_calibrate(self, size: Size) -> tuple[list[GateImage], str]:
+        """Images whose activations tell the ranges of 8 bits, and which these are, in words.
+
+        They are frames that the training was fitted to, so that what is scored has not told its own ranges; where these
+        are not there, some of the images themselves.
+        """
+        try:
+            others = GateFrames(self._stack, None, MOST_CALIBRATED, "fit")
+        except SettingsError:
+            known = self.at(size)
+            chosen = [known[index] for index in spread(len(known), MOST_CALIBRATED)]
+            return chosen, f"{len(chosen)} of these images themselves, which flatters them"
+        return others.at(size), others.what
+
+    def _frames(self, name: str, count: int, part: Literal["validation", "fit"]) -> list[RawFrame | np.ndarray]:
         try:
             source = open_source(self._data)
-            frames = training_frames(source, self._data).validation
+            divided = training_frames(source, self._data)
+            frames = divided.validation if part == "validation" else divided.fit
         except (ValueError, OSError) as error:
             wanted = "those, for depth tells what a file costs" if self._scored else "photographs: --images DIR"
             raise SettingsError(

@@ -28,10 +28,10 @@ class ExportRequest:
         pixels: ``uint8`` or ``float32``.
         images: Folder of photographs to compare on; the validation scenes of the training where absent.
         count: Of images to compare on; ``COMPARED``, or ``COMPARED_SMALL`` where a loss is limited, where absent.
-        calibrate: Folder of photographs for the ranges of 8 bits; those to compare on where absent.
+        calibrate: Folder of photographs for the ranges of 8 bits; as ``GateFrames.to_calibrate`` has it where absent.
         max_loss: Of d1, that 8 bits or bf16 may cost; what REL may is a multiple of it (``parity.REL_FOR_D1``). Where
             absent ``MAX_LOSS`` for 8 bits, and any for bf16.
-        qat: Steps that learners are trained further as 8 bits have it.
+        qat: Steps that learners are trained further as 8 bits have it, by their own loss alone.
     """
 
     kind: str

@@ -21,7 +21,7 @@ from ensemble.data.transforms import STRIDE, resize_image
 from ensemble.deploy.compression.tuning import trained_for_eight_bits
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.executorch_file import executorch_program, quantised_program, save_executorch
-from ensemble.deploy.export.frames import GateFrames, spread
+from ensemble.deploy.export.frames import MOST_CALIBRATED, GateFrames, spread
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
@@ -52,8 +52,6 @@ BESIDE_STACK = 4
 """Images that the file is held beside the stack's own prediction on."""
 _RUN_BY = {"onnx": ("onnxruntime",), "openvino": ("packaging", "onnxscript"), "executorch": (), "torch": ()}
 """What else makes a file, or compares it."""
-MOST_CALIBRATED = 32
-"""Images whose activations tell the ranges of 8 bits."""
 
 
 def export(stack: DepthStack, path: Path, request: ExportRequest) -> Parity:
@@ -200,8 +198,7 @@ def convolutions_alone(network: StackNetwork) -> frozenset[str]:
 def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequence[np.ndarray]:
     """Images for the ranges of 8 bits, as the file takes them."""
     if request.calibrate is None:
-        known = frames.at(size)
-        pixels = [known[index].pixels for index in spread(len(known), MOST_CALIBRATED)]
+        pixels = [image.pixels for image in frames.to_calibrate(size)[0]]
     else:
         paths = [*photographs_of([request.calibrate], "--calibrate").values()]
         chosen = [paths[index] for index in spread(len(paths), MOST_CALIBRATED)]
