@@ -44,7 +44,7 @@ Calibrate = Annotated[
         "--calibrate",
         metavar="DIR",
         callback=options.place,
-        help="Photographs for the ranges of int8. Default: the images that are compared on.",
+        help="Photographs for the ranges of int8. Default: frames of the training; without these, those compared on.",
     ),
 ]
 MaxLoss = Annotated[
@@ -60,7 +60,12 @@ MaxLoss = Annotated[
 
 Qat = Annotated[
     int,
-    typer.Option("--qat", metavar="STEPS", min=0, help="Train learners further as 8 bits have it, on their own data."),
+    typer.Option(
+        "--qat",
+        metavar="STEPS",
+        min=0,
+        help="Train learners further as 8 bits have it: on their own data, by their own loss, without a teacher.",
+    ),
 ]
 
 
@@ -159,7 +164,9 @@ def report(
         str, typer.Option(metavar="DIR|validation", help="What is scored; of photographs no depth is known.")
     ] = "validation",
     count: Annotated[int, typer.Option(metavar="N", min=1, help="Of images to score.")] = 64,
-    steps: Annotated[int, typer.Option(metavar="N", min=0, help="Of training further: structured, qat.")] = 200,
+    steps: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of training further, by own losses: structured, qat.")
+    ] = 200,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Of timing.")] = 15,
     cache_dir: options.CacheDir = None,
     as_json: options.Json = False,
@@ -168,12 +175,11 @@ def report(
     folder = None if images == "validation" else options.place(Path(images))
     names = options.listed(recipes)
 
-    from ensemble.deploy.compression.names import parsed_recipe
+    from ensemble.deploy.compression.names import check_recipes
     from ensemble.deploy.export.request import check_photographs
     from ensemble.deploy.named import named
 
-    for name in names:
-        parsed_recipe(name)
+    check_recipes(names, steps)
     check_photographs("--images", folder)
     named(stack, cache_dir)
     if out is not None:

@@ -1,4 +1,4 @@
-"""What files cost: bytes, numbers that are not zero, time, memory; and how right their depth is."""
+"""What files cost: bytes and time; and how right their depth is."""
 
 import statistics
 import time
@@ -36,20 +36,6 @@ def weighed(path: Path) -> Weighed:
     """A file, or the two of OpenVINO."""
     contents = [part.read_bytes() for part in parts(path)]
     return Weighed(sum(map(len, contents)), sum(len(zlib.compress(each, ZIP_LEVEL)) for each in contents))
-
-
-def nonzero_weights(runtime: str, path: Path) -> int:
-    """Numbers of a file that are not zero, of those that are added and multiplied: shapes and places do not count."""
-    if runtime == "onnx":
-        import onnx  # pyright: ignore[reportMissingImports]
-
-        arrays = (onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer)
-    else:
-        import openvino  # pyright: ignore[reportMissingImports]
-
-        nodes = openvino.Core().read_model(str(path)).get_ops()
-        arrays = (node.data for node in nodes if node.get_type_name() == "Constant")
-    return sum(int(np.count_nonzero(each)) for each in arrays if each.dtype.kind == "f" or each.dtype.itemsize == 1)
 
 
 class Timed(NamedTuple):
@@ -113,8 +99,9 @@ def judged(depths: Sequence[np.ndarray], plain: Sequence[np.ndarray], images: Se
     Raises:
         ValueError: Depth is not finite.
     """
-    if not all(np.isfinite(depth).all() for depth in depths):
-        raise ValueError("its depth is not finite")
+    broken = sum(not np.isfinite(depth).all() for depth in depths)
+    if broken:
+        raise ValueError(f"its depth of {broken} of {len(depths)} images is not finite; nothing is repaired here")
     rows = []
     for depth, image in zip(depths, images, strict=True):
         if image.depth is not None and image.valid is not None and bool(image.valid.any()):
@@ -131,7 +118,7 @@ class Measured(NamedTuple):
         recipe: Its name.
         runtime: That computes it.
         weight: On disk.
-        nonzero: Numbers that are not zero.
+        nonzero: Weights that are not zero.
         mul_adds: Of one image.
         time: On one thread.
         peak_megabytes: Of a process that runs one image.

@@ -1,7 +1,7 @@
 """Which recipes there are, by name alone: a mistake is told before torch is loaded."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ensemble.settings.trees import SettingsError, check_name
 
@@ -16,6 +16,19 @@ UNITS: Mapping[str, str] = {
 
 LIMITS: Mapping[str, tuple[int, int]] = {"percent": (1, 99), "values": (2, 256)}
 """Least and largest number by its unit."""
+
+
+def check_recipes(names: Sequence[str], steps: int) -> None:
+    """Refuse recipes that there are none of, and training for 8 bits without a step.
+
+    Raises:
+        SettingsError: Likewise.
+    """
+    for name in names:
+        if parsed_recipe(name)[0] == "qat" and not steps:
+            raise SettingsError(
+                "qat: expected at least one step to train further, found --steps 0; without training it is int8-static"
+            )
 
 
 def parsed_recipe(name: str) -> tuple[str, int]:

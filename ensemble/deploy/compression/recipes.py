@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ensemble.console import counted
 from ensemble.data.loaders import KeptFrames
 from ensemble.data.transforms import STRIDE
 from ensemble.deploy.compression.channels import without_channels
@@ -22,7 +23,6 @@ from ensemble.deploy.export.openvino_file import openvino_model, quantised, save
 from ensemble.deploy.export.quantise import quantised_dynamically, quantised_onnx
 from ensemble.deploy.export.request import ExportRequest
 from ensemble.deploy.export.write import convolutions_alone, header_of
-from ensemble.settings.trees import SettingsError
 from ensemble.training.cost import count_mul_adds
 
 
@@ -109,7 +109,8 @@ def _static(work: Workplace, _: int) -> Made:
 
 
 def _dynamic(work: Workplace, _: int) -> Made:
-    return Made(quantised_dynamically(work.as_onnx(), work.folder), _mul_adds(work.network, work))
+    note = "weights of a convolution share one range, where int8-static has one for every channel"
+    return Made(quantised_dynamically(work.as_onnx(), work.folder), _mul_adds(work.network, work), note)
 
 
 def _openvino(work: Workplace, _: int) -> Made:
@@ -126,13 +127,15 @@ def _openvino_small(work: Workplace, number: int) -> Made:
 def _masked(work: Workplace, percent: int) -> Made:
     model = work.as_onnx()
     change_weights(model, without_smallest(_arrays(model), percent / 100))
-    return Made(model, _mul_adds(work.network, work), "a mask: zeros are kept and multiplied as other numbers are")
+    note = "a mask, not trained further: zeros are kept and multiplied as other numbers are"
+    return Made(model, _mul_adds(work.network, work), note)
 
 
 def _clustered(work: Workplace, values: int) -> Made:
     model = work.as_onnx()
     change_weights(model, [clustered(each, values) for each in _arrays(model)])
-    return Made(model, _mul_adds(work.network, work), "kept as 32 bits each, as no runtime here takes tables of values")
+    note = "not trained further; kept as 32 bits each, as no runtime here takes tables of values"
+    return Made(model, _mul_adds(work.network, work), note)
 
 
 def _structured(work: Workplace, percent: int) -> Made:
@@ -151,16 +154,22 @@ def _structured(work: Workplace, percent: int) -> Made:
             member.models[index] = smaller
     if len(notes) == sum(len(member.settings) for _, member in learners_of(network)):
         raise ValueError("; ".join(notes))
-    trained = f"trained {work.steps} steps further" if work.steps else "not trained further"
+    trained = _trained(work, "further") if work.steps else "not trained further"
     return Made(work.as_onnx(network), _mul_adds(network, work), "; ".join([trained, *notes]))
 
 
 def _trained_small(work: Workplace, _: int) -> Made:
-    if not work.steps:
-        raise SettingsError("qat: expected at least one step to train further, found --steps 0")
     network = trained_for_eight_bits(work.network, work.steps, work.kept)
-    note = f"trained {work.steps} steps as 8 bits have it"
+    note = _trained(work, "further as 8 bits have it")
     return Made(work.small(work.as_onnx(network)), _mul_adds(work.network, work), note)
+
+
+def _trained(work: Workplace, how: str) -> str:
+    """What ``tune`` did, and what it left out."""
+    members = learners_of(work.network)
+    taught = [name for name, member in members if any(own.distillation.teacher for own in member.settings)]
+    alone = f", without the teacher of {', '.join(taught)}" if taught else ""
+    return f"trained {counted(work.steps, 'step')} {how}, by {'its' if len(members) == 1 else 'their'} own loss{alone}"
 
 
 RECIPES: Mapping[str, Recipe] = {

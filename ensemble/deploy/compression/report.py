@@ -1,4 +1,7 @@
-"""The compression report: every recipe made, run beside the plain file, scored, and told as it is."""
+"""The compression report: every recipe made, run beside the plain file, scored, and told as it is.
+
+A recipe that fails, wherever it does, is told with the reason and leaves the others as they are.
+"""
 
 import json
 import tempfile
@@ -12,16 +15,10 @@ import numpy as np
 import torch
 
 from ensemble.console import messages
-from ensemble.deploy.compression.measuring import (
-    Judged,
-    Measured,
-    depths_of,
-    judged,
-    nonzero_weights,
-    timed_in_turn,
-    weighed,
-)
+from ensemble.deploy.compression.counting import nonzero_weights
+from ensemble.deploy.compression.measuring import Judged, Measured, Weighed, depths_of, judged, timed_in_turn, weighed
 from ensemble.deploy.compression.memory import peak_megabytes
+from ensemble.deploy.compression.names import check_recipes
 from ensemble.deploy.compression.recipes import BASELINES, Made, Workplace, recipe_of, with_baselines, write
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.frames import GateFrames, GateImage
@@ -31,9 +28,10 @@ from ensemble.deploy.runtime.session import Run
 from ensemble.deploy.runtime.sessions import RUNTIMES
 from ensemble.metrics.formulas import METRICS, TABLE_METRICS
 from ensemble.metrics.statistics import Difference, paired_differences
+from ensemble.runs.stopping import stop_within
 
-MOST_CALIBRATED = 32
-"""Images whose activations tell the ranges of 8 bits."""
+MOST_LETTERS = 400
+"""Of the reason why there is no row of a recipe."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,7 @@ class CompressionReport:
         scenes: Of these images.
         rows: ``fp32`` first.
         unmet: Recipe -> why there is no row of it.
+        calibrated: Images whose activations have told ranges of 8 bits, in words.
     """
 
     name: str
@@ -74,6 +73,7 @@ class CompressionReport:
     scenes: int
     rows: tuple[Measured, ...]
     unmet: dict[str, str]
+    calibrated: str
 
     def to_json(self) -> str:
         """Everything, for other programs."""
@@ -83,6 +83,7 @@ class CompressionReport:
                 "size": self.size,
                 "images": self.images,
                 "scenes": self.scenes,
+                "calibrated": self.calibrated,
                 "rows": [_plain(row) for row in self.rows],
                 "not_met": self.unmet,
             },
@@ -91,17 +92,18 @@ class CompressionReport:
 
 
 def compression_report(stack: DepthStack, asked: Asked) -> CompressionReport:
-    """Make, run and score a file for every recipe; one that cannot be made is told with the reason.
+    """Make, run and score a file for every recipe; one that fails is told with the reason.
 
     Args:
         stack: Or a learner, on the CPU.
         asked: What to make.
 
     Raises:
-        ValueError: A recipe is unknown, a learner has no network, or there are no images.
+        ValueError: A recipe is unknown, a learner has no network, there are no images, or ``fp32`` itself fails.
     """
     if stack.network.imported:
         raise ValueError(f"{stack.header.name}: {', '.join(stack.network.imported)} was imported and has no network")
+    check_recipes(asked.recipes, asked.steps)
     names = with_baselines(asked.recipes)
     frames = GateFrames(stack, asked.images, asked.count)
     network = stack.network.flip_averaging(False).in_full_precision()
@@ -109,79 +111,99 @@ def compression_report(stack: DepthStack, asked: Asked) -> CompressionReport:
     with tempfile.TemporaryDirectory() as folder:
         leaving = Leaving(network, size, torch.uint8)
         images = frames.at(size)
-        calibrating = [image.pixels.numpy() for image in images[:: max(1, len(images) // MOST_CALIBRATED)]]
-        work = Workplace(stack, leaving, size, calibrating[:MOST_CALIBRATED], Path(folder), asked.steps)
-        files, unmet = _files(work, names)
+        calibrating, calibrated = frames.to_calibrate(size)
+        work = Workplace(
+            stack, leaving, size, [image.pixels.numpy() for image in calibrating], Path(folder), asked.steps
+        )
+        files, unmet = _files(work, names, images)
         rows = _measured(files, images, frames.scenes, asked.rounds)
-    return CompressionReport(stack.header.name, size, frames.what, len(set(frames.scenes)), tuple(rows), unmet)
+    scenes = len(set(frames.scenes))
+    return CompressionReport(stack.header.name, size, frames.what, scenes, tuple(rows), unmet, calibrated)
 
 
 @dataclass(frozen=True)
 class _File:
+    """A file that has run on every image, with what is known of it alone."""
+
     recipe: str
     runtime: str
-    path: Path
     made: Made
     run: Run
+    weight: Weighed
+    nonzero: int
+    peak_megabytes: float
+    judged: Judged
 
 
-def _files(work: Workplace, names: Sequence[str]) -> tuple[list[_File], dict[str, str]]:
+def _files(work: Workplace, names: Sequence[str], images: Sequence[GateImage]) -> tuple[list[_File], dict[str, str]]:
+    """Files by recipe, ``fp32`` first, and why there is none of the others."""
     files: list[_File] = []
     unmet: dict[str, str] = {}
+    plain: list[np.ndarray] = []
     for name in names:
-        recipe, number = recipe_of(name)
-        path = work.folder / f"{name}{'.onnx' if recipe.runtime == 'onnx' else '.xml'}"
+        baseline = BASELINES[recipe_of(name)[0].runtime]
+        if baseline in unmet:
+            unmet[name] = f"{baseline}, which it is held against, could not be made"
+            continue
         messages.print(f"{name}: making its file")
         try:
-            made = recipe.make(work, number)
-            write(work, recipe, made, path)
-            files.append(_File(name, recipe.runtime, path, made, RUNTIMES[recipe.runtime](path, 1).run))
-        except (ValueError, RuntimeError, NotImplementedError) as error:
-            if name == "fp32":
+            file, depths = _file(work, name, images, plain)
+        except Exception as error:  # whatever a recipe, its packages and its runtime make of a network
+            if name == "fp32" or stop_within(error) is not None:
                 raise
-            unmet[name] = " ".join(str(error).split())[:300]
-    known = {file.recipe for file in files}
-    for file in [file for file in files if BASELINES[file.runtime] not in known]:
-        files.remove(file)
-        unmet[file.recipe] = f"{BASELINES[file.runtime]}, which it is held against, could not be made"
+            told = " ".join(str(error).split())[:MOST_LETTERS]
+            unmet[name] = told if isinstance(error, ValueError | ArithmeticError) else f"{type(error).__name__}: {told}"
+            continue
+        files.append(file)
+        plain = plain or depths
     return files, unmet
+
+
+def _file(
+    work: Workplace, name: str, images: Sequence[GateImage], plain: Sequence[np.ndarray]
+) -> tuple[_File, list[np.ndarray]]:
+    """The file of a recipe and its depth, which is judged beside ``plain``, or beside itself where there is none."""
+    recipe, number = recipe_of(name)
+    path = work.folder / f"{name}{'.onnx' if recipe.runtime == 'onnx' else '.xml'}"
+    made = recipe.make(work, number)
+    write(work, recipe, made, path)
+    run = RUNTIMES[recipe.runtime](path, 1).run
+    depths = depths_of(run, images)
+    found = judged(depths, plain or depths, images)
+    costs = (weighed(path), nonzero_weights(recipe.runtime, path), peak_megabytes(recipe.runtime, path))
+    return _File(name, recipe.runtime, made, run, *costs, found), depths
 
 
 def _measured(
     files: Sequence[_File], images: Sequence[GateImage], scenes: Sequence[str], rounds: int
 ) -> list[Measured]:
-    first = images[0].pixels.numpy()
+    first, base = images[0].pixels.numpy(), files[0].judged
     times = timed_in_turn(
         {file.recipe: partial(file.run, first) for file in files},
         {file.recipe: BASELINES[file.runtime] for file in files},
         rounds=rounds,
     )
-    plain = depths_of(files[0].run, images)
-    base = judged(plain, plain, images)
     own = [
         scene
         for scene, image in zip(scenes, images, strict=bool(scenes))
         if image.valid is not None and bool(image.valid.any())
     ]
-    rows = []
-    for file in files:
-        found = base if file is files[0] else judged(depths_of(file.run, images), plain, images)
-        rows.append(
-            Measured(
-                recipe=file.recipe,
-                runtime=file.runtime,
-                weight=weighed(file.path),
-                nonzero=nonzero_weights(file.runtime, file.path),
-                mul_adds=file.made.mul_adds,
-                time=times[file.recipe],
-                peak_megabytes=peak_megabytes(file.runtime, file.path),
-                means=dict(zip(TABLE_METRICS, found.scores.mean(axis=0).tolist(), strict=True)) if own else {},
-                against={} if file is files[0] else _against(file.recipe, found, base, own),
-                mean_gap=found.mean_gap,
-                note=file.made.note,
-            )
+    return [
+        Measured(
+            recipe=file.recipe,
+            runtime=file.runtime,
+            weight=file.weight,
+            nonzero=file.nonzero,
+            mul_adds=file.made.mul_adds,
+            time=times[file.recipe],
+            peak_megabytes=file.peak_megabytes,
+            means=dict(zip(TABLE_METRICS, file.judged.scores.mean(axis=0).tolist(), strict=True)) if own else {},
+            against={} if file is files[0] else _against(file.recipe, file.judged, base, own),
+            mean_gap=file.judged.mean_gap,
+            note=file.made.note,
         )
-    return rows
+        for file in files
+    ]
 
 
 def _against(name: str, found: Judged, base: Judged, scenes: Sequence[str]) -> dict[str, Difference]:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,13 +62,52 @@ class RoundedValues(nn.Module):
         return torch.fake_quantize_per_tensor_affine(values, scale, round(-self.least / scale), 0, 255)
 
 
+def read_by_others(network: nn.Module, image: Tensor) -> list[nn.Conv2d]:
+    """Convolutions whose values another convolution reads, if through other layers; the rest say what is said last.
+
+    These are those of 8 bits in files for ONNX Runtime (``quantise.parts_of``), found in torch's graph of gradients.
+
+    Args:
+        network: From image to ``DepthPrediction``.
+        image: Any that it takes, [1 3 h w].
+    """
+    told: dict[Any, nn.Conv2d] = {}
+
+    def remember(convolution: nn.Module, _: object, values: Tensor) -> None:
+        if isinstance(convolution, nn.Conv2d):
+            told[values.grad_fn] = convolution
+
+    hooks = [each.register_forward_hook(remember) for each in network.modules() if isinstance(each, nn.Conv2d)]
+    try:
+        with torch.enable_grad():
+            depth = network(image.detach().requires_grad_() + 0).depth  # a leaf could not be changed in place
+    finally:
+        for hook in hooks:
+            hook.remove()
+    readers = [node for node in _behind([depth.grad_fn]) if node.name() == "ConvolutionBackward0"]
+    read = _behind([other for node in readers for other, _ in node.next_functions])
+    found = {convolution for node, convolution in told.items() if node in read}
+    return [each for each in network.modules() if isinstance(each, nn.Conv2d) and each in found]
+
+
+def _behind(nodes: list[Any]) -> set[Any]:
+    """These nodes of a graph of gradients, and all that their values were made from."""
+    found, left = set(), [*nodes]
+    while left:
+        node = left.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            left += [other for other, _ in node.next_functions]
+    return found
+
+
 @contextmanager
-def rounded_to_eight_bits(network: nn.Module) -> Iterator[None]:
+def rounded_to_eight_bits(network: nn.Module, image: Tensor) -> Iterator[None]:
     """Inside, convolutions compute with what 8 bits hold; afterwards their weights are what was rounded.
 
-    The last convolution stays as it is, as in files of 8 bits.
+    What ``read_by_others`` leaves out stays as it is, as in files of 8 bits.
     """
-    convolutions = [each for each in network.modules() if isinstance(each, nn.Conv2d)][:-1]
+    convolutions = read_by_others(network, image)
     hooks = []
     for convolution in convolutions:
         parametrize.register_parametrization(convolution, "weight", RoundedWeight())
@@ -85,6 +125,8 @@ def rounded_to_eight_bits(network: nn.Module) -> Iterator[None]:
 def tune(network: nn.Module, settings: LearnerSettings, steps: int, kept: KeptFrames | None = None) -> float:
     """Train a learner's network further, which is changed: on its frames, with its loss, in evaluation mode.
 
+    A student has no teacher here: what that would add to its loss is left out.
+
     Args:
         network: Prepared; the few BN that it still has keep their statistics.
         settings: What it was trained with.
@@ -96,6 +138,7 @@ def tune(network: nn.Module, settings: LearnerSettings, steps: int, kept: KeptFr
 
     Raises:
         ValueError: The frames that it was trained on are not there.
+        FloatingPointError: The loss is not finite.
     """
     batches = _batches(settings, kept)
     losses = own_losses(settings, 1.0)
@@ -103,11 +146,15 @@ def tune(network: nn.Module, settings: LearnerSettings, steps: int, kept: KeptFr
     optimiser = torch.optim.Adam(network.parameters(), lr=RATE_SHARE * settings.training.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     found = []
-    for _ in range(steps):
+    for step in range(1, steps + 1):
         batch = next(batches)
         loss = torch.stack([*losses(network(batch["image"]), batch).values()]).sum()
         if not bool(loss.isfinite()):
-            raise FloatingPointError("tuning: the loss is not finite; nothing is repaired here")
+            raise FloatingPointError(
+                f"{settings.learner}: at step {step} of {steps} of training further the loss is not finite (first "
+                f"frame of the batch {batch['frame'][0]}). Train fewer steps (--steps of a report, --qat of an "
+                "export), or train the learner anew with a lower training.lr, of which this takes a tenth"
+            )
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -127,7 +174,7 @@ def trained_for_eight_bits(network: Leaving, steps: int, kept: KeptFrames | None
     changed = copy.deepcopy(network)
     for _, member in learners_of(changed):
         for model, settings in zip(member.models, member.settings, strict=True):
-            with rounded_to_eight_bits(model):
+            with rounded_to_eight_bits(model, torch.full((1, 3, *settings.seen.size), 0.5)):
                 tune(model, settings, steps, kept)
     return changed
 

@@ -8,12 +8,13 @@ import numpy as np
 LEAST = 64
 """Numbers that a weight has at least to be worth a recipe."""
 
-_READERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators of ONNX that multiply by weights."""
 
 
 def weights_of(model: Any) -> list[Any]:
     """The weights of convolutions and matrix products of an ONNX model, where they are large enough."""
-    read = {name for node in model.graph.node if node.op_type in _READERS for name in node.input[:2]}
+    read = {name for node in model.graph.node if node.op_type in PRODUCTS for name in node.input[:2]}
     return [each for each in model.graph.initializer if each.name in read and np.prod(each.dims) >= LEAST]
 
 
