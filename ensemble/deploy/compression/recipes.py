@@ -20,7 +20,7 @@ from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
-from ensemble.deploy.export.quantise import quantised_dynamically, quantised_onnx
+from ensemble.deploy.export.quantise import eight_bit_filters, quantised_dynamically, quantised_onnx
 from ensemble.deploy.export.request import ExportRequest
 from ensemble.deploy.export.write import convolutions_alone, header_of
 from ensemble.training.cost import count_mul_adds
@@ -159,7 +159,8 @@ def _structured(work: Workplace, percent: int) -> Made:
 
 
 def _trained_small(work: Workplace, _: int) -> Made:
-    network = trained_for_eight_bits(work.network, work.steps, work.kept)
+    filters = eight_bit_filters(work.as_onnx(), convolutions_alone(work.network.network))
+    network = trained_for_eight_bits(work.network, work.steps, work.kept, filters=filters)
     note = _trained(work, "further as 8 bits have it")
     return Made(work.small(work.as_onnx(network)), _mul_adds(work.network, work), note)
 

@@ -1,10 +1,9 @@
 """What training brings back: some more steps of a learner with its own loss, as it is or as 8 bits would have it."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,52 +61,9 @@ class RoundedValues(nn.Module):
         return torch.fake_quantize_per_tensor_affine(values, scale, round(-self.least / scale), 0, 255)
 
 
-def read_by_others(network: nn.Module, image: Tensor) -> list[nn.Conv2d]:
-    """Convolutions whose values another convolution reads, if through other layers; the rest say what is said last.
-
-    These are those of 8 bits in files for ONNX Runtime (``quantise.parts_of``), found in torch's graph of gradients.
-
-    Args:
-        network: From image to ``DepthPrediction``.
-        image: Any that it takes, [1 3 h w].
-    """
-    told: dict[Any, nn.Conv2d] = {}
-
-    def remember(convolution: nn.Module, _: object, values: Tensor) -> None:
-        if isinstance(convolution, nn.Conv2d):
-            told[values.grad_fn] = convolution
-
-    hooks = [each.register_forward_hook(remember) for each in network.modules() if isinstance(each, nn.Conv2d)]
-    try:
-        with torch.enable_grad():
-            depth = network(image.detach().requires_grad_() + 0).depth  # a leaf could not be changed in place
-    finally:
-        for hook in hooks:
-            hook.remove()
-    readers = [node for node in _behind([depth.grad_fn]) if node.name() == "ConvolutionBackward0"]
-    read = _behind([other for node in readers for other, _ in node.next_functions])
-    found = {convolution for node, convolution in told.items() if node in read}
-    return [each for each in network.modules() if isinstance(each, nn.Conv2d) and each in found]
-
-
-def _behind(nodes: list[Any]) -> set[Any]:
-    """These nodes of a graph of gradients, and all that their values were made from."""
-    found, left = set(), [*nodes]
-    while left:
-        node = left.pop()
-        if node is not None and node not in found:
-            found.add(node)
-            left += [other for other, _ in node.next_functions]
-    return found
-
-
 @contextmanager
-def rounded_to_eight_bits(network: nn.Module, image: Tensor) -> Iterator[None]:
-    """Inside, convolutions compute with what 8 bits hold; afterwards their weights are what was rounded.
-
-    What ``read_by_others`` leaves out stays as it is, as in files of 8 bits.
-    """
-    convolutions = read_by_others(network, image)
+def rounded_to_eight_bits(convolutions: Sequence[nn.Conv2d]) -> Iterator[None]:
+    """Inside, these convolutions compute with what 8 bits hold; afterwards their weights are what was rounded."""
     hooks = []
     for convolution in convolutions:
         parametrize.register_parametrization(convolution, "weight", RoundedWeight())
@@ -166,15 +122,35 @@ def tune(network: nn.Module, settings: LearnerSettings, steps: int, kept: KeptFr
     return sum(last) / len(last)
 
 
-def trained_for_eight_bits(network: Leaving, steps: int, kept: KeptFrames | None = None) -> Leaving:
+def trained_for_eight_bits(
+    network: Leaving, steps: int, kept: KeptFrames | None = None, *, filters: Collection[str] | None = None
+) -> Leaving:
     """A copy whose learners were trained further with what convolutions of 8 bits compute with.
+
+    Args:
+        network: Prepared.
+        steps: How many.
+        kept: Decoded frames, shared between trainings.
+        filters: Names of the weights that the file will have in 8 bits, as ``quantise.eight_bit_filters`` tells them;
+            those of all convolutions where absent.
+
+    Raises:
+        ValueError: There is no such weight, or the frames that a learner was trained on are not there.
 
     Source: Jacob et al. 2018, section 3.
     """
     changed = copy.deepcopy(network)
+    small = [
+        layer
+        for name, layer in changed.named_modules()
+        if isinstance(layer, nn.Conv2d) and (filters is None or f"{name}.weight" in filters)
+    ]
+    if not small:
+        raise ValueError("qat: no convolution is of 8 bits in the file, so there is nothing to train for; leave it out")
     for _, member in learners_of(changed):
         for model, settings in zip(member.models, member.settings, strict=True):
-            with rounded_to_eight_bits(model, torch.full((1, 3, *settings.seen.size), 0.5)):
+            inside = {*model.modules()}
+            with rounded_to_eight_bits([layer for layer in small if layer in inside]):
                 tune(model, settings, steps, kept)
     return changed
 

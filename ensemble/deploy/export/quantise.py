@@ -1,8 +1,7 @@
 """ONNX models with weights and activations of 8 bits, for ONNX Runtime; ranges are told learner by learner.
 
 What a network says last stays in 32 bits: convolutions that no other one reads and everything behind them, for 256
-steps of depth are few; ``compression.tuning.read_by_others`` finds the same in torch. Of networks that add up residuals
-over a pyramid only convolutions are of 8 bits.
+steps of depth are few. Of networks that add up residuals over a pyramid only convolutions are of 8 bits.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -148,6 +147,12 @@ def parts_of(model: Any, convolutions_alone: Collection[str]) -> list[Part]:
             )
         )
     return found
+
+
+def eight_bit_filters(model: Any, convolutions_alone: Collection[str] = ()) -> set[str]:
+    """Names of the filters of convolutions that ``quantised_onnx`` makes of 8 bits: those of the network's weights."""
+    small = {name for part in parts_of(model, convolutions_alone) for name in part.nodes}
+    return {node.input[1] for node in model.graph.node if node.op_type == "Conv" and node.name in small}
 
 
 def _small(

@@ -26,7 +26,7 @@ from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
 from ensemble.deploy.export.parity import Parity, compare, from_stack, refusal
-from ensemble.deploy.export.quantise import CONVOLUTIONS_ALONE, quantised_onnx
+from ensemble.deploy.export.quantise import CONVOLUTIONS_ALONE, eight_bit_filters, quantised_onnx
 from ensemble.deploy.export.request import ExportRequest, Size
 from ensemble.deploy.export.torch_file import open_torch, save_torch, torch_program
 from ensemble.deploy.network import LearnerNetwork, StackNetwork
@@ -164,7 +164,9 @@ def _made(
         module.network = with_constant_padding(module.network)
     images = _calibrating(request, frames, size) if request.precision == "int8" else []  # told before a training is
     if request.qat:
-        module = trained_for_eight_bits(module, request.qat)
+        whole = request.kind != "onnx"  # nncf and ExecuTorch have all convolutions in 8 bits
+        filters = None if whole else eight_bit_filters(onnx_model(module, size, **how))
+        module = trained_for_eight_bits(module, request.qat, filters=filters)
     if request.kind == "torch":
         return partial(save_torch, torch_program(module, size, **how))
     if request.kind == "executorch":

@@ -29,11 +29,17 @@ from ensemble.deploy.compression.names import UNITS
 from ensemble.deploy.compression.recipes import RECIPES, Made, Recipe, _trained, recipe_of, with_baselines
 from ensemble.deploy.compression.report import CompressionReport
 from ensemble.deploy.compression.tables import write_report
-from ensemble.deploy.compression.tuning import RoundedValues, RoundedWeight, read_by_others, rounded_to_eight_bits, tune
+from ensemble.deploy.compression.tuning import (
+    RoundedValues,
+    RoundedWeight,
+    rounded_to_eight_bits,
+    trained_for_eight_bits,
+    tune,
+)
 from ensemble.deploy.compression.weights import clustered, without_smallest
 from ensemble.deploy.export import frames
 from ensemble.deploy.export.frames import GateFrames, GateImage
-from ensemble.deploy.export.quantise import quantised_dynamically
+from ensemble.deploy.export.quantise import eight_bit_filters, quantised_dynamically
 from ensemble.deploy.network import LearnerNetwork
 from ensemble.settings.layers import Choice, learner_settings
 from ensemble.settings.trees import SettingsError
@@ -80,10 +86,10 @@ class Plain(nn.Sequential):
 
 def test_after_training_for_eight_bits_weights_are_rounded_but_the_last():
     torch.manual_seed(0)
-    network = Plain(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 1, 1))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 1, 1))
     before = {name: values.clone() for name, values in network.state_dict().items()}
-    with rounded_to_eight_bits(network, torch.rand(1, 3, 8, 8)):
-        network(torch.rand(1, 3, 8, 8)).depth.sum().backward()
+    with rounded_to_eight_bits([network[0]]):
+        network(torch.rand(1, 3, 8, 8)).sum().backward()
     after = network.state_dict()
     assert set(after) == set(before)
     weight = after["0.weight"]
@@ -93,19 +99,36 @@ def test_after_training_for_eight_bits_weights_are_rounded_but_the_last():
     assert not network[0]._forward_pre_hooks
 
 
-def test_what_no_convolution_reads_stays_in_32_bits_as_in_files():
-    """AdaBins' patches become bins and queries: no file has them in 8 bits, wherever they were registered."""
-    network = miniature("adabins")
-    read = read_by_others(network, torch.rand(1, 3, 64, 64))
-    names = [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d) and layer not in read]
-    assert [name.partition(".")[0] for name in names] == ["transformer", "refine"]
-    assert names[0] == "transformer.patches"
-    before = {name: values.clone() for name, values in network.state_dict().items()}
-    with rounded_to_eight_bits(network, torch.rand(1, 3, 64, 64)):
-        pass
-    changed = {name for name, values in network.state_dict().items() if not torch.equal(values, before[name])}
-    assert f"{names[0]}.weight" not in changed
-    assert len(changed) == len(read)
+def test_training_for_8_bits_leaves_out_what_no_convolution_of_the_file_reads(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+):
+    """As AdaBins' patches, which become bins and queries, wherever they were registered."""
+    names = {"first": ("image", "features"), "patches": ("features", "bins"), "last": ("features", "map")}
+    made = [
+        onnx.helper.make_node("Conv", [read, f"network.members.0.models.0.{name}.weight"], [told], f"bts/{name}")
+        for name, (read, told) in names.items()
+    ]
+    made.insert(1, onnx.helper.make_node("Relu", ["map"], ["depth"], "bts/relu"))
+    model = onnx.helper.make_model(onnx.helper.make_graph([*made[:1], *made[2:], made[1]], "x", [], []))
+    filters = eight_bit_filters(model)
+    assert filters == {"network.members.0.models.0.first.weight"}
+
+    settings = learner_settings("bts", Choice(config=job.config))
+    torch.manual_seed(0)
+    own = nn.ModuleDict({name: nn.Conv2d(3, 3, 3) for name in ("patches", "first", "last")})
+    whole: Any = nn.Module()
+    whole.network = nn.Module()
+    whole.network.names, whole.network.members = ("bts",), nn.ModuleList([LearnerNetwork([own], [settings])])
+    monkeypatch.setattr(tuning, "tune", lambda *_: 0.0)
+
+    def changed(given: set[str] | None) -> set[str]:
+        (after,) = trained_for_eight_bits(whole, 1, filters=given).network.members[0].models
+        return {name for name, values in after.state_dict().items() if not torch.equal(values, own.state_dict()[name])}
+
+    assert changed(filters) == {"first.weight"}
+    assert changed(None) == {"first.weight", "patches.weight", "last.weight"}
+    with pytest.raises(ValueError, match="qat: no convolution is of 8 bits in the file"):
+        changed(set())
 
 
 def test_weights_that_are_not_zero_are_counted_by_their_zero_points(tmp_path: Path):

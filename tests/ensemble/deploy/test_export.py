@@ -27,7 +27,6 @@ from base_learners.adabins import AdaBins
 from base_learners.encoders.build import build_encoder
 from ensemble.data.formats.search import photographs_of
 from ensemble.data.transforms import resize_image
-from ensemble.deploy.compression.tuning import read_by_others
 from ensemble.deploy.export import write
 from ensemble.deploy.export.executorch_file import quantised_program
 from ensemble.deploy.export.frames import GateFrames
@@ -35,7 +34,7 @@ from ensemble.deploy.export.onnx_file import halve_weights, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised
 from ensemble.deploy.export.openvino_passes import DOUBLED, arrange
 from ensemble.deploy.export.parity import Parity, refusal
-from ensemble.deploy.export.quantise import parts_of, quantised_onnx
+from ensemble.deploy.export.quantise import eight_bit_filters, quantised_onnx
 from ensemble.deploy.export.quiet import quiet
 from ensemble.deploy.export.request import ExportRequest
 from ensemble.deploy.export.torch_file import open_torch
@@ -140,12 +139,12 @@ def test_the_graph_that_openvino_computes_faster_says_the_same(job: Job, tmp_pat
     stack = ensemble.load(tmp_path / "calm.stack", device="cpu")
     module = write.Leaving(stack.network.flip_averaging(False).in_full_precision(), (64, 64), torch.uint8)
     model = write.onnx_model(module, (64, 64), open_size=False, stride=32)
-    for part in parts_of(model, ()):
-        if part.name in module.network.names:  # training for 8 bits leaves out what files leave out
-            small = {node.input[1] for node in model.graph.node if node.op_type == "Conv" and node.name in part.nodes}
-            member = module.network.members[module.network.names.index(part.name)]
-            ((only,), (settings,)) = member.models, member.settings
-            assert len(read_by_others(only, torch.rand(1, 3, *settings.seen.size))) == len(small), part.name
+    layers = {f"{name}.weight" for name, each in module.named_modules() if isinstance(each, torch.nn.Conv2d)}
+    small = eight_bit_filters(model)
+    assert small < layers, "by the names that training for 8 bits knows them by"
+    left_out = {name.partition(".models.0.")[2] for name in layers - small if ".members." in name}
+    assert "transformer.patches.weight" in left_out, "wherever it was registered: no convolution reads it"
+    assert len(left_out) < 0.1 * len(layers)
     request = ExportRequest("openvino", (64, 64), "fp32")
     save_onnx(model, write.header_of(stack, module, request), tmp_path / "x.onnx")
     plain, arranged = openvino.Core().read_model(str(tmp_path / "x.onnx")), openvino_model(tmp_path / "x.onnx")
