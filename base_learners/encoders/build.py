@@ -21,7 +21,6 @@ from base_learners.encoders.weights import WAY_OUT, load_weights
 with unused_deferred():
     import timm
     from timm.layers.conv2d_same import Conv2dSame
-    from timm.layers.helpers import to_2tuple
     from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
     from timm.layers.std_conv import ScaledStdConv2dSame, StdConv2dSame
     from timm.models import adapt_input_conv
@@ -78,7 +77,7 @@ def padded_by_size(network: nn.Module, image: Float[Tensor, "b c h w"]) -> list[
 
     def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
         sides = (given[0].shape[-2], given[0].shape[-1])
-        if _padding(layer, sides) != _padding(layer, to_2tuple(layer.stride)):
+        if _padding(layer, sides) != _padding(layer, _both(layer.stride)):
             found.append(sides)
 
     hooks = [each.register_forward_pre_hook(look) for each in network.modules() if isinstance(each, _PADDED_BY_SIZE)]
@@ -91,10 +90,14 @@ def padded_by_size(network: nn.Module, image: Float[Tensor, "b c h w"]) -> list[
     return found
 
 
+def _both(sides: int | Sequence[int]) -> tuple[int, int]:
+    return (sides, sides) if isinstance(sides, int) else (sides[0], sides[1])
+
+
 def _padding(layer: Any, sides: Sequence[int]) -> list[int]:
     """Rows and columns that TensorFlow adds to a map of these sides."""
     kernels, strides, dilations = (
-        to_2tuple(each) for each in (layer.kernel_size, layer.stride, getattr(layer, "dilation", 1))
+        _both(each) for each in (layer.kernel_size, layer.stride, getattr(layer, "dilation", 1))
     )
     return [
         max((-(-side // stride) - 1) * stride + dilation * (kernel - 1) + 1 - side, 0)
