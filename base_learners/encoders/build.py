@@ -75,7 +75,7 @@ def padded_by_size(network: nn.Module, image: Float[Tensor, "b c h w"]) -> list[
     """
     found = []
 
-    def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def look(layer: Any, given: tuple[Tensor, ...]) -> None:
         sides = (given[0].shape[-2], given[0].shape[-1])
         if _padding(layer, sides) != _padding(layer, _both(layer.stride)):
             found.append(sides)
