@@ -206,7 +206,8 @@ def test_a_recipe_that_fails_is_told_and_the_others_are_measured(tmp_path: Path,
     monkeypatch.setattr(report, "nonzero_weights", lambda *_: 1)
     monkeypatch.setattr(report, "peak_megabytes", peak)
     work: Any = SimpleNamespace(folder=tmp_path)
-    images = [GateImage(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), None, None)] * 2
+    pixels = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+    images = [GateImage(pixels, pixels, None, None)] * 2
     names = ["fp32", "qat", "fp16", "prune-50", "int8-static", "fp32-openvino", "bf16", "int8-dynamic"]
     files, unmet = report._files(work, names, images)
     assert unmet == {
