@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
 logging.disable(logging.WARNING)
-sizes = np.array([10, 0.02, 0.01, 0.005], np.float32)  # a filter each, as after norms are folded in
+sizes = np.array([10, 0.01, 0.005, 0.001], np.float32)  # a filter each, as after norms are folded in
 filters = sizes[:, None, None, None] * np.random.default_rng(0).uniform(0.5, 1, (4, 1, 3, 3)).astype(np.float32)
 product = sizes * np.ones((4, 4), np.float32)
 nodes = [
