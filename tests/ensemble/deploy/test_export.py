@@ -198,6 +198,7 @@ def _parents(model: Any, kind: str) -> set[str]:
     return {f"{each.get_type_name()} of {each.input_value(0).get_node().get_type_name()}" for each in with_input}
 
 
+@pytest.mark.slow
 def test_maps_of_depth_stay_in_32_bits(job: Job, tmp_path: Path):
     """LDRN adds up residuals over a pyramid: in 8 bits those cost a trained stack .020 of d1, without them .001."""
     ldrn = ensemble.load("tiny/ldrn", device="cpu", cache_dir=job.cache)
@@ -449,6 +450,7 @@ class _ReadTwice(torch.nn.Module):
         return torch.cat([self.norm(features), features], dim=1).mean(dim=1, keepdim=True)
 
 
+@pytest.mark.slow
 def test_norms_of_convolutions_that_others_read_leave_as_they_are_for_eight_bits():
     torch.manual_seed(0)
     network, image = _ReadTwice().eval(), torch.rand(1, 3, 16, 16)

@@ -518,6 +518,7 @@ def test_a_silent_camera_is_stopped_by_a_signal(
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_film_that_was_cut_off_is_said(job: Job, tmp_path: Path):
     film, cut = tmp_path / "in.mkv", tmp_path / "cut.mkv"
     save_matroska(film, 40)
@@ -542,6 +543,7 @@ def test_a_film_never_takes_the_place_of_the_one_that_is_read(option: str, job: 
     assert not (tmp_path / "new.mp4").exists()
 
 
+@pytest.mark.slow
 def test_a_film_of_a_stack_is_written_and_says_so(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     frames = [image for number in (1, 2) for image, _ in moving(number, 6)]
     film, where = save_film(tmp_path / "in.mp4", frames), ("--cache-dir", job.cache)
