@@ -18,8 +18,10 @@ _SAME = ("Cast", "DequantizeLinear", "Identity", "Reshape", "Squeeze", "Transpos
 _OPENVINO_PRODUCTS = (
     *("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "MatMul"),
 )
-_OPENVINO_SAME = ("Convert", "FakeQuantize", "Multiply", "Reshape", "Squeeze", "Subtract", "Transpose", "Unsqueeze")
-"""Likewise, of constants; what is subtracted is the zero point."""
+_OPENVINO_SAME = ("Convert", "FakeQuantize", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Likewise; sides of a shape may be computed."""
+_OPENVINO_SCALED = ("Multiply", "Subtract")
+"""Of constants alone; what is subtracted is the zero point."""
 
 
 class Stored(NamedTuple):
@@ -97,9 +99,11 @@ def _constant(node: Any) -> Stored | None:
     kind = node.get_type_name()
     if kind == "Constant":
         return Stored(node.get_friendly_name(), node.data)
-    if kind not in _OPENVINO_SAME:
-        return None
     values = node.input_values()
+    if kind in _OPENVINO_SAME:
+        return _constant(values[0].get_node())
+    if kind not in _OPENVINO_SCALED:
+        return None
     known = [each for each in (_constant(value.get_node()) for value in values) if each is not None]
     if len(known) < len(values):
         return None

@@ -164,6 +164,16 @@ def test_weights_of_openvino_are_counted_by_their_zero_points(tmp_path: Path):
     assert nonzero_weights("openvino", tmp_path / "x.xml") == 1
 
 
+def test_weights_of_openvino_whose_sides_are_computed_are_counted(tmp_path: Path):
+    """As depthwise convolutions of an ONNX file are read."""
+    image = opset13.parameter([1, 2, 4, 4], np.float32)
+    sides = opset13.add(opset13.constant(np.array([2, 1, 1, 3, 3])), opset13.constant(np.array(0)))
+    filters = opset13.reshape(opset13.constant(np.ones((2, 1, 3, 3), np.float32)), sides, special_zero=False)
+    values = opset13.group_convolution(image, filters, [1, 1], [0, 0], [0, 0], [1, 1])
+    openvino.save_model(openvino.Model([opset13.result(values)], [image]), tmp_path / "x.xml", compress_to_fp16=False)
+    assert nonzero_weights("openvino", tmp_path / "x.xml") == 18
+
+
 def test_training_that_diverges_names_learner_step_and_what_to_do(job: Job, monkeypatch: pytest.MonkeyPatch):
     settings = learner_settings("bts", Choice(config=job.config))
     monkeypatch.setattr(
