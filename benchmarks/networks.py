@@ -298,12 +298,12 @@ def _sessions(exported: _Exported, image: Tensor, threads: int) -> dict[str, Cal
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(exported.onnx), options, providers=["CPUExecutionProvider"])
     core, count = openvino.Core(), {"INFERENCE_NUM_THREADS": str(threads)}
-    plain = openvino_model(exported.onnx)
+    plain, half = openvino_model(exported.onnx), openvino_model(exported.onnx, bf16=True)
     compiled = {
         way: core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint, **count})
         for way, model, hint in (
             (OPENVINO, plain, "f32"),
-            (OPENVINO_BF16, plain, "bf16"),
+            (OPENVINO_BF16, half, "bf16"),
             (OPENVINO_INT8, exported.int8, "f32"),
         )
     }

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,10 @@ def _dynamic(work: Workplace, _: int) -> Made:
     return Made(quantised_dynamically(work.as_onnx(), work.folder), _mul_adds(work.network, work), note)
 
 
-def _openvino(work: Workplace, _: int) -> Made:
+def _openvino(work: Workplace, _: int, *, bf16: bool = False) -> Made:
     between = work.folder / "between.onnx"
     save_onnx(work.as_onnx(), header_of(work.stack, work.network, ExportRequest("onnx", work.size)), between)
-    return Made(openvino_model(between), _mul_adds(work.network, work))
+    return Made(openvino_model(between, bf16=bf16), _mul_adds(work.network, work))
 
 
 def _openvino_small(work: Workplace, number: int) -> Made:
@@ -183,7 +184,7 @@ RECIPES: Mapping[str, Recipe] = {
     "structured": Recipe(_structured),
     "kmeans": Recipe(_clustered),
     "fp32-openvino": Recipe(_openvino, "openvino"),
-    "bf16": Recipe(_openvino, "openvino", "bf16"),
+    "bf16": Recipe(partial(_openvino, bf16=True), "openvino", "bf16"),
     "int8-openvino": Recipe(_openvino_small, "openvino", "int8"),
 }
 """By name, which ``UNITS`` has too."""

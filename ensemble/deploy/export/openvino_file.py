@@ -17,8 +17,12 @@ _OF_MAPS = frozenset({"Add", "Subtract", "Multiply", "Divide", "Interpolate", "R
 """Kinds of operators that make maps of depth out of others."""
 
 
-def openvino_model(onnx_path: Path) -> Any:
+def openvino_model(onnx_path: Path, *, bf16: bool = False) -> Any:
     """An ONNX file as a model of OpenVINO.
+
+    Args:
+        onnx_path: The file.
+        bf16: Whether the model will compute in bf16.
 
     Raises:
         ValueError: The package is missing.
@@ -28,7 +32,7 @@ def openvino_model(onnx_path: Path) -> Any:
     import openvino  # pyright: ignore[reportMissingImports]
 
     model = openvino.Core().read_model(str(onnx_path))  # convert_model tells Intel that it was used
-    arrange(model)
+    arrange(model, bf16=bf16)
     return model
 
 

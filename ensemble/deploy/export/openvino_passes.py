@@ -17,17 +17,18 @@ _NEAR, _FAR = 0.75, 0.25
 """Weights of the nearer and the farther pixel where the side is doubled and pixels are areas (``half_pixel``)."""
 
 
-def arrange(model: Any) -> None:
+def arrange(model: Any, *, bf16: bool = False) -> None:
     """Change a model of OpenVINO in place: planes, products of pixels, and maps of few channels that are enlarged.
 
     Args:
         model: As it is read from an ONNX file.
+        bf16: Whether it will compute in 16 bits, in which the one kernel of AdaBins' bins errs by tenths of a metre.
     """
     for operation in model.get_ordered_ops():
         kind = operation.get_type_name()
         if kind == "Split":
             _split_first(operation)
-        elif kind == "MatMul":
+        elif kind == "MatMul" and not bf16:
             _pixels_as_rows(operation)
         elif kind == "Interpolate":
             _double_by_convolution(operation)

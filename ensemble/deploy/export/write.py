@@ -183,7 +183,7 @@ def _made(
         return partial(save_onnx, small)
     between = folder / "between.onnx"
     save_onnx(model, header, between)
-    converted = openvino_model(between)
+    converted = openvino_model(between, bf16=request.precision == "bf16")
     return partial(save_openvino, quantised(converted, images) if images else converted)
 
 
