@@ -13,6 +13,7 @@ from ensemble.data import open_source
 from ensemble.data.held_out import test_frames
 from ensemble.data.source import RawFrame
 from ensemble.deploy.door import DepthStack
+from ensemble.deploy.export.frames import spread
 from ensemble.deploy.runtime import ExportedStack
 from ensemble.metrics.statistics import few_scenes, paired_differences
 from ensemble.photographs.views import view_of_focal
@@ -65,7 +66,7 @@ def _measured(stack: DepthStack, file: ExportedStack | None, count: int) -> list
     data = stack.network.settings.data
     source = open_source(data)
     every = test_frames(source, data)
-    frames = [every[place] for place in np.unique(np.linspace(0, len(every) - 1, count).round().astype(int))]
+    frames = [every[place] for place in spread(len(every), count)]
     scenes = [frame.scene for frame in frames]
     found: dict[str, list[list[Error]]] = {name: [] for name in SHAPES}
     ratios: dict[str, float] = {}

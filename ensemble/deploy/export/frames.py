@@ -1,5 +1,6 @@
 """Images that an export is compared on: of validation scenes, whose depth is known, or photographs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -63,7 +64,11 @@ class GateFrames:
     ) -> None:
         self._stack, self._data, self._scored = stack, stack.network.settings.data, scored
         self.scenes: tuple[str, ...] = ()  # of every frame; of photographs none is known
-        self._raw = self._frames(stack.header.name, count, part) if folder is None else _photographs(folder, count)
+        self._raw = (
+            self._frames(stack.header.name, count, part)
+            if folder is None
+            else photographs_in(folder, "--images", count)
+        )
         self.have_depth = folder is None
         kind = "photographs" if folder is not None else "validation frames" if part == "validation" else "frames to fit"
         self.what = f"{len(self._raw)} {kind}"
@@ -97,7 +102,7 @@ class GateFrames:
             return chosen, f"{len(chosen)} of these images themselves, which flatters them"
         return others.at(size), others.what
 
-    def _frames(self, name: str, count: int, part: Literal["validation", "fit"]) -> list[RawFrame | np.ndarray]:
+    def _frames(self, name: str, count: int, part: Literal["validation", "fit"]) -> Sequence[RawFrame]:
         try:
             source = open_source(self._data)
             divided = training_frames(source, self._data)
@@ -122,6 +127,7 @@ def _as_tensor(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "1 3 h w"]:
     return torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)[None]
 
 
-def _photographs(folder: Path, count: int) -> list[RawFrame | np.ndarray]:
-    paths = [*photographs_of([folder], "--images").values()]
+def photographs_in(folder: Path, option: str, count: int) -> Sequence[UInt8[np.ndarray, "h w 3"]]:
+    """Photographs of a folder that an option names, at most so many, evenly spread."""
+    paths = [*photographs_of([folder], option).values()]
     return [read_photograph(paths[index], pixels=1_000_000).pixels for index in spread(len(paths), count)]

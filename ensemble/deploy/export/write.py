@@ -15,13 +15,11 @@ from base_learners.encoders.build import padded_by_size, with_constant_padding
 from ensemble.console import messages
 from ensemble.console.pulse import pulse
 from ensemble.data.formats.packages import expect_packages
-from ensemble.data.formats.photographs import read_photograph
-from ensemble.data.formats.search import photographs_of
 from ensemble.data.transforms import STRIDE, resize_image
 from ensemble.deploy.compression.tuning import trained_for_eight_bits
 from ensemble.deploy.door import DepthStack
 from ensemble.deploy.export.executorch_file import executorch_program, quantised_program, save_executorch
-from ensemble.deploy.export.frames import MOST_CALIBRATED, GateFrames, spread
+from ensemble.deploy.export.frames import MOST_CALIBRATED, GateFrames, photographs_in
 from ensemble.deploy.export.module import Leaving
 from ensemble.deploy.export.onnx_file import halve_weights, onnx_model, save_onnx
 from ensemble.deploy.export.openvino_file import openvino_model, quantised, save_openvino
@@ -202,9 +200,8 @@ def _calibrating(request: ExportRequest, frames: GateFrames, size: Size) -> Sequ
     if request.calibrate is None:
         pixels = [image.pixels for image in frames.to_calibrate(size)[0]]
     else:
-        paths = [*photographs_of([request.calibrate], "--calibrate").values()]
-        chosen = [paths[index] for index in spread(len(paths), MOST_CALIBRATED)]
-        units = [resize_image(read_photograph(path, pixels=1_000_000).pixels, size) for path in chosen]
+        chosen = photographs_in(request.calibrate, "--calibrate", MOST_CALIBRATED)
+        units = [resize_image(each, size) for each in chosen]
         pixels = [unit.mul(255).round().byte()[None] for unit in units]
     return [(image if request.pixels == "uint8" else image.float() / 255).numpy() for image in pixels]
 

@@ -71,17 +71,22 @@ def test_a_file_that_does_not_fit_says_so_and_leaves_nothing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_killed_process_leaves_the_former_file_and_a_leftover_that_is_known(tmp_path: Path) -> None:
-    target = tmp_path / "last.ckpt"
-    files.write_text(target, "former")
+def kill_inside(block: str, half: str, target: Path) -> None:
+    """A process dies inside a block for a target, after it has written to ``half``, an expression of its ``place``."""
     script = (
         "import os, signal, sys; from pathlib import Path; from ensemble.runs import files\n"
-        "with files.atomic_file(Path(sys.argv[1])) as temporary:\n"
-        "    temporary.write_text('half')\n"
+        f"with files.{block}(Path(sys.argv[1])) as place:\n"
+        f"    {half}.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(target)], check=False, cwd=Path(__file__).parents[3])
     assert ended.returncode == -9
+
+
+def test_a_killed_process_leaves_the_former_file_and_a_leftover_that_is_known(tmp_path: Path) -> None:
+    target = tmp_path / "last.ckpt"
+    files.write_text(target, "former")
+    kill_inside("atomic_file", "place", target)
     assert target.read_text() == "former"
     assert len(files.remove_leftovers(tmp_path)) == 1
     assert list(tmp_path.iterdir()) == [target]
@@ -89,14 +94,7 @@ def test_a_killed_process_leaves_the_former_file_and_a_leftover_that_is_known(tm
 
 def test_a_folder_that_a_killed_process_left_is_removed_by_the_next_one_for_the_same_target(tmp_path: Path) -> None:
     target = tmp_path / "kitchen.onnx"
-    script = (
-        "import os, signal, sys; from pathlib import Path; from ensemble.runs import files\n"
-        "with files.folder_beside(Path(sys.argv[1])) as folder:\n"
-        "    (folder / 'half').write_text('half')\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", script, str(target)], check=False, cwd=Path(__file__).parents[3])
-    assert ended.returncode == -9
+    kill_inside("folder_beside", "(place / 'half')", target)
     (left,) = tmp_path.iterdir()
     others = [
         tmp_path / left.name.replace("kitchen", "other.kitchen"),
